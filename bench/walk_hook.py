@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-DEPTH: Final = 5
+DEPTH: Final = 9  # a text of a message of an event of a record of a put of a batch
 WIDTH: Final = 50  # entries of a list or dictionary that are looked at
 SCALARS: Final = (int, float, bool, type(None))
 FOLDER: Final = os.environ.get("WALK_STEPS", "")
@@ -28,7 +28,7 @@ def held(value: Any, mark: str, forms: set[str], depth: int = DEPTH) -> bool:
         found = mark in value
     elif isinstance(value, (bytes, bytearray, memoryview)):
         found = mark.encode() in bytes(value)
-    elif depth == 0 or isinstance(value, SCALARS):
+    elif depth == 0 or isinstance(value, (*SCALARS, type)):  # a class holds nothing
         return False
     else:
         # all of them: each may be another form

@@ -15,7 +15,6 @@ from waguard.errors import (
     UncertainError,
     WaguardError,
 )
-from waguard.ports.messages import Entry
 from waguard.wire.calls import Ask, Value
 from waguard.wire.events import InboundMessage
 
@@ -39,7 +38,7 @@ async def known(api: Api, **facts: Any) -> None:
         events=(),
         **facts,
     )
-    await api.database.messages.write([Entry(received=record, notices=())])
+    await api.database.messages.write([record])
 
 
 def asked(api: Api) -> list[tuple[str, Any, bool]]:

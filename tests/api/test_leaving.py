@@ -67,5 +67,5 @@ async def test_what_waits_to_be_delivered_is_a_dead_letter_only_after_a_purge(
     await wait_until(lambda: stored, "it is stored")
     assert (await api.call("DELETE", f"/api/sessions/{SESSION}{purge}")).status == 200
     assert len(await api.database.messages.dead()) == dead
-    waiting = await api.database.messages.pending(GLOBAL, after=0, limit=9)
+    waiting, _ = await api.database.messages.pending(GLOBAL, after=0, limit=9)
     assert len(waiting) == 1 - dead

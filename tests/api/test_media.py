@@ -9,7 +9,6 @@ from tests.api.fake_sessions import SESSION
 from waguard.core.keys import Caller, Right
 from waguard.core.messages.inbox import Deferred, EventPayload, InboxRecord, Kind
 from waguard.core.messages.received_media import handle_of
-from waguard.ports.messages import Entry
 
 PICTURE = b"<script>a picture, they say</script>"
 NAME = hashlib.sha256(PICTURE).hexdigest()
@@ -69,7 +68,7 @@ async def deferred(api: Api, number: int) -> tuple[str, str]:
         events=(EventPayload("message_received", {"message": {"media": media}}),),
         deferred=Deferred(message_id=name, mimetype="image/png", size=len(PICTURE)),
     )
-    await api.database.messages.write([Entry(received=record, notices=())])
+    await api.database.messages.write([record])
     return name, handle_of(SESSION, name)
 
 

@@ -21,11 +21,9 @@ from waguard.api.scope import Narrowing
 from waguard.core.issued_keys import Wanted
 from waguard.core.keys import Caller, Right
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
-from waguard.core.messages.sent_events import Notice
 from waguard.core.replace import replace as replaced
 from waguard.core.webhooks.delivery import Cause
 from waguard.messaging.webhooks.endpoint_queues import Held
-from waguard.ports.messages import Entry
 from waguard.ports.store import AuditEntry
 from waguard.ports.webhooks import GLOBAL, Endpoint
 
@@ -65,9 +63,8 @@ class Asked:
 
 async def create_letter(api: Api, number: int) -> int:
     """A dead letter of the session; its number."""
-    body = b'{"event": "message_received", "data": {}}'
-    notice = Notice(event="message_received", event_id=f"id{number}", partition="c", body=body)
-    await api.database.messages.write([Entry(received=received(f"k{number}"), notices=(notice,))])
+    message = {"id": f"false_c_{number}"}
+    await api.database.messages.write([received(f"k{number}", {"message": message})])
     await api.database.messages.dead_letter_pending("gone", Cause.REMOVED, endpoint=GLOBAL, limit=9)
     return (await api.database.messages.dead(limit=1))[0].id
 
@@ -114,7 +111,7 @@ async def of_bulk(api: Api, rule: Rule, number: int) -> Asked:
 async def of_file(api: Api, rule: Rule, number: int) -> Asked:
     name = api.media.keep(PICTURE, "image/png")
     record = received(f"file{number}", {"message": {"media": {"sha256": name}}})
-    await api.database.messages.write([Entry(received=record, notices=())])
+    await api.database.messages.write([record])
     return Asked(rule.path.format(sha256=name), missing=(name, hashlib.sha256(b"").hexdigest()))
 
 
@@ -122,7 +119,7 @@ async def of_deferred(api: Api, rule: Rule, number: int) -> Asked:
     name = f"false_6281@c.us_3EB0{number}"
     media = {"mimetype": "image/png", "size": 5, "sha256": None}
     record = received(name, {"message": {"media": media}})
-    await api.database.messages.write([Entry(received=record, notices=())])
+    await api.database.messages.write([record])
     return Asked(rule.path.format(id=name), missing=(name, f"{name}9"))
 
 

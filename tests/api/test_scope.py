@@ -17,11 +17,10 @@ from waguard.api.deps import CALLER
 from waguard.api.scope import Narrowing
 from waguard.api.timings import Timings
 from waguard.core.keys import Caller, Right
-from waguard.core.messages.sent_events import Notice
+from waguard.core.messages.inbox import EventPayload
 from waguard.core.replace import replace as replaced
 from waguard.core.webhooks.delivery import Cause
 from waguard.errors import NotFoundError, NumberLinkedError, UnavailableError
-from waguard.ports.messages import Entry
 from waguard.ports.store import AuditEntry
 from waguard.ports.webhooks import GLOBAL
 from waguard.wire.calls import Value
@@ -72,9 +71,8 @@ async def test_the_right_comes_before_the_input(world: Api) -> None:
 
 
 async def test_a_lesser_key_gets_no_code(world: Api) -> None:
-    body = b'{"event": "qr_code_generated", "data": {"raw": "2@secret"}}'
-    notice = Notice(event="qr_code_generated", event_id="i", partition="", body=body)
-    await world.database.messages.write([Entry(received=received("k"), notices=(notice,))])
+    code = EventPayload("qr_code_generated", {"raw": "2@secret"})
+    await world.database.messages.write([replaced(received("k"), events=(code,))])
     messages = world.database.messages
     await messages.dead_letter_pending("gone", Cause.REMOVED, endpoint=GLOBAL, limit=9)
     [letter] = await messages.dead()
@@ -162,9 +160,7 @@ async def test_a_dead_letter_of_another_session(world: Api, narrowed: dict[str, 
     world.caller = a_caller(**narrowed)
     world.configure("webhook", url="http://127.0.0.1:9/hook")
     messages = world.database.messages
-    notice = Notice(event="message_received", event_id="i", partition="c", body=b"{}")
-    entry = Entry(received=received("k", session=OTHER), notices=(notice,))
-    await messages.write([entry])
+    await messages.write([received("k", session=OTHER)])
     await messages.dead_letter_pending("gone", Cause.REMOVED, endpoint=GLOBAL, limit=9)
     [letter] = await messages.dead()
     path = f"/api/webhooks/dead/{letter.id}"
@@ -220,7 +216,7 @@ async def has_come(api: Api, *sessions: str) -> None:
     name = api.media.keep(PICTURE, "image/png")
     for session in sessions:
         it = received(f"{session}-file", {"message": {"media": {"sha256": name}}}, session)
-        await api.database.messages.write([Entry(received=it, notices=())])
+        await api.database.messages.write([it])
 
 
 @both_ways

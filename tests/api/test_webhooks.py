@@ -6,13 +6,10 @@ import pytest
 
 from tests.api.conftest import Api
 from tests.api.fake_sessions import SESSION, WORKSPACE
-from waguard.core.messages import sent_events
-from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
-from waguard.core.messages.sent_events import Notice
+from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, event_id
 from waguard.core.webhooks.delivery import OLD_SERVICE, Cause
 from waguard.core.webhooks.pending import DeliveryResult
 from waguard.errors import DatabaseUnavailableError
-from waguard.ports.messages import Entry
 from waguard.ports.store import SessionRow
 from waguard.ports.webhooks import GLOBAL
 from waguard.supervision.session import application_events as translate
@@ -35,18 +32,16 @@ async def letters(
     api.configure("webhook", url="http://127.0.0.1:9/hook")
     entries = []
     for number in range(count):
-        reported = EventPayload("message_received", {})
+        message = {"id": f"false_c_{number}", "n": number}
         received = InboxRecord(
             session_id=SESSION,
             workspace_id=WORKSPACE,
             key=f"k{number}",
             kind=Kind.MESSAGE,
             at=1.0,
-            events=(reported,),
+            events=(EventPayload("message_received", {"message": message}),),
         )
-        body = b'{"event": "message_received", "data": {"n": %d}}' % number
-        notice = Notice(event=reported.event, event_id=f"id{number}", partition="c", body=body)
-        entries.append(Entry(received=received, notices=(notice,)))
+        entries.append(received)
     await api.database.messages.write(entries)
     await api.database.messages.dead_letter_pending(why, cause, endpoint=GLOBAL, limit=1_000)
     return sorted(letter.id for letter in await api.database.messages.dead(limit=1_000))
@@ -167,11 +162,12 @@ async def test_dead_letters_are_listed_without_their_bodies(api: Api) -> None:
 async def test_one_is_shown_replayed_and_discarded(api: Api) -> None:
     first, second, third = await letters(api, 3)
     reported = (await api.call("GET", f"{DEAD}/{second}")).json()
-    assert reported["body"] == {"event": "message_received", "data": {"n": 1}}
+    assert reported["body"]["event"] == "message_received"
+    assert reported["body"]["data"]["message"]["n"] == 1
     assert (await api.call("DELETE", f"{DEAD}/{first}")).status == 200
     assert (await api.call("POST", f"{DEAD}/{second}/replay")).json()["replayed"] == 1
-    [waiting] = await api.database.messages.pending(GLOBAL, after=0, limit=10)
-    assert waiting.event_id == "id1"
+    [waiting], _ = await api.database.messages.pending(GLOBAL, after=0, limit=10)
+    assert waiting.event_id == event_id(SESSION, "k1", "message_received")
     for method, path in (
         ("GET", f"{DEAD}/{first}"),
         ("DELETE", f"{DEAD}/{first}"),
@@ -186,8 +182,10 @@ async def test_all_are_replayed_also_more_than_are_taken_at_once(api: Api) -> No
     await letters(api, 500)
     assert (await api.call("POST", f"{DEAD}/replay")).json()["replayed"] == 500
     assert (await api.call("POST", f"{DEAD}/replay")).json()["replayed"] == 0
-    waiting = await api.database.messages.pending(GLOBAL, after=0, limit=1_000)
-    assert [item.event_id for item in waiting] == [f"id{number}" for number in range(500)]
+    waiting, _ = await api.database.messages.pending(GLOBAL, after=0, limit=1_000)
+    assert [item.event_id for item in waiting] == [
+        event_id(SESSION, f"k{number}", "message_received") for number in range(500)
+    ]
 
 
 @pytest.mark.parametrize("number", ["x", "-1", "1" * 30, "1.5", "%00"])
@@ -218,7 +216,7 @@ async def test_one_without_a_receiver_is_not_replayed_and_it_is_said(api: Api) -
 async def test_dead_letters_can_be_asked_for_by_state(api: Api) -> None:
     first, second = await letters(api, 2)
     assert await api.database.messages.replay(first, first, [GLOBAL])
-    [item] = await api.database.messages.pending(GLOBAL, after=0, limit=9)
+    [item], _ = await api.database.messages.pending(GLOBAL, after=0, limit=9)
     unsure = DeliveryResult(id=item.id, attempts=1, error="unsure", cause=Cause.UNCERTAIN)
     await api.database.messages.write([], [unsure])
     reported = (await api.call("GET", f"{DEAD}?state=uncertain")).json()["dead"]
@@ -266,8 +264,7 @@ async def of_nobody(api: Api, chat: str, stem: str) -> None:
         kind="chat",
     )
     [received] = translate.received(row, reported, 1.0)
-    entry = Entry(received=received, notices=sent_events.notices(received))
-    await api.database.messages.write([entry])
+    await api.database.messages.write([received])
 
 
 async def test_chats_of_nobody_are_listed_replayed_and_discarded(

@@ -75,8 +75,12 @@ async def test_todays_store_reads_rows_of_then(store: SqlStore) -> None:
 
 @pytest.mark.parametrize("revision", [it for it in rows.revisions() if it >= "0003"])
 async def test_todays_store_reads_messages_of_then(store: SqlStore) -> None:
-    (waiting,) = await store.messages.pending(GLOBAL, after=0, limit=10)
-    assert (waiting.body, waiting.attempts, waiting.partition) == (rows.WEBHOOK, 2, "628123@c.us")
+    (waiting,), bodies = await store.messages.pending(GLOBAL, after=0, limit=10)
+    assert (bodies[waiting.id], waiting.attempts, waiting.partition) == (
+        rows.WEBHOOK,
+        2,
+        "628123@c.us",
+    )
     (endpoint,) = await store.messages.endpoints()
     assert (endpoint.url, endpoint.secret) == ("https://receiver.example/hook", "s")
     assert await store.messages.newest("alpha", after=0.0) == {"628123@c.us": rows.AT}

@@ -25,8 +25,8 @@ from waguard.core.webhooks.pending import Pending
 from waguard.host.clock import SystemClock
 from waguard.host.files.media import MediaFolder
 from waguard.messaging.backlog import JournalLimits
-from waguard.messaging.entries import of_event
 from waguard.messaging.journal import Journal
+from waguard.messaging.records import of_event
 from waguard.messaging.stored import StoredMessages
 from waguard.messaging.timings import WEBHOOK, WebhookTimings
 from waguard.messaging.webhooks import endpoint_queue
@@ -86,7 +86,8 @@ class Gateway:
         return await self.journal.flushed(10.0) and await self.webhooks.drain(10.0)
 
     async def pending(self, endpoint: str = GLOBAL) -> list[Pending]:
-        return await self.store.messages.pending(endpoint, after=0, limit=100_000)
+        found, _ = await self.store.messages.pending(endpoint, after=0, limit=100_000)
+        return found
 
     async def dead(self) -> list[DeadLetter]:
         return await self.store.messages.dead()

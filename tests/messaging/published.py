@@ -28,8 +28,8 @@ REFUSED = Refused(RefusedError("no such number"))
 async def webhooks(world: World) -> list[tuple[str, Any]]:
     """All that wait, in order: the event and its data."""
     assert await world.journal.flushed(10.0)
-    found = await world.store.messages.pending("*", after=0, limit=1_000)
-    events = [json.loads(one.body or b"") for one in found]
+    _, bodies = await world.store.messages.pending("*", after=0, limit=1_000)
+    events = [json.loads(body) for body in bodies.values()]
     return [(one["event"], one["data"]) for one in events]
 
 

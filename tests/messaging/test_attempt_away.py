@@ -2,7 +2,7 @@
 
 import json
 from typing import cast
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
@@ -20,8 +20,9 @@ ITEM = Pending(
     attempts=0,
     next_at=0.0,
     created_at=0.0,
-    body=json.dumps({"data": {"message": {"id": "false_1@c.us_A", "type": "chat"}}}).encode(),
 )
+BODY = json.dumps({"data": {"message": {"id": "false_1@c.us_A", "type": "chat"}}}).encode()
+STORE = Mock(body=AsyncMock(return_value=BODY))
 
 
 class Table:
@@ -58,7 +59,7 @@ async def test_a_lookup_waits_until_the_database_is_back(*, then: bool | None) -
         raise NotImplementedError
 
     attempts = Attempts(
-        cast("DeliveryContext", Mock(retry=0.0)),
+        cast("DeliveryContext", Mock(retry=0.0, store=STORE)),
         complete=never,  # type: ignore[arg-type]
         post=never,  # type: ignore[arg-type]
         table=table,
@@ -69,6 +70,6 @@ async def test_a_lookup_waits_until_the_database_is_back(*, then: bool | None) -
 
 async def test_nobody_is_asked_while_no_row_can_be_found() -> None:
     table = Mock(uses_lookup=False, is_away=False)
-    attempts = Attempts(Mock(), complete=Mock(), post=Mock(), table=table)
+    attempts = Attempts(Mock(store=STORE), complete=Mock(), post=Mock(), table=table)
     assert await attempts.is_stored(ITEM) is None
     table.received.assert_not_called()

@@ -16,8 +16,8 @@ from waguard.core.webhooks.pending import DeliveryResult
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging import group_commit
 from waguard.messaging.backlog import JournalLimits
-from waguard.messaging.entries import of_event
-from waguard.ports.messages import Entry, MessageStore, Written
+from waguard.messaging.records import of_event
+from waguard.ports.messages import MessageStore, Written
 from waguard.ports.outbox import Withdrawal
 
 
@@ -34,14 +34,14 @@ class Wrapped:
         return getattr(self._store, name)
 
     async def write(
-        self, entries: Sequence[Entry], settlements: Sequence[DeliveryResult] = (), **more: Any
+        self, records: Sequence[InboxRecord], results: Sequence[DeliveryResult] = (), **more: Any
     ) -> Written:
-        self.batches.append(len(entries))
+        self.batches.append(len(records))
         if self.fail and (error := self.fail.pop(0)):
             raise error
-        if any(entry.received.key == self.indigestible for entry in entries):
+        if any(one.key == self.indigestible for one in records):
             raise ValueError("no database takes this")
-        return await self._store.write(entries, settlements, **more)
+        return await self._store.write(records, results, **more)
 
 
 @pytest.fixture

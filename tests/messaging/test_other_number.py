@@ -10,7 +10,7 @@ from tests.messaging.outbox_world import World
 from tests.messaging.published import until, webhooks
 from waguard.core.messages.send_states import State
 from waguard.errors import ConflictError, OtherNumberError, UnavailableError
-from waguard.messaging.entries import of_event
+from waguard.messaging.records import of_event
 from waguard.ports.bus import BusEvent
 
 

@@ -127,7 +127,7 @@ async def test_what_nobody_waits_for_is_announced_when_the_server_has_it(world: 
     await wait_until(lambda: world.published, "it is announced")
     [(event, session, _, data)] = world.published
     assert (event, session, data["message_id"]) == ("message_sent", SESSION, pending.message_id)
-    [notice] = await world.store.messages.pending("*", after=0, limit=10)
+    [notice], _ = await world.store.messages.pending("*", after=0, limit=10)
     assert notice.event == "message_sent"
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.messaging.gateway import Gateway, gateway, kill
 from tests.messaging.receiver import CLOSE, Receiver, Trouble, event, receiving
 from tests.waiting import wait_until
-from waguard.messaging.entries import of_event
+from waguard.messaging.records import of_event
 from waguard.ports.bus import BusEvent
 from waguard.ports.messages import MessageStore
 

@@ -7,7 +7,6 @@ import pytest
 
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall, endpoints_of, usually_sqlite
-from tests.store.test_derived_events import entry
 from tests.store.test_outbox import draft, find
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.send_states import State
@@ -32,9 +31,9 @@ AT = 1_732_233_000.0
 
 async def accept(store: SqlStore, *some: tuple[InboxRecord, ...]) -> tuple[bool, ...]:
     """Store it in one transaction, as the journal does; what was news."""
-    entries = [entry(one) for received in some for one in received]
-    written = await store.messages.write(entries, for_global=EVENTS)
-    assert len(written.received) == len(entries)
+    records = [one for received in some for one in received]
+    written = await store.messages.write(records, for_global=EVENTS)
+    assert len(written.received) == len(records)
     return written.news
 
 
@@ -66,11 +65,8 @@ def acks(chat: str, level: int, stem: str = "A", reader: str = "") -> tuple[Inbo
 
 async def first_id(store: SqlStore) -> list[dict[str, Any]]:
     """What is queued, in order: the event, and its data."""
-    found = await store.messages.pending(GLOBAL, after=0, limit=1_000)
-    bodies = [json.loads(one.body or b"") for one in found]
-    for one, body in zip(found, bodies, strict=True):
-        body["partition"] = one.partition
-    return bodies
+    found, bodies = await store.messages.pending(GLOBAL, after=0, limit=1_000)
+    return [json.loads(bodies[one.id]) | {"partition": one.partition} for one in found]
 
 
 async def received(store: SqlStore) -> list[tuple[str, str, str | None]]:

@@ -10,20 +10,20 @@ import pytest
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall, endpoints_of, usually_sqlite
 from tests.store.test_outages import ModerateStore, assert_unavailable, write_locked
+from waguard.core.messages import sent_events
 from waguard.core.messages.inbox import (
     Deferred,
     EventPayload,
     InboxRecord,
     Kind,
     ack_key,
+    event_id,
     higher_acks,
 )
 from waguard.core.messages.received_media import handle_of
-from waguard.core.messages.sent_events import Notice
 from waguard.core.replace import replace as changed
 from waguard.core.webhooks.delivery import Cause, DeadLetterState
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
-from waguard.ports.messages import Entry
 from waguard.ports.webhooks import GLOBAL, Endpoint, Queued
 from waguard.store.deliveries import READ_AT_ONCE
 from waguard.store.messages import SqlMessages
@@ -38,27 +38,36 @@ def entry(
     event: str = "message_received",
     *,
     session: str = "a",
-    body: bytes = b"{}",
     partition: str = "c",
+    message: dict[str, Any] | None = None,
     **more: Any,
-) -> Entry:
+) -> InboxRecord:
     """Something to store, with one webhook."""
-    received = InboxRecord(
+    said = {"id": f"false_{partition}_{key}", "body": "ä🙂\0"} | (message or {})
+    return InboxRecord(
         session_id=session,
         workspace_id=7,
         key=key,
         kind=Kind.MESSAGE,
         at=1_732_233_000.5,
         chat="49170@c.us",
-        events=(EventPayload(event, {"message": {"id": key, "body": "ä🙂\0"}}),),
+        events=(EventPayload(event, {"message": said}),),
         **more,
     )
-    notice = Notice(event=event, event_id=f"id-{key}"[:32], partition=partition, body=body)
-    return Entry(received=received, notices=(notice,))
+
+
+def ids(*names: str, event: str = "message_received", session: str = "a") -> list[str]:
+    """Of the webhooks of the entries with these keys."""
+    return [event_id(session, key, event) for key in names]
+
+
+def body_of(one: InboxRecord) -> bytes:
+    (notice,) = sent_events.notices(one)
+    return notice.body
 
 
 async def waiting(messages: SqlMessages, endpoint: str = GLOBAL) -> list[Pending]:
-    return await messages.pending(endpoint, after=0, limit=1_000)
+    return (await messages.pending(endpoint, after=0, limit=1_000))[0]
 
 
 async def keys(database: str) -> list[str]:
@@ -68,11 +77,12 @@ async def keys(database: str) -> list[str]:
 
 @every_database
 async def test_a_file_that_came_later_is_awaited_like_others(messages: SqlMessages) -> None:
-    def deferred(key: str) -> Entry:
-        body = b'{"sha256": null, "url": "/api/media/%s"}' % handle_of("a", key).encode()
-        return entry(key, body=body, deferred=Deferred(message_id=key, mimetype="a/b", size=9))
+    def deferred(key: str) -> InboxRecord:
+        media = {"sha256": None, "url": f"/api/media/{handle_of('a', key)}"}
+        coming = Deferred(message_id=key, mimetype="a/b", size=9)
+        return entry(key, message={"media": media}, deferred=coming)
 
-    at_once = entry("m0", body=b'{"sha256": "%s", "url": null}' % (b"0" * 64))
+    at_once = entry("m0", message={"media": {"sha256": "0" * 64, "url": None}})
     await messages.write([at_once, *map(deferred, ("m1", "m2", "m3"))])
     assert await messages.files_awaited() == {"0" * 64}
     for number in (1, 2):
@@ -88,26 +98,26 @@ async def test_a_file_that_came_later_is_awaited_like_others(messages: SqlMessag
 async def test_what_is_written_is_kept_and_queued_in_order(
     messages: SqlMessages, database: str, wall: Wall
 ) -> None:
-    entries = [entry(f"k{number}", body=b"%d" % number) for number in range(300)]
+    entries = [entry(f"k{number}") for number in range(300)]
     written = await messages.write(entries)
     assert written.news == (True,) * 300
     assert written.endpoints == {GLOBAL}
     assert await keys(database) == [f"k{number}" for number in range(300)]
-    found = await waiting(messages)
-    assert [item.body for item in found] == [b"%d" % number for number in range(300)]
+    found, bodies = await messages.pending(GLOBAL, after=0, limit=1_000)
+    assert list(bodies) == [item.id for item in found]
+    assert [*bodies.values()] == [*map(body_of, entries)]
     first = found[0]
     assert first == Pending(
         id=first.id,
         event="message_received",
-        event_id="id-k0",
+        event_id=ids("k0")[0],
         session_id="a",
         partition="c",
         attempts=0,
         next_at=wall.time,
         created_at=wall.time,
-        body=b"0",
     )
-    assert await messages.pending(GLOBAL, after=found[9].id, limit=3) == found[10:13]
+    assert (await messages.pending(GLOBAL, after=found[9].id, limit=3))[0] == found[10:13]
 
 
 @every_database
@@ -137,9 +147,9 @@ async def test_each_is_stored_once(messages: SqlMessages, database: str) -> None
 
 @usually_sqlite
 async def test_an_ack_that_is_overtaken_is_no_news(messages: SqlMessages) -> None:
-    def ack(level: int) -> Entry:
-        one = entry(ack_key("true_c_1", level), "message_status_updated")
-        return replace(one, received=changed(one.received, unless=higher_acks("true_c_1", level)))
+    def ack(level: int) -> InboxRecord:
+        unless = higher_acks("true_c_1", level)
+        return entry(ack_key("true_c_1", level), "message_status_updated", unless=unless)
 
     assert (await messages.write([ack(1), ack(3), ack(2)])).news == (True, True, False)
     assert (await messages.write([ack(-1), ack(3), ack(4)])).news == (False, False, True)
@@ -176,17 +186,21 @@ async def test_without_any_receiver_it_is_kept_and_not_queued(
 
 @usually_sqlite
 async def test_a_newer_session_event_takes_the_place_of_older_ones(messages: SqlMessages) -> None:
-    await messages.write([entry("m1"), entry("q1", "qr_code_generated", partition="")])
+    await messages.write([entry("m1"), entry("q1", "qr_code_generated")])
     await messages.write(
         [
-            entry("s1", "session_disconnected", partition=""),
+            entry("s1", "session_disconnected"),
             entry("m2"),
-            entry("s2", "session_ready", partition=""),
-            entry("q2", "qr_code_generated", session="b", partition=""),
+            entry("s2", "session_ready"),
+            entry("q2", "qr_code_generated", session="b"),
         ]
     )
     reported = [(item.session_id, item.event_id) for item in await waiting(messages)]
-    assert reported == [("a", "id-m1"), ("a", "id-m2"), ("a", "id-s2"), ("b", "id-q2")]
+    assert reported == [
+        *(("a", it) for it in ids("m1", "m2")),
+        *(("a", it) for it in ids("s2", event="session_ready")),
+        *(("b", it) for it in ids("q2", event="qr_code_generated", session="b")),
+    ]
 
 
 @usually_sqlite
@@ -206,7 +220,8 @@ async def test_results_of_deliveries_are_stored_together(messages: SqlMessages, 
     ]
     [letter] = await messages.dead()
     assert (letter.id, letter.attempts, letter.error) == (third.id, 9, "the receiver answered 404")
-    assert (letter.died_at, letter.size, letter.endpoint) == (wall.time, 2, GLOBAL)
+    size = len(body_of(entry("k2")))
+    assert (letter.died_at, letter.size, letter.endpoint) == (wall.time, size, GLOBAL)
     await messages.write([], [DeliveryResult(id=third.id)])  # too late: it is dead
     assert await messages.dead() == [letter]
 
@@ -225,11 +240,16 @@ async def test_an_id_is_never_given_twice(messages: SqlMessages, store: SqlStore
 
 @every_database
 async def test_a_large_body_is_read_when_its_turn_comes(messages: SqlMessages) -> None:
-    large = bytes(range(256)) * 12_000  # 3 MB, every byte there is
-    await messages.write([entry("k1", body=large), entry("k2", body=b"x" * READ_AT_ONCE)])
-    first, second = await waiting(messages)
-    assert (first.body, second.body) == (None, b"x" * READ_AT_ONCE)
-    assert await messages.body(first.id) == large
+    room = READ_AT_ONCE - len(body_of(entry("k2", message={"body": ""})))
+    large, small = (
+        entry(key, message={"body": text})
+        for key, text in (("k1", "ä🙂\x01" * 500_000), ("k2", "x" * room))
+    )
+    await messages.write([large, small])
+    (first, second), bodies = await messages.pending(GLOBAL, after=0, limit=9)
+    assert len(bodies[second.id]) == READ_AT_ONCE
+    assert bodies == {second.id: body_of(small)}
+    assert await messages.body(first.id) == body_of(large)
     assert await messages.body(987_654) is None
 
 
@@ -247,7 +267,7 @@ async def test_a_session_has_a_receiver_of_its_own(messages: SqlMessages) -> Non
     written = await messages.write([entry("k1"), entry("k2", session="z")])
     assert written.endpoints == {GLOBAL, "a"}
     assert len(await waiting(messages)) == 2
-    assert [item.event_id for item in await waiting(messages, "a")] == ["id-k1"]
+    assert [item.event_id for item in await waiting(messages, "a")] == ids("k1")
     assert (await messages.write([entry("k3")], for_global=())).endpoints == {"a"}
     assert await messages.delete_endpoint("a")
     assert not await messages.delete_endpoint("a")
@@ -281,14 +301,14 @@ async def test_one_partition_is_read_by_itself(messages: SqlMessages) -> None:
     )
     all_of_it = await waiting(messages)
     of_c = [item for item in all_of_it if item.partition == "c"]
-    found = await messages.pending(GLOBAL, after=0, limit=9, partition=("a", "c"))
+    found, _ = await messages.pending(GLOBAL, after=0, limit=9, partition=("a", "c"))
     assert found == of_c
     first, last = of_c[0].id, of_c[-1].id
-    found = await messages.pending(
+    found, _ = await messages.pending(
         GLOBAL, after=first, limit=9, partition=("a", "c"), until=last - 1
     )
     assert found == of_c[1:-1]
-    assert await messages.pending(GLOBAL, after=0, limit=9, partition=("b", "c")) == []
+    assert await messages.pending(GLOBAL, after=0, limit=9, partition=("b", "c")) == ([], {})
 
 
 @every_database
@@ -342,8 +362,12 @@ async def test_only_received_messages_of_a_session_are_dead_letters_with_its_num
         "another", Cause.OTHER_NUMBER, session_id="a", before=wall.time, limit=9
     )
     assert given_up == 1
-    assert [one.event_id for one in await messages.dead()] == ["id-k1"]
-    assert [item.event_id for item in await waiting(messages)] == ["id-k2", "id-k3", "id-k4"]
+    assert [one.event_id for one in await messages.dead()] == ids("k1")
+    assert [item.event_id for item in await waiting(messages)] == [
+        *ids("k2", event="message_sent"),
+        *ids("k3", session="b"),
+        *ids("k4"),
+    ]
 
 
 @every_database
@@ -373,15 +397,17 @@ async def test_what_waits_for_longer_than_its_retention_is_a_dead_letter(
         )
         == 2
     )
-    assert [one.event_id for one in await messages.dead()] == ["id-k1"]
-    assert [item.event_id for item in await waiting(messages)] == ["id-k2"]
+    assert [one.event_id for one in await messages.dead()] == ids("k1")
+    assert [item.event_id for item in await waiting(messages)] == ids("k2")
 
 
 @every_database
 async def test_dead_letters_are_listed_replayed_and_discarded(
     messages: SqlMessages, wall: Wall
 ) -> None:
-    await messages.write([entry(f"k{n}", session="ab"[n % 2], body=b"%d" % n) for n in range(6)])
+    entries = [entry(f"k{n}", session="ab"[n % 2]) for n in range(6)]
+    names = [event_id(one.session_id, one.key, "message_received") for one in entries]
+    await messages.write(entries)
     assert (
         await messages.dead_letter_pending(
             "webhook.url is not set any more", Cause.REMOVED, endpoint=GLOBAL, limit=100
@@ -392,7 +418,7 @@ async def test_dead_letters_are_listed_replayed_and_discarded(
         await messages.dead_letter_pending("again", Cause.REMOVED, endpoint=GLOBAL, limit=100) == 0
     )
     letters = await messages.dead()
-    assert [letter.event_id for letter in letters] == [f"id-k{n}" for n in (5, 4, 3, 2, 1, 0)]
+    assert [letter.event_id for letter in letters] == names[::-1]
     assert await messages.dead(limit=2) == letters[:2]
     assert await messages.dead(before=letters[1].id, limit=2) == letters[2:4]
     assert await messages.dead(sessions=["a"]) == [letters[1], letters[3], letters[5]]
@@ -406,14 +432,15 @@ async def test_dead_letters_are_listed_replayed_and_discarded(
     assert await messages.replay(one, one, [GLOBAL, "a", "b"]) == []
     [item] = await waiting(messages)
     assert item.id == one, "it has its place before what waits behind it"
-    assert (item.event_id, item.body, item.attempts) == ("id-k3", b"3", 0)
+    assert (item.event_id, item.attempts) == (names[3], 0)
+    assert await messages.body(item.id) == body_of(entries[3])
     assert item.created_at == item.next_at == wall.time
     assert not await messages.discard(item.id), "it is not dead"
 
     assert await messages.discard(letters[0].id)
     assert not await messages.discard(letters[0].id)
     assert endpoints_of(await messages.replay(0, letters[0].id, [GLOBAL, "a", "b"])) == [GLOBAL] * 4
-    assert [later.event_id for later in await waiting(messages)] == [f"id-k{n}" for n in range(5)]
+    assert [later.event_id for later in await waiting(messages)] == names[:5]
     assert await messages.dead() == []
 
 
@@ -421,12 +448,13 @@ async def test_dead_letters_are_listed_replayed_and_discarded(
 async def test_a_replayed_session_event_does_not_take_the_place_of_the_newest(
     messages: SqlMessages,
 ) -> None:
-    await messages.write([entry("old", "session_disconnected", partition="")])
+    await messages.write([entry("old", "session_disconnected")])
     await messages.dead_letter_pending("dead", Cause.REMOVED, endpoint=GLOBAL, limit=100)
-    await messages.write([entry("new", "session_ready", partition="")])
+    await messages.write([entry("new", "session_ready")])
     assert endpoints_of(await messages.replay(0, 1 << 40, [GLOBAL, "a", "b"])) == [GLOBAL]
     partitions = [(item.event_id, item.partition) for item in await waiting(messages)]
-    assert partitions == [("id-old", "replayed"), ("id-new", "")]
+    old, new = (*ids("old", event="session_disconnected"), *ids("new", event="session_ready"))
+    assert partitions == [(old, "replayed"), (new, "")]
 
 
 @every_database
@@ -467,17 +495,13 @@ async def test_a_locked_file_stores_nothing_and_says_so(database: str) -> None:
 
 @on_sqlite
 async def test_a_write_that_fails_in_its_middle_leaves_nothing(
-    messages: SqlMessages, database: str
+    messages: SqlMessages, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sent_events, "_json", lambda _: None)
     with pytest.raises(Exception, match="NOT NULL"):
-        await messages.write([entry("good"), replace(entry("bad"), notices=(broken(),))])
+        await messages.write([entry("k1"), entry("k2")])
     assert await keys(database) == []
     assert await waiting(messages) == []
-
-
-def broken() -> Notice:
-    odd: Any = None
-    return Notice(event="message_received", event_id="x", partition="c", body=odd)
 
 
 async def test_before_it_is_open_nothing_is_stored(tmp_path: Path) -> None:
@@ -487,9 +511,8 @@ async def test_before_it_is_open_nothing_is_stored(tmp_path: Path) -> None:
 
 @every_database
 async def test_the_newest_message_of_each_chat(messages: SqlMessages) -> None:
-    def at(key: str, moment: float, chat: str | None = "c", **more: Any) -> Entry:
-        reported = entry(key, **more)
-        return replace(reported, received=changed(reported.received, at=moment, chat=chat))
+    def at(key: str, moment: float, chat: str | None = "c", **more: Any) -> InboxRecord:
+        return changed(entry(key, **more), at=moment, chat=chat)
 
     await messages.write(
         [
@@ -542,10 +565,8 @@ async def test_the_queue_of_a_sessions_own_receiver_is_its_own(messages: SqlMess
 async def test_whose_a_file_is(messages: SqlMessages) -> None:
     theirs, both, forged = "1" * 64, "2" * 64, "3" * 64
 
-    def with_media(key: str, session: str, **message: Any) -> Entry:
-        plain = entry(key, session=session)
-        payload = EventPayload("message_received", {"message": message})
-        return replace(plain, received=changed(plain.received, events=(payload,)))
+    def with_media(key: str, session: str, **message: Any) -> InboxRecord:
+        return entry(key, session=session, message=message)
 
     await messages.write(
         [

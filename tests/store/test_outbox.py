@@ -15,7 +15,6 @@ from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, ack_key
 from waguard.core.messages.send_states import ENDED, FROM, UNENDED, State
 from waguard.host.memory.lived import LivedTime
 from waguard.ports.clock import WallAges
-from waguard.ports.messages import Entry
 from waguard.ports.outbox import NewMessage, Outgoing, StateUpdate, Withdrawal
 from waguard.store import retention
 from waguard.store.sql import SqlStore
@@ -158,10 +157,10 @@ async def test_that_it_was_answered_is_kept_also_where_it_has_moved_on(store: Sq
     assert (await find(store, other)).answered
 
 
-def ack(level: int, name: str = "m", session: str = "a") -> Entry:
+def ack(level: int, name: str = "m", session: str = "a") -> InboxRecord:
     message_id = f"true_49170@c.us_{name}"
     data = {"message_id": message_id, "ack_level": level + 1}
-    received = InboxRecord(
+    return InboxRecord(
         session_id=session,
         workspace_id=7,
         key=ack_key(message_id, level),
@@ -170,7 +169,6 @@ def ack(level: int, name: str = "m", session: str = "a") -> Entry:
         events=(EventPayload("message_status_updated", data),),
         unless=higher_acks(message_id, level),
     )
-    return Entry(received=received, notices=())
 
 
 @every_database

@@ -18,7 +18,6 @@ from tests.api.fake_sessions import FakeSessions, a_view
 from tests.store.application import SqlApplication
 from tests.store.conftest import Wall
 from tests.store.past import FORMS, LEVELS, LONG, PEOPLE, SESSIONS, STEM, Past, group, me, person
-from tests.store.test_derived_events import entry
 from tests.waiting import wait_until
 from waguard.config.sections import Config
 from waguard.core.messages.backfill import by_alias
@@ -140,9 +139,9 @@ class Upgraded:
     async def accept(self, received: Iterable[tuple[InboxRecord, ...]]) -> Counter[bool]:
         """Store it as the journal does; how much of it was news."""
         news: Counter[bool] = Counter()
-        entries = [entry(one) for some in received for one in some]
-        for start in range(0, len(entries), BATCH):
-            some = entries[start : start + BATCH]
+        records = [one for some in received for one in some]
+        for start in range(0, len(records), BATCH):
+            some = records[start : start + BATCH]
             news.update((await self.store.messages.write(some, for_global=EVENTS)).news)
         return news
 
@@ -226,7 +225,7 @@ async def queue(it: Upgraded) -> list[tuple[int, str, str]]:
     """The received messages that wait for their delivery: all, in order, each once."""
     found: list[tuple[int, str, str]] = []
     after = 0
-    while some := await it.store.messages.pending(GLOBAL, after=after, limit=5_000):
+    while some := (await it.store.messages.pending(GLOBAL, after=after, limit=5_000))[0]:
         after = some[-1].id
         found += [
             (one.id, one.event_id, one.partition) for one in some if one.event == "message_received"

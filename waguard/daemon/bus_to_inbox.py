@@ -6,7 +6,7 @@ from loguru import logger
 
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.webhooks import delivery
-from waguard.messaging.entries import of_event
+from waguard.messaging.records import of_event
 from waguard.ports.bus import BusEvent
 from waguard.ports.inbox import Inbox, ReadyWatch
 from waguard.supervision.event_bus import Bus
@@ -19,6 +19,8 @@ async def feed(bus: Bus, inbox: Inbox, webhooks: ReadyWatch) -> None:
         async with bus.subscribe(last_id) as events:
             async for event in events:
                 last_id = event.id
+                if event.stored:
+                    continue
                 try:
                     _forward(event, inbox, webhooks)
                 except Exception:  # noqa: BLE001 - one event is lost, not those after it
@@ -29,7 +31,7 @@ async def feed(bus: Bus, inbox: Inbox, webhooks: ReadyWatch) -> None:
 
 def _forward(event: BusEvent, inbox: Inbox, webhooks: ReadyWatch) -> None:
     session_id = event.session_id
-    if not event.stored and event.event in delivery.EVENTS:
+    if event.event in delivery.EVENTS:
         if session_id and event.event == delivery.READY:
             webhooks.expect_ready(session_id)
 

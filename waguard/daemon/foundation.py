@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Collection
 
-from waguard.core.messages.inbox import InboxRecord
-from waguard.core.metrics.table import RECEIVED
 from waguard.core.metrics.tally import Tally
 from waguard.daemon.reload import CurrentConfig
 from waguard.daemon.restored import RestoredInstallation
@@ -15,7 +13,6 @@ from waguard.host.memory.lived import LivedTime
 from waguard.host.system.browsers import Browsers
 from waguard.host.system.conditions import HostConditions
 from waguard.host.system.network import Network, uses_proxy
-from waguard.messaging.announcer import CommitListener
 from waguard.messaging.deferred_files import DeferredFiles
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.fetch import Fetcher
@@ -65,8 +62,8 @@ class Foundation:
             publish=self.bus.publish,
             barred=lambda: self.store.barred,
             marked=self.restored.marked,
+            tally=self.tally,
         )
-        self.journal.subscribe(CommitListener(stored=self._count))
         self.stored = StoredMessages(
             self.store.stored, lambda: self.config().webhook.stored, self.clock
         )
@@ -105,9 +102,6 @@ class Foundation:
     def _publish(self, it: AuditEntry) -> None:
         about = {"by": it.reason, "route": it.before, "outcome": it.after}
         self.bus.publish("change", it.session_id, None, about)
-
-    def _count(self, record: InboxRecord) -> None:
-        self.tally.add(RECEIVED, 1, record.kind)
 
     def _disk_reserve(self) -> int:
         return self.config().limits.disk_reserve << 20

@@ -10,12 +10,10 @@ from loguru import logger
 from msgspec import Struct
 
 from waguard.config.sections import Config
-from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.received_media import content_type
 from waguard.core.messages.transfers import transfer_time
 from waguard.errors import NotFoundError, UnavailableError, WaguardError
 from waguard.host.files.media import MediaFolder
-from waguard.messaging.announcer import CommitListener
 from waguard.messaging.journal import Journal
 from waguard.ports.clock import Clock
 from waguard.ports.messages import DeferredFile, FileState, MessageStore, NamedFile
@@ -70,7 +68,7 @@ class DeferredFiles:
         """By session: time of the loop before which it is not asked again."""
         self._coming = 0
         """Bytes that Chromium may write for the files that are under way."""
-        journal.subscribe(CommitListener(stored=self._on_stored))
+        journal.announcer.on_file.append(self._changed.set)
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._work(), name="deferred files")
@@ -94,10 +92,6 @@ class DeferredFiles:
             self._rests.pop(file.session_id, None)
             self._changed.set()
         return f"{self._base}/api/media/{name}", state
-
-    def _on_stored(self, record: InboxRecord) -> None:
-        if record.deferred:
-            self._changed.set()
 
     async def _work(self) -> None:
         while True:

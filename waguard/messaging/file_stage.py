@@ -11,12 +11,11 @@ from typing import Final
 import msgspec
 from loguru import logger
 
-from waguard.core.messages.inbox import File
+from waguard.core.messages.inbox import File, InboxRecord
 from waguard.core.messages.received_media import GONE, with_media
-from waguard.messaging.entries import entry_of, size_of, with_file, without_file
+from waguard.messaging.records import size_of, with_file, without_file
 from waguard.messaging.write_queue import Put
 from waguard.ports.inbox import MediaStore
-from waguard.ports.messages import Entry
 
 DEADLINE: Final = 10.0  # s for the disk to write or read a file
 NO_ANSWER: Final = "the disk does not answer"
@@ -68,7 +67,7 @@ class FileStage:
 
     def put(self, put: Put) -> None:
         """Add it at once where no file is in its way; else behind that."""
-        if not self._puts and not any(entry.received.file for entry in put.entries):
+        if not self._puts and not any(record.file for record in put.records):
             self._add(put)
             return
         self._puts.append(put)
@@ -84,7 +83,7 @@ class FileStage:
     async def _work(self) -> None:
         while self._puts:
             put, size = self._puts[0], self._puts[0].size
-            if any(entry.received.file for entry in put.entries):
+            if any(record.file for record in put.records):
                 await self._write(put)
             self.bytes -= size
             self._puts.popleft()
@@ -92,29 +91,26 @@ class FileStage:
 
     async def _write(self, put: Put) -> None:
         try:
-            put.entries = tuple([await self._written(entry) for entry in put.entries])
+            put.records = tuple([await self._written(record) for record in put.records])
         except Exception as error:  # noqa: BLE001 - it must not hold up everybody else
             logger.opt(exception=error).critical(
                 "a bug in waguard: files are left out", event="bug"
             )
-            put.entries = tuple(
-                entry_of(without_file(it.received, str(error))) if it.received.file else it
-                for it in put.entries
+            put.records = tuple(
+                without_file(it, str(error)) if it.file else it for it in put.records
             )
-        put.size = size_of(put.entries)
+        put.size = size_of(put.records)
 
-    async def _written(self, entry: Entry) -> Entry:
-        record, file = entry.received, entry.received.file
-        if file is None:
-            return entry
+    async def _written(self, record: InboxRecord) -> InboxRecord:
+        if record.file is None:
+            return record
         try:
-            name = await self._writer.write(file)
+            name = await self._writer.write(record.file)
         except TimeoutError:
-            return entry_of(without_file(record, NO_ANSWER))
+            return without_file(record, NO_ANSWER)
         except OSError as error:
-            return entry_of(without_file(record, error.strerror or str(error)))
-        url = f"{self._base}/api/media/{name}"
-        return entry_of(with_file(record, sha256=name, url=url))
+            return without_file(record, error.strerror or str(error))
+        return with_file(record, sha256=name, url=f"{self._base}/api/media/{name}")
 
 
 def without_content(body: bytes) -> bytes:

@@ -131,18 +131,20 @@ class GroupCommit:
         self._rest_if_empty()
 
     async def _write(self, batch: Batch) -> None:
-        entries, results, outgoing = batch.entries, batch.results, batch.outgoing
+        received = [record for put in batch.puts for record in put.records]
+        results = [save.result for save in batch.saves]
+        outgoing = [item for keep in batch.keeps for item in keep.items]
         written = Written(news=(), endpoints=frozenset())
-        if entries or results or outgoing:
+        if received or results or outgoing:
             written = await self._store.write(
-                entries, results, outgoing=outgoing, for_global=self._for_global()
+                received, results, outgoing=outgoing, for_global=self._for_global()
             )
         self._remove(batch)
         batch.succeed(written)
         fresh = zip(written.received, written.news, strict=True)
         for put in batch.puts:
-            own = itertools.islice(fresh, len(put.entries))
-            news = [received for received, is_news in own if is_news]
+            own = itertools.islice(fresh, len(put.records))
+            news = [record for record, is_news in own if is_news]
             self._announcer.stored(put.stored, news)
         for record in written.reported:
             self._announcer.announce(record)

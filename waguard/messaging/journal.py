@@ -14,15 +14,16 @@ from loguru import logger
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.people import People
 from waguard.core.messages.received_media import handle_of
+from waguard.core.metrics.tally import Tally
 from waguard.core.webhooks.pending import DeliveryResult, Hold
-from waguard.messaging.announcer import Announcer, CommitListener, Publish
+from waguard.messaging.announcer import Announcer, Publish
 from waguard.messaging.backlog import Backlog, JournalLimits
-from waguard.messaging.entries import entry_of, size_of, with_media_of, without_file
 from waguard.messaging.file_stage import FileStage, MediaWriter
 from waguard.messaging.group_commit import GroupCommit
+from waguard.messaging.records import size_of, with_media_of, without_file
 from waguard.messaging.write_queue import Keep, Put, Save, WriteQueue
 from waguard.ports.inbox import MediaStore, Stored
-from waguard.ports.messages import Entry, MessageStore
+from waguard.ports.messages import MessageStore
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
 
 
@@ -42,6 +43,7 @@ class Journal:
         barred: Callable[[], bool] = lambda: False,
         marked: Callable[[InboxRecord], InboxRecord] = lambda record: record,
         limits: JournalLimits | None = None,
+        tally: Tally | None = None,
     ) -> None:
         limits = limits or JournalLimits()
         self.store = store
@@ -49,10 +51,11 @@ class Journal:
         self._base = base
         self._barred = barred
         self._marked = marked
-        self._announcer = Announcer(publish)
+        self.announcer = Announcer(publish, tally)
+        """Calls its listeners after each commit."""
         queue = WriteQueue()
         self._writer = GroupCommit(
-            store, queue, self._announcer, for_global=for_global, staged=lambda: len(self._stage)
+            store, queue, self.announcer, for_global=for_global, staged=lambda: len(self._stage)
         )
         writer = MediaWriter(files, deadline=limits.file_deadline)
         self._stage = FileStage(writer, self._writer.add, base=base)
@@ -66,10 +69,6 @@ class Journal:
         """Store what still waits, if the database takes it at once."""
         await self._stage.close()
         await self._writer.close()
-
-    def subscribe(self, listener: CommitListener) -> None:
-        """From now on it is called after each commit."""
-        self._announcer.subscribe(listener)
 
     @property
     def failing(self) -> bool:
@@ -116,7 +115,7 @@ class Journal:
     # ---- the inbox ----
 
     def put(self, received: Sequence[InboxRecord], stored: Stored) -> None:
-        """See ``ports.inbox.Inbox``. Encoded at once: what is stored is what was said then."""
+        """See ``ports.inbox.Inbox``."""
         if self.full and received:
             logger.error(
                 "not stored: too much waits for the database",
@@ -125,17 +124,18 @@ class Journal:
                 kind=str(received[0].kind),
             )
             return
-        entries = tuple(self._encoded(self._marked(one)) for one in received)
+        records = tuple(self._about_its_file(self._marked(one)) for one in received)
         self._writer.expect()
-        self._stage.put(Put(entries, stored, size_of(entries)))
+        self._stage.put(Put(records, stored, size_of(records)))
 
-    def _encoded(self, received: InboxRecord) -> Entry:
-        if received.file and not self.backlog.has_room_for(len(received.file.content)):
-            return entry_of(without_file(received, "too much waits for the database"))
-        if received.deferred:
-            name = handle_of(received.session_id, received.deferred.message_id)
-            received = with_media_of(received, url=f"{self._base}/api/media/{name}")
-        return entry_of(received)
+    def _about_its_file(self, record: InboxRecord) -> InboxRecord:
+        """The record with what is known of its file already."""
+        if record.file and not self.backlog.has_room_for(len(record.file.content)):
+            return without_file(record, "too much waits for the database")
+        if record.deferred:
+            name = handle_of(record.session_id, record.deferred.message_id)
+            return with_media_of(record, url=f"{self._base}/api/media/{name}")
+        return record
 
     @property
     def full(self) -> bool:

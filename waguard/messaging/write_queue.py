@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from waguard.core.messages.inbox import InboxRecord
 from waguard.core.webhooks.pending import DeliveryResult, Hold
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.inbox import Stored
-from waguard.ports.messages import Entry, Written
+from waguard.ports.messages import Written
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
 
 BATCH: Final = 500  # rows a transaction, and no more than …
-BATCH_BYTES: Final = 32 << 20  # … of bodies and files, but for a single one
+BATCH_BYTES: Final = 32 << 20  # … of texts and files, but for a single one
 
 
 def _future() -> "asyncio.Future[Any]":
@@ -37,10 +38,10 @@ def _fail(done: "asyncio.Future[Any]", error: Exception) -> None:
 class Put:
     """Records for the inbox; ``stored`` is called after the commit."""
 
-    entries: tuple[Entry, ...]
+    records: tuple[InboxRecord, ...]
     stored: Stored
     size: int
-    """Bytes of bodies and files."""
+    """As ``size_of`` has it."""
     since: float = field(default_factory=time.monotonic)
 
 
@@ -80,21 +81,6 @@ class Batch:
     def __len__(self) -> int:
         return len(self.keeps) + len(self.puts) + len(self.saves)
 
-    @property
-    def entries(self) -> list[Entry]:
-        """The entries of all puts."""
-        return [entry for put in self.puts for entry in put.entries]
-
-    @property
-    def results(self) -> list[DeliveryResult | Hold]:
-        """The results of all saves."""
-        return [save.result for save in self.saves]
-
-    @property
-    def outgoing(self) -> list[NewMessage | StateUpdate | Withdrawal]:
-        """The messages of all keeps."""
-        return [item for keep in self.keeps for item in keep.items]
-
     def succeed(self, written: Written) -> None:
         """Those who wait for keeps and saves have their results."""
         kept = iter(written.kept)
@@ -114,7 +100,7 @@ class Batch:
 
 
 class WriteQueue:
-    """``bytes``: of the bodies and files of all puts."""
+    """``bytes``: of all puts, as ``size_of`` has it."""
 
     def __init__(self) -> None:
         self._keeps: deque[Keep] = deque()
@@ -173,7 +159,7 @@ class WriteQueue:
                 if batch and size + item.size > BATCH_BYTES:
                     break
                 batch.puts.append(item)
-                rows += len(item.entries)
+                rows += len(item.records)
                 size += item.size
             if rows >= BATCH or self._alone:
                 break

@@ -7,7 +7,6 @@ from typing import Protocol
 
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.people import People
-from waguard.core.messages.sent_events import Notice
 from waguard.core.messages.undecryptable import Waiting
 from waguard.core.webhooks.delivery import OLD_SERVICE, Cause, DeadLetterState
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
@@ -16,16 +15,8 @@ from waguard.ports.webhooks import DeadLetter, Endpoint, Queued, Replayed, Unide
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """Something to store, with its webhooks."""
-
-    received: InboxRecord
-    notices: tuple[Notice, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
-    """What a write did: which entries were news, which endpoints have more to deliver, for each
+    """What a write did: which records were news, which endpoints have more to deliver, for each
     write to the outbox the new id, or how many messages it changed, and what it reports besides of
     how messages ended."""
 
@@ -34,7 +25,7 @@ class Written:
     kept: tuple[int, ...] = ()
     reported: tuple[InboxRecord, ...] = ()
     received: tuple[InboxRecord, ...] = ()
-    """The entries as the application gets them: with numbers for LIDs, under known ids."""
+    """The records as the application gets them: with numbers for LIDs, under known ids."""
 
 
 class Undecryptables(Protocol):
@@ -147,13 +138,13 @@ class MessageStore(Undecryptables, FilesNamed, DeferredFiles, Protocol):
 
     async def write(
         self,
-        entries: Sequence[Entry],
+        received: Sequence[InboxRecord],
         results: Sequence[DeliveryResult | Hold] = (),
         *,
         outgoing: Sequence[NewMessage | StateUpdate | Withdrawal] = (),
         for_global: Collection[str] = OLD_SERVICE,
     ) -> Written:
-        """All of it, durably, in one transaction; an entry that is no news is left out.
+        """All of it, durably, in one transaction, with its webhooks; a record that is no news is left out.
 
         An ack that is news moves the message that it is about, and its webhooks wait for
         ``message_sent``. How a message ended is reported here, once, when it may be
@@ -170,8 +161,8 @@ class MessageStore(Undecryptables, FilesNamed, DeferredFiles, Protocol):
         limit: int,
         partition: tuple[str, str] | None = None,
         until: int | None = None,
-    ) -> list[Pending]:
-        """What is to be delivered there, by id, which is the order of the writes.
+    ) -> tuple[list[Pending], dict[int, bytes]]:
+        """What is to be delivered there, by id, which is the order of the writes; and the bodies of those that are small.
 
         ``partition``: of this session and partition only; ``until``: no higher ids.
         """

@@ -24,8 +24,7 @@ async def remember(
 ) -> None:
     """Keep which files are still to be fetched."""
     for one in received:
-        if one.deferred:
-            it = one.deferred
+        if it := one.deferred:
             await _put(
                 connection, one.session_id, one.key, it.message_id, it.mimetype, it.size, now
             )

@@ -21,11 +21,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from waguard.core.messages import sent_events
+from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.received_media import handles_in, names_in
 from waguard.core.restored import WHY, doubt
 from waguard.core.webhooks.delivery import HELD, OWN_SEND, SESSION_EVENTS, Cause, Doubt
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
-from waguard.ports.messages import Entry
 from waguard.ports.webhooks import GLOBAL
 from waguard.store import endpoints, unidentified
 from waguard.store.database import Database
@@ -73,7 +74,7 @@ class SqlDeliveries:
         limit: int,
         partition: tuple[str, str] | None = None,
         until: int | None = None,
-    ) -> list[Pending]:
+    ) -> tuple[list[Pending], dict[int, bytes]]:
         own = DELIVERIES.c
         query = _NEXT.where(own.endpoint == endpoint, own.id > after).limit(limit)
         if partition is not None:
@@ -81,8 +82,10 @@ class SqlDeliveries:
         if until is not None:
             query = query.where(own.id <= until)
         async with self._database.reading() as (connection, _):
-            found = await connection.execute(query)
-            return [Pending(**row._asdict()) for row in found]
+            rows = [row._asdict() for row in await connection.execute(query)]
+        bodies = {row["id"]: row.pop("body") for row in rows}
+        small = {number: body for number, body in bodies.items() if body is not None}
+        return [Pending(**row) for row in rows], small
 
     async def body(self, number: int) -> bytes | None:
         async with self._database.reading() as (connection, _):
@@ -197,23 +200,29 @@ def _changed(result: DeliveryResult | Hold, now: float) -> dict[str, Any]:
 
 async def queue(
     connection: AsyncConnection,
-    entries: Sequence[Entry],
+    received: Sequence[InboxRecord],
     for_global: Collection[str],
     waiting: Collection[str],
     now: float,
 ) -> frozenset[str]:
     """The endpoints that have more to deliver; ``waiting`` are the keys of what is of nobody yet."""
-    if not entries:
+    if not received:
         return frozenset()
-    own = await endpoints.wanted_events(connection, {e.received.session_id for e in entries})
-    newest = _newest_session_events(entries)
+    own = await endpoints.wanted_events(connection, {one.session_id for one in received})
+    session_events = [
+        (place, one.session_id)
+        for place, one in enumerate(received)
+        if any(event.event in SESSION_EVENTS for event in one.events)
+    ]
+    newest = {session_id: place for place, session_id in session_events}
+    outdated = {place for place, session_id in session_events if place < newest[session_id]}
     if newest:
         await _leave_out_outdated(connection, sorted(newest))
     queued = [
         row
-        for number, entry in enumerate(entries)
-        if number >= newest.get(entry.received.session_id, 0) or not _outdates(entry)
-        for row in _queued(entry, own, for_global, waiting, now)
+        for place, one in enumerate(received)
+        if place not in outdated
+        for row in _queued(one, own, for_global, waiting, now)
     ]
     if queued:
         await connection.execute(insert(DELIVERIES), queued)
@@ -221,38 +230,38 @@ async def queue(
 
 
 def _queued(
-    entry: Entry,
+    one: InboxRecord,
     own: Mapping[str, Collection[str]],
     for_global: Collection[str],
     waiting: Collection[str],
     now: float,
 ) -> Iterable[dict[str, Any]]:
-    session_id = entry.received.session_id
+    """The record's webhooks, encoded once for all receivers."""
     pending = {"state": "pending", "cause": None, "last_error": None, "died_at": None}
-    state = unidentified.parked(now) if entry.received.key in waiting else pending
-    receivers = ((GLOBAL, for_global), (session_id, own.get(session_id, ())))
+    state = unidentified.parked(now) if one.key in waiting else pending
+    receivers = ((GLOBAL, for_global), (one.session_id, own.get(one.session_id, ())))
+    notices = sent_events.notices(one)
     for endpoint, wanted in receivers:
-        for notice in entry.notices:
+        for notice in notices:
             if notice.event not in wanted:
                 continue
             yield {
                 "endpoint": endpoint,
                 "event_id": notice.event_id,
                 "event": notice.event,
-                "session_id": session_id,
+                "session_id": one.session_id,
                 "lane": storable(notice.partition, length_of(DELIVERIES.c.lane.type)),
                 "body": notice.body,
                 "attempts": 0,
-                "next_at": now + (OWN_SEND if notice.direct else 0.0),
+                "next_at": now + (OWN_SEND if one.direct else 0.0),
                 "created_at": now,
-            } | _doubtful(entry, endpoint, notice.event, state, now)
+            } | _doubtful(one.repeated, endpoint, notice.event, state, now)
 
 
 def _doubtful(
-    entry: Entry, endpoint: str, event: str, state: dict[str, Any], now: float
+    repeated: Doubt, endpoint: str, event: str, state: dict[str, Any], now: float
 ) -> dict[str, Any]:
     """``state``, but for what the daemon before a restore may have delivered."""
-    repeated = entry.received.repeated
     if repeated is Doubt.NONE:
         return state
     match doubt(event, uses_lookup=repeated is Doubt.LOOKUP and endpoint == GLOBAL):
@@ -263,15 +272,6 @@ def _doubtful(
         case Doubt.WAIT:
             again = {"cause": Cause.RESTORED, "last_error": WHY, "died_at": now}
             return state | {"state": "dead"} | again
-
-
-def _outdates(entry: Entry) -> bool:
-    return any(notice.event in SESSION_EVENTS for notice in entry.notices)
-
-
-def _newest_session_events(entries: Sequence[Entry]) -> dict[str, int]:
-    """The place in ``entries`` of each session's newest session event."""
-    return {e.received.session_id: place for place, e in enumerate(entries) if _outdates(e)}
 
 
 async def _leave_out_outdated(connection: AsyncConnection, sessions: Sequence[str]) -> None:

@@ -17,7 +17,6 @@ from waguard.core.messages.content import text_of
 from waguard.core.messages.inbox import InboxRecord, Kind, ack_keys, failed_key, sent_key
 from waguard.core.messages.send_states import ACK_SERVER, State, by_ack, moves
 from waguard.core.messages.sent_events import Message
-from waguard.ports.messages import Entry
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
 from waguard.store.models import INBOX, OUTBOX
 from waguard.store.types import storable
@@ -45,14 +44,13 @@ def direct_in(outgoing: Sequence[NewMessage | StateUpdate | Withdrawal]) -> froz
     return frozenset(it.reports for it in updates if it.direct and it.reports)
 
 
-def keys(entries: Sequence[Entry], reported: Iterable[Name]) -> Iterable[Name]:
+def keys(received: Iterable[InboxRecord], reported: Iterable[Name]) -> Iterable[Name]:
     """What has to be known of the inbox."""
-    for entry in entries:
-        received = entry.received
-        for key in (received.key, *received.unless):
-            yield received.session_id, key
-        if name := _name(received):
-            yield from _keys(name, received.kind)
+    for one in received:
+        for key in (one.key, *one.unless):
+            yield one.session_id, key
+        if name := _name(one):
+            yield from _keys(name, one.kind)
     for name in reported:
         yield from _keys(name, Kind.SENT)
         yield name[0], failed_key(name[1])
@@ -92,12 +90,12 @@ class DerivedEvents:
         self._own: dict[Name, Message] = {}
         """Those of the outbox that this may be about."""
         self._made: list[InboxRecord] = []
-        self._stored: dict[Name, list[Entry]] = {}
+        self._stored: dict[Name, list[InboxRecord]] = {}
         """Acks that waited in the inbox."""
 
-    async def read(self, entries: Sequence[Entry], reported: Iterable[Name]) -> None:
-        """Read from the outbox what ``entries`` and ``reported`` are about, as far as the application does not know it."""
-        found = [*reported, *(name for entry in entries if (name := _name(entry.received)))]
+    async def read(self, received: Iterable[InboxRecord], reported: Iterable[Name]) -> None:
+        """Read from the outbox what ``received`` and ``reported`` are about, as far as the application does not know it."""
+        found = [*reported, *(name for one in received if (name := _name(one)))]
         self._announced = {name for name in found if _is_known(name, self._known)}
         wanted = {*found} - self._announced
         ids = sorted({storable(message_id) for _, message_id in wanted})
@@ -108,15 +106,23 @@ class DerivedEvents:
                 message = _message(row._asdict())
                 self._own[message.session_id, message.message_id] = message
 
-    def is_own(self, received: InboxRecord) -> bool:
-        """Whether the outbox reports it itself."""
-        return received.unless_own and _name(received) in self._own
+    def is_news(self, received: InboxRecord) -> bool:
+        """Whether it is to be stored in the inbox; from then on its key is known."""
+        if received.kind in {Kind.PEOPLE, Kind.UNDECRYPTABLE}:
+            return False
+        if received.unless_own and _name(received) in self._own:  # the outbox reports it itself
+            return False
+        keys = [(received.session_id, storable(key)) for key in (received.key, *received.unless)]
+        if not self._known.isdisjoint(keys):
+            return False
+        self._known.add(keys[0])
+        return True
 
     async def make(
-        self, fresh: Sequence[Entry], reported: Mapping[Name, bool]
+        self, fresh: Sequence[InboxRecord], reported: Mapping[Name, bool]
     ) -> list[InboxRecord]:
         """How messages ended, by this transaction; then what waited for it is read too."""
-        moved = [name for entry in fresh if (name := self._moved(entry.received))]
+        moved = [name for one in fresh if (name := self._moved(one))]
         for name in dict.fromkeys((*reported, *moved)):
             message = self._own.get(name)
             due = reported.get(name, False)
@@ -126,8 +132,7 @@ class DerivedEvents:
             if outcome and (name[0], storable(outcome.key)) not in self._known:
                 self._made.append(outcome)
                 self._known.add((name[0], storable(outcome.key)))
-        sent = [one for one in (*self._made, *(e.received for e in fresh)) if one.kind is Kind.SENT]
-        await self._read_waiting(sent)
+        await self._read_waiting([it for it in (*self._made, *fresh) if it.kind is Kind.SENT])
         return self._made
 
     def _moved(self, received: InboxRecord) -> Name | None:
@@ -162,34 +167,21 @@ class DerivedEvents:
                 if name := wanted.get((row.session_id, row.key)):
                     self._stored.setdefault(name, []).append(_of_stored(row._asdict()))
 
-    def in_order(self, fresh: Sequence[Entry]) -> list[Entry]:
+    def in_order(self, fresh: Sequence[InboxRecord]) -> list[InboxRecord]:
         """What is to be queued: nothing of a message before its ``message_sent``."""
-        waiting: dict[Name, list[Entry]] = {}
-        ordered: list[Entry] = []
-        for one in self._made:
-            ordered += self._with_waiting(
-                Entry(received=one, notices=sent_events.notices(one)), waiting
-            )
-        for entry in fresh:
-            name = _name(entry.received)
-            if entry.received.kind is Kind.SENT:
-                ordered += self._with_waiting(entry, waiting)
-            elif name is None or self._may_go(name, entry.received):
-                ordered.append(entry)
+        waiting: dict[Name, list[InboxRecord]] = {}
+        ordered: list[InboxRecord] = []
+        for one in (*self._made, *fresh):
+            name = _name(one)
+            if name is None or (one.kind is Kind.ACK and self._may_go(name, one)):
+                ordered.append(one)
+            elif one.kind is Kind.ACK:
+                waiting.setdefault(name, []).append(one)
             else:
-                waiting.setdefault(name, []).append(entry)
+                self._announced.add(name)
+                behind = (*self._stored.pop(name, ()), *waiting.pop(name, ()))
+                ordered += [one, *(it for it in behind if sent_events.ack_of(it)[1] >= ACK_SERVER)]
         return ordered
-
-    def _with_waiting(self, entry: Entry, waiting: dict[Name, list[Entry]]) -> list[Entry]:
-        name = _name(entry.received)
-        if name is None or entry.received.kind is not Kind.SENT:
-            return [entry]
-        self._announced.add(name)
-        behind = (*self._stored.pop(name, ()), *waiting.pop(name, ()))
-        return [
-            entry,
-            *(one for one in behind if sent_events.ack_of(one.received)[1] >= ACK_SERVER),
-        ]
 
     def _may_go(self, name: Name, received: InboxRecord) -> bool:
         if name in self._announced:
@@ -219,7 +211,6 @@ def _message(row: dict[str, Any]) -> Message:
     return Message(**row, text=text, key=key, state=state)
 
 
-def _of_stored(row: dict[str, Any]) -> Entry:
+def _of_stored(row: dict[str, Any]) -> InboxRecord:
     events = sent_events.of_stored_ack(row.pop("payload"))
-    received = InboxRecord(**row, kind=Kind.ACK, events=events)
-    return Entry(received=received, notices=sent_events.notices(received))
+    return InboxRecord(**row, kind=Kind.ACK, events=events)

@@ -16,10 +16,10 @@ _AT_ONCE: Final = 500
 _OWN: Final = READERS.c
 
 
-async def record(connection: AsyncConnection, received: Sequence[InboxRecord]) -> None:
-    """Keep those of ``received`` that name a reader, as far as they are not kept."""
+async def record(connection: AsyncConnection, acks: Sequence[InboxRecord]) -> None:
+    """Keep those that name a reader, as far as they are not kept."""
     said: dict[tuple[str, str, str, int], float] = {}
-    for one in received:
+    for one in acks:
         if one.reader is not None:
             message_id, ack = ack_of(one)
             reader = storable(one.reader, length_of(_OWN.reader.type))

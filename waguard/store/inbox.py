@@ -7,8 +7,6 @@ from sqlalchemy import Text, func, select, tuple_, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.messages.inbox import InboxRecord, Kind
-from waguard.ports.messages import Entry
-from waguard.store.derived_events import DerivedEvents
 from waguard.store.models import INBOX
 from waguard.store.types import length_of, storable
 
@@ -28,20 +26,6 @@ async def known_keys(
         found = await connection.execute(select(own.session_id, own.key).where(some))
         known |= {(row.session_id, row.key) for row in found}
     return known
-
-
-def is_news(entry: Entry, known: set[tuple[str, str]], also: DerivedEvents) -> bool:
-    """Whether it is to be stored in the inbox."""
-    received = entry.received
-    if received.kind in {Kind.PEOPLE, Kind.UNDECRYPTABLE}:
-        return False
-    keys = (received.key, *received.unless)
-    if also.is_own(received):
-        return False
-    if any((received.session_id, storable(key)) in known for key in keys):
-        return False
-    known.add((received.session_id, storable(received.key)))
-    return True
 
 
 def row(received: InboxRecord, now: float) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from sqlalchemy import and_, delete, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core.messages.inbox import Kind
+from waguard.core.messages.inbox import InboxRecord, Kind
 from waguard.core.messages.undecryptable import EXPIRED
 from waguard.core.webhooks.delivery import OLD_SERVICE, Cause
 from waguard.core.webhooks.pending import DeliveryResult, Hold
-from waguard.ports.messages import Entry, Written
+from waguard.ports.messages import Written
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
 from waguard.store import (
     deferred_files,
@@ -54,7 +54,7 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
 
     async def write(
         self,
-        entries: Sequence[Entry],
+        received: Sequence[InboxRecord],
         results: Sequence[DeliveryResult | Hold] = (),
         *,
         outgoing: Sequence[NewMessage | StateUpdate | Withdrawal] = (),
@@ -62,27 +62,31 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
     ) -> Written:
         """As the port says; a second writer on the same database costs one repetition."""
         try:
-            return await self._write(entries, results, outgoing, for_global)
+            return await self._write(received, results, outgoing, for_global)
         except IntegrityError:  # somebody else stored one of them a moment ago: now it is seen
-            return await self._write(entries, results, outgoing, for_global)
+            return await self._write(received, results, outgoing, for_global)
 
     async def _write(
         self,
-        entries: Sequence[Entry],
+        received: Sequence[InboxRecord],
         results: Sequence[DeliveryResult | Hold],
         outgoing: Sequence[NewMessage | StateUpdate | Withdrawal],
         for_global: Collection[str],
     ) -> Written:
-        alone = len(outgoing) == 1 and not (entries or results)
+        alone = len(outgoing) == 1 and not (received or results)
         if alone and isinstance(draft := outgoing[0], NewMessage):
-            return await self._keep(draft)
-        sessions = {entry.received.session_id for entry in entries}
+            async with self._turn:  # a request waits for it: in half the time
+                number = await self._database.write_at_once(
+                    lambda it: outbox.keep(it, draft, self._database.wall(), is_last=True)
+                )
+            return Written(news=(), endpoints=frozenset(), kept=(number,))
+        sessions = {one.session_id for one in received}
         try:
             async with self._turn, self._database.writing() as work:
                 connection = work.connection
                 kept = await outbox.write(connection, outgoing, self._database.wall())
                 await deliveries.record_results(connection, results, self._database.wall())
-                return await self._store(connection, entries, outgoing, kept, for_global)
+                return await self._store(connection, received, outgoing, kept, for_global)
         except BaseException:
             self._people.forget(sessions)
             self._undecryptable.forget(sessions)
@@ -91,57 +95,48 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
     async def _store(
         self,
         connection: AsyncConnection,
-        entries: Sequence[Entry],
+        received: Sequence[InboxRecord],
         outgoing: Sequence[NewMessage | StateUpdate | Withdrawal],
         kept: tuple[int, ...],
         for_global: Collection[str],
     ) -> Written:
         """What was received, and what the application hears of both ways."""
         now = self._database.wall()
-        sessions = dict.fromkeys(entry.received.session_id for entry in entries)
+        sessions = dict.fromkeys(one.session_id for one in received)
         people = await self._people.of_all(connection, sessions)
-        learned = await self._people.learn(connection, [e.received for e in entries], now)
+        acquainted = [one for one in received if one.kind is Kind.PEOPLE]
+        learned = await self._people.learn(connection, acquainted, now)
         identified = await unidentified.queue_known(connection, learned, people, now)
-        given, waiting = await naming.named(connection, entries, people)
+        given, waiting = await naming.named(connection, received, people)
         reported = derived_events.reported_by(outgoing)
         known = await inbox.known_keys(connection, derived_events.keys(given, reported))
         direct = derived_events.direct_in(outgoing)
         also = DerivedEvents(connection, known, direct, now)
         await also.read(given, reported)
-        everything = [entry.received for entry in given]
-        remembered = await self._undecryptable.remember(connection, everything, people, now)
-        await self._undecryptable.resolve(connection, everything, people)
-        news = tuple(
-            inbox.is_news(entry, known, also) or _name(entry) in remembered for entry in given
-        )
+        unread = [one for one in given if one.kind is Kind.UNDECRYPTABLE]
+        remembered = await self._undecryptable.remember(connection, unread, people, now)
+        await self._undecryptable.resolve(connection, given, people)
+        news = tuple(also.is_news(one) or (one.session_id, one.key) in remembered for one in given)
         fresh = [
-            entry
-            for entry, is_news in zip(given, news, strict=True)
-            if is_news and entry.received.kind is not Kind.UNDECRYPTABLE
+            one
+            for one, is_news in zip(given, news, strict=True)
+            if is_news and one.kind is not Kind.UNDECRYPTABLE
         ]
-        await readers.record(connection, [entry.received for entry in given])
-        await outbox.apply_acks(connection, [e.received for e in fresh], now)
-        await outbox.claim(connection, [e.received for e in fresh])
+        await readers.record(connection, [one for one in given if one.kind is Kind.ACK])
+        await outbox.apply_acks(connection, [one for one in fresh if one.kind is Kind.ACK], now)
+        await outbox.claim(connection, [one for one in fresh if one.kind is Kind.SESSION])
         made = await also.make(fresh, reported)
-        if rows := [inbox.row(one, now) for one in (*made, *(e.received for e in fresh))]:
+        if rows := [inbox.row(one, now) for one in (*made, *fresh)]:
             await connection.execute(insert(INBOX), rows)
-        await deferred_files.remember(connection, [e.received for e in fresh], now)
+        await deferred_files.remember(connection, [one for one in fresh if one.deferred], now)
         queued = await deliveries.queue(connection, also.in_order(fresh), for_global, waiting, now)
         return Written(
             news=news,
             endpoints=queued | identified,
             kept=kept,
             reported=tuple(made),
-            received=tuple(entry.received for entry in given),
+            received=tuple(given),
         )
-
-    async def _keep(self, draft: NewMessage) -> Written:
-        """Keep a single message, which is what a request waits for: in half the time."""
-        async with self._turn:
-            number = await self._database.write_at_once(
-                lambda connection: outbox.keep_last(connection, draft, self._database.wall())
-            )
-        return Written(news=(), endpoints=frozenset(), kept=(number,))
 
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
         return await self._newest.do((session_id, after))
@@ -196,7 +191,3 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
                     )
                 count += gone.rowcount
         return count
-
-
-def _name(entry: Entry) -> tuple[str, str]:
-    return entry.received.session_id, entry.received.key

@@ -1,15 +1,15 @@
 """Under which ids what comes is known already: looked up in the transaction that stores it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core.messages import naming, sent_events
+from waguard.core.messages import naming
+from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.people import People
-from waguard.ports.messages import Entry
 from waguard.store.models import INBOX, OUTBOX
 from waguard.store.types import storable
 
@@ -32,19 +32,18 @@ class _Wanted:
 
 
 async def named(
-    connection: AsyncConnection, entries: Sequence[Entry], people: Mapping[str, People]
-) -> tuple[list[Entry], set[str]]:
-    """The entries as the application is to hear of them; and the keys of those that it would lose,
+    connection: AsyncConnection, received: Sequence[InboxRecord], people: Mapping[str, People]
+) -> tuple[list[InboxRecord], set[str]]:
+    """The records as the application is to hear of them; and the keys of those that it would lose,
     as nobody knows the number of their LID."""
     wanted = _Wanted()
     named_by: list[tuple[Keys, Keys]] = []
-    for entry in entries:
-        received, known = entry.received, people[entry.received.session_id]
-        keys = naming.keys_of(received, naming.ids(received, known))
-        targets = naming.target_keys(naming.targets(received, known))
+    for one in received:
+        known = people[one.session_id]
+        keys, targets = naming.keys_of(one, known), naming.target_keys(one, known)
         named_by.append((keys, targets))
-        wanted.add(received.session_id, keys, anyway=_waits(entry, known))
-        wanted.add(received.session_id, targets)
+        wanted.add(one.session_id, keys, anyway=naming.waits_for_its_number(one, known))
+        wanted.add(one.session_id, targets)
     own = {
         name: await _there(connection, OUTBOX.c.message_id, name, some)
         for name, some in wanted.ids.items()
@@ -53,34 +52,20 @@ async def named(
         name: await _there(connection, INBOX.c.key, name, some)
         for name, some in wanted.keys.items()
     }
-    found: list[Entry] = []
+    found: list[InboxRecord] = []
     unknown: set[str] = set()
-    for entry, (keys, targets) in zip(entries, named_by, strict=True):
-        name, known = entry.received.session_id, people[entry.received.session_id]
-        ours, theirs = own.get(name, set()), stored.get(name, set())
+    for one, (keys, targets) in zip(received, named_by, strict=True):
+        known = people[one.session_id]
+        ours, theirs = own.get(one.session_id, set()), stored.get(one.session_id, set())
+        own_id = naming.chosen(keys, ours, theirs)
         target = naming.chosen(targets, ours, theirs)
-        one = _named(entry, known, naming.chosen(keys, ours, theirs), target)
-        found.append(one)
+        named_one = one if own_id is None else naming.named(one, known, own_id, target)
+        found.append(named_one)
         # what was sent to a LID by that name is known by it
-        if _waits(one, known) and one.received.events[0].data.get("message_id") not in ours:
-            unknown.add(one.received.key)
+        waits = naming.waits_for_its_number(named_one, known)
+        if waits and named_one.events[0].data.get("message_id") not in ours:
+            unknown.add(named_one.key)
     return found, unknown
-
-
-def _waits(entry: Entry, people: People) -> bool:
-    received = entry.received
-    is_event = received.ref is not None and bool(received.events)
-    return is_event and naming.waits_for_its_number(received, people)
-
-
-def _named(entry: Entry, people: People, own_id: str | None, target: str | None) -> Entry:
-    received = entry.received
-    if own_id is None:
-        return entry
-    changed = naming.named(received, people, own_id, target)
-    if changed == received:
-        return entry
-    return replace(entry, received=changed, notices=sent_events.notices(changed))
 
 
 async def _there(

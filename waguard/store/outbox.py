@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core.messages.inbox import InboxRecord, Kind
+from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.send_states import (
     ACTIONS,
     AT_SERVER,
@@ -208,11 +208,15 @@ async def write(
     return tuple(kept)
 
 
-def keep_last(connection: Connection, draft: NewMessage, now: float) -> int:
-    """Insert a message; its new id. Nothing may follow in this transaction: it may be committed already."""
+def keep(connection: Connection, draft: NewMessage, now: float, *, is_last: bool = False) -> int:
+    """Insert a message; its new id. ``is_last``: nothing may follow in this transaction, for it may be committed
+    already."""
     _free_key(connection, draft)
-    commit_with_next(connection)
-    return _insert(connection, draft, now)
+    if is_last:
+        commit_with_next(connection)
+    done = connection.execute(_INSERT, _values(draft, now))
+    assert done.inserted_primary_key  # noqa: S101 - an insert of one row has one
+    return int(done.inserted_primary_key[0])
 
 
 def _bulk_of(item: NewMessage | StateUpdate | Withdrawal) -> str | None:
@@ -224,23 +228,12 @@ async def _write(
 ) -> int:
     match item:
         case NewMessage():
-            return await connection.run_sync(_keep, item, now)
+            return await connection.run_sync(keep, item, now)
         case StateUpdate():
             return await _move(connection, item, now)
         case Withdrawal(message_id):
             same = _OWN.message_id == storable(message_id)
             return (await connection.execute(delete(OUTBOX).where(same, _UNSENT))).rowcount
-
-
-def _keep(connection: Connection, draft: NewMessage, now: float) -> int:
-    _free_key(connection, draft)
-    return _insert(connection, draft, now)
-
-
-def _insert(connection: Connection, draft: NewMessage, now: float) -> int:
-    done = connection.execute(_INSERT, _values(draft, now))
-    assert done.inserted_primary_key  # noqa: S101 - an insert of one row has one
-    return int(done.inserted_primary_key[0])
 
 
 def _keep_bulk(
@@ -310,11 +303,11 @@ async def _move(connection: AsyncConnection, move: StateUpdate, now: float) -> i
     return 0
 
 
-async def claim(connection: AsyncConnection, received: Sequence[InboxRecord]) -> None:
+async def claim(connection: AsyncConnection, of_sessions: Sequence[InboxRecord]) -> None:
     """What belongs to no number yet is the first one's that its session is paired with."""
     paired = [
         {"session": one.session_id, "number": phone}
-        for one in received
+        for one in of_sessions
         if one.events[0].event == "session_ready"
         if (phone := number_of(one.events[0].data.get("phone_number")))
     ]
@@ -324,14 +317,10 @@ async def claim(connection: AsyncConnection, received: Sequence[InboxRecord]) ->
         await connection.execute(theirs.values(phone=bindparam("number")), paired)
 
 
-async def apply_acks(
-    connection: AsyncConnection, received: Sequence[InboxRecord], now: float
-) -> None:
-    """Move what the acks among ``received`` are about."""
+async def apply_acks(connection: AsyncConnection, acks: Sequence[InboxRecord], now: float) -> None:
+    """Move what they are about."""
     by_state: dict[State, list[dict[str, Any]]] = {}
-    for one in received:
-        if one.kind is not Kind.ACK:
-            continue
+    for one in acks:
         ack = one.events[0].data["ack_level"] - 1
         if state := by_ack(ack):
             about = {

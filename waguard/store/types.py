@@ -67,8 +67,11 @@ class JsonText(TypeDecorator[Any]):
     cache_ok: bool | None = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """In ASCII. Times become ISO-8601; what JSON does not know becomes its ``str``."""
         del dialect
-        return None if value is None else to_json(value)
+        if value is None:
+            return None
+        return json.dumps(msgspec.to_builtins(value, str_keys=True, enc_hook=str))
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         del dialect
@@ -84,11 +87,6 @@ class LongJsonText(JsonText):
         if dialect.name in {"mysql", "mariadb"}:
             return dialect.type_descriptor(mysql.LONGTEXT())
         return self.impl_instance
-
-
-def to_json(value: Any) -> str:
-    """JSON in ASCII. Times become ISO-8601; what JSON does not know becomes its ``str``."""
-    return json.dumps(msgspec.to_builtins(value, str_keys=True, enc_hook=str))
 
 
 def storable(text: str, limit: int | None = None) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, exists, func, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from waguard.core.messages import naming, sent_events
+from waguard.core.messages import sent_events
 from waguard.core.messages.identity import message_aliases
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, fitting, sent_key
 from waguard.core.messages.people import People
@@ -64,9 +64,9 @@ class Remembered:
         whatever state, or that the inbox has, is none; under whatever id."""
         fresh: dict[tuple[str, str], dict[str, Any]] = {}
         for one in received:
-            if one.kind is not Kind.UNDECRYPTABLE or one.ref is None:
+            if one.ref is None:
                 continue
-            known = naming.ids(one, people[one.session_id])
+            known = message_aliases(one.ref[1], people[one.session_id])
             if not await _is_known(connection, one.session_id, known):
                 fresh.setdefault((one.session_id, one.key), _row(one, now))
         for (session_id, _), row in fresh.items():
@@ -87,7 +87,8 @@ class Remembered:
                 continue
             if not (waiting := await self._of(connection, one.session_id)):
                 continue
-            names = {storable(name) for name in naming.ids(one, people[one.session_id])}
+            aliases = message_aliases(one.ref[1], people[one.session_id])
+            names = set(map(storable, aliases))
             if some := names & waiting:
                 same = (_OWN.session_id == one.session_id) & _OWN.message_id.in_(sorted(some))
                 values = {"state": "readable", "inbox_key": storable(one.key)}

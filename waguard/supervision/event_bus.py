@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
+from waguard.core.text.length import characters
 from waguard.ports.bus import BusEvent
 from waguard.ports.clock import Clock
 
@@ -53,20 +54,17 @@ class Bus:
             stored=stored,
         )
         self.published[event] += 1
-        self._remember(happened)
+        count = characters(data)
+        self._past.append((happened, count))
+        self._characters += count
+        while len(self._past) > (PROMISED if self._characters > CHARACTERS else REPLAYED):
+            self._characters -= self._past.popleft()[1]
         for queue in list(self._listeners):
             if queue.qsize() < self._queue_limit:
                 queue.put_nowait(happened)
             else:
                 self._end(queue)
         return happened
-
-    def _remember(self, event: BusEvent) -> None:
-        count = _characters(event.data)
-        self._past.append((event, count))
-        self._characters += count
-        while len(self._past) > (PROMISED if self._characters > CHARACTERS else REPLAYED):
-            self._characters -= self._past.popleft()[1]
 
     @property
     def closed(self) -> bool:
@@ -104,16 +102,3 @@ class Bus:
             yield event
         while (come := await queue.get()) is not None:
             yield come
-
-
-def _characters(value: object) -> int:
-    """How long all texts within are, in characters."""
-    match value:
-        case str():
-            return len(value)
-        case Mapping():
-            return sum(map(_characters, value.values()))
-        case list() | tuple():
-            return sum(map(_characters, value))
-        case _:
-            return 0

@@ -16,7 +16,6 @@ from waguard.wire.calls import (
     SAVED,
     Acks,
     Ask,
-    Call,
     CatchUp,
     Exists,
     Failed,
@@ -72,21 +71,21 @@ class CallHandler:
 
     async def answer(self, request: Request) -> Reply:
         """What becomes of a call. A failure is an answer, too."""
+        outcome: Answer
         try:
-            outcome = await self._outcome(request.call)
+            if isinstance(request.call, SetLog):
+                self._reporter.set_log(request.call.log)
+                self._reporter.report()
+                outcome = Value()
+            elif self._reporter.phase == "ready":
+                outcome = await self._page_calls(request.call)
+            else:
+                outcome = await self._refuse(request.call)
         except DevToolsTimeoutError as error:
             outcome = Failed(kind="timeout", error=str(error))
         except WaguardError as error:
             outcome = Failed(kind="error", error=str(error))
         return Reply(id=request.id, outcome=outcome)
-
-    async def _outcome(self, call: Call) -> Answer:
-        if isinstance(call, SetLog):
-            self._reporter.set_log(call.log)
-            self._reporter.report()
-            return Value()
-        ready = self._reporter.phase == "ready"
-        return await (self._page_calls(call) if ready else self._refuse(call))
 
     async def _refuse(self, call: OfPage) -> Failed:
         del call

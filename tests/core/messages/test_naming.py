@@ -8,7 +8,6 @@ import pytest
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, higher_acks, sent_key
 from waguard.core.messages.naming import (
     chosen,
-    ids,
     keys_of,
     named,
     phone_of,
@@ -91,14 +90,15 @@ def test_an_ack_is_old_news_by_its_messages_id() -> None:
 
 def test_the_id_that_the_application_knows_is_chosen() -> None:
     it = received(f"true_{LID}_A", {}, kind=Kind.ACK, word="ack:2:")
-    keys = keys_of(it, ids(it, PEOPLE))
+    keys = keys_of(it, PEOPLE)
     by_number, by_lid = f"true_{ANNA}_A", f"true_{LID}_A"
     assert list(keys) == [by_number, by_lid]
     assert chosen(keys, (), ()) == by_number
     assert chosen(keys, (), {sent_key(by_lid)}) == by_lid
     assert chosen(keys, (), {f"ack:2:{by_lid}"}) == by_lid
     assert chosen(keys, {by_lid}, {sent_key(by_number)}) == by_lid
-    assert chosen(target_keys([by_number, by_lid]), (), {by_lid}) == by_lid
+    about = target_keys(replace(it, target=by_lid), PEOPLE)
+    assert chosen(about, (), {by_lid}) == by_lid
     assert chosen({}, (), ()) is None
 
 

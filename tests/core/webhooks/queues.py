@@ -35,7 +35,6 @@ def item(number: int, chat: str = "1@c.us", session: str = "a", **more: Any) -> 
         "attempts": 0,
         "next_at": 0.0,
         "created_at": float(number),
-        "body": b"{}",
     }
     return Pending(
         id=number,

@@ -1,6 +1,6 @@
 """What of a delivery queue is in memory: admitted, read, dropped, read again, given up."""
 
-from tests.core.webhooks.queues import Driven, chats, item
+from tests.core.webhooks.queues import Driven, item
 from waguard.core.webhooks.delivery import Answer
 from waguard.core.webhooks.facts import (
     Configured,
@@ -93,13 +93,6 @@ def test_a_message_after_the_first_reading_has_no_past() -> None:
     driven.poke(item(1))
     assert [it.lookup_first for it in driven.begun] == [False]
     assert driven.queue.partitions[KEY].head == Head()
-
-
-def test_what_has_no_room_is_known_without_its_body() -> None:
-    driven = Driven(*chats(3), window=MemoryWindow(memory=2))
-    driven.poke()
-    bodies = {it.first.id: it.first.body for it in driven.queue.partitions.values()}
-    assert bodies == {1: b"{}", 2: b"{}", 3: None}
 
 
 # ---- dropped ----

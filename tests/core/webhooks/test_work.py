@@ -71,7 +71,7 @@ def test_what_is_held_is_known_by_its_first_alone() -> None:
     driven.answer(first, AWAY)
     held = {it.key: it for it in driven.queue.all_held()}
     assert {it.held_since for it in held.values()} == {driven.at}
-    assert [(it.id, it.body) for it in held[KEY].waiting] == [(1, None)]
+    assert [it.id for it in held[KEY].waiting] == [1]
     assert notes(driven) == [Hold(first, driven.at)], "the first of a session alone"
     assert driven.queue.count == 2
 

@@ -272,7 +272,6 @@ class World:
             attempts=0,
             next_at=self.now,
             created_at=self.now,
-            body=b"",
         )
         draw = self.chance.random()
         kind = "good"

@@ -5,7 +5,7 @@ message may be known under any alias of its id; where it is known under none, it
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from waguard.core.messages.identity import is_unidentified, message_aliases, parse
@@ -30,29 +30,24 @@ def phone_of(wid: str) -> str | None:
     return digits if wid.endswith(NUMBER) and digits.isdigit() else None
 
 
-def ids(received: InboxRecord, people: People) -> tuple[str, ...]:
-    """All ids that the record's own message may have, the canonical one first."""
-    return message_aliases(received.ref[1], people) if received.ref else ()
-
-
-def targets(received: InboxRecord, people: People) -> tuple[str, ...]:
-    """All ids that the message which it is about may have, the canonical one first."""
-    return message_aliases(received.target, people) if received.target else ()
-
-
-def keys_of(received: InboxRecord, some: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """By id: the keys of the inbox which show that the application got the record under this id."""
-    word = received.ref[0] if received.ref else ""
+def keys_of(received: InboxRecord, people: People) -> dict[str, tuple[str, ...]]:
+    """By each id that the record's own message may have, the canonical one first: the keys of the inbox which show that
+    the application got the record under this id."""
+    if received.ref is None:
+        return {}
+    word, raw_id = received.ref
     sent = received.kind in {Kind.ACK, Kind.SENT}
     return {
         one: (fitting(word + one), *([sent_key(one)] if sent else ()))
-        for one in dict.fromkeys(some)
+        for one in message_aliases(raw_id, people)
     }
 
 
-def target_keys(some: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The keys of the message that a record is about, received or our own."""
-    return {one: (fitting(one), sent_key(one)) for one in dict.fromkeys(some)}
+def target_keys(received: InboxRecord, people: People) -> dict[str, tuple[str, ...]]:
+    """By each id that the message may have which the record is about, the canonical one first: its keys, received or our
+    own."""
+    some = message_aliases(received.target, people) if received.target else ()
+    return {one: (fitting(one), sent_key(one)) for one in some}
 
 
 def chosen(
@@ -119,7 +114,8 @@ def numbered(data: Mapping[str, Any], people: People, sender: str | None) -> dic
 
 def waits_for_its_number(received: InboxRecord, people: People) -> bool:
     """Whether its person's number is unknown: the application would lose such a sender."""
-    about = received.target or (received.ref[1] if received.ref else "")
-    key = parse(about)
+    if received.ref is None or not received.events:
+        return False
+    key = parse(received.target or received.ref[1])
     chat = key.chat if key else received.chat or ""
     return is_unidentified(chat, people)

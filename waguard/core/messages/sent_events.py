@@ -41,8 +41,6 @@ class Notice:
     event_id: str
     partition: str
     body: bytes = field(repr=False)
-    direct: bool = False
-    """As ``InboxRecord`` has it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +71,6 @@ def notices(received: InboxRecord) -> tuple[Notice, ...]:
             event_id=event_id(received.session_id, received.key, payload.event),
             partition=delivery.partition_of(payload.event, payload.data),
             body=_json(_body(received, payload)),
-            direct=received.direct,
         )
         for payload in received.events
     )

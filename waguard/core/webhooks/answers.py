@@ -205,9 +205,7 @@ def _record_failure(work: Work, partition: Partition, answer: Answer, delay: flo
         cause=partition.head.by_itself,
     )
     work.do(SaveLater(result=result))
-    again = replace(
-        item, attempts=attempt, next_at=next_at, tried_since=partition.tried_since, body=None
-    )
+    again = replace(item, attempts=attempt, next_at=next_at, tried_since=partition.tried_since)
     return work.put(replace(partition, waiting=(again, *partition.waiting[1:])))
 
 

@@ -9,7 +9,7 @@ Key = tuple[str, str]
 
 
 class Pending(Struct, frozen=True, kw_only=True):
-    """A queued webhook. Times are unix time; ``body`` None: large, to be asked for."""
+    """A queued webhook, without its body. Times are unix time."""
 
     id: int
     event: str
@@ -24,15 +24,11 @@ class Pending(Struct, frozen=True, kw_only=True):
     held_since: float | None = None
     cause: str | None = None
     """A ``Cause``: it is refused for its own sake, as far as an earlier attempt showed."""
-    body: bytes | None
 
     @property
     def key(self) -> Key:
         """The webhook's partition."""
         return self.session_id, self.partition
-
-    def __repr__(self) -> str:
-        return f"Pending(id={self.id}, event={self.event!r}, key={self.key!r})"  # no body in a log
 
 
 class DeliveryResult(Struct, frozen=True, kw_only=True):

@@ -1,7 +1,5 @@
 """What of a delivery queue is in memory: read from the database, left out, given up, done with. Pure."""
 
-from collections.abc import Iterable
-
 from waguard.core.replace import replace
 from waguard.core.webhooks import delivery
 from waguard.core.webhooks.delivery import HELD, READY, SESSION_EVENTS, Cause
@@ -32,7 +30,7 @@ def admit(work: Work, item: Pending) -> None:
         go_on(work, partition)
 
 
-def fill(work: Work, partition: Partition, found: Iterable[Pending], loaded: int) -> None:
+def fill(work: Work, partition: Partition, found: tuple[Pending, ...], loaded: int) -> None:
     """Add what was read for a partition; all up to the id ``loaded`` is known."""
     partition = _appended(work, partition, found)
     partition = work.put(replace(partition, loaded=max(partition.loaded, loaded)))
@@ -114,14 +112,10 @@ def _known(work: Work, first: Pending) -> Partition:
     )
 
 
-def _appended(work: Work, partition: Partition, found: Iterable[Pending]) -> Partition:
-    items = []
-    for item in found:
-        full = work.count >= work.window.memory  # then it is read when its turn comes
-        items.append(replace(item, body=None) if full else item)
-        work.count += 1
-    loaded = items[-1].id if items else partition.loaded
-    return replace(partition, waiting=(*partition.waiting, *items), loaded=loaded)
+def _appended(work: Work, partition: Partition, found: tuple[Pending, ...]) -> Partition:
+    work.count += len(found)
+    loaded = found[-1].id if found else partition.loaded
+    return replace(partition, waiting=(*partition.waiting, *found), loaded=loaded)
 
 
 def _popped(work: Work, partition: Partition) -> Partition:

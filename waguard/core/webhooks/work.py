@@ -163,7 +163,7 @@ class Work:
         since = self.now.wall if partition.held_since is None else partition.held_since
         self.count -= len(partition.waiting) - 1
         tried = partition.tried_since if brief else None
-        kept = replace(first, body=None, tried_since=first.tried_since if brief else None)
+        kept = replace(first, tried_since=first.tried_since if brief else None)
         partition = replace(partition, waiting=(kept,), loaded=first.id, held_since=since, why=why)
         self.to(
             replace(partition, tried_since=tried, marked=partition.marked or note),

@@ -68,6 +68,8 @@ class PendingSend:
     session_id: str
     workspace_id: int
     chat: str
+    chat_key: str
+    """The chat, by whatever name it goes: what has the same goes in the order of acceptance."""
     kind: str
     message_id: str
     fingerprint: str
@@ -78,8 +80,6 @@ class PendingSend:
     """The message may wait, where it cannot go now."""
     held: bool = False
     """The message is a first contact, and those paused when it was tried."""
-    chat_key: str = ""
-    """The chat, by whatever name it goes: what has the same goes in the order of acceptance."""
     id: int = 0
     command: Command | None = field(default=None, repr=False)
     """None: to be read from its row when its turn comes."""
@@ -116,9 +116,6 @@ class PendingSend:
     def set_command(self, command: Command) -> None:
         """What is to be sent."""
         self.command, self.kind, self.size = command, kind_of(command), size_of(command)
-
-    def __post_init__(self) -> None:
-        self.chat_key = self.chat_key or self.chat
 
     @property
     def ident(self) -> tuple[str, ...]:
@@ -252,6 +249,7 @@ def new_pending_send(
         session_id=session_id,
         workspace_id=workspace_id,
         chat=command.chat,
+        chat_key=command.chat,
         kind=kind_of(command),
         message_id=new_message_id(command.chat),
         fingerprint=fingerprint(session_id, command, options.scope, options.send_at),
@@ -284,6 +282,7 @@ def of_row(row: Outgoing) -> PendingSend:
         session_id=row.session_id,
         workspace_id=row.workspace_id,
         chat=row.chat,
+        chat_key=row.chat,
         kind=row.kind,
         message_id=row.message_id,
         fingerprint=row.fingerprint,

@@ -11,7 +11,6 @@ from loguru import logger
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.send_states import AT_SERVER, State, after_poll, by_ack
 from waguard.errors import RefusedError
-from waguard.messaging.announcer import CommitListener
 from waguard.messaging.outbox.outcome_poller import OutcomePoller
 from waguard.messaging.outbox.outcome_reports import OutcomeReports
 from waguard.messaging.outbox.pending_sends import KEPT_FOR, PendingSend
@@ -32,7 +31,7 @@ class Recovery:
         self._watched: dict[tuple[str, str], PendingSend] = {}
         """By session and WhatsApp's id."""
         self._poller = OutcomePoller(ctx.sessions, self._on_poll, ctx.journal.people, ctx.timings)
-        ctx.journal.subscribe(CommitListener(acked=self._on_ack))
+        ctx.journal.announcer.on_ack.append(self._on_ack)
 
     async def read(self) -> list[Outgoing]:
         """What an earlier run left; how those ended that it did not report is reported.

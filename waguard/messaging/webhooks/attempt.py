@@ -16,9 +16,10 @@ from waguard.core.webhooks.facts import Gone, Later, NotYet, Outcome, Outdated
 from waguard.core.webhooks.partition import has_lookup
 from waguard.core.webhooks.pending import Pending
 from waguard.core.webhooks.retry_decision import Dead
-from waguard.core.webhooks.state import NOT_ANNOUNCED, SESSION_PARTITION
+from waguard.core.webhooks.state import NOT_ANNOUNCED, SESSION_PARTITION, Queue
 from waguard.errors import WaguardError
 from waguard.messaging.webhooks.delivery_context import LINKING, DeliveryContext
+from waguard.ports.messages import MessageStore
 
 UNSURE: Final = (
     "the receiver answered 2xx and may have dropped the message: meanwhile the API answered both that "
@@ -62,6 +63,34 @@ _FATES: Final[Mapping[Fate, NotYet | Dead]] = {
 }
 
 
+class Bodies:
+    """The bodies of one queue's webhooks: as they were read with these, while the queue has them in memory; else
+    ``store`` is asked."""
+
+    def __init__(self, store: MessageStore) -> None:
+        self._store = store
+        self._kept: dict[int, bytes] = {}
+
+    async def get(self, number: int) -> bytes | None:
+        """The body of a webhook; None: there is no such webhook any more. Errors are those of ``Store``."""
+        body = self._kept.get(number)
+        return await self._store.body(number) if body is None else body
+
+    def keep(self, found: Mapping[int, bytes], queue: Queue) -> None:
+        """Keep what was read for the queue, where it has room; what it has forgotten meanwhile goes, and what is held."""
+        held = sum(map(len, queue.held.values()))
+        if len(self._kept) > queue.count - held + queue.window.partition:
+            goes_on = (it for it in queue.partitions.values() if it.held_since is None)
+            there = {item.id for it in goes_on for item in it.waiting}
+            self._kept = {number: self._kept[number] for number in self._kept.keys() & there}
+        if queue.count < queue.window.memory:
+            self._kept.update(found)
+
+    def drop(self, number: int) -> None:
+        """The webhook was tried: until the next try it may wait for long."""
+        self._kept.pop(number, None)
+
+
 class Attempts:
     """To one endpoint. ``complete`` makes a body as it is sent, ``post`` one request; ``table``: what is known of
     the receiver's database, None: nothing is; ``smaller`` makes a body without the bytes of its file,
@@ -78,6 +107,7 @@ class Attempts:
         limit: Callable[[], int] = lambda: 0,
     ) -> None:
         self._ctx = ctx
+        self.bodies = Bodies(ctx.store)
         self._complete = complete
         self._post = post
         self._table = table
@@ -98,7 +128,7 @@ class Attempts:
         if item.event == delivery.READY and (changed := self._still_ready(item)):
             return changed
         try:
-            body = await self._body(item)
+            body = await self.bodies.get(item.id)
         except WaguardError as error:  # the database, asked for the body
             logger.debug("webhook not read, trying again", why=error.line())
             return Later(self._ctx.retry)
@@ -124,13 +154,10 @@ class Attempts:
     async def is_stored(self, item: Pending) -> bool | None:
         """Whether the receiver's table has it; None: that cannot be known now."""
         try:
-            body = await self._body(item)
+            body = await self.bodies.get(item.id)
         except WaguardError:
             return None
         return None if body is None else await self._is_stored(item, body)
-
-    async def _body(self, item: Pending) -> bytes | None:
-        return await self._ctx.store.body(item.id) if item.body is None else item.body
 
     async def _is_stored(self, item: Pending, body: bytes) -> bool | None:
         if self._table is None or not (self._table.uses_lookup or self._table.is_away):

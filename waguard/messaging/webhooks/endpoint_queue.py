@@ -21,6 +21,7 @@ from waguard.core.webhooks.facts import (
     Ending,
     Fact,
     Failed,
+    Later,
     Load,
     Loaded,
     LoadPartition,
@@ -39,7 +40,7 @@ from waguard.core.webhooks.pending import Pending
 from waguard.core.webhooks.queue import advance
 from waguard.core.webhooks.state import Queue
 from waguard.errors import WaguardError
-from waguard.messaging.webhooks.attempt import Attempts
+from waguard.messaging.webhooks.attempt import Attempts, Bodies
 from waguard.messaging.webhooks.delivery_context import DeliveryContext
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class EndpointQueue:
         self._configured = policy, holds, uses_lookup = settings.read()
         self.state = Queue(policy=policy, holds=holds, uses_lookup=uses_lookup, window=window)
         self._tasks: set[asyncio.Future[None]] = set()
-        self._reader = _Reader(endpoint, ctx, lambda: self.state.closed)
+        self._reader = _Reader(endpoint, ctx, attempts.bodies, lambda: self.state)
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._moved = asyncio.Event()
@@ -235,6 +236,8 @@ class EndpointQueue:
             lookup_first=effect.lookup_first,
             is_announced=lambda: self.state.is_announced(item.key),
         )
+        if not isinstance(outcome, Later):
+            self._attempts.bodies.drop(item.id)
         return Answered(key=item.key, id=item.id, outcome=outcome)
 
     async def _lookup(self, item: Pending) -> Fact:
@@ -256,10 +259,13 @@ class EndpointQueue:
 class _Reader:
     """Reads what is pending for one endpoint until it can be read; None: the queue was closed meanwhile."""
 
-    def __init__(self, endpoint: str, ctx: DeliveryContext, is_closed: Callable[[], bool]) -> None:
+    def __init__(
+        self, endpoint: str, ctx: DeliveryContext, bodies: Bodies, state: Callable[[], Queue]
+    ) -> None:
         self._endpoint = endpoint
         self._ctx = ctx
-        self._is_closed = is_closed
+        self._bodies = bodies
+        self._state = state
         self._reads = asyncio.Semaphore(READS)
 
     async def load(self, effect: Load) -> Fact | None:
@@ -281,13 +287,16 @@ class _Reader:
         return PartitionLoaded(key=effect.key, found=tuple(found), until=effect.until, whole=whole)
 
     async def _read(self, **which: object) -> list[Pending] | None:
-        while not self._is_closed():
+        while not self._state().closed:
             try:
-                return await self._ctx.store.pending(self._endpoint, **which)  # type: ignore[arg-type]  # those of ``pending``
+                found, bodies = await self._ctx.store.pending(self._endpoint, **which)  # type: ignore[arg-type]  # those of ``pending``
             except Exception as error:  # noqa: BLE001 - a queue that reads no more delivers no more
                 if not isinstance(error, WaguardError):
                     logger.exception("a bug in waguard", event="bug", endpoint=self._endpoint)
                 await asyncio.sleep(self._ctx.retry)
+                continue
+            self._bodies.keep(bodies, self._state())
+            return found
         return None
 
 

@@ -18,12 +18,6 @@ def sign(secret: bytes, timestamp: str, body: bytes) -> str:
     return hmac.digest(secret, timestamp.encode() + body, "sha256").hex()
 
 
-def signatures(secrets: Sequence[bytes], body: bytes) -> str:
-    """One ``sha256=<hex HMAC of the body>`` for each secret."""
-    digests = (hmac.digest(secret, body, "sha256").hex() for secret in secrets)
-    return ", ".join(f"sha256={digest}" for digest in digests)
-
-
 def headers(
     *, secrets: Sequence[bytes], body: bytes, timestamp: str, instance_url: str, event_id: str
 ) -> dict[str, str]:
@@ -36,7 +30,8 @@ def headers(
     }
     if secrets:
         given["X-HMAC-Signature"] = sign(secrets[0], timestamp, body)
-        given["X-Waguard-Signature"] = signatures(secrets, body)
+        digests = (hmac.digest(secret, body, "sha256").hex() for secret in secrets)
+        given["X-Waguard-Signature"] = ", ".join(f"sha256={digest}" for digest in digests)
     return given
 
 

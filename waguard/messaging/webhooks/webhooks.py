@@ -24,7 +24,6 @@ from waguard.core.webhooks.facts import ReadyExpected, Released, Repaired
 from waguard.core.webhooks.partition import MemoryWindow
 from waguard.core.webhooks.pending import Key
 from waguard.errors import WaguardError
-from waguard.messaging.announcer import CommitListener
 from waguard.messaging.file_stage import with_content, without_content
 from waguard.messaging.journal import Journal
 from waguard.messaging.timings import WEBHOOK, WebhookTimings
@@ -95,7 +94,8 @@ class Webhooks:
         self._table = table
         self._beginning: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
-        journal.subscribe(CommitListener(queued=self.poke, resumed=self.queues.resumed))
+        journal.announcer.on_queued.append(self.poke)
+        journal.announcer.on_resumed.append(self.queues.resumed)
 
     async def __aenter__(self) -> Self:
         await self._post.__aenter__()

@@ -55,6 +55,7 @@ def inbound(message: InboundMessage) -> Mapping[str, Any]:
         "sha256": None,
         "url": None,
     }
+    of_group = {"group_name": message.group_name, "participants": list(message.participants)}
     content = decoded(message.content)
     body = message.caption or message.body if message.mimetype else message.body
     return {
@@ -67,7 +68,8 @@ def inbound(message: InboundMessage) -> Mapping[str, Any]:
             "from_me": message.from_me,
             "type": message.kind,
             "has_media": bool(message.mimetype),
-            **_group(message),
+            # a null would be taken for it
+            **{name: value for name, value in of_group.items() if value},
             "sender_name": message.sender_name,
             "quoted_id": message.quoted_id,
             "backfilled": message.backfilled,
@@ -75,12 +77,6 @@ def inbound(message: InboundMessage) -> Mapping[str, Any]:
             **({CONTENT: content} if content else {}),
         }
     }
-
-
-def _group(message: InboundMessage) -> dict[str, Any]:
-    """What is unknown is left out: a null would be taken for it."""
-    known = {"group_name": message.group_name, "participants": list(message.participants)}
-    return {name: value for name, value in known.items() if value}
 
 
 def on_phone(message: InboundMessage) -> Mapping[str, Any]:
@@ -109,7 +105,9 @@ def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[Inbox
     else:
         kind, key = Kind.MESSAGE, fitting(message.id)
         events = (EventPayload("message_received", inbound(message)),)
-    content = message.media
+    content, deferred = message.media, None
+    if message.deferred and message.mimetype:
+        deferred = Deferred(message_id=message.id, mimetype=message.mimetype, size=message.size)
     return (
         InboxRecord(
             session_id=row.session_id,
@@ -124,16 +122,10 @@ def received(row: SessionRow, message: InboundMessage, at: float) -> tuple[Inbox
             sender=message.sender,
             mentioned=message.mentioned,
             events=events,
-            deferred=_deferred(message),
+            deferred=deferred,
             file=None if content is None else File(content, message.mimetype or UNKNOWN),
         ),
     )
-
-
-def _deferred(message: InboundMessage) -> Deferred | None:
-    if not (message.deferred and message.mimetype):
-        return None
-    return Deferred(message_id=message.id, mimetype=message.mimetype, size=message.size)
 
 
 def happened(

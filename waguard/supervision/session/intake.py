@@ -1,5 +1,6 @@
 """What a worker reports that must not be lost, on its way to the inbox and to the trail."""
 
+import functools
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -85,7 +86,7 @@ class Intake:
             return
         received = self._received(event)
         # also what is not stored waits its turn: an acknowledgement covers all before it
-        self._ctx.inbox.put(received, lambda news: self._on_stored(link, event.seq, news))
+        self._ctx.inbox.put(received, functools.partial(self._on_stored, link, event.seq))
 
     def left_with(self, link: WorkerLink) -> bool:
         """Whether the worker has to say again, on another line, what was not taken on this one."""
@@ -178,19 +179,15 @@ class Intake:
         # by the ids that we sent them under, which are not always the page's
         if acked := [ack_of(one)[0] for one in news if one.kind is Kind.ACK and ack_of(one)[1]]:
             self._acked(acked, None)
-        self._record_phone_use(news)
+        # what the outbox has sent is no news
+        if written := [
+            one.at for one in news if one.kind is Kind.SENT and one.ref and phone_of(one.ref[1])
+        ]:
+            self.phone_used_at = max(*written, self.phone_used_at or 0.0)
         messages = [one for one in news if one.kind is Kind.MESSAGE]
         self._deaf.backfilled(sum(one.backfilled for one in messages))
         if messages:
             self._touch()
-
-    def _record_phone_use(self, news: Iterable[InboxRecord]) -> None:
-        """What the outbox has sent is no news."""
-        written = [
-            one.at for one in news if one.kind is Kind.SENT and one.ref and phone_of(one.ref[1])
-        ]
-        if written:
-            self.phone_used_at = max(*written, self.phone_used_at or 0.0)
 
     def _touch(self) -> None:
         now = self._ctx.clock.monotonic()

@@ -6,6 +6,7 @@ after everything that the worker reported has been posted.
 
 import asyncio
 import contextlib
+import functools
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -271,7 +272,7 @@ class WorkerRunner:
             link = await WorkerLink.connect(
                 Path(spec.socket),
                 hello,
-                lambda message: self._handle_safely(worker, message),
+                functools.partial(self._handle, worker),
                 self._ctx.timings,
             )
         except WaguardError as error:
@@ -352,21 +353,19 @@ class WorkerRunner:
 
     # ---- what the worker says ----
 
-    def _handle_safely(self, worker: int, message: Report | Heartbeat | Event) -> None:
+    def _handle(self, worker: int, message: Report | Heartbeat | Event) -> None:
         try:
-            self._handle(worker, message)
+            if self._ctx.shipping and isinstance(message, Event | Report):
+                self._ctx.shipping.changed(self._writer.row.session_id)
+            if isinstance(message, Event):
+                self._traffic.intake.handle(message, self.link)
+            elif self._number == worker and self.process is not None:  # else of one that is gone
+                self._learn(worker, message)
         except Exception as error:  # noqa: BLE001 - one odd message must not cost the session
             said = type(message).__name__
             self._log.opt(exception=error).critical("a bug in waguard", event="bug", received=said)
 
-    def _handle(self, worker: int, message: Report | Heartbeat | Event) -> None:
-        if self._ctx.shipping and isinstance(message, Event | Report):
-            self._ctx.shipping.changed(self._writer.row.session_id)
-        if isinstance(message, Event):
-            self._traffic.intake.handle(message, self.link)
-            return
-        if self._number != worker or self.process is None:  # of one that is gone
-            return
+    def _learn(self, worker: int, message: Report | Heartbeat) -> None:
         now = self._ctx.clock.monotonic()
         match message:
             case Heartbeat(page=page, hopeless=unrecoverable):

@@ -36,20 +36,14 @@ class _Incoming(asyncio.Protocol):
         self._size = 0
 
     def data_received(self, data: bytes) -> None:
-        start = 0
-        while (end := data.find(0, start)) >= 0:
-            self._handle_part(data[start:end])
-            self._finish()
-            start = end + 1
-        self._handle_part(data[start:])
-
-    def _handle_part(self, part: bytes) -> None:
-        if not part:
-            return
-        self._size += len(part)
-        self._parts.append(part)
-        if self._size > self._limit:
-            self._parts = [b"".join(self._parts)[:HEAD]]
+        for place, part in enumerate(data.split(b"\0")):
+            if place:
+                self._finish()
+            if part:
+                self._size += len(part)
+                self._parts.append(part)
+            if self._size > self._limit:
+                self._parts = [b"".join(self._parts)[:HEAD]]
 
     def _finish(self) -> None:
         message, size = b"".join(self._parts), self._size

@@ -146,22 +146,16 @@ class Inbound:
             return False
         if not isinstance(item, InboundMessage):
             return True
-        return (
-            not self._is_sentinel(item) and not self._is_ours(item) and item.kind not in NO_MESSAGES
-        )
+        return not (item.from_me and self._is_echo(item)) and item.kind not in NO_MESSAGES
 
-    def _is_sentinel(self, item: InboundMessage) -> bool:
-        """Whether it is a sentinel, also of a worker or a daemon before this one."""
-        if not (item.from_me and is_sentinel(item.body)):
-            return False
+    def _is_echo(self, item: InboundMessage) -> bool:
+        """Whether it is what was sent here, or a sentinel, also of a worker or a daemon before this one."""
         key = parse(item.id)
-        if key and (awaited := self._sentinels.get(key.stem)):
-            awaited.set()
-        return True
-
-    def _is_ours(self, item: InboundMessage) -> bool:
-        """A stem alone says nothing: whoever writes chooses it."""
-        key = parse(item.id) if item.from_me else None
+        if is_sentinel(item.body):
+            if key and (awaited := self._sentinels.get(key.stem)):
+                awaited.set()
+            return True
+        # a stem alone says nothing: whoever writes chooses it
         return key is not None and any(
             (key.stem, chat) in self._sent for chat in self._people.aliases(key.chat)
         )

@@ -139,9 +139,8 @@ def _identity(reported: dict[str, Any], name: str, limit: int = ID_LIMIT) -> str
     return found
 
 
-def _identities(reported: dict[str, Any], name: str, limit: int) -> tuple[str, ...]:
-    given = reported.get(name)
-    some = given[:limit] if isinstance(given, list) else []
+def _identities(value: object, limit: int) -> tuple[str, ...]:
+    some = value[:limit] if isinstance(value, list) else []
     return tuple(found for one in some if (found := _optional_identity(one, CHAT_LIMIT)))
 
 
@@ -149,10 +148,6 @@ def _text(reported: dict[str, Any], name: str) -> str:
     value = reported.get(name)
     if not isinstance(value, str):
         raise _OddError(f"{name} is not text")
-    return _cut(value)
-
-
-def _cut(value: str) -> str:
     kept = value[:TEXT_LIMIT].encode(errors="replace").decode()
     return kept if len(value) <= TEXT_LIMIT else kept + CUT
 
@@ -166,7 +161,7 @@ def _message(reported: dict[str, Any], now: float) -> tuple[Incoming, ...]:
     chat = _identity(reported, "chat", CHAT_LIMIT)
     if reported.get("kind") == CIPHERTEXT:
         return (_undecryptable(reported, now),)
-    caption = reported.get("caption")
+    has_caption = isinstance(reported.get("caption"), str)
     return (
         InboundMessage(
             id=_identity(reported, "id"),
@@ -179,13 +174,13 @@ def _message(reported: dict[str, Any], now: float) -> tuple[Incoming, ...]:
             kind=word(reported.get("kind")) or "unknown",
             sender_name=word(reported.get("sender_name"), NAME_LIMIT),
             group_name=word(reported.get("group_name"), NAME_LIMIT),
-            participants=_identities(reported, "participants", PARTICIPANTS_LIMIT),
-            caption=_cut(caption) if isinstance(caption, str) else None,
+            participants=_identities(reported.get("participants"), PARTICIPANTS_LIMIT),
+            caption=_text(reported, "caption") if has_caption else None,
             mimetype=word(reported.get("mimetype")),
             filename=word(reported.get("filename"), FILENAME_LIMIT),
             size=_size(reported.get("size")),
             quoted_id=_optional_identity(reported.get("quoted_id"), ID_LIMIT),
-            mentioned=_identities(reported, "mentioned", MENTIONED_LIMIT),
+            mentioned=_identities(reported.get("mentioned"), MENTIONED_LIMIT),
             content=read_content(reported.get("content")),
         ),
     )
@@ -226,7 +221,7 @@ def _common(reported: dict[str, Any], now: float) -> dict[str, Any]:
 
 def _edit(reported: dict[str, Any], now: float) -> tuple[Incoming, ...]:
     message_id, body = _identity(reported, "message_id"), _text(reported, "body")
-    mentioned = _identities(reported, "mentioned", MENTIONED_LIMIT)
+    mentioned = _identities(reported.get("mentioned"), MENTIONED_LIMIT)
     return (Edit(message_id=message_id, body=body, mentioned=mentioned, **_common(reported, now)),)
 
 

@@ -1,4 +1,4 @@
-"""What is stored of an inbox record: with its webhooks, encoded at once, and what became of its file."""
+"""Inbox records on their way to the database: of session events, and what becomes of their files."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,16 +7,10 @@ from loguru import logger
 
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, fitting
 from waguard.core.messages.received_media import with_media
-from waguard.core.messages.sent_events import notices
 from waguard.core.replace import replace
+from waguard.core.text.length import characters
 from waguard.core.webhooks import delivery
 from waguard.ports.bus import BusEvent
-from waguard.ports.messages import Entry
-
-
-def entry_of(record: InboxRecord) -> Entry:
-    """The record, and its webhooks as they are now."""
-    return Entry(received=record, notices=notices(record))
 
 
 def of_event(event: BusEvent) -> InboxRecord:
@@ -55,7 +49,7 @@ def without_file(record: InboxRecord, why: str) -> InboxRecord:
     return with_file(record, error=why)
 
 
-def size_of(entries: Sequence[Entry]) -> int:
-    """Bytes of bodies and files."""
-    bodies = sum(len(notice.body) for entry in entries for notice in entry.notices)
-    return bodies + sum(len(e.received.file.content) for e in entries if e.received.file)
+def size_of(records: Sequence[InboxRecord]) -> int:
+    """Characters of what their events say, and bytes of their files."""
+    texts = sum(characters(event.data) for record in records for event in record.events)
+    return texts + sum(len(record.file.content) for record in records if record.file)
