@@ -13,7 +13,7 @@ from msgspec import inspect
 
 from waguard.cli.config_commands import default
 from waguard.config.sections import RELOADABLE, SECTIONS
-from waguard.host.configuration import SYSTEM_FILE, VARIABLE
+from waguard.host.configuration_file import SYSTEM_FILE, VARIABLE
 
 ROOT: Final = Path(__file__).parents[1]
 TARGET: Final = ROOT / "docs/configuration.md"

@@ -13,7 +13,7 @@ from typing import Final
 from tests.cli.program import main
 from tests.profile.leveldb_files import profile
 from tests.profile.old_profile_files import old_profile
-from waguard.host.configuration import VARIABLE
+from waguard.host.configuration_file import VARIABLE
 from waguard.profile import layout, owner_mark, snapshots
 from waguard.profile.lock import ProfileLock
 

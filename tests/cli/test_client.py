@@ -17,7 +17,7 @@ from tests.host.processes import (
     others_can_run_this_python,
     waguard,
 )
-from waguard.host.configuration import VARIABLE
+from waguard.host.configuration_file import VARIABLE
 from waguard.host.system.listen import LOCAL_SOCKET
 
 OBEYED: Final = "\x1b[2J\x9bA\u202ea"

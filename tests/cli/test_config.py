@@ -15,8 +15,8 @@ from tests.host.processes import waguard
 from waguard.cli import config_commands
 from waguard.config.sections import SECTIONS
 from waguard.errors import ConfigError
-from waguard.host import configuration
-from waguard.host.configuration import Found
+from waguard.host import configuration_file
+from waguard.host.configuration_file import Found
 from waguard.host.system.service_needs import USER
 
 UNIT = Path(__file__).parents[2] / "systemd/waguard.service"
@@ -169,7 +169,7 @@ class Check:
     def __call__(self, text: str, user: str = USER) -> list[str]:
         self.said.clear()
         self.file.write_text(text)
-        found, reading = configuration.read(None, {}, system_file=self.file)
+        found, reading = configuration_file.read(None, {}, system_file=self.file)
         config_commands.check(found, reading, self.said.append, root=self.root, user=user)
         return self.said
 
@@ -280,7 +280,7 @@ def test_a_key_that_hosts_share_is_read(here: Path) -> None:
 
     def check(more: str) -> None:
         (here / "w.toml").write_text(database + more)
-        config_commands.check(*configuration.read(found.path, {}), said.append, root=here)
+        config_commands.check(*configuration_file.read(found.path, {}), said.append, root=here)
 
     with pytest.raises(ConfigError, match="key cannot be read"):
         check("[lease]\nstandby = true")
@@ -296,6 +296,6 @@ def test_another_file_than_the_units_is_not_the_units(check: Check, here: Path) 
     found = Found(path=here / "w.toml", by="--config")
     (here / "w.toml").write_text(paths("/home/nobody-at-all"))
     said: list[str] = []
-    reading = configuration.read(found.path, {})
+    reading = configuration_file.read(found.path, {})
     config_commands.check(*reading, said.append, root=here)
     assert said == [f"{found.path}: ok"]

@@ -16,8 +16,8 @@ from tests.host.processes import (
 from waguard.config.reading import Reading
 from waguard.config.reading import read as read_configuration
 from waguard.errors import ConfigError
-from waguard.host import configuration
-from waguard.host.configuration import VARIABLE, Found, hidden_lines
+from waguard.host import configuration_file
+from waguard.host.configuration_file import VARIABLE, Found, hidden_lines
 
 NOWHERE = Path("/nowhere/waguard.toml")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give a file away")
@@ -42,13 +42,13 @@ def system(short_path: Path) -> Path:
 
 
 def find(option: Path | None, environ: Mapping[str, str], system: Path = NOWHERE) -> Found:
-    return configuration.find(option, environ, system_file=system)
+    return configuration_file.find(option, environ, system_file=system)
 
 
 def read(
     option: Path | None, environ: Mapping[str, str], system: Path = NOWHERE
 ) -> tuple[Found, Reading]:
-    return configuration.read(option, environ, system_file=system)
+    return configuration_file.read(option, environ, system_file=system)
 
 
 # ---- the search ----
@@ -178,7 +178,7 @@ def left_behind(
     """The refusal's line."""
     found, reading = read(option, environ, system)
     try:
-        configuration.require_nothing_left_behind(found, reading)
+        configuration_file.require_nothing_left_behind(found, reading)
     except ConfigError as error:
         return error.line()
     return None

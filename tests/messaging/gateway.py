@@ -19,12 +19,12 @@ from waguard.core.metrics.tally import Tally
 from waguard.core.replace import replace
 from waguard.core.webhooks.account_row_gate import Known
 from waguard.core.webhooks.circuit import CircuitPolicy
-from waguard.core.webhooks.delivery import DeliveryPolicy
 from waguard.core.webhooks.partition import MemoryWindow
 from waguard.core.webhooks.pending import Pending
+from waguard.core.webhooks.retry_policy import DeliveryPolicy
 from waguard.host.clock import SystemClock
 from waguard.host.files.media import MediaFolder
-from waguard.messaging.backlog import JournalLimits
+from waguard.messaging.database_backlog import JournalLimits
 from waguard.messaging.journal import Journal
 from waguard.messaging.records import of_event
 from waguard.messaging.stored import StoredMessages

@@ -22,7 +22,7 @@ from waguard.core.messages.send_states import State
 from waguard.core.replace import replace
 from waguard.errors import DatabaseUnavailableError
 from waguard.host.files.media import MediaFolder
-from waguard.messaging.backlog import JournalLimits
+from waguard.messaging.database_backlog import JournalLimits
 from waguard.messaging.file_stage import NO_ANSWER
 from waguard.messaging.timings import WebhookTimings
 from waguard.ports.clock import WallAges

@@ -10,7 +10,7 @@ from tests.messaging.receiver import Receiver, event
 from tests.waiting import wait_until
 from waguard.core.webhooks.delivery import Cause
 from waguard.errors import DatabaseUnavailableError
-from waguard.messaging.backlog import Backlog, JournalLimits
+from waguard.messaging.database_backlog import Backlog, JournalLimits
 from waguard.messaging.health import FAILING_FOR, MessageHealth
 from waguard.ports.clock import WallAges
 from waguard.ports.sessions import Connection

@@ -15,7 +15,7 @@ from waguard.core.messages.inbox import InboxRecord
 from waguard.core.webhooks.pending import DeliveryResult
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging import group_commit
-from waguard.messaging.backlog import JournalLimits
+from waguard.messaging.database_backlog import JournalLimits
 from waguard.messaging.records import of_event
 from waguard.ports.messages import MessageStore, Written
 from waguard.ports.outbox import Withdrawal

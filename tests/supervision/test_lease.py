@@ -12,7 +12,7 @@ from tests.waiting import DEADLINE
 from waguard.core.lease import Holder, Terms
 from waguard.errors import DatabaseUnavailableError, DatabaseUnknownError, InstanceHeldError
 from waguard.ports.store import AuditEntry
-from waguard.supervision.fleet.lease import LEFT_BEHIND_SHOWN, LeaseKeeper
+from waguard.supervision.fleet.lease_keeper import LEFT_BEHIND_SHOWN, LeaseKeeper
 from waguard.supervision.outages import Outages
 from waguard.supervision.status_writer import AuditLog
 

@@ -34,7 +34,7 @@ from waguard.core.versions.facts import Evidence
 from waguard.core.versions.state import Hold
 from waguard.core.webhooks.delivery import UNIDENTIFIED_AFTER, Cause
 from waguard.host.memory.wajs_store import WajsStore, digest
-from waguard.messaging.backlog import JournalLimits
+from waguard.messaging.database_backlog import JournalLimits
 from waguard.ports.process import BrowserFile
 from waguard.ports.webhooks import Endpoint
 from waguard.supervision.fleet.disk import DiskReserve

@@ -15,7 +15,7 @@ from waguard.core.versions import good as version_good
 from waguard.core.versions import pages as version_pages
 from waguard.core.versions import policy as versions
 from waguard.core.versions import rollback as version_rollback
-from waguard.core.versions import trial_results as version_results
+from waguard.core.versions import trial_evaluation as version_results
 from waguard.core.versions import trials as version_trials
 from waguard.core.versions import wave as version_wave
 

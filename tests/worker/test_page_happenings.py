@@ -13,7 +13,7 @@ import pytest_asyncio
 from tests.waiting import wait_until
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.messages.content import decoded
-from waguard.core.messages.identity import parse
+from waguard.core.messages.message_ids import parse
 from waguard.lab.standin import Policy, StandIn
 from waguard.wire.events import InboundMessage
 from waguard.worker.browser.errors import EvaluationError

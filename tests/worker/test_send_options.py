@@ -34,6 +34,7 @@ from waguard.wire.events import InboundMessage
 from waguard.worker.browser import downloads
 from waguard.worker.browser.devtools import DevToolsError, EvaluationError
 from waguard.worker.messages import sending
+from waguard.worker.messages import sentinel as under_test
 from waguard.worker.messages.inbound import Inbound
 from waguard.worker.page.page_errors import NotSendableError
 from waguard.worker.timings import Timings
@@ -128,8 +129,8 @@ async def send_sentinel(browser: BrowserSession, *, hears: bool) -> tuple[SendTe
     listening = asyncio.create_task(listen())
     if not hears:
         listening.cancel()
-    answer = await sending.send_sentinel(
-        browser.page, call, inbound, People(), timings=Timings(find=LONG if hears else 0.1)
+    answer = await under_test.send_sentinel(
+        browser.page, call, inbound.wanted, People(), timings=Timings(find=LONG if hears else 0.1)
     )
     listening.cancel()
     assert isinstance(answer, Sent), answer

@@ -6,13 +6,13 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from waguard.api import fields, scope
-from waguard.api.content import IdempotencyKey, Once, TextOnly, idempotency_key
 from waguard.api.deps import DEPS, SESSION
 from waguard.api.fields import AS_IT_IS, ChatId, Kind, SessionId, Text, WorkspaceId
 from waguard.api.messages import session_for
 from waguard.api.outbox import BulkId
 from waguard.api.route import Done, Reply, read, route
 from waguard.api.scope import Narrowing
+from waguard.api.send_content import IdempotencyKey, Once, TextOnly, idempotency_key
 from waguard.core.keys import Right
 from waguard.core.messages.send_states import State
 from waguard.errors import InvalidInputError

@@ -11,7 +11,7 @@ from waguard.api.asking import Found, Part, Person, ask, call, named, people_of
 from waguard.api.fields import ChatId, Kind, SessionId, short
 from waguard.api.route import OfSession, route
 from waguard.core.keys import Right
-from waguard.core.messages.identity import canonical, parse
+from waguard.core.messages.message_ids import canonical, parse
 from waguard.core.messages.people import People
 from waguard.supervision.session.application_events import inbound
 from waguard.wire.bounds import AtSecond, Count, Name

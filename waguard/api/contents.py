@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final
 from msgspec import Meta
 
 from waguard.api import fields
-from waguard.api.content import Sending
 from waguard.api.fields import TYPES, Kind, integer, short
+from waguard.api.send_content import Sending
 
 NAME_LIMIT: Final = 255  # characters, as of a poll's question
 ADDRESS_LIMIT: Final = 1_024

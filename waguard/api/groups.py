@@ -10,7 +10,7 @@ from waguard.api.asking import Found, Part, Person, ask, named, people_of
 from waguard.api.fields import Kind, SessionId
 from waguard.api.route import Done, OfSession, route
 from waguard.core.keys import Right
-from waguard.core.messages.identity import GROUP
+from waguard.core.messages.message_ids import GROUP
 from waguard.errors import UncertainError
 from waguard.wire.bounds import AtSecond, Chat, Count, Name, Word, Words
 

@@ -5,13 +5,13 @@ from typing import Annotated, Any, Literal
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from waguard.api import content, fields
-from waguard.api.content import MESSAGE_ID, How, Once, Wanting
+from waguard.api import fields, send_content
 from waguard.api.deps import DEPS
 from waguard.api.fields import ChatId, Kind, SessionId, Text, short
 from waguard.api.messages import Outcomes, reply, session_for
 from waguard.api.outbox import NUMBER, MessageId
 from waguard.api.route import Done, route
+from waguard.api.send_content import MESSAGE_ID, How, Once, Wanting
 from waguard.core.keys import Right
 from waguard.core.messages.send_states import ACTIONS
 from waguard.errors import NotFoundError
@@ -111,7 +111,7 @@ async def _act(
     kind: str,
     said: dict[str, Any],
 ) -> web.StreamResponse:
-    how = content.options(body, query, headers)
+    how = send_content.options(body, query, headers)
     view = await session_for(request, body.session_id, body.workspace_id)
     target = await _target(request, given, view)
     chat = target.split("_")[1]

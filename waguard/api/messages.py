@@ -6,12 +6,12 @@ from typing import Any, ClassVar
 from aiohttp import web
 from msgspec import UNSET, UnsetType
 
-from waguard.api import content, contents, problems
-from waguard.api.content import How, Once, Sending, SendMedia, TextOnly
+from waguard.api import contents, problems, send_content
 from waguard.api.deps import DEPS
 from waguard.api.fields import SessionId, Text
 from waguard.api.local import is_trusted
 from waguard.api.route import Done, OfSession, json_reply, route
+from waguard.api.send_content import How, Once, Sending, SendMedia, TextOnly
 from waguard.core.keys import Right
 from waguard.errors import NotFoundError
 from waguard.messaging.outbox import commands
@@ -72,8 +72,8 @@ Outcomes = Sent | Accepted | SendUncertain | SendRefused | web.StreamResponse
 @route(Right.SEND, 404, 409, 507)
 async def send(request: web.Request, query: How, headers: Once, body: SendText) -> Outcomes:
     """Send a text."""
-    command = commands.text(body.recipient_phone, body.message, content.context(body))
-    how = content.options(body, query, headers)
+    command = commands.text(body.recipient_phone, body.message, send_content.context(body))
+    how = send_content.options(body, query, headers)
     view = await session_for(request, body.session_id, body.workspace_id)
     return await reply(request, view, command, how)
 
@@ -105,8 +105,8 @@ async def send_poll(
 async def _send_content(
     request: web.Request, query: How, headers: Once, body: Sending, kind: str, said: dict[str, Any]
 ) -> web.StreamResponse:
-    command = commands.content(body.recipient_phone, kind, said, content.context(body))
-    how = content.options(body, query, headers)
+    command = commands.content(body.recipient_phone, kind, said, send_content.context(body))
+    how = send_content.options(body, query, headers)
     view = await session_for(request, body.session_id, body.workspace_id)
     return await reply(request, view, command, how)
 
@@ -115,18 +115,18 @@ async def _send_content(
 async def send_media(request: web.Request, query: How, headers: Once, body: SendMedia) -> Outcomes:
     """Send a file."""
     deps, chat = request.app[DEPS], body.recipient_phone
-    file = await content.file(body, deps.outgoing_files)
-    media = content.media(file)
+    file = await send_content.file(body, deps.outgoing_files)
+    media = send_content.media(file)
     if not file.url:
-        content.require_form(media)
-    context, how = content.context(body), content.options(body, query, headers)
+        send_content.require_form(media)
+    context, how = send_content.context(body), send_content.options(body, query, headers)
     view = await session_for(request, body.session_id, body.workspace_id)
 
     async def fetch() -> Command:
         found = media
         if file.url:
-            found = content.media(await content.fetched(file, deps.fetcher))
-            content.require_form(found)
+            found = send_content.media(await send_content.fetched(file, deps.fetcher))
+            send_content.require_form(found)
         if found.kind == "voice":
             found = await deps.voices.voice_note(found, file.name)
         return commands.file(chat, found, context)

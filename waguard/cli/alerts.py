@@ -20,7 +20,7 @@ from waguard.core.alerts import notice
 from waguard.core.alerts.destinations import AlertDestination
 from waguard.core.alerts.notice import Notice
 from waguard.errors import ConfigError
-from waguard.host import configuration
+from waguard.host import configuration_file
 from waguard.messaging.alerts import delivery, destination_file
 from waguard.messaging.alerts.alerts import page_of
 
@@ -99,7 +99,9 @@ def _readable(arguments: argparse.Namespace) -> Config:
         return config_of(arguments)
     except ConfigError:
         context: Context = arguments.context
-        found = configuration.find(arguments.config, os.environ, system_file=context.system_file)
+        found = configuration_file.find(
+            arguments.config, os.environ, system_file=context.system_file
+        )
         with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
             path = found.path or Path()
             named = tomllib.loads(path.read_text())["alerts"]["destination_file"]

@@ -23,7 +23,7 @@ from waguard.cli import context
 from waguard.cli.waiting import Waiting
 from waguard.config.sections import Config
 from waguard.errors import WaguardError
-from waguard.host import configuration
+from waguard.host import configuration_file
 from waguard.host.files.lock import read_pid_file
 from waguard.host.system.listen import LOCAL_SOCKET
 
@@ -219,7 +219,7 @@ def connect(arguments: argparse.Namespace) -> ApiClient:
     try:
         client = ApiClient.of(reading.config)
     except ApiCallError:
-        configuration.require_nothing_left_behind(found, reading)
+        configuration_file.require_nothing_left_behind(found, reading)
         raise
     return _bounded(client, arguments)
 

@@ -7,7 +7,7 @@ from waguard.cli.context import located, read
 from waguard.cli.parsing import verb, verbs_of, with_config, with_json
 from waguard.cli.render import print_either, print_json, print_table
 from waguard.errors import printable
-from waguard.host import configuration
+from waguard.host import configuration_file
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +42,6 @@ def _config_show(arguments: argparse.Namespace) -> int:
         return 0
     print(f"file: {found.path or 'none'}")
     print_table(rows, ("key", "value", "source", "default"))
-    for line in (*configuration.hidden_lines(reading), *reading.retired):
+    for line in (*configuration_file.hidden_lines(reading), *reading.retired):
         print(printable(line))
     return 0

@@ -13,7 +13,7 @@ from waguard.config.sections import SECTIONS, Config
 from waguard.core.host import unit as units
 from waguard.core.profile.ownership import Us
 from waguard.errors import ConfigError
-from waguard.host.configuration import Found, hidden, hidden_lines, shown
+from waguard.host.configuration_file import Found, hidden, hidden_lines, shown
 from waguard.host.files import ownership, sealing
 from waguard.host.system import service_needs
 from waguard.host.system.service_needs import BACKUP_UNIT, UNIT, USER

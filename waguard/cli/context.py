@@ -12,8 +12,8 @@ from waguard.cli.waiting import SAYS_AFTER
 from waguard.config.reading import Reading
 from waguard.config.sections import Config
 from waguard.errors import ConfigError
-from waguard.host import configuration
-from waguard.host.configuration import Found
+from waguard.host import configuration_file
+from waguard.host.configuration_file import Found
 from waguard.host.files.acting import as_owner_of
 
 
@@ -32,7 +32,7 @@ class Desk:
 class Context:
     """The ``context`` of a command's arguments. Tests pass another one."""
 
-    system_file: Path = configuration.SYSTEM_FILE
+    system_file: Path = configuration_file.SYSTEM_FILE
     root: Path = Path("/")
     """Where the folders of systemd lie."""
     link_poll: float = 2.0
@@ -45,13 +45,13 @@ class Context:
 def read(arguments: argparse.Namespace) -> tuple[Found, Reading]:
     """The configuration that is found."""
     context: Context = arguments.context
-    return configuration.read(arguments.config, os.environ, system_file=context.system_file)
+    return configuration_file.read(arguments.config, os.environ, system_file=context.system_file)
 
 
 def located(arguments: argparse.Namespace) -> tuple[Found, Reading]:
     """The configuration that is found. Raises where it lies as earlier versions had it."""
     found, reading = read(arguments)
-    configuration.require_nothing_left_behind(found, reading)
+    configuration_file.require_nothing_left_behind(found, reading)
     return found, reading
 
 

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import msgspec
 
-from waguard.cli.asking import require_yes, with_yes
 from waguard.cli.client import connect
+from waguard.cli.confirmation import require_yes, with_yes
 from waguard.cli.context import config_of, in_place
 from waguard.cli.parsing import duration, verb, verbs_of, with_config, with_daemon, with_json
 from waguard.cli.render import print_either, print_json, print_table, second

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from waguard.core.exits import EXIT_USAGE
-from waguard.host import configuration
+from waguard.host import configuration_file
 
 Command = Callable[[argparse.Namespace], int]
 """What a command does; its exit code."""
@@ -126,8 +126,8 @@ def with_config(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=argparse.SUPPRESS,  # it may stand before the command or its verb
         metavar="FILE",
-        help=f"TOML; else ${configuration.VARIABLE}, else {configuration.SYSTEM_FILE}, else"
-        f" ./{configuration.LOCAL_FILE}, else the defaults",
+        help=f"TOML; else ${configuration_file.VARIABLE}, else {configuration_file.SYSTEM_FILE}, else"
+        f" ./{configuration_file.LOCAL_FILE}, else the defaults",
     )
 
 

@@ -9,8 +9,8 @@ from waguard.cli.parsing import with_config
 from waguard.config.checks import require_sandbox
 from waguard.config.reading import Reading, holds_password
 from waguard.config.sections import Config
-from waguard.host import configuration
-from waguard.host.configuration import Found
+from waguard.host import configuration_file
+from waguard.host.configuration_file import Found
 from waguard.host.files.lock import InstanceLock, acquire
 from waguard.host.files.ownership import require_private
 from waguard.host.system.api_port import ApiPort
@@ -78,7 +78,7 @@ async def _serve(reading: Reading, lock: InstanceLock, port: ApiPort) -> int:
         with garbage.importing():
             from waguard.daemon.root import Daemon  # noqa: PLC0415
 
-        for line in configuration.hidden_lines(reading):
+        for line in configuration_file.hidden_lines(reading):
             logger.warning("{}", line, event="config_hidden")
         for line in reading.retired:
             logger.warning("{}", line, event="config_retired")

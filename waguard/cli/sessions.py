@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from waguard.cli import pair, proxy, qr, screenshot
-from waguard.cli.asking import counted, require_yes, with_yes
 from waguard.cli.client import ApiCallError, ApiClient, connect
+from waguard.cli.confirmation import counted, require_yes, with_yes
 from waguard.cli.parsing import (
     described,
     verb,

@@ -3,8 +3,8 @@
 import argparse
 from typing import Any, Final
 
-from waguard.cli.asking import require_yes, with_yes
 from waguard.cli.client import connect
+from waguard.cli.confirmation import require_yes, with_yes
 from waguard.cli.parsing import verb, verbs_of, with_daemon, with_json
 from waguard.cli.render import print_either, print_json, print_table
 

@@ -21,7 +21,7 @@ from waguard.doctor.probes.machine import Machine
 from waguard.doctor.report import Check
 from waguard.doctor.timings import TIMINGS
 from waguard.errors import ConfigError
-from waguard.host import configuration
+from waguard.host import configuration_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ async def examine(
     """Read only. Raises ``ConfigError`` where waguard's own configuration is not valid, and where this user
     sees nothing of its folders."""
     cli = phase.cli(option, machine)
-    found, reading = configuration.read(option, environ, system_file=machine.system_file)
+    found, reading = configuration_file.read(option, environ, system_file=machine.system_file)
     config = reading.config
     daemon = await phase.instance(machine, config, TIMINGS)
     if daemon.socket is Socket.DENIED:

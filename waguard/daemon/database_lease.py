@@ -13,7 +13,7 @@ from waguard.host.files.lock import InstanceLock
 from waguard.host.system.machine import holder
 from waguard.host.ticker import Ticker
 from waguard.store.sql import SqlStore
-from waguard.supervision.fleet.lease import TICK, LeaseKeeper
+from waguard.supervision.fleet.lease_keeper import TICK, LeaseKeeper
 from waguard.supervision.outages import Outages
 
 

@@ -12,7 +12,7 @@ from waguard.config.checks import require_sandbox
 from waguard.config.reading import read
 from waguard.config.sections import RELOADABLE, SECTIONS, Config
 from waguard.errors import WaguardError
-from waguard.host.configuration import hidden_lines
+from waguard.host.configuration_file import hidden_lines
 from waguard.supervision.log_control import LogControl
 
 Changed = Callable[[Collection[str]], None]

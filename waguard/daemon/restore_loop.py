@@ -22,7 +22,7 @@ from waguard.messaging.outbox.outbox import Outbox
 from waguard.ports.process import Process
 from waguard.store.sql import SqlStore
 from waguard.supervision.fleet import shutdown
-from waguard.supervision.fleet.lease import LeaseKeeper
+from waguard.supervision.fleet.lease_keeper import LeaseKeeper
 from waguard.supervision.outages import Outages
 from waguard.supervision.session.greeting import greeted
 from waguard.supervision.supervisor import Supervisor

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from waguard.core.shipping import KIND
 from waguard.daemon.foundation import Foundation
 from waguard.host.system.machine import holder
-from waguard.supervision.fleet.lease import LeaseKeeper
+from waguard.supervision.fleet.lease_keeper import LeaseKeeper
 from waguard.supervision.outages import Outages
 from waguard.supervision.proxy_records import ProxyRecords
 

@@ -29,8 +29,8 @@ from waguard.doctor.probes.machine import Machine
 from waguard.doctor.report import Check, Cli, Result, failed, skipped
 from waguard.doctor.timings import TIMINGS, Timings
 from waguard.errors import ConfigError
-from waguard.host import configuration
-from waguard.host.configuration import Found
+from waguard.host import configuration_file
+from waguard.host.configuration_file import Found
 from waguard.host.system import service_needs
 
 NAMES: Final = (
@@ -106,8 +106,8 @@ def _configuration(
     option: Path | None, environ: Mapping[str, str], machine: Machine, cli: Cli
 ) -> tuple[Found, Reading] | Check:
     try:
-        found, reading = configuration.read(option, environ, system_file=machine.system_file)
-        configuration.require_nothing_left_behind(found, reading)
+        found, reading = configuration_file.read(option, environ, system_file=machine.system_file)
+        configuration_file.require_nothing_left_behind(found, reading)
     except ConfigError as error:
         where = f"{error.field}: " if error.field else ""
         remedy = error.remedy or "Correct it"
@@ -164,7 +164,7 @@ class _Examination:
         return sorted(checks, key=lambda check: order[check.name])
 
     async def _configuration(self) -> list[Check]:
-        lines = configuration.hidden_lines(self._reading)
+        lines = configuration_file.hidden_lines(self._reading)
         path = self._found.path
         retired = self._reading.retired
         own = host.configured(lines, retired, str(path) if path else None, self._cli)

@@ -21,7 +21,7 @@ from aiohttp import web
 
 from waguard.cli.client import ApiCallError, ApiClient
 from waguard.errors import WaguardError
-from waguard.host.configuration import VARIABLE
+from waguard.host.configuration_file import VARIABLE
 from waguard.host.files.lock import read_pid_file
 from waguard.lab.standin import StandIn
 

@@ -1,4 +1,4 @@
-"""Received files: onto the disk before their messages are stored, into webhooks at the delivery.
+"""Received files: onto the disk before their messages are stored.
 
 A disk that does not answer costs a file its place, and never its message.
 """
@@ -8,20 +8,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
 from loguru import logger
 
 from waguard.core.messages.inbox import File, InboxRecord
-from waguard.core.messages.received_media import GONE, with_media
 from waguard.messaging.records import size_of, with_file, without_file
 from waguard.messaging.write_queue import Put
 from waguard.ports.inbox import MediaStore
 
 DEADLINE: Final = 10.0  # s for the disk to write or read a file
 NO_ANSWER: Final = "the disk does not answer"
-TOO_LARGE: Final = "larger than the receiver takes; the file is at its url"
-
-_MARK: Final = b'"sha256":'  # in a text the quotes would have backslashes, or no colon after them
 
 
 class MediaWriter:
@@ -111,29 +106,3 @@ class FileStage:
         except OSError as error:
             return without_file(record, error.strerror or str(error))
         return with_file(record, sha256=name, url=f"{self._base}/api/media/{name}")
-
-
-def without_content(body: bytes) -> bytes:
-    """The body with its file's address alone: the file is too large for its receiver."""
-    if _MARK not in body:
-        return body
-    event = msgspec.json.decode(body)
-    return msgspec.json.encode(event | {"data": with_media(event["data"], error=TOO_LARGE)})
-
-
-async def with_content(body: bytes, files: MediaStore, *, deadline: float = DEADLINE) -> bytes:
-    """The body as the application takes it: its file as base64, or why it is not there."""
-    if _MARK not in body:
-        return body
-    event = msgspec.json.decode(body)
-    name = event["data"]["message"]["media"]["sha256"]
-    if name is None:  # it was left out
-        return body
-    try:
-        async with asyncio.timeout(deadline):
-            content = await asyncio.to_thread(files.read, name)
-        # msgspec writes bytes as base64
-        more = {"error": GONE} if content is None else {"data": content}
-    except TimeoutError:
-        more = {"error": NO_ANSWER}
-    return msgspec.json.encode(event | {"data": with_media(event["data"], **more)})

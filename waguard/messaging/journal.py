@@ -17,7 +17,7 @@ from waguard.core.messages.received_media import handle_of
 from waguard.core.metrics.tally import Tally
 from waguard.core.webhooks.pending import DeliveryResult, Hold
 from waguard.messaging.announcer import Announcer, Publish
-from waguard.messaging.backlog import Backlog, JournalLimits
+from waguard.messaging.database_backlog import Backlog, JournalLimits
 from waguard.messaging.file_stage import FileStage, MediaWriter
 from waguard.messaging.group_commit import GroupCommit
 from waguard.messaging.records import size_of, with_media_of, without_file

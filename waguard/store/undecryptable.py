@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, exists, func, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.messages import sent_events
-from waguard.core.messages.identity import message_aliases
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, fitting, sent_key
+from waguard.core.messages.message_ids import message_aliases
 from waguard.core.messages.people import People
 from waguard.core.messages.undecryptable import Waiting
 from waguard.core.webhooks.delivery import Cause

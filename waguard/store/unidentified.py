@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.messages import naming
-from waguard.core.messages.identity import message_aliases
 from waguard.core.messages.inbox import fitting, sent_key
+from waguard.core.messages.message_ids import message_aliases
 from waguard.core.messages.people import People
 from waguard.core.webhooks.delivery import UNIDENTIFIED_AFTER, Cause
 from waguard.ports.webhooks import UnidentifiedChat

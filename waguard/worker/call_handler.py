@@ -48,6 +48,7 @@ from waguard.worker.browser.devtools import DevToolsTimeoutError, EvaluationErro
 from waguard.worker.link.status_reporter import StatusReporter
 from waguard.worker.link_reader import LinkReader
 from waguard.worker.messages import asking, rereading, sending
+from waguard.worker.messages.sentinel import send_sentinel
 from waguard.worker.page.page import WhatsAppPage
 from waguard.worker.page.page_errors import NotSendableError, TooOftenError
 from waguard.worker.page.passkey import PasskeyCalls
@@ -144,10 +145,10 @@ class PageCalls:
         if ctx.watch.link is not Link.CONNECTED:
             return Failed(kind="not_ready", error=f"the session is {ctx.watch.link}")
         if isinstance(call, SendText) and is_sentinel(call.text):
-            return await sending.send_sentinel(
-                page, call, ctx.inbound, ctx.people, timings=ctx.timings
+            return await send_sentinel(
+                page, call, ctx.inbound.wanted, ctx.people, timings=ctx.timings
             )
-        ctx.inbound.sends(call.message_id)
+        ctx.inbound.wanted.sends(call.message_id)
         return await sending.send(page, call, ctx.people, timings=ctx.timings)
 
     async def _read(self, page: WhatsAppPage, call: Acks | Ask) -> Answer:

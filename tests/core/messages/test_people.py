@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.core.messages.test_identity import ANNA, BEN, GROUP, NEW, OLD, OTHER
+from tests.core.messages.test_message_ids import ANNA, BEN, GROUP, NEW, OLD, OTHER
 from waguard.core.messages.people import NO_FOR, YES_FOR, People
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from waguard.core.webhooks.circuit import CircuitPolicy
-from waguard.core.webhooks.delivery import Answer, DeliveryPolicy
+from waguard.core.webhooks.delivery import Answer
 from waguard.core.webhooks.facts import (
     Answered,
     Attempt,
@@ -23,6 +23,7 @@ from waguard.core.webhooks.facts import (
 from waguard.core.webhooks.partition import MemoryWindow
 from waguard.core.webhooks.pending import Key, Pending
 from waguard.core.webhooks.queue import advance
+from waguard.core.webhooks.retry_policy import DeliveryPolicy
 from waguard.core.webhooks.state import Queue
 
 POLICY = DeliveryPolicy(circuit=CircuitPolicy(base_pause=1.0, max_pause=1.0))

@@ -8,9 +8,10 @@ import pytest
 
 from tests.core.webhooks.queues import Driven, item
 from waguard.core.replace import replace
-from waguard.core.webhooks.delivery import Answer, Cause, DeliveryPolicy
+from waguard.core.webhooks.delivery import Answer, Cause
 from waguard.core.webhooks.facts import Save, SaveLater
 from waguard.core.webhooks.pending import DeliveryResult, Key, Pending
+from waguard.core.webhooks.retry_policy import DeliveryPolicy
 
 STORED = Answer(status=200, stored=True)
 UNSTORED = Answer(status=200, stored=False, content="a chat of 70000 characters")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waguard.core.replace import replace
-from waguard.core.webhooks.delivery import Answer, Cause, DeliveryPolicy
+from waguard.core.webhooks.delivery import Answer, Cause
 from waguard.core.webhooks.receiver import Receiver, Success, advice_on
 from waguard.core.webhooks.retry_decision import (
     RELAPSE_PAUSE,
@@ -22,6 +22,7 @@ from waguard.core.webhooks.retry_decision import (
     counted,
     decide,
 )
+from waguard.core.webhooks.retry_policy import DeliveryPolicy
 
 KEY, OTHER = ("a", "1@c.us"), ("b", "2@c.us")
 POLICY = DeliveryPolicy(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from waguard.core.replace import replace
-from waguard.core.webhooks.delivery import Answer, Cause, DeliveryPolicy
+from waguard.core.webhooks.delivery import Answer, Cause
 from waguard.core.webhooks.facts import (
     Answered,
     Attempt,
@@ -42,6 +42,7 @@ from waguard.core.webhooks.facts import (
 from waguard.core.webhooks.partition import MemoryWindow, PartitionStage, has_lookup
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
 from waguard.core.webhooks.queue import advance
+from waguard.core.webhooks.retry_policy import DeliveryPolicy
 from waguard.core.webhooks.state import CONCURRENT, Queue
 
 HOUR: Final = 3_600.0

@@ -8,7 +8,6 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from waguard.core.messages.identity import is_unidentified, message_aliases, parse
 from waguard.core.messages.inbox import (
     EventPayload,
     InboxRecord,
@@ -17,6 +16,7 @@ from waguard.core.messages.inbox import (
     higher_acks,
     sent_key,
 )
+from waguard.core.messages.message_ids import is_unidentified, message_aliases, parse
 from waguard.core.messages.people import NUMBER, People
 from waguard.core.replace import replace
 

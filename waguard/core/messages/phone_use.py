@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from waguard.core.messages.identity import parse
+from waguard.core.messages.message_ids import parse
 
 EVENT: Final = "mobile_activity_detected"
 RECENT: Final = (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum, auto
 from typing import Final
 
-from waguard.core.messages.identity import parse
+from waguard.core.messages.message_ids import parse
 from waguard.core.messages.people import People
 
 CIPHERTEXT: Final = "ciphertext"  # WhatsApp's word for the type of such a message

@@ -2,7 +2,7 @@
 
 from waguard.core.versions.arms import intended, of_all, pin
 from waguard.core.versions.state import VersionState
-from waguard.core.versions.trial_results import CANARIES
+from waguard.core.versions.trial_evaluation import CANARIES
 from waguard.core.versions.trials import suspect
 from waguard.core.versions.wave import is_to_move
 

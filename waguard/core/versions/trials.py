@@ -25,7 +25,7 @@ from waguard.core.versions.state import (
     TrialStage,
     VersionState,
 )
-from waguard.core.versions.trial_results import (
+from waguard.core.versions.trial_evaluation import (
     CANARIES,
     Conclusion,
     CrossOver,

@@ -80,12 +80,12 @@ def handle_lookup(work: Work, fact: LookupDone) -> None:
         _succeeded(work, partition, stored=True)
         _finish(work, replace(partition, tried_since=None), DeliveryResult(id=fact.id))
         return
-    head, uses_lookup = partition.head, work.policy.lookup_pauses
-    if fact.found is None or head.lookups + 1 >= len(uses_lookup):
+    head, pauses = partition.head, work.policy.lookup_pauses
+    if fact.found is None or head.lookups + 1 >= len(pauses):
         work.ready(partition)
         return
     partition = replace(partition, head=replace(head, lookups=head.lookups + 1))
-    work.to(partition, PartitionStage.LOOKUP, due=work.now.at + uses_lookup[head.lookups + 1])
+    work.to(partition, PartitionStage.LOOKUP, due=work.now.at + pauses[head.lookups + 1])
 
 
 def _handle(work: Work, partition: Partition, answer: Answer) -> None:

@@ -1,13 +1,10 @@
 """Webhooks: the names of events, the causes of dead letters, what an attempt came to. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 from typing import Any, Final
 
 from msgspec import Struct
-
-from waguard.core.webhooks.circuit import CircuitPolicy
 
 TOO_MANY: Final = 429
 SERVER_ERROR: Final = 500
@@ -126,7 +123,7 @@ class DeadLetterState(StrEnum):
     UNDECRYPTABLE = Cause.UNDECRYPTABLE.value
     """A person reads the message on the phone, then discards it, or replays it alone."""
     STORED = Cause.STORED.value
-    """A person uses_lookup whether its file is there, then discards it. A replay would store a second row."""
+    """A person looks up whether its file is there, then discards it. A replay would store a second row."""
     RESTORED = Cause.RESTORED.value
     """A person releases all of them, replays or discards one."""
 
@@ -138,33 +135,6 @@ def dead_letter_state(cause: str | None) -> DeadLetterState:
         if cause is None or cause not in set(DeadLetterState)
         else DeadLetterState(cause)
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryPolicy:
-    """Retries: uniformly within [0, min(max_delay, base_delay · 2ⁿ)] s. Times in seconds."""
-
-    base_delay: float = 1.0
-    max_delay: float = 3600.0
-    longest_retry_after: float = 3600.0
-    """A Retry-After of the receiver is followed up to this many seconds."""
-    give_up_after: float = 2_592_000.0
-    """After which a receiver that accepts nothing is not waited for any longer."""
-    only_chat: float = 3600.0
-    """For which a message is refused while no other chat shows whose fault it is."""
-    refusals: int = 3
-    """Refusals of one message, while other chats are served: it is the message's fault."""
-    least_refused: float = 60.0
-    """Between two refusals that count, where they may pass; others are served between them, too."""
-    refused_pauses: tuple[float, ...] = (30.0, 60.0)
-    """The least before the next try after a refusal that may pass: a time-out, a server error."""
-    unstored_pauses: tuple[float, ...] = (15.0, 60.0, 180.0, 360.0)
-    """Before the next try of what was accepted and not stored: the fifth is the last."""
-    lookup_pauses: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0, 15.0)
-    """Between two uses_lookup for a message whose request got no complete reply: it may still be at work."""
-    too_many_pause: float = 65.0
-    """After a 429: the application's limiter says no Retry-After, and every request renews its minute."""
-    circuit: CircuitPolicy = field(default_factory=CircuitPolicy)
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -207,20 +177,6 @@ class Answer(Struct, frozen=True, kw_only=True):
             return f"accepted, not stored: {self.content}"
         to = f", a redirect to {self.location}" if self.location else ""
         return f"the receiver answered {self.status}{to}"
-
-
-def given_up(policy: DeliveryPolicy, attempts: int, last: str) -> str:
-    """Why a dead letter expired, in words."""
-    hours = policy.give_up_after / 3600
-    return f"not accepted within {hours:g} h, {attempts} attempts, the last: {last}"
-
-
-def pause(policy: DeliveryPolicy, *, attempts: int, next_at: float, now: float) -> float:
-    """Seconds until a queued webhook may be tried. Times are unix time; where the clock was set back the
-    longest possible pause is the limit."""
-    if attempts == 0:
-        return min(max(0.0, next_at - now), OWN_SEND)
-    return min(max(0.0, next_at - now), max(policy.max_delay, policy.longest_retry_after))
 
 
 def outdated(event: str, later: Iterable[str]) -> bool:

@@ -5,9 +5,10 @@ Facts are in the past tense. One about a webhook has its id: a late one about an
 
 from msgspec import Struct
 
-from waguard.core.webhooks.delivery import Answer, DeliveryPolicy
+from waguard.core.webhooks.delivery import Answer
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Key, Pending
 from waguard.core.webhooks.retry_decision import Dead
+from waguard.core.webhooks.retry_policy import DeliveryPolicy
 
 
 class Now(Struct, frozen=True, kw_only=True):

@@ -1,12 +1,12 @@
 """What of a delivery queue is in memory: read from the database, left out, given up, done with. Pure."""
 
 from waguard.core.replace import replace
-from waguard.core.webhooks import delivery
 from waguard.core.webhooks.delivery import HELD, READY, SESSION_EVENTS, Cause
 from waguard.core.webhooks.facts import SaveLater
 from waguard.core.webhooks.partition import Partition, PartitionStage, has_lookup
 from waguard.core.webhooks.pending import DeliveryResult, Key, Pending
 from waguard.core.webhooks.retry_decision import OWN_FAULTS, Head
+from waguard.core.webhooks.retry_policy import given_up
 from waguard.core.webhooks.state import EXPECTED
 from waguard.core.webhooks.work import Work, left_out
 
@@ -48,7 +48,7 @@ def go_on(work: Work, partition: Partition) -> None:
         if partition.first.created_at > limit:
             break
         first = partition.first
-        why = delivery.given_up(work.policy, first.attempts, "see the ones before")
+        why = given_up(work.policy, first.attempts, "see the ones before")
         expired = DeliveryResult(
             id=first.id, attempts=first.attempts, error=why, cause=Cause.EXPIRED
         )

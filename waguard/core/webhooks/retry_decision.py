@@ -4,16 +4,10 @@ from msgspec import Struct
 
 from waguard.core.backoff import backoff
 from waguard.core.replace import replace
-from waguard.core.webhooks.delivery import (
-    SERVER_ERROR,
-    TOO_MANY,
-    Answer,
-    Cause,
-    DeliveryPolicy,
-    given_up,
-)
+from waguard.core.webhooks.delivery import SERVER_ERROR, TOO_MANY, Answer, Cause
 from waguard.core.webhooks.pending import Key
 from waguard.core.webhooks.receiver import Receiver, other
+from waguard.core.webhooks.retry_policy import DeliveryPolicy, given_up
 
 # s; a receiver that served another partition so shortly before works, as far as can be known
 RIGHT_AFTER = 5.0

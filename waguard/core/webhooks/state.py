@@ -5,12 +5,12 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct, field
 
-from waguard.core.webhooks.delivery import DeliveryPolicy
 from waguard.core.webhooks.facts import Effect
 from waguard.core.webhooks.partition import MemoryWindow, Partition
 from waguard.core.webhooks.pending import Key
 from waguard.core.webhooks.persistent_map import PersistentMap
 from waguard.core.webhooks.receiver import Receiver
+from waguard.core.webhooks.retry_policy import DeliveryPolicy
 
 CONCURRENT: Final = 8  # deliveries at a time, and as many that are delivered and not saved yet
 EXPECTED: Final = 0  # no id of the database's

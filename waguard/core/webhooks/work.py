@@ -6,6 +6,7 @@ from waguard.core.webhooks.facts import Effect, LoadPartition, Now, SaveLater
 from waguard.core.webhooks.partition import Partition, PartitionStage
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Key, Pending
 from waguard.core.webhooks.persistent_map import MapBuilder, PersistentMap
+from waguard.core.webhooks.retry_policy import pause
 from waguard.core.webhooks.state import Queue, Reading
 
 
@@ -128,7 +129,7 @@ class Work:
         if self.uses_lookup and first.event == delivery.SENT and first.attempts == 0:
             self.ready(partition)  # its row is looked for, which may be sooner
             return
-        delay = delivery.pause(
+        delay = pause(
             self.policy, attempts=first.attempts, next_at=first.next_at, now=self.now.wall
         )
         self.pause(partition, delay)

@@ -20,7 +20,7 @@ from typing import Final
 from waguard.core.host.admission import Reading
 from waguard.core.host.strays import Seen
 from waguard.doctor.checks.host import Space
-from waguard.host.configuration import SYSTEM_FILE
+from waguard.host.configuration_file import SYSTEM_FILE
 from waguard.host.process import procfs, strays
 from waguard.host.system import resources
 from waguard.worker.page import wajs

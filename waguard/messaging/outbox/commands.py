@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from waguard.core.messages.identity import parse
+from waguard.core.messages.message_ids import parse
 from waguard.wire.calls import Send, SendContent, SendFile, SendMedia, SendText, SendViewOnce
 
 Command = Send

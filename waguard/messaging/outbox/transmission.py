@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 from loguru import logger
 
-from waguard.core.messages.identity import GROUP
+from waguard.core.messages.message_ids import GROUP
 from waguard.core.messages.send_states import number_of
 from waguard.core.messages.transfers import transfer_time
 from waguard.core.metrics.table import SEND, SENDS

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from loguru import logger
 
 from waguard.core.webhooks.circuit import Circuit
-from waguard.core.webhooks.delivery import Answer, DeliveryPolicy
+from waguard.core.webhooks.delivery import Answer
 from waguard.core.webhooks.facts import (
     Answered,
     Attempt,
@@ -38,6 +38,7 @@ from waguard.core.webhooks.facts import (
 from waguard.core.webhooks.partition import MemoryWindow
 from waguard.core.webhooks.pending import Pending
 from waguard.core.webhooks.queue import advance
+from waguard.core.webhooks.retry_policy import DeliveryPolicy
 from waguard.core.webhooks.state import Queue
 from waguard.errors import WaguardError
 from waguard.messaging.webhooks.attempt import Attempts, Bodies

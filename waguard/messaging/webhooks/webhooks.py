@@ -19,15 +19,16 @@ from waguard.core.blame import Condition
 from waguard.core.conditions import HeldChats
 from waguard.core.messages.content import for_application
 from waguard.core.metrics.tally import Tally
-from waguard.core.webhooks.delivery import Cause, DeliveryPolicy, MessageFields
+from waguard.core.webhooks.delivery import Cause, MessageFields
 from waguard.core.webhooks.facts import ReadyExpected, Released, Repaired
 from waguard.core.webhooks.partition import MemoryWindow
 from waguard.core.webhooks.pending import Key
+from waguard.core.webhooks.retry_policy import DeliveryPolicy
 from waguard.errors import WaguardError
-from waguard.messaging.file_stage import with_content, without_content
 from waguard.messaging.journal import Journal
 from waguard.messaging.timings import WEBHOOK, WebhookTimings
 from waguard.messaging.webhooks.attempt import Attempts
+from waguard.messaging.webhooks.body_files import with_content, without_content
 from waguard.messaging.webhooks.call_backs import CallBacks
 from waguard.messaging.webhooks.dead_letters import REMOVED, DeadLetterQueue
 from waguard.messaging.webhooks.delivery_context import DeliveryContext

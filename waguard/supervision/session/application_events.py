@@ -5,7 +5,6 @@ from typing import Any
 
 from waguard.core.messages import phone_use
 from waguard.core.messages.content import CONTENT, chosen, decoded, text_of
-from waguard.core.messages.identity import GROUP, parse
 from waguard.core.messages.inbox import (
     Deferred,
     EventPayload,
@@ -17,6 +16,7 @@ from waguard.core.messages.inbox import (
     higher_acks,
     sent_key,
 )
+from waguard.core.messages.message_ids import GROUP, parse
 from waguard.core.messages.naming import phone_of
 from waguard.core.messages.received_media import UNKNOWN
 from waguard.core.messages.send_states import ACK_DEVICE, ACK_PLAYED, ACK_READ

@@ -14,7 +14,7 @@ from loguru import logger
 from waguard.core.fleet.facts import AcksSeen, FleetFact
 from waguard.core.link import Link
 from waguard.core.messages.first_contact_pauses import Cause
-from waguard.core.messages.identity import parse
+from waguard.core.messages.message_ids import parse
 from waguard.core.messages.send_states import number_of
 from waguard.core.page_care import Kind
 from waguard.core.replace import replace

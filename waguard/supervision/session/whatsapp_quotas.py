@@ -33,7 +33,7 @@ from waguard.core.messages.first_contact_pauses import (
     refused_after_all,
     rest,
 )
-from waguard.core.messages.identity import parse
+from waguard.core.messages.message_ids import parse
 from waguard.core.page_care import Kind
 from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.clock import Clock

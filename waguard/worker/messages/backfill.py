@@ -16,11 +16,12 @@ from loguru import logger
 
 from waguard.core.messages.backfill import Read, anchor, by_alias, due, to_backfill
 from waguard.core.messages.people import People
+from waguard.core.messages.undecryptable import STATUSES
 from waguard.errors import WaguardError
 from waguard.wire.calls import CatchUp
 from waguard.wire.events import BackfillGap
 from waguard.worker.browser.devtools import DevToolsClosedError, TargetCrashedError
-from waguard.worker.messages.inbound import STATUSES, Inbound
+from waguard.worker.messages.inbound import Inbound
 from waguard.worker.page.page import WhatsAppPage
 from waguard.worker.page.page_errors import PageLoadingError
 from waguard.worker.page.page_reports import ID_LIMIT
@@ -71,6 +72,7 @@ class Backfill:
 
         Raises ``WaguardError`` where not even the chats can be listed, or the page is lost.
         """
+        # who reads them at once after a pairing was unlinked five minutes later (OpenWA#1040)
         unread = STATUSES if asked.fresh else None
         try:
             chats = await page.chats()

@@ -1,19 +1,16 @@
 """What the page reports of messages, in the wire's words, in order, each once."""
 
 import asyncio
-import contextlib
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeGuard
 
 import msgspec
 from loguru import logger
 
-from waguard.core.messages.identity import parse
 from waguard.core.messages.people import People
 from waguard.core.messages.received_media import DEFERRED, MEDIA_LIMIT
-from waguard.core.messages.sentinel import is_sentinel
 from waguard.core.messages.undecryptable import Outcome
 from waguard.errors import WaguardError
 from waguard.wire.events import (
@@ -21,11 +18,11 @@ from waguard.wire.events import (
     BackfillGap,
     InboundMessage,
     Incoming,
-    IncomingCall,
     MessageError,
     Undecryptable,
 )
 from waguard.worker.messages.holding import LIMIT, Holding
+from waguard.worker.messages.wanted import Wanted, remember
 from waguard.worker.page import page_reports
 from waguard.worker.page.page import WhatsAppPage
 
@@ -34,13 +31,6 @@ BACKFILLED_AT_ONCE: Final = (
     2  # files of what is read back: those of live messages do not wait for them
 )
 REMEMBERED: Final = 5_000  # ids; wa-js can report a message twice within seconds
-# what a chat holds beside messages
-NO_MESSAGES: Final = frozenset(
-    {"call_log", "e2e_notification", "gp2", "notification_template", "protocol"}
-)
-GROUP: Final = "@g.us"
-# who reads them at once after a pairing was unlinked five minutes later (OpenWA#1040)
-STATUSES: Final = "status@broadcast"
 
 
 class Inbound:
@@ -62,13 +52,9 @@ class Inbound:
         self._file_limit = file_limit
         self._remembered = remembered
         self._people = people or People()
+        self.wanted = Wanted(left_out, self._people, remembered=remembered)
         self._emit = emit
-        self._left_out = left_out
         self._seen: OrderedDict[str, None] = OrderedDict()
-        self._sent: OrderedDict[tuple[str, str], None] = OrderedDict()
-        """Our own, by stem and chat as it was asked for."""
-        self._sentinels: dict[str, asyncio.Event] = {}
-        """By stem, those that the page has not reported yet."""
         self._queue: asyncio.Queue[Incoming] = asyncio.Queue()
         self._holding = Holding(self._enqueue, self._on_overdue)
         self._backfilled_since: Mapping[str, int] = {}
@@ -93,26 +79,10 @@ class Inbound:
         """The backfill of this chat is reported: go on with what came meanwhile."""
         self._holding.release(chat)
 
-    def sends(self, message_id: str) -> None:
-        """This id is ours: the page will show the message, and whoever sent it knows it."""
-        if key := parse(message_id):
-            self._remember(self._sent, (key.stem, key.chat))
-
-    @contextlib.contextmanager
-    def awaits(self, message_id: str) -> Iterator[asyncio.Event]:
-        """Set as soon as the page reports this sentinel, which is ours."""
-        key = parse(message_id)
-        stem = key.stem if key else message_id
-        self._sentinels[stem] = asyncio.Event()
-        try:
-            yield self._sentinels[stem]
-        finally:
-            del self._sentinels[stem]
-
     def handle(self, kind: str, reported: Any) -> None:
         """Handle what the page reports as this kind. Never raises."""
         for item in page_reports.read(kind, reported, now=time.time()):
-            if self._is_wanted(item):
+            if self.wanted.includes(item):
                 self._holding.handle(_key(item), item)
 
     async def decrypted(self, reported: Any, page: WhatsAppPage) -> Outcome:
@@ -120,7 +90,7 @@ class Inbound:
         (read,) = page_reports.read("message", reported, now=time.time())
         if isinstance(read, Undecryptable):
             return Outcome.UNDECRYPTABLE
-        if not self._is_wanted(read):
+        if not self.wanted.includes(read):
             return Outcome.NO_MESSAGE
         await self.backfilled(reported, page)
         return Outcome.READABLE if isinstance(read, InboundMessage) else Outcome.NO_MESSAGE
@@ -129,7 +99,7 @@ class Inbound:
         """Report what was read back from its chat, unless it is reported already. Its file is fetched before."""
         for read in page_reports.read("message", reported, now=time.time()):
             key = _key(read)
-            if not self._is_wanted(read) or key in self._seen:
+            if not self.wanted.includes(read) or key in self._seen:
                 continue
             item = self._holding.find(read.chat, key) or _backfilled(read)
             item = self._checked(item)
@@ -137,28 +107,8 @@ class Inbound:
                 async with self._places_of_backfill:
                     item = await self._with_media(page, item)
             if key not in self._seen:  # its chat may have been released meanwhile
-                self._remember(self._seen, key)
+                remember(self._seen, key, self._remembered)
                 self._emit(item)
-
-    def _is_wanted(self, item: Incoming) -> bool:
-        groups_call = isinstance(item, IncomingCall) and item.group
-        if (GROUP if groups_call else item.chat).endswith(self._left_out):
-            return False
-        if not isinstance(item, InboundMessage):
-            return True
-        return not (item.from_me and self._is_echo(item)) and item.kind not in NO_MESSAGES
-
-    def _is_echo(self, item: InboundMessage) -> bool:
-        """Whether it is what was sent here, or a sentinel, also of a worker or a daemon before this one."""
-        key = parse(item.id)
-        if is_sentinel(item.body):
-            if key and (awaited := self._sentinels.get(key.stem)):
-                awaited.set()
-            return True
-        # a stem alone says nothing: whoever writes chooses it
-        return key is not None and any(
-            (key.stem, chat) in self._sent for chat in self._people.aliases(key.chat)
-        )
 
     def _on_overdue(self, chat: str) -> None:
         why = (
@@ -171,13 +121,8 @@ class Inbound:
         if not isinstance(item, Ack):
             if key in self._seen:
                 return
-            self._remember(self._seen, key)
+            remember(self._seen, key, self._remembered)
         self._queue.put_nowait(item)
-
-    def _remember(self, known: OrderedDict[Any, None], key: Any) -> None:
-        known[key] = None
-        if len(known) > self._remembered:
-            known.popitem(last=False)
 
     async def run(self, page: Callable[[], WhatsAppPage]) -> None:
         """Emit forever. ``page``: the current one, it is opened again after a pairing."""

@@ -1,6 +1,5 @@
 """What came of a send: sent, refused, or uncertain. Never "send again"."""
 
-import asyncio
 import contextlib
 import time
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from loguru import logger
 
-from waguard.core.messages.identity import parse
+from waguard.core.messages.message_ids import parse
 from waguard.core.messages.people import People
 from waguard.core.messages.send_states import ACK_ERROR, ACK_SERVER
 from waguard.core.session.page_errors import own_fault
@@ -26,7 +25,6 @@ from waguard.wire.calls import (
     Sent,
 )
 from waguard.worker.browser.devtools import DevToolsError, ElsewhereError, EvaluationError
-from waguard.worker.messages.inbound import Inbound
 from waguard.worker.page.page import WhatsAppPage
 from waguard.worker.page.page_answers import SendOutcome
 from waguard.worker.page.page_errors import NotSendableError, NotTransmittedError, PageLoadingError
@@ -85,29 +83,6 @@ async def send(
     outcome = await _outcome(page, call, people or People(), timings)
     chat_state = page.chat_state_of(call.message_id)
     return msgspec.structs.replace(outcome, standing=chat_state)
-
-
-async def send_sentinel(
-    page: WhatsAppPage,
-    call: SendText,
-    inbound: Inbound,
-    people: People,
-    *,
-    timings: Timings = TIMINGS,
-) -> Sent | Failed:
-    """Send a sentinel, see whether the page reports it, and delete it on this side."""
-    with inbound.awaits(call.message_id) as reported:
-        outcome = await send(page, call, people, timings=timings)
-        if not isinstance(outcome, Sent) or outcome.outcome != "sent":
-            return outcome
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timings.find):
-                await reported.wait()
-    try:
-        await page.call("forget", call.message_id)
-    except WaguardError as error:
-        logger.warning("a sentinel stays in its chat", event="sentinel_kept", why=error.line())
-    return msgspec.structs.replace(outcome, seen=reported.is_set())
 
 
 async def _outcome(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waguard.core.messages.identity import (
+from waguard.core.messages.message_ids import (
     MessageKey,
     canonical,
     is_unidentified,

@@ -1,0 +1,39 @@
+"""Received files in the bodies of webhooks, which are stored without them."""
+
+import asyncio
+from typing import Final
+
+import msgspec
+
+from waguard.core.messages.received_media import GONE, with_media
+from waguard.messaging.file_stage import DEADLINE, NO_ANSWER
+from waguard.ports.inbox import MediaStore
+
+TOO_LARGE: Final = "larger than the receiver takes; the file is at its url"
+_MARK: Final = b'"sha256":'  # in a text the quotes would have backslashes, or no colon after them
+
+
+def without_content(body: bytes) -> bytes:
+    """The body with its file's address alone: the file is too large for its receiver."""
+    if _MARK not in body:
+        return body
+    event = msgspec.json.decode(body)
+    return msgspec.json.encode(event | {"data": with_media(event["data"], error=TOO_LARGE)})
+
+
+async def with_content(body: bytes, files: MediaStore, *, deadline: float = DEADLINE) -> bytes:
+    """The body as the application takes it: its file as base64, or why it is not there."""
+    if _MARK not in body:
+        return body
+    event = msgspec.json.decode(body)
+    name = event["data"]["message"]["media"]["sha256"]
+    if name is None:  # it was left out
+        return body
+    try:
+        async with asyncio.timeout(deadline):
+            content = await asyncio.to_thread(files.read, name)
+        # msgspec writes bytes as base64
+        more = {"error": GONE} if content is None else {"data": content}
+    except TimeoutError:
+        more = {"error": NO_ANSWER}
+    return msgspec.json.encode(event | {"data": with_media(event["data"], **more)})
