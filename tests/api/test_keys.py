@@ -14,7 +14,7 @@ from tests.waiting import wait_until
 from waguard.api.auth import Keys
 from waguard.api.limits import KEY_WITHIN
 from waguard.core.keys import Caller, Right
-from waguard.core.text import http_shreds, json_text
+from waguard.core.text import json_text, raw_http
 
 PATH = "/api/keys"
 LISTING = "/api/sessions"
@@ -172,8 +172,8 @@ def test_what_searches_for_keys_finds_one() -> None:
     caller = Caller(name="shop", right=Right.READ, key="0a1b2c3d")
     accept = Keys(frozenset({KEY.encode()}), {key: caller}.get).accept_any
     for head in (f"X-Api-Key: {key}", f"authorization: BEARER {key}"):
-        assert accept(http_shreds.shown_keys(f"GET / HTTP/1.1\r\n{head}\r\n\r\n".encode()))
-    assert accept(http_shreds.shown_keys(f"GET /?api_key={key}&x=1 HTTP/1.1\r\n\r\n".encode()))
+        assert accept(raw_http.shown_keys(f"GET / HTTP/1.1\r\n{head}\r\n\r\n".encode()))
+    assert accept(raw_http.shown_keys(f"GET /?api_key={key}&x=1 HTTP/1.1\r\n\r\n".encode()))
     assert accept(json_text.keys(json.dumps({"a": [{"api_key": key}]}).encode()))
     assert not accept([key[:-1], None, 5, ""])
 

@@ -17,7 +17,7 @@ from waguard.api.auth import shown_keys
 from waguard.api.intake import Intake
 from waguard.api.timings import Limits
 from waguard.core.host import http_cost
-from waguard.core.text import http_shreds
+from waguard.core.text import raw_http
 from waguard.host.system.listen import has_hung_up
 
 HEADERS: Final = 64  # of a request, of up to 8 kB each
@@ -193,13 +193,13 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
             self.data_received(data)
         elif self._is_ahead or self._held:
             self._hold(data)  # until the request that is under way is answered
-        elif http_shreds.is_in_shreds(data, chunked=self._is_chunked if self._is_coming else None):
+        elif raw_http.is_in_shreds(data, chunked=self._is_chunked if self._is_coming else None):
             self._read_head(data)
         elif (
             has_turn
             or not self._door.intake.busy
-            or http_shreds.is_whole(data)
-            or self._door.accept(http_shreds.shown_keys(data))
+            or raw_http.is_whole(data)
+            or self._door.accept(raw_http.shown_keys(data))
         ):
             self._read(data)
         else:
@@ -330,7 +330,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
     def _read_head(self, data: bytes) -> None:
         """Read the head of a request whose body comes in shreds: with a key the rest is read, too."""
         head, end, rest = data.partition(b"\r\n\r\n")
-        if self._request or self._is_coming or not http_shreds.shown_keys(head):
+        if self._request or self._is_coming or not raw_http.shown_keys(head):
             self._refuse()
             return
         self._hold(rest)

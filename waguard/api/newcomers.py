@@ -14,7 +14,7 @@ from typing import Final
 from waguard.api.connection import LARGEST_PIECE, PIECE, REFUSAL
 from waguard.api.intake import Intake
 from waguard.core.host import http_cost
-from waguard.core.text import http_shreds
+from waguard.core.text import raw_http
 from waguard.host.system.listen import has_hung_up
 
 Admit = Callable[[socket.socket], None]
@@ -102,10 +102,10 @@ class Newcomers:
         self._loop.remove_reader(one.socket)
         if not said:
             self.show_out(one)
-        elif http_shreds.is_whole(said) or self._accept(http_shreds.shown_keys(said)):
+        elif raw_http.is_whole(said) or self._accept(raw_http.shown_keys(said)):
             self.let_in(one)
         else:
-            one.is_refused = http_shreds.is_in_shreds(said, chunked=None)
+            one.is_refused = raw_http.is_in_shreds(said, chunked=None)
             (self._refused if one.is_refused else self._queued)[one] = None
             self._silent.pop(one)
             self._intake.queue(one)

@@ -1,4 +1,4 @@
-"""Whether the application would drop a message of a session now, and whose messages wait for it."""
+"""Whether the application would drop a message of a session now (``Health.connection`` says it), and whose messages wait."""
 
 import asyncio
 from collections.abc import Callable

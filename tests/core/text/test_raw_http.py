@@ -2,7 +2,7 @@
 
 import pytest
 
-from waguard.core.text.http_shreds import is_in_shreds, is_whole, shown_keys
+from waguard.core.text.raw_http import is_in_shreds, is_whole, shown_keys
 
 GET, POST = b"GET / HTTP/1.1\r\nHost: a\r\n", b"POST / HTTP/1.1\r\nContent-Type: a/b\r\n"
 
