@@ -62,11 +62,10 @@ class Acceptance:
         """Raises ``DatabaseUnavailableError``."""
         self._largest = await self._ctx.store.largest_body()
 
-    async def accept(self, pending: PendingSend, options: Options) -> None:
+    async def accept(self, pending: PendingSend, command: Command, options: Options) -> None:
         """Keep it, and send it or let it wait; ``pending.stored`` and ``.done`` say what came of it."""
-        command = pending.command
         with self._ctx.accepted.on_its_way(pending):
-            await self._keep_and_begin(pending, options)
+            await self._keep_and_begin(pending, command, options)
         # one that a request waits for may fail, and one for later leaves those before it their time
         certain = pending.queued and options.send_at is None
         if isinstance(command, SendContent) and command.target and certain:
@@ -82,7 +81,10 @@ class Acceptance:
         for pending in sends:
             pending.phone = phone
             await self._transmission.find_chat_key(pending)
-        new = [_new_message(pending, State.ACCEPTED) for pending in sends]
+        new = [
+            _new_message(pending, command, State.ACCEPTED)
+            for pending, (command, _) in zip(sends, messages, strict=True)
+        ]
         queues = dispatcher.queues(session_id)
         try:
             with contextlib.ExitStack() as coming:
@@ -96,7 +98,6 @@ class Acceptance:
                 self._ctx.not_sent.write(Withdrawal(pending.message_id))
             raise
         for pending, pending.id in zip(sends, numbers, strict=True):
-            pending.command = None
             pending.stored.set_result(pending.id)
             if pending.abandoned:
                 self._ctx.sending.start(self._completion.end(pending, NotSent(pending.abandoned)))
@@ -109,16 +110,19 @@ class Acceptance:
             raise UnavailableError("the database does not know yet what failed", retry_after=1)
         return await self._ctx.store.find_key(session_id, key)
 
-    async def _keep_and_begin(self, pending: PendingSend, options: Options) -> None:
+    async def _keep_and_begin(
+        self, pending: PendingSend, command: Command, options: Options
+    ) -> None:
         dispatcher = self._dispatcher
         try:
             if pending.key is not None and await self._was_kept(pending, pending.key):
                 return
             if options.fetch:
-                pending.set_command(await options.fetch())
+                command = await options.fetch()
+                pending.set_command(command)
             pending.phone = await self._transmission.number(pending.session_id)
             await self._transmission.find_chat_key(pending)
-            direct = await self._keep(pending, options)
+            direct = await self._keep(pending, command, options)
         except WaguardError as error:
             self._reject(pending, error)
             return
@@ -164,19 +168,16 @@ class Acceptance:
             return False
         if row.fingerprint != pending.fingerprint:
             raise KeyReusedError
-        pending.command = None
         apply_row(pending, row)
         if row.state is State.SENDING:  # memory has forgotten it a moment too early
             pending.resolve(Uncertain())
         return True
 
-    async def _keep(self, pending: PendingSend, options: Options) -> bool:
+    async def _keep(self, pending: PendingSend, command: Command, options: Options) -> bool:
         """Keep it; whether it may go at once, and is kept so."""
         ready = options.send_at is None and await self._is_ready(pending, options)
         queues = self._dispatcher.queues(pending.session_id)
         direct = ready and queues.reserve(pending.chat_key)
-        command = pending.command
-        assert command  # noqa: S101 - it has just come
         content = (isinstance(command, SendMedia) and command.content) or None
         if content and (most := self._largest) and len(content) > most:
             if direct:
@@ -186,7 +187,7 @@ class Acceptance:
             pending.expires_at = self._ctx.clock.wall() + KEPT_FOR
         # what a request waits for goes now or never: no need to write a large file first
         kept = None if direct and not (pending.queued or pending.may_queue) else content
-        new = _new_message(pending, State.SENDING if direct else State.ACCEPTED, kept)
+        new = _new_message(pending, command, State.SENDING if direct else State.ACCEPTED, kept)
         try:
             with contextlib.nullcontext() if direct else queues.coming(pending.chat_key):
                 pending.id = await self._ctx.journal.keep(new)
@@ -197,8 +198,8 @@ class Acceptance:
             raise
         if direct:
             pending.begun.set()
-        elif pending.queued or content:
-            pending.command = None  # memory is for those that go now
+        # memory is for those that go now
+        pending.command = command if direct or not (pending.queued or content) else None
         pending.stored.set_result(pending.id)
         return direct
 
@@ -233,14 +234,15 @@ class Acceptance:
             pending.done.set_exception(error)
 
 
-def _new_message(pending: PendingSend, state: State, content: bytes | None = None) -> NewMessage:
-    assert pending.command  # noqa: S101 - it has just come
+def _new_message(
+    pending: PendingSend, command: Command, state: State, content: bytes | None = None
+) -> NewMessage:
     return NewMessage(
         session_id=pending.session_id,
         workspace_id=pending.workspace_id,
         chat=pending.chat,
         kind=pending.kind,
-        body=body_of(pending.command),
+        body=body_of(command),
         content=content,
         message_id=pending.message_id,
         state=state,

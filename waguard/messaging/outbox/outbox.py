@@ -167,7 +167,7 @@ class Outbox:
         self._require_place(pending)
         pending.replies = 1
         self._sends.add(pending)
-        self._ctx.sending.start(self._acceptance.accept(pending, options))
+        self._ctx.sending.start(self._acceptance.accept(pending, command, options))
         return pending
 
     async def keep_all(

@@ -82,7 +82,7 @@ class PendingSend:
     """The message is a first contact, and those paused when it was tried."""
     id: int = 0
     command: Command | None = field(default=None, repr=False)
-    """None: to be read from its row when its turn comes."""
+    """None: it is not kept yet, or is to be read from its row when its turn comes."""
     size: int = 0
     """Bytes of its file, as far as is known."""
     send_at: float | None = None
@@ -256,7 +256,6 @@ def new_pending_send(
         key=options.key,
         queued=options.later or options.send_at is not None,
         may_queue=options.queue,
-        command=command,
         size=size_of(command),
         send_at=options.send_at,
         bulk_id=options.bulk_id,
