@@ -21,6 +21,8 @@ _PATH = os.pathsep.join(
     [os.environ.get("PATH", ""), "/usr/sbin", *map(str, Path("/usr/lib/postgresql").glob("*/bin"))]
 )
 _ACCOUNT = "nobody"  # PostgreSQL refuses to run as root
+# it lives for minutes: nobody tidies it
+_UNTENDED = ("-c", "autovacuum=off", "-c", "bgwriter_lru_maxpages=0")
 # what it stores is lost with the machine, which these tests would not survive either
 _QUICK = ("--innodb-flush-log-at-trx-commit=0", "--skip-innodb-doublewrite")
 
@@ -62,7 +64,7 @@ def postgresql() -> Iterator[Server]:
     with _folder() as folder:
         data = folder / "data"
         _run(initdb, "-D", data, "-U", "waguard", "-A", "trust", "-E", "UTF8", "-N", "--locale=C")
-        command = [postgres, "-D", data, "-k", folder, "-c", "listen_addresses=", "-F"]
+        command = [postgres, "-D", data, "-k", folder, "-c", "listen_addresses=", "-F", *_UNTENDED]
         # its socket is there while it still refuses everybody: "the database system is starting up"
         state = data / "postmaster.pid"
         with _served(command, partial(_is_ready, state), folder, end=signal.SIGQUIT) as pid:

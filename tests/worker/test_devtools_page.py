@@ -36,21 +36,19 @@ async def test_values_come_as_they_are(page: PageSession) -> None:
     assert await page.evaluate("Promise.resolve(1)", timeout=LONG, await_promise=False) == {}
 
 
-@pytest.mark.parametrize(
-    ("expression", "text"),
-    [
+async def test_what_the_page_throws_is_reported(
+    page: PageSession, subtests: pytest.Subtests
+) -> None:
+    for expression, text in (
         ("(() => { throw new TypeError('why') })()", "TypeError: why"),
         ("Promise.reject('a string')", "a string"),
         ("no such syntax", "SyntaxError"),
         ("10n ** 5000n", "a number that is too long"),
-    ],
-)
-async def test_what_the_page_throws_is_reported(
-    page: PageSession, expression: str, text: str
-) -> None:
-    with pytest.raises(EvaluationError, match=text) as thrown:
-        await page.evaluate(expression, timeout=LONG)
-    assert thrown.value.text.startswith(text)
+    ):
+        with subtests.test(text):
+            with pytest.raises(EvaluationError, match=text) as thrown:
+                await page.evaluate(expression, timeout=LONG)
+            assert thrown.value.text.startswith(text)
 
 
 async def test_every_call_has_its_own_deadline(page: PageSession) -> None:
