@@ -134,6 +134,7 @@ async def gateway(
         base=INSTANCE,
         for_global=lambda: made.settings.events if made.settings.url is not None else (),
         limits=limits,
+        tally=made.tally,
     )
     made.webhooks = Webhooks(
         made.journal,

@@ -11,7 +11,9 @@ from tests.messaging.gateway import gateway
 from tests.messaging.receiver import Receiver, event
 from tests.store.test_outages import write_locked
 from tests.waiting import wait_until
-from waguard.core.messages.inbox import InboxRecord
+from waguard.core.messages.inbox import InboxRecord, Kind
+from waguard.core.metrics.table import RECEIVED
+from waguard.core.metrics.tally import Count
 from waguard.core.webhooks.pending import DeliveryResult
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging import group_commit
@@ -69,6 +71,15 @@ async def test_the_calls_come_in_the_order_of_the_puts_also_for_nothing(tmp_path
         assert stored == []
         assert await it.journal.flushed(10.0)
     assert stored == [(n, int(bool(n % 3))) for n in range(50)] + [("again", 0)]
+
+
+async def test_what_was_stored_is_counted_once_by_its_kind(tmp_path: Path) -> None:
+    async with gateway(tmp_path, None) as it:
+        await it.stored(event(0), event(1))
+        await it.stored(event(1))
+        series = it.tally.series[RECEIVED].items()
+    counts = {kind: one.value for (kind,), one in series if isinstance(one, Count) and one.value}
+    assert counts == {Kind.SESSION: 2.0}
 
 
 async def test_what_comes_in_meanwhile_is_one_transaction(
