@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.api.conftest import KEY
 from tests.worker.browser_fixtures import LONG
-from waguard.worker.browser.devtools import PageSession
+from waguard.worker.browser.devtools import DevToolsError, PageSession
 
 WIDE: Final = (1280, 800)
 PHONE: Final = (390, 844)
@@ -80,10 +80,18 @@ class Page:
             async with asyncio.timeout(LONG):
                 # a part that is not drawn yet is null
                 seen = f"await (async () => {{ try {{ return Boolean({condition}); }} catch {{ return false; }} }})()"
-                while not await self.value(seen):
+                while not await self._is_so(seen):
                     await asyncio.sleep(0.02)
                 return
         pytest.fail(f"never: {what}; the page says:\n{await self.text()}\n{self.errors()}")
+
+    async def _is_so(self, seen: str) -> bool:
+        try:
+            return bool(await self.value(seen))
+        except DevToolsError as error:
+            if "navigated" not in str(error):
+                raise
+            return False  # of a document that another one just replaces nothing is known
 
     async def says(self, words: str) -> None:
         """Wait for words that can be seen."""

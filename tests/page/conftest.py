@@ -1,4 +1,4 @@
-"""One Chromium for each file of tests, and for each test an API on scripted sessions and a tab."""
+"""One browser for each file of tests, and for each test an API on scripted sessions and a tab."""
 
 import os
 import shutil
@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
 from tests.api.conftest import Api, serving
@@ -13,15 +14,21 @@ from tests.page.browser import Page
 from tests.worker.browser_fixtures import LONG
 from waguard.api.timings import Limits, Timings
 from waguard.messaging.timings import BOUNDS
-from waguard.worker.browser.chromium import Chromium, ChromiumSpec, find_executable, launch
+from waguard.worker.browser.chromium import Chromium, ChromiumSpec, Flavour, find_executable, launch
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium() -> AsyncIterator[Chromium]:
+@pytest_asyncio.fixture(
+    scope="module",
+    loop_scope="module",
+    # a page is the same in both, and a tab without a window around it takes a third less
+    params=["headless-shell", pytest.param("chromium", marks=pytest.mark.long)],
+)
+async def chromium(request: pytest.FixtureRequest) -> AsyncIterator[Chromium]:
+    flavour: Flavour = request.param
     folder = Path(tempfile.mkdtemp(prefix="wg-"))
     spec = ChromiumSpec(
-        executable=find_executable(None, "chromium"),
-        flavour="chromium",
+        executable=find_executable(None, flavour),
+        flavour=flavour,
         profile=folder / "profile",
         tmpdir=folder / "t",
         sandbox=os.geteuid() != 0,
