@@ -122,7 +122,8 @@ async def test_a_picture_is_kept_once_and_can_be_had_again(world: World) -> None
 
 @pytest.mark.long
 async def test_a_full_disk_does_not_cost_the_text(world: World) -> None:
-    world.daemon.settings["WAGUARD_LIMITS__DISK_RESERVE"] = "0"  # else no file is begun on it
+    no_reserve = {"WAGUARD_LIMITS__DISK_RESERVE": "0"}  # else no file is begun on it
+    world.daemon.settings = {**world.daemon.settings, **no_reserve}
     with small_disk(world.daemon.folder / "state/media", 64 << 10):
         await world.daemon.start()
         await world.daemon.pair(world.standin, "s1", PHONE)

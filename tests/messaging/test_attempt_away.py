@@ -8,6 +8,7 @@ import pytest
 
 from waguard.core.webhooks.delivery import HELD
 from waguard.core.webhooks.pending import Pending
+from waguard.errors import DatabaseUnavailableError
 from waguard.messaging.webhooks.attempt import Attempts
 from waguard.messaging.webhooks.delivery_context import DeliveryContext
 
@@ -66,6 +67,19 @@ async def test_a_lookup_waits_until_the_database_is_back(*, then: bool | None) -
     )
     assert await attempts.is_stored(ITEM) is then
     assert table.left == -1
+
+
+async def test_a_lookup_waits_until_its_body_can_be_read() -> None:
+    """Else it would be delivered once more, without a look."""
+    away = DatabaseUnavailableError("away")
+    store = Mock(body=AsyncMock(side_effect=[away, away, BODY]))
+    attempts = Attempts(
+        cast("DeliveryContext", Mock(retry=0.0, store=store)),
+        complete=Mock(),
+        post=Mock(),
+        table=Table(0, then=True),
+    )
+    assert await attempts.is_stored(ITEM) is True
 
 
 async def test_nobody_is_asked_while_no_row_can_be_found() -> None:

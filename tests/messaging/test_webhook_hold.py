@@ -57,6 +57,8 @@ async def test_a_held_partition_is_read_again_from_the_database(
         await it.stored(*(message(n, f"{n % 3}@c.us") for n in range(300)))
         await until_held(it, 3)
         assert it.queue().state.count == 3
+        most = it.queue().state.window.partition + 3
+        assert len(it.queue()._attempts.bodies._kept) <= most, "nor do their bodies stay in memory"
         connect(it)
         taken = await receiver.wait_taken(300)
     for chat in range(3):

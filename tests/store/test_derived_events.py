@@ -164,7 +164,7 @@ async def test_nothing_is_lost_where_the_write_is_undone(
     number = await keep(store, state=State.UNCERTAIN)
     await write(store, StateUpdate(id=number, answered=True))
     with monkeypatch.context() as broken:
-        broken.setattr(sent_events, "_json", lambda _: None)
+        broken.setattr(sent_events, "encoded", lambda _: None)
         with pytest.raises(Exception, match=r"(?i)null"):
             await store.messages.write([ack(2)])
     assert (await find(store, number)).state is State.UNCERTAIN

@@ -497,7 +497,7 @@ async def test_a_locked_file_stores_nothing_and_says_so(database: str) -> None:
 async def test_a_write_that_fails_in_its_middle_leaves_nothing(
     messages: SqlMessages, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sent_events, "_json", lambda _: None)
+    monkeypatch.setattr(sent_events, "encoded", lambda _: None)
     with pytest.raises(Exception, match="NOT NULL"):
         await messages.write([entry("k1"), entry("k2")])
     assert await keys(database) == []

@@ -8,7 +8,7 @@ import pytest
 
 from tests.supervision.fake_host import START, FakeClock
 from waguard.ports.bus import BusEvent
-from waguard.supervision.event_bus import CHARACTERS, PROMISED, QUEUE_LIMIT, REPLAYED, Bus
+from waguard.supervision.event_bus import BYTES, PROMISED, QUEUE_LIMIT, REPLAYED, Bus
 
 pytestmark = pytest.mark.virtual_time
 
@@ -71,7 +71,7 @@ async def test_more_than_is_kept_is_replayed_from_the_oldest_that_is(bus: Bus) -
 
 
 @pytest.mark.parametrize(
-    "data", [{"text": "x" * (CHARACTERS + 1)}, {"message": {"parts": ["x" * (CHARACTERS + 1), 1]}}]
+    "data", [{"text": "x" * (BYTES + 1)}, {"message": {"parts": ["x" * (BYTES + 1), 1]}}]
 )
 async def test_of_long_texts_no_more_are_kept_than_are_promised(
     bus: Bus, data: dict[str, Any]

@@ -11,7 +11,7 @@ from waguard.messaging.write_queue import WriteQueue
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalLimits:
     """``waiting``: puts that wait for the database; a worker keeps 10,000. ``waiting_bytes``: of
-    texts and files; beyond, files are left out. Above any of the ``behind`` limits no new work is
+    events and files; beyond, files are left out. Above any of the ``behind`` limits no new work is
     begun, for it would have to be stored too: writes, bytes, age of the oldest in s.
     ``file_deadline``: s for the disk to take a file."""
 
@@ -44,7 +44,7 @@ class Backlog:
 
     @property
     def bytes(self) -> int:
-        """Bytes of the files that wait, and characters of their records."""
+        """Bytes of the events and files that wait."""
         return self._queue.bytes + self._stage.bytes
 
     @property

@@ -8,7 +8,7 @@ from loguru import logger
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, fitting
 from waguard.core.messages.received_media import with_media
 from waguard.core.replace import replace
-from waguard.core.text.length import characters
+from waguard.core.text.encoded import encoded
 from waguard.core.webhooks import delivery
 from waguard.ports.bus import BusEvent
 
@@ -50,6 +50,6 @@ def without_file(record: InboxRecord, why: str) -> InboxRecord:
 
 
 def size_of(records: Sequence[InboxRecord]) -> int:
-    """Characters of what their events say, and bytes of their files."""
-    texts = sum(characters(event.data) for record in records for event in record.events)
-    return texts + sum(len(record.file.content) for record in records if record.file)
+    """Bytes of what their events say, and of their files."""
+    said = sum(len(encoded(event.data)) for record in records for event in record.events)
+    return said + sum(len(record.file.content) for record in records if record.file)

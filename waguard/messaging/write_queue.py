@@ -20,7 +20,7 @@ from waguard.ports.messages import Written
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
 
 BATCH: Final = 500  # rows a transaction, and no more than …
-BATCH_BYTES: Final = 32 << 20  # … of texts and files, but for a single one
+BATCH_BYTES: Final = 32 << 20  # … of events and files, but for a single one
 
 
 def _future() -> "asyncio.Future[Any]":

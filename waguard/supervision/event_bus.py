@@ -6,13 +6,13 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
-from waguard.core.text.length import characters
+from waguard.core.text.encoded import encoded
 from waguard.ports.bus import BusEvent
 from waguard.ports.clock import Clock
 
 PROMISED: Final = 1_000  # events that a listener who comes back can have, by the contract …
-REPLAYED: Final = 2_000  # … and so many where there is room: up to this number of characters in all
-CHARACTERS: Final = 4 << 20
+REPLAYED: Final = 2_000  # … and so many where there is room: up to so many bytes as JSON in all
+BYTES: Final = 4 << 20
 QUEUE_LIMIT: Final = 4_000  # events that a slow listener may lag behind
 _IDS_PER_MS: Final = 1_000
 
@@ -26,7 +26,7 @@ class Bus:
         # microseconds of unix time stay below 2**53, so that JavaScript can read them
         self._next = int(clock.wall() * 1000) * _IDS_PER_MS
         self._past: deque[tuple[BusEvent, int]] = deque()  # with its characters
-        self._characters = 0
+        self._size = 0
         # unbounded, so that the end always fits; the limit is kept by ``publish``
         self._listeners: set[asyncio.Queue[BusEvent | None]] = set()
         self._closed = False
@@ -54,11 +54,11 @@ class Bus:
             stored=stored,
         )
         self.published[event] += 1
-        count = characters(data)
-        self._past.append((happened, count))
-        self._characters += count
-        while len(self._past) > (PROMISED if self._characters > CHARACTERS else REPLAYED):
-            self._characters -= self._past.popleft()[1]
+        size = len(encoded(data))
+        self._past.append((happened, size))
+        self._size += size
+        while len(self._past) > (PROMISED if self._size > BYTES else REPLAYED):
+            self._size -= self._past.popleft()[1]
         for queue in list(self._listeners):
             if queue.qsize() < self._queue_limit:
                 queue.put_nowait(happened)

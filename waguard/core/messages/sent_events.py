@@ -5,12 +5,9 @@ that arrives before that, and a ``message_sent`` that arrives before the reply m
 ``message_sent`` waits for the reply, and every status waits for ``message_sent``.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-
-import msgspec
 
 from waguard.core.messages import phone_use
 from waguard.core.messages.inbox import (
@@ -22,6 +19,7 @@ from waguard.core.messages.inbox import (
     sent_key,
 )
 from waguard.core.messages.send_states import ACK_PLAYED, ACTIONS, AT_SERVER, REPEATED_FOR, State
+from waguard.core.text.encoded import encoded
 from waguard.core.webhooks import delivery
 from waguard.core.webhooks.delivery import Doubt
 
@@ -70,7 +68,7 @@ def notices(received: InboxRecord) -> tuple[Notice, ...]:
             event=payload.event,
             event_id=event_id(received.session_id, received.key, payload.event),
             partition=delivery.partition_of(payload.event, payload.data),
-            body=_json(_body(received, payload)),
+            body=encoded(_body(received, payload)),
         )
         for payload in received.events
     )
@@ -87,14 +85,6 @@ def _body(received: InboxRecord, payload: EventPayload) -> dict[str, Any]:
     }
     # there the application reads it beside the data
     return body | ({"session_id": received.session_id} if payload.event == phone_use.EVENT else {})
-
-
-def _json(body: dict[str, Any]) -> bytes:
-    try:
-        return msgspec.json.encode(body)
-    except (TypeError, ValueError):
-        # half a surrogate pair, or a bug: a damaged text is better than none
-        return json.dumps(body, ensure_ascii=False, default=str).encode(errors="replace")
 
 
 def of_ack(message_id: str, ack: int, at: float) -> tuple[EventPayload, ...]:

@@ -77,14 +77,16 @@ class Bodies:
         return await self._store.body(number) if body is None else body
 
     def keep(self, found: Mapping[int, bytes], queue: Queue) -> None:
-        """Keep what was read for the queue, where it has room; what it has forgotten meanwhile goes, and what is held."""
-        held = sum(map(len, queue.held.values()))
-        if len(self._kept) > queue.count - held + queue.window.partition:
+        """Keep what was read for the queue, where it has room."""
+        if queue.count < queue.window.memory:
+            self._kept.update(found)
+
+    def tidy(self, queue: Queue) -> None:
+        """Forget what the queue has forgotten, and what is held, where that may be much. Takes as long as there is much."""
+        if len(self._kept) > queue.count + queue.window.partition:
             goes_on = (it for it in queue.partitions.values() if it.held_since is None)
             there = {item.id for it in goes_on for item in it.waiting}
             self._kept = {number: self._kept[number] for number in self._kept.keys() & there}
-        if queue.count < queue.window.memory:
-            self._kept.update(found)
 
     def drop(self, number: int) -> None:
         """The webhook was tried: until the next try it may wait for long."""
@@ -153,10 +155,12 @@ class Attempts:
 
     async def is_stored(self, item: Pending) -> bool | None:
         """Whether the receiver's table has it; None: that cannot be known now."""
-        try:
-            body = await self.bodies.get(item.id)
-        except WaguardError:
-            return None
+        while True:  # without a look it would be delivered once more
+            try:
+                body = await self.bodies.get(item.id)
+                break
+            except WaguardError:
+                await asyncio.sleep(self._ctx.retry)
         return None if body is None else await self._is_stored(item, body)
 
     async def _is_stored(self, item: Pending, body: bytes) -> bool | None:

@@ -106,6 +106,7 @@ class EndpointQueue:
         self._log_circuit(before, self.state.receiver.circuit)
         for effect in effects:
             self._perform(effect)
+        self._attempts.bodies.tidy(self.state)
 
     def _log_circuit(self, before: Circuit, after: Circuit) -> None:
         if after.trips and not before.trips:
