@@ -232,8 +232,41 @@ class Application:
         fields = {"recipient_phone": to, "caption": caption, **media}
         return await self._send("send-media", session, to, caption, fields)
 
-    async def _send(
+    async def send_as(
         self, path: str, session: str, to: str, text: str, fields: Mapping[str, Any]
+    ) -> Row:
+        """What it does not send itself; ``path``: the last part of the route. ``text`` is for its row."""
+        return await self._send(path, session, to, text, fields)
+
+    async def act(self, session: str, message_id: str, kind: str, **fields: Any) -> Row:
+        """React to a message, edit or delete it, which it does not itself: that makes no row in its table."""
+        return await self._send(f"{message_id}/{kind}", session, "", "", fields, makes_row=False)
+
+    async def upload(self, session: str, content: bytes, mimetype: str) -> Reply:
+        """A file to send; what failed is tried again."""
+        url = f"{self.instance(session)}/api/media"
+        for left in reversed(range(self.manners.tries)):
+            reply = await self._calls.upload(
+                url, content, mimetype, self.keys.messages, timeout=self.manners.send_timeout
+            )
+            if reply.good or _is_final(reply) or not left:
+                break
+            await asyncio.sleep(self.manners.again)
+        return reply
+
+    async def file(self, url: str) -> tuple[int | None, bytes]:
+        """A received file by its address: the status of the answer, and its body."""
+        return await self._calls.file(url, self.keys.messages, timeout=self.manners.send_timeout)
+
+    async def _send(
+        self,
+        path: str,
+        session: str,
+        to: str,
+        text: str,
+        fields: Mapping[str, Any],
+        *,
+        makes_row: bool = True,
     ) -> Row:
         row = Row(
             session=session,
@@ -260,8 +293,9 @@ class Application:
             row.answers.append(reply.status)
             row.error = reply.answer.get("error")
             if reply.good:
-                row.message_id = reply.answer.get("message_id")
-                await self._commit(row)
+                row.message_id, row.status = reply.answer.get("message_id"), "sent"
+                if makes_row:
+                    await self._commit(row)
             if reply.good or _is_final(reply):
                 return row
             if left:
@@ -278,7 +312,6 @@ class Application:
     async def _commit(self, row: Row) -> None:
         """The transaction that it has sent in; where it fails the message has left all the same."""
         await asyncio.sleep(self._chance.uniform(0.0, self.manners.commit))
-        row.status = "sent"
         try:
             await self.controller.store_own(row)
         except (SQLAlchemyError, NotStoredError) as error:
