@@ -327,6 +327,9 @@ async def _balance(console: Console, traffic: Traffic, watch: Watch) -> tuple[Me
         console.print(f"uncertain: {out.session} “{out.text}”", highlight=False)
     for one in message_check.unsure(kept):
         console.print(f"uncertain, and dropped: {one.session} “{one.text}”", highlight=False)
+    for row in (*(row for _, row, _ in traffic.sent), *(row for _, row in traffic.acts)):
+        if reading.answer(row) == "refused" and row.answers:
+            console.print(f"refused: {row.session} “{row.body}”: {row.error}", highlight=False)
     messages = Messages(
         incoming=len(kept.incoming),
         undecryptable=sum(one.sealed for one in kept.incoming),

@@ -193,7 +193,11 @@ class Reading:
             if message["direction"] == "out" and message["ack"] >= 0:
                 lids = world.standin.whatsapp.lids_of(world.phones[session])
                 chat = contact_of(lids.number_of(message["to"])) or message["to"]
-                yield session, texts.get((session, stem(message["id"])), message["body"]), chat
+                yield (
+                    session,
+                    texts.get((session, stem(message["id"])), message.get("body", "")),
+                    chat,
+                )
 
     def _messages(self) -> Iterator[tuple[str, dict[str, Any]]]:
         for session, phone in self._world.phones.items():

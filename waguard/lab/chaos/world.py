@@ -247,7 +247,9 @@ class World:
         """Send it by the API; the messages with this text that reached the phone's side."""
         body = {"session_id": session, "recipient_phone": FRIEND, "message": text, "type": "text"}
         await self.call("POST", "/api/messages/send", body, within=60.0)
-        return [m for m in self.standin.phone.messages(self.phones[session]) if m["body"] == text]
+        return [
+            m for m in self.standin.phone.messages(self.phones[session]) if m.get("body") == text
+        ]
 
     def incoming(
         self, session: str, text: str, *, friend: str = FRIEND, **more: Any
