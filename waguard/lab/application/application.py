@@ -239,8 +239,10 @@ class Application:
         return await self._send(path, session, to, text, fields)
 
     async def act(self, session: str, message_id: str, kind: str, **fields: Any) -> Row:
-        """React to a message, edit or delete it, which it does not itself: that makes no row in its table."""
-        return await self._send(f"{message_id}/{kind}", session, "", "", fields, makes_row=False)
+        """React to a message, edit or delete it, as a program beside it does: that asks nobody whether the
+        session can, and makes no row in its table."""
+        text, path = f"{kind} of {message_id}", f"{message_id}/{kind}"
+        return await self._send(path, session, "", text, fields, is_its_own=False)
 
     async def upload(self, session: str, content: bytes, mimetype: str) -> Reply:
         """A file to send; what failed is tried again."""
@@ -266,7 +268,7 @@ class Application:
         text: str,
         fields: Mapping[str, Any],
         *,
-        makes_row: bool = True,
+        is_its_own: bool = True,
     ) -> Row:
         row = Row(
             session=session,
@@ -277,11 +279,13 @@ class Application:
             status="failed",
             source="send",
         )
-        account = await self._primary(session)
-        if account is None:
-            row.error = "no account is connected"
-            return row
-        request = {"session_id": session, "workspace_id": account["workspace_id"], **fields}
+        request = {"session_id": session, **fields}
+        if is_its_own:
+            account = await self._primary(session)
+            if account is None:
+                row.error = "no account is connected"
+                return row
+            request["workspace_id"] = account["workspace_id"]
         for left in reversed(range(self.manners.tries)):
             reply = await self._calls.change(
                 "POST",
@@ -294,7 +298,7 @@ class Application:
             row.error = reply.answer.get("error")
             if reply.good:
                 row.message_id, row.status = reply.answer.get("message_id"), "sent"
-                if makes_row:
+                if is_its_own:
                     await self._commit(row)
             if reply.good or _is_final(reply):
                 return row

@@ -35,6 +35,7 @@ from waguard.lab.chaos.world import POLL, NotInTimeError, World
 DELIVERY_DEADLINE: Final = 40.0  # s for a message to come to an application that was away
 IN_FOR_EACH_OUT: Final = 4
 IN_FOR_EACH_ON_PHONE: Final = 10
+IN_FOR_EACH_CHANGED: Final = 6
 LOG_LINES: Final = 25
 
 
@@ -307,6 +308,7 @@ async def _with_messages(
         incoming=plan.messages,
         outgoing=math.ceil(plan.messages / IN_FOR_EACH_OUT),
         written_on_phone=math.ceil(plan.messages / IN_FOR_EACH_ON_PHONE),
+        changed=math.ceil(plan.messages / IN_FOR_EACH_CHANGED),
         rounds=plan.faults,
     )
     watch = campaign.watch = Watch(world)
@@ -329,7 +331,7 @@ async def _balance(console: Console, traffic: Traffic, watch: Watch) -> tuple[Me
         console.print(f"uncertain, and dropped: {one.session} “{one.text}”", highlight=False)
     for row in (*(row for _, row, _ in traffic.sent), *(row for _, row in traffic.acts)):
         if reading.answer(row) == "refused" and row.answers:
-            console.print(f"refused: {row.session} “{row.body}”: {row.error}", highlight=False)
+            console.print(f"refused: {row.session} {row.body}: {row.error}", highlight=False)
     messages = Messages(
         incoming=len(kept.incoming),
         undecryptable=sum(one.sealed for one in kept.incoming),

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 INLINE_LIMIT: Final = 7_000_000  # bytes; what is larger comes after its message
 SMALL, UPLOADED, LARGE = 2_000, 300_000, INLINE_LIMIT + 100_000  # bytes of a file
 OPTIONS: Final = ("red", "green")
-COMING: Final[Mapping[str, int]] = {
+COMING: Final[Mapping[str, float]] = {
     "text": 55,
     "location": 4,
     "contact": 3,
@@ -24,10 +24,10 @@ COMING: Final[Mapping[str, int]] = {
     "once": 4,
     "voice": 4,
     "picture": 5,
-    "large": 1,
+    "large": 0.5,
 }
 """Kinds that people write, and how often."""
-GOING: Final[Mapping[str, int]] = {
+GOING: Final[Mapping[str, float]] = {
     "text": 50,
     "location": 8,
     "contact": 7,
@@ -36,19 +36,18 @@ GOING: Final[Mapping[str, int]] = {
     "sticker": 6,
     "once": 6,
     "upload": 8,
-    "large": 1,
+    "large": 0.5,
 }
 """Kinds that the application sends, and how often."""
-ACTING: Final[Mapping[tuple[str, ...], int]] = {
-    (): 10,
-    ("reaction",): 4,
+ACTING: Final[Mapping[tuple[str, ...], float]] = {
+    ("reaction",): 3,
+    ("reaction", "reaction"): 3,
     ("edit",): 2,
-    ("edit", "edit"): 2,
-    ("reaction", "reaction"): 1,
-    ("revoke",): 2,
+    ("edit", "edit"): 3,
+    ("revoke",): 1,
     ("edit", "revoke"): 1,
 }
-"""What the application does after a send, one behind the other, and how often."""
+"""What is done to one message, one behind the other, and how often."""
 _CARD: Final = "BEGIN:VCARD\nVERSION:3.0\nFN:{}\nEND:VCARD"
 _OPUS: Final = b"OggS" + bytes(24) + b"OpusHead"
 
@@ -108,7 +107,7 @@ _FILES: Final[Mapping[str, _File]] = {
 }
 
 
-def drawn(chance: random.Random, weights: Mapping[Any, int]) -> Any:
+def drawn(chance: random.Random, weights: Mapping[Any, float]) -> Any:
     """One of them."""
     return chance.choices([*weights], [*weights.values()])[0]
 

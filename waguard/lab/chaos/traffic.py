@@ -22,7 +22,10 @@ GAP: Final = 0.4  # s between two messages of a session, at most
 LINKED_WITHIN: Final = 300.0  # s in which an unlinked session is scanned
 COUNTED_WITHIN: Final = 60.0  # s for a vote to be in the inbox, where its page stays
 IN_GROUP: Final = 0.15  # of what people write
-CHOICES: Final[Sequence[dict[str, Any]]] = ({}, {}, {"queue": True}, {"async": True})
+HALF: Final = 0.5
+RECENT: Final = 8  # messages of a session that may be changed
+CHOICES: Final[Sequence[dict[str, Any]]] = ({}, {"queue": True}, {"async": True}, {"async": True})
+FIELDS: Final = {"reaction": "reaction", "edit": "message"}
 
 
 @dataclass
@@ -34,6 +37,7 @@ class Traffic:
     incoming: int
     outgoing: int
     written_on_phone: int
+    changed: int
     rounds: int
     coming: dict[Name, Coming] = field(default_factory=dict)
     """What people wrote."""
@@ -47,9 +51,9 @@ class Traffic:
         """One of them, from 0 on; together they make up all messages."""
         chance = random.Random(f"{self.seed} {number}")  # noqa: S311 - to be repeated
         sessions = self.world.sessions
-        coming, going, written = (
+        coming, going, written, changed = (
             _share(of, number, self.rounds)
-            for of in (self.incoming, self.outgoing, self.written_on_phone)
+            for of in (self.incoming, self.outgoing, self.written_on_phone, self.changed)
         )
         work = []
         for place, session in enumerate(sessions):
@@ -59,6 +63,8 @@ class Traffic:
             work.append(self._send(session, texts, random.Random(chance.random())))  # noqa: S311
             texts = [f"phone {number}.{n}" for n in range(_share(written, place, len(sessions)))]
             work.append(self._write_on_phone(session, texts, random.Random(chance.random())))  # noqa: S311
+            texts = [f"{number}.{n}" for n in range(_share(changed, place, len(sessions)))]
+            work.append(self._change(session, texts, random.Random(chance.random())))  # noqa: S311
         try:
             async with asyncio.TaskGroup() as group:
                 for one in work:
@@ -167,20 +173,39 @@ class Traffic:
                 one.path, session, friend, text, {**one.fields, **how}
             )
             self.sent.append((session, row, one))
-            if row.message_id:
-                await self._act(session, row.message_id, text, chance)
 
-    async def _act(self, session: str, ours: str, text: str, chance: random.Random) -> None:
-        """On the message that was sent, or on the newest one that came."""
-        rows = [*self.world.app.records.of(session, "in")]
-        theirs = (rows[-1].message_id if rows else None) or ours
-        for place, kind in enumerate(kinds.drawn(chance, kinds.ACTING)):
-            target = theirs if kind == "reaction" and chance.random() < 0.5 else ours  # noqa: PLR2004 - half
-            said = "" if kind == "revoke" else f"{kind} {place} of {text}"
-            field = {"reaction": "reaction", "edit": "message"}.get(kind)
-            given = {field: said} if field else {}
+    async def _change(self, session: str, names: Sequence[str], chance: random.Random) -> None:
+        """As a program that asks nobody whether the session can: on what went out or came in of late."""
+        for name in names:
+            await asyncio.sleep(chance.random() * GAP)
+            kinds_of_it = kinds.drawn(chance, kinds.ACTING)
+            ours = [
+                row.message_id
+                for of, row, one in self.sent
+                if of == session and row.message_id and one.path == "send"
+            ]
+            theirs = [row.message_id for row in self.world.app.records.of(session, "in")]
+            known = theirs if set(kinds_of_it) == {"reaction"} and chance.random() < HALF else ours
+            if target := chance.choice(known[-RECENT:] or [None]):
+                await self._act(session, target, kinds_of_it, name, chance)
+
+    async def _act(
+        self,
+        session: str,
+        target: str,
+        kinds_of_it: Sequence[str],
+        name: str,
+        chance: random.Random,
+    ) -> None:
+        """One behind the other, on the same message; a message is deleted once."""
+        for place, kind in enumerate(kinds_of_it):
+            said = "" if kind == "revoke" else f"{kind} {place} of {name}"
+            act = Act(session, stem(target), kind, said)
+            if act in {one for one, _ in self.acts}:
+                return
+            given = {FIELDS[kind]: said} if kind in FIELDS else {}
             row = await self.world.app.act(session, target, kind, **given, **chance.choice(CHOICES))
-            self.acts.append((Act(session, stem(target), kind, said), row))
+            self.acts.append((act, row))
 
 
 def group_of(session: str) -> str:
