@@ -208,7 +208,7 @@ async def all_accounted_for(folder: Path, world: Path, *arguments: str) -> None:
     if messages >= LONG_MESSAGES:  # the world contains all of it
         assert outcome["messages"]["kinds"].keys() == COMING.keys()
         assert {"sent", "cancelled"} <= outcome["messages"]["acts"].keys()
-        assert outcome["messages"]["votes"] > 2 * outcome["messages"]["votes_missed"]
+        assert outcome["messages"]["votes"] > 2 * outcome["messages"]["votes_without_page"]
     assert left_behind(world) == []
 
 

@@ -13,9 +13,9 @@ from waguard.lab.chaos.kinds_check import (
     Vote,
     broken,
     kinds,
-    missed,
     not_at_server,
     states,
+    without_page,
 )
 
 POLL, PICTURE = ("s1", "P"), ("s1", "F")
@@ -51,7 +51,7 @@ def test_what_agrees() -> None:
     assert broken(CHECK) == []
     assert kinds(CHECK) == {"poll": 1, "picture": 1}
     assert states(CHECK) == {"sent": 3}
-    assert missed(CHECK) == 0
+    assert without_page(CHECK) == 0
     assert not_at_server(CHECK) == []
 
 
@@ -127,7 +127,7 @@ def test_what_is_excused() -> None:
     assert broken(replace(replaced, acted=[AGAIN, REVOKE])) == []
     gone = replace(CHECK, votes=[replace(VOTE, watched=False)], counted=[], reported=[])
     assert broken(gone) == []
-    assert missed(gone) == 1
+    assert without_page(gone) == 1
     deleted = {("s1", "O"): {"type": "revoked", "filehash": "x"}}
     assert broken(replace(CHECK, at_server=deleted)) == []
 

@@ -347,7 +347,7 @@ async def _balance(console: Console, traffic: Traffic, watch: Watch) -> tuple[Me
         kinds=dict(kinds_check.kinds(kept.kinds)),
         files_again=kept.kinds.again,
         votes=len(kept.kinds.votes),
-        votes_missed=kinds_check.missed(kept.kinds),
+        votes_without_page=kinds_check.without_page(kept.kinds),
         acts=dict(kinds_check.states(kept.kinds)),
         deletions_unheard=len(kinds_check.not_at_server(kept.kinds)),
     )
@@ -386,7 +386,7 @@ def _show(console: Console, outcome: Outcome) -> None:
             highlight=False,
         )
         console.print(
-            f"of these: {kinds} · {it.files_again} files fetched again · {it.votes} votes, {it.votes_missed}"
+            f"of these: {kinds} · {it.files_again} files fetched again · {it.votes} votes, {it.votes_without_page}"
             f" without a page · acts: {acts}, {it.deletions_unheard} deletions never heard of",
             highlight=False,
         )

@@ -64,7 +64,7 @@ class Coming:
     content: Mapping[str, Any] = field(default_factory=dict)
     """``message.content``."""
     file: str = ""
-    """Its SHA-256."""
+    """SHA-256 of its file."""
     people: frozenset[str] = frozenset()
     """Ids of the participants of its group."""
 

@@ -101,7 +101,7 @@ def states(check: KindsCheck) -> Counter[str]:
     return Counter(said.get(act, answer) for act, answer in check.acts)
 
 
-def missed(check: KindsCheck) -> int:
+def without_page(check: KindsCheck) -> int:
     """How many votes nobody reported."""
     counted = {one.poll for one in check.counted}
     return sum(one.poll not in counted for one in check.votes)

@@ -218,8 +218,8 @@ class Reading:
 
     async def _kinds(self, outbox: Sequence[Kept]) -> KindsCheck:
         traffic = self._traffic
-        arrived, medias = self._arrived()
-        files, again = await self._files(medias)
+        arrived, with_files = self._arrived()
+        files, again = await self._files(with_files)
         votes = await self._world.inbox("vote")
         owed = {(session, row.body): one.at_server for session, row, one in traffic.sent}
         acts = [one for one in outbox if one.kind in ACTIONS]

@@ -57,7 +57,7 @@ class Messages:
     files_again: int
     """Files of these that were not fetched, and asked for again."""
     votes: int
-    votes_missed: int
+    votes_without_page: int
     """Votes of these that came while no page was there."""
     acts: Mapping[str, int]
     """How many reactions, edits and deletions ended how."""
