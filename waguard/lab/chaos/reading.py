@@ -31,8 +31,7 @@ from waguard.lab.chaos.rows import Watch
 from waguard.lab.chaos.traffic import Traffic
 from waguard.lab.chaos.world import POLL, NotInTimeError, World, stem, until
 
-# s without any progress: what no column holds is tried for ten minutes, with pauses of up to six
-LAST_DELIVERY: Final = 400.0
+LAST_DELIVERY: Final = 700.0  # s without any progress: what no column holds is tried for ten minutes
 FETCHED_WITHIN: Final = 120.0  # s for a file to be there
 DEAD_LETTERS: Final = "/api/webhooks/dead"
 ACTIONS: Final = frozenset({"reaction", "edit", "revoke"})
@@ -224,6 +223,7 @@ class Reading:
         owed = {(session, row.body): one.at_server for session, row, one in traffic.sent}
         acts = [one for one in outbox if one.kind in ACTIONS]
         act_ids = {one.id for one in acts}
+        sessions = {phone: session for session, phone in self._world.phones.items()}
         return KindsCheck(
             coming=traffic.coming,
             arrived=arrived,
@@ -252,9 +252,8 @@ class Reading:
             acts=[(act, answer(row)) for act, row in traffic.acts],
             outbox=[(Act(one.session, one.target, one.kind, one.text), one.state) for one in acts],
             acted=[
-                Act(session, stem(message["id"]), kind, text)
-                for session, message in self._messages()
-                for kind, text in message.get("acts", ())
+                Act(sessions[phone], stem(message), kind, text)
+                for phone, message, kind, text in self._world.standin.whatsapp.acts
             ],
             sent_of_acts=[
                 data["message_id"]
