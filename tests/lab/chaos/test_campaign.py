@@ -207,7 +207,7 @@ async def all_accounted_for(folder: Path, world: Path, *arguments: str) -> None:
     assert outcome["messages"]["kinds"].keys() <= COMING.keys()
     if messages >= LONG_MESSAGES:  # the world contains all of it
         assert outcome["messages"]["kinds"].keys() == COMING.keys()
-        assert {"sent", "cancelled"} <= outcome["messages"]["acts"].keys()
+        assert outcome["messages"]["acts"]["sent"] > messages / 10
         assert outcome["messages"]["votes"] > 2 * outcome["messages"]["votes_without_page"]
     assert left_behind(world) == []
 

@@ -31,7 +31,9 @@ from waguard.lab.chaos.rows import Watch
 from waguard.lab.chaos.traffic import Traffic
 from waguard.lab.chaos.world import POLL, NotInTimeError, World, stem, until
 
-LAST_DELIVERY: Final = 700.0  # s without any progress: what no column holds is tried for ten minutes
+LAST_DELIVERY: Final = (
+    700.0  # s without any progress: what no column holds is tried for ten minutes
+)
 FETCHED_WITHIN: Final = 120.0  # s for a file to be there
 DEAD_LETTERS: Final = "/api/webhooks/dead"
 ACTIONS: Final = frozenset({"reaction", "edit", "revoke"})
