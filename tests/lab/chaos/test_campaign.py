@@ -16,6 +16,7 @@ from waguard.cli import main
 from waguard.lab.chaos.campaign import chosen, known
 from waguard.lab.chaos.drawing import draw
 from waguard.lab.chaos.faults import FAULTS
+from waguard.lab.chaos.kinds import COMING
 from waguard.lab.chaos.message_faults import MESSAGE_FAULTS, WAYS
 from waguard.lab.chaos.processes import MARK, scan
 
@@ -203,6 +204,11 @@ async def all_accounted_for(folder: Path, world: Path, *arguments: str) -> None:
     assert outcome["messages"]["undecryptable"] == len(WAYS) * sealed
     assert sum(outcome["messages"]["outgoing"].values()) == messages // 4
     assert outcome["messages"]["outgoing"].keys() & {"sent", "delivered", "read"}
+    assert outcome["messages"]["kinds"].keys() <= COMING.keys()
+    if messages >= LONG_MESSAGES:  # the world contains all of it
+        assert outcome["messages"]["kinds"].keys() == COMING.keys()
+        assert outcome["messages"]["acts"]["sent"] > messages / 10
+        assert outcome["messages"]["votes"] > 2 * outcome["messages"]["votes_without_page"]
     assert left_behind(world) == []
 
 

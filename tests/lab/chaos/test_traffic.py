@@ -3,7 +3,8 @@
 import pytest
 
 from waguard.lab.application import Row
-from waguard.lab.chaos.traffic import _answer, _share
+from waguard.lab.chaos.reading import answer
+from waguard.lab.chaos.traffic import _share
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ from waguard.lab.chaos.traffic import _answer, _share
 def test_what_a_send_came_to(answers: list[int | None], status: str, expected: str) -> None:
     row = Row(session="s1", direction="out", chat="62", body="hi", at=0.0, status=status)
     row.answers = answers
-    assert _answer(row) == expected
+    assert answer(row) == expected
 
 
 def test_the_shares_are_all_of_it() -> None:

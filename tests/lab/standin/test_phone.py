@@ -178,6 +178,14 @@ def test_what_the_phone_writes_goes_to_its_browsers_and_to_whom_it_is_for(
     assert standin.phone.messages(PHONE)[0]["ack"] == 3
 
 
+def test_the_server_takes_a_reaction_to_a_message_that_it_never_got(standin: StandIn) -> None:
+    standin.phone.scan(code_of(standin))
+    lost = "true_6281180002@c.us_3EB0A1"
+    standin.whatsapp.act(device_of(standin, PHONE), lost, "reaction", "👍")
+    assert standin.whatsapp.acts == [(PHONE, lost, "reaction", "👍")]
+    assert standin.phone.messages(PHONE) == []
+
+
 def test_a_policy_refuses_by_name() -> None:
     with pytest.raises(Refusal) as refused:
         Policy().update({"qr_count": 0})

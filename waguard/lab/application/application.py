@@ -232,8 +232,43 @@ class Application:
         fields = {"recipient_phone": to, "caption": caption, **media}
         return await self._send("send-media", session, to, caption, fields)
 
-    async def _send(
+    async def send_as(
         self, path: str, session: str, to: str, text: str, fields: Mapping[str, Any]
+    ) -> Row:
+        """What it does not send itself; ``path``: the last part of the route. ``text`` is for its row."""
+        return await self._send(path, session, to, text, fields)
+
+    async def act(self, session: str, message_id: str, kind: str, **fields: Any) -> Row:
+        """React to a message, edit or delete it, as a program beside it does: that asks nobody whether the
+        session can, and makes no row in its table."""
+        text, path = f"{kind} of {message_id}", f"{message_id}/{kind}"
+        return await self._send(path, session, "", text, fields, is_its_own=False)
+
+    async def upload(self, session: str, content: bytes, mimetype: str) -> Reply:
+        """A file to send; what failed is tried again."""
+        url = f"{self.instance(session)}/api/media"
+        for left in reversed(range(self.manners.tries)):
+            reply = await self._calls.upload(
+                url, content, mimetype, self.keys.messages, timeout=self.manners.send_timeout
+            )
+            if reply.good or _is_final(reply) or not left:
+                break
+            await asyncio.sleep(self.manners.again)
+        return reply
+
+    async def file(self, url: str) -> tuple[int | None, bytes]:
+        """A received file by its address: the status of the answer, and its body."""
+        return await self._calls.file(url, self.keys.messages, timeout=self.manners.send_timeout)
+
+    async def _send(
+        self,
+        path: str,
+        session: str,
+        to: str,
+        text: str,
+        fields: Mapping[str, Any],
+        *,
+        is_its_own: bool = True,
     ) -> Row:
         row = Row(
             session=session,
@@ -244,11 +279,13 @@ class Application:
             status="failed",
             source="send",
         )
-        account = await self._primary(session)
-        if account is None:
-            row.error = "no account is connected"
-            return row
-        request = {"session_id": session, "workspace_id": account["workspace_id"], **fields}
+        request = {"session_id": session, **fields}
+        if is_its_own:
+            account = await self._primary(session)
+            if account is None:
+                row.error = "no account is connected"
+                return row
+            request["workspace_id"] = account["workspace_id"]
         for left in reversed(range(self.manners.tries)):
             reply = await self._calls.change(
                 "POST",
@@ -260,8 +297,9 @@ class Application:
             row.answers.append(reply.status)
             row.error = reply.answer.get("error")
             if reply.good:
-                row.message_id = reply.answer.get("message_id")
-                await self._commit(row)
+                row.message_id, row.status = reply.answer.get("message_id"), "sent"
+                if is_its_own:
+                    await self._commit(row)
             if reply.good or _is_final(reply):
                 return row
             if left:
@@ -278,7 +316,6 @@ class Application:
     async def _commit(self, row: Row) -> None:
         """The transaction that it has sent in; where it fails the message has left all the same."""
         await asyncio.sleep(self._chance.uniform(0.0, self.manners.commit))
-        row.status = "sent"
         try:
             await self.controller.store_own(row)
         except (SQLAlchemyError, NotStoredError) as error:

@@ -62,21 +62,38 @@ class Calls:
         body = json_encode(fields if key is None else {**fields, "api_key": key})
         return await self._call(method, url, timeout=timeout, data=body)
 
+    async def upload(
+        self, url: str, content: bytes, mimetype: str, key: str, *, timeout: float
+    ) -> Reply:
+        """POST a file: here the key is in a header."""
+        headers = {"Content-Type": mimetype, "X-Api-Key": key}
+        return _reply(
+            *await self._content("POST", url, timeout=timeout, headers=headers, data=content)
+        )
+
+    async def file(self, url: str, key: str, *, timeout: float) -> tuple[int | None, bytes]:
+        """Status and body of the answer; None: there was none."""
+        return await self._content("GET", url, timeout=timeout, headers={"X-Api-Key": key})
+
     async def _call(self, method: str, url: str, *, timeout: float, **how: Any) -> Reply:
-        assert self._http  # noqa: S101 - entered
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        return _reply(*await self._content(method, url, timeout=timeout, headers=headers, **how))
+
+    async def _content(
+        self, method: str, url: str, *, timeout: float, **how: Any
+    ) -> tuple[int | None, bytes]:
+        assert self._http  # noqa: S101 - entered
         limit = aiohttp.ClientTimeout(total=timeout)
         try:
-            async with self._http.request(
-                method, url, headers=headers, timeout=limit, **how
-            ) as response:
-                content = await response.read()
-                return _reply(response.status, content)
+            async with self._http.request(method, url, timeout=limit, **how) as response:
+                return response.status, await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError):
-            return NONE
+            return None, b""
 
 
-def _reply(status: int, content: bytes) -> Reply:
+def _reply(status: int | None, content: bytes) -> Reply:
+    if status is None:
+        return NONE
     try:
         answer = json.loads(content)
     except ValueError:

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from waguard.errors import WaguardError
 from waguard.lab.application import Manners
-from waguard.lab.chaos import message_check, report
+from waguard.lab.chaos import kinds_check, message_check, reading, report
 from waguard.lab.chaos.drawing import Draw, draw
 from waguard.lab.chaos.faults import FAULTS, NEEDS_CLOCK, NEEDS_DISK, NEEDS_SQLITE, UNWRITABLE
 from waguard.lab.chaos.harming import Fault
@@ -35,6 +35,7 @@ from waguard.lab.chaos.world import POLL, NotInTimeError, World
 DELIVERY_DEADLINE: Final = 40.0  # s for a message to come to an application that was away
 IN_FOR_EACH_OUT: Final = 4
 IN_FOR_EACH_ON_PHONE: Final = 10
+IN_FOR_EACH_CHANGED: Final = 6
 LOG_LINES: Final = 25
 
 
@@ -307,6 +308,7 @@ async def _with_messages(
         incoming=plan.messages,
         outgoing=math.ceil(plan.messages / IN_FOR_EACH_OUT),
         written_on_phone=math.ceil(plan.messages / IN_FOR_EACH_ON_PHONE),
+        changed=math.ceil(plan.messages / IN_FOR_EACH_CHANGED),
         rounds=plan.faults,
     )
     watch = campaign.watch = Watch(world)
@@ -322,11 +324,14 @@ async def _with_messages(
 async def _balance(console: Console, traffic: Traffic, watch: Watch) -> tuple[Messages, list[str]]:
     """What the message check counted, and what it found broken."""
     with console.status("the last messages come in"):
-        kept = await traffic.message_check(watch)
+        kept = await reading.read(traffic, watch)
     for out in message_check.uncertain(kept):
         console.print(f"uncertain: {out.session} “{out.text}”", highlight=False)
     for one in message_check.unsure(kept):
         console.print(f"uncertain, and dropped: {one.session} “{one.text}”", highlight=False)
+    for row in (*(row for _, row, _ in traffic.sent), *(row for _, row in traffic.acts)):
+        if reading.answer(row) == "refused" and row.answers:
+            console.print(f"refused: {row.session} {row.body}: {row.error}", highlight=False)
     messages = Messages(
         incoming=len(kept.incoming),
         undecryptable=sum(one.sealed for one in kept.incoming),
@@ -339,6 +344,12 @@ async def _balance(console: Console, traffic: Traffic, watch: Watch) -> tuple[Me
         sent_twice=sum(message_check.sent_twice(kept).values()),
         on_phone=len(kept.on_phone),
         unseen=len(message_check.unseen(kept)),
+        kinds=dict(kinds_check.kinds(kept.kinds)),
+        files_again=kept.kinds.again,
+        votes=len(kept.kinds.votes),
+        votes_without_page=kinds_check.without_page(kept.kinds),
+        acts=dict(kinds_check.states(kept.kinds)),
+        deletions_unheard=len(kinds_check.not_at_server(kept.kinds)),
     )
     return messages, message_check.broken(kept)
 
@@ -352,6 +363,10 @@ def _show_log(console: Console, world: World) -> None:
     console.print(f"its whole log: {kept}", highlight=False, soft_wrap=True)
 
 
+def _counted(some: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(some.items()))
+
+
 def _show(console: Console, outcome: Outcome) -> None:
     table = Table(title=f"{len(outcome.healed)} faults healed, seed {outcome.seed}")
     table.add_column("fault")
@@ -362,12 +377,17 @@ def _show(console: Console, outcome: Outcome) -> None:
         table.add_row(line.fault, str(line.count), *seconds)
     console.print(table)
     if it := outcome.messages:
-        sends = ", ".join(f"{count} {name}" for name, count in sorted(it.outgoing.items()))
+        sends, acts, kinds = map(_counted, (it.outgoing, it.acts, it.kinds))
         console.print(
             f"{it.incoming} messages came in, {it.undecryptable} of them undecryptable at first:"
             f" {it.lost} lost, {it.uncertain} uncertain, {it.repeated} repeated,"
             f" {it.overtaken} overtaken · sends: {sends}, {it.sent_twice} twice ·"
             f" {it.on_phone} written on the phone · {it.misfiled} misfiled, {it.unseen} unseen",
+            highlight=False,
+        )
+        console.print(
+            f"of these: {kinds} · {it.files_again} files fetched again · {it.votes} votes, {it.votes_without_page}"
+            f" without a page · acts: {acts}, {it.deletions_unheard} deletions never heard of",
             highlight=False,
         )
     console.print(

@@ -13,11 +13,13 @@ from datetime import UTC, datetime
 from itertools import groupby, pairwise
 from typing import Final, Literal
 
+from waguard.lab.chaos import kinds_check
+from waguard.lab.chaos.kinds_check import NEVER_LEFT, KindsCheck
+
 Answer = Literal["sent", "refused", "uncertain", "accepted", "none"]
 """What the application got as answer in the end; none: three times an error, as for a text never sent."""
 
 KNOWN_OPEN: Final = frozenset({"accepted", "sending", "uncertain"})
-NEVER_LEFT: Final = frozenset({"refused", "failed", "cancelled"})
 NAMED_AT_MOST: Final = 5
 NAME_LENGTH: Final = 40  # characters: the end, which is unique
 WRONG_LIMIT: Final = 2.0  # s that a row may be wrong where an event reveals it
@@ -117,6 +119,8 @@ class MessageCheck:
     """Session and text of what was written on the phone."""
     faults: int = 0
     wrong_rows: Sequence[Span] = ()
+    kinds: KindsCheck = field(default_factory=KindsCheck)
+    """What is more than a text."""
 
 
 def broken(check: MessageCheck) -> list[str]:
@@ -129,6 +133,7 @@ def broken(check: MessageCheck) -> list[str]:
         *_out(check),
         *_sent_twice(check),
         *_wrong_rows(check),
+        *kinds_check.broken(check.kinds),
     ]
 
 

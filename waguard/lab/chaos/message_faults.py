@@ -9,13 +9,13 @@ import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from waguard.lab.chaos.application_faults import APPLICATION_FAULTS, during
 from waguard.lab.chaos.faults import FAULTS
 from waguard.lab.chaos.harming import OUTAGE, Fault, living, unique
 from waguard.lab.chaos.invariants import Harm
-from waguard.lab.chaos.world import FRIEND, FRIENDS, NotInTimeError, World, until
+from waguard.lab.chaos.world import FRIEND, FRIENDS, NotInTimeError, World, stem, until
 from waguard.lab.standin.refusal import Refusal
 
 BACKLOGS: Final = (1, 98)  # jobs; with both the application's own code was measured
@@ -70,12 +70,8 @@ async def unlink_and_scan(world: World, session: str, chance: random.Random) -> 
 async def _missing(world: World, session: str) -> list[str]:
     """Texts that were written to it and are not in the inbox."""
     # by the last part of their ids: the chat's name in the middle may have changed since
-    known = {_stem(one) for of, one in await world.inbox() if of == session}
-    return [one["body"] for one in world.written(session) if _stem(one) not in known]
-
-
-def _stem(message: Mapping[str, Any]) -> str:
-    return str(message["id"]).split("_")[2]
+    known = {stem(one["id"]) for of, one in await world.inbox() if of == session}
+    return [one["body"] for one in world.written(session) if stem(one["id"]) not in known]
 
 
 async def late_jobs(world: World, session: str, chance: random.Random) -> Harm:

@@ -13,8 +13,10 @@ from typing import Final
 
 from waguard.config.reading import load
 from waguard.config.sections import Webhook
+from waguard.core.webhooks.delivery import OLD_SERVICE, POLL_VOTED
 from waguard.host.process.executable import find_executable
 from waguard.lab.application import STORED, Application, Manners
+from waguard.lab.chaos.kinds import INLINE_LIMIT
 from waguard.lab.chaos.mounts import mounted
 from waguard.lab.chaos.page_faults import PERIOD
 from waguard.lab.chaos.processes import MARK
@@ -118,6 +120,10 @@ def _serving(app: Application, state: Path, served: Served) -> dict[str, str]:
         more["WAGUARD_WEBHOOK__HOLD_LIMIT"] = str(served.hold_limit)
     if "stored" in Webhook.__struct_fields__:
         more["WAGUARD_WEBHOOK__STORED"] = STORED
+    # all that may come beside a message's text, and votes
+    more["WAGUARD_WEBHOOK__EVENTS"] = json.dumps([*OLD_SERVICE, POLL_VOTED])
+    more["WAGUARD_WEBHOOK__FIELDS"] = "all"
+    more["WAGUARD_WEBHOOK__INLINE_LIMIT"] = str(INLINE_LIMIT)
     return app.environment(state) | more
 
 

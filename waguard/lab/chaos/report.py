@@ -52,6 +52,17 @@ class Messages:
     """Messages that were written on the phone."""
     unseen: int
     """Messages of these, and of what was sent, of which the application has no row."""
+    kinds: Mapping[str, int]
+    """What came in, by kind."""
+    files_again: int
+    """Files of these that were not fetched, and asked for again."""
+    votes: int
+    votes_without_page: int
+    """Votes of these that came while no page was there."""
+    acts: Mapping[str, int]
+    """How many reactions, edits and deletions ended how."""
+    deletions_unheard: int
+    """Deletions of these that the page did, and WhatsApp's server never heard of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

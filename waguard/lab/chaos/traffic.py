@@ -2,38 +2,30 @@
 
 import asyncio
 import contextlib
-import json
 import random
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from waguard.cli.client import ApiCallError
-from waguard.config.sections import Webhook
+from waguard.errors import WaguardError
 from waguard.lab.application import Row
-from waguard.lab.application.chats import Type
-from waguard.lab.application.manners import body_of, contact_of
-from waguard.lab.chaos.message_check import (
-    Answer,
-    Dropped,
-    Incoming,
-    MessageCheck,
-    Outgoing,
-    Stored,
-)
-from waguard.lab.chaos.rows import Watch
-from waguard.lab.chaos.world import FRIEND, FRIENDS, NotInTimeError, World, until
+from waguard.lab.chaos import kinds
+from waguard.lab.chaos.kinds import Coming, Going
+from waguard.lab.chaos.kinds_check import Act, Name, Vote
+from waguard.lab.chaos.world import FRIEND, FRIENDS, NotInTimeError, World, stem, until
 from waguard.lab.standin.refusal import Refusal
 
 GAP: Final = 0.4  # s between two messages of a session, at most
-# s without any progress: what no column holds is tried for ten minutes, with pauses of up to six
-LAST_DELIVERY: Final = 400.0
 LINKED_WITHIN: Final = 300.0  # s in which an unlinked session is scanned
-DEAD_LETTERS: Final = "/api/webhooks/dead"
+COUNTED_WITHIN: Final = 60.0  # s for a vote to be in the inbox, where its page stays
+IN_GROUP: Final = 0.15  # of what people write
+HALF: Final = 0.5
+RECENT: Final = 8  # messages of a session that may be changed
+CHOICES: Final[Sequence[dict[str, Any]]] = ({}, {"queue": True}, {"async": True}, {"async": True})
+FIELDS: Final = {"reaction": "reaction", "edit": "message"}
 
 
 @dataclass
@@ -45,17 +37,23 @@ class Traffic:
     incoming: int
     outgoing: int
     written_on_phone: int
+    changed: int
     rounds: int
-    _sent: list[tuple[str, Row]] = field(default_factory=list)
-    _on_phone: list[tuple[str, str]] = field(default_factory=list)
+    coming: dict[Name, Coming] = field(default_factory=dict)
+    """What people wrote."""
+    votes: list[Vote] = field(default_factory=list)
+    sent: list[tuple[str, Row, Going]] = field(default_factory=list)
+    acts: list[tuple[Act, Row]] = field(default_factory=list)
+    on_phone: list[tuple[str, str]] = field(default_factory=list)
+    _gathered: set[str] = field(default_factory=set)
 
     async def round(self, number: int) -> None:
         """One of them, from 0 on; together they make up all messages."""
         chance = random.Random(f"{self.seed} {number}")  # noqa: S311 - to be repeated
         sessions = self.world.sessions
-        coming, going, written = (
+        coming, going, written, changed = (
             _share(of, number, self.rounds)
-            for of in (self.incoming, self.outgoing, self.written_on_phone)
+            for of in (self.incoming, self.outgoing, self.written_on_phone, self.changed)
         )
         work = []
         for place, session in enumerate(sessions):
@@ -65,6 +63,8 @@ class Traffic:
             work.append(self._send(session, texts, random.Random(chance.random())))  # noqa: S311
             texts = [f"phone {number}.{n}" for n in range(_share(written, place, len(sessions)))]
             work.append(self._write_on_phone(session, texts, random.Random(chance.random())))  # noqa: S311
+            texts = [f"{number}.{n}" for n in range(_share(changed, place, len(sessions)))]
+            work.append(self._change(session, texts, random.Random(chance.random())))  # noqa: S311
         try:
             async with asyncio.TaskGroup() as group:
                 for one in work:
@@ -76,17 +76,71 @@ class Traffic:
         for text in texts:
             await asyncio.sleep(chance.random() * GAP)
             friend = str(int(FRIEND) + chance.randrange(FRIENDS))
-            write = partial(self._wrote, session, text, friend)
-            await until(write, f"somebody may write to {session}", within=LINKED_WITHIN)
+            one = kinds.coming(kinds.drawn(chance, kinds.COMING), text, chance)
+            if chance.random() < IN_GROUP:
+                one = replace(one, people=_people())
+            write = partial(self._wrote, session, one, friend)
+            name = await until(write, f"somebody may write to {session}", within=LINKED_WITHIN)
+            if one.kind == "poll":
+                await self._vote(name, friend, chance.randrange(len(kinds.OPTIONS)))
 
-    async def _wrote(self, session: str, text: str, friend: str) -> bool:
+    async def _wrote(self, session: str, one: Coming, friend: str) -> Name | None:
         """Not while no browser is linked: what is written then is the phone's alone."""
         if session in self.world.quiet:
-            return False
+            return None
+        phone, number = self.world.standin.phone, self.world.phones[session]
+        where = {"from_": friend}
         with contextlib.suppress(Refusal):
-            self.world.incoming(session, text, friend=friend)
-            return True
-        return False
+            if one.people:
+                if session not in self._gathered:
+                    phone.group(group_of(session), sorted(_people()), phone=number)
+                    self._gathered.add(session)
+                where = {"from_": group_of(session), "author": friend}
+            made = phone.incoming(phone=number, **where, **one.fields)
+            self.coming[session, stem(made["id"])] = one
+            return session, stem(made["id"])
+        return None
+
+    async def _vote(self, poll: Name, friend: str, option: int) -> None:
+        """Votes of the time in which no page was there are not reported: a page is there, and stays or not."""
+        session, message = poll
+        phone = self.world.phones[session]
+        pages = await until(
+            partial(self._voted, poll, friend, option),
+            f"somebody may vote in {session}",
+            within=LINKED_WITHIN,
+        )
+        vote = Vote(poll=poll, options=(kinds.OPTIONS[option],))
+
+        async def counted_or_gone() -> bool:
+            if self._pages(phone) != pages:
+                return True
+            with contextlib.suppress(SQLAlchemyError):
+                votes = await self.world.inbox("vote")
+                return any(stem(one["message_id"]) == message for _, one in votes)
+            return False
+
+        with contextlib.suppress(NotInTimeError):
+            await until(counted_or_gone, "the vote is counted", within=COUNTED_WITHIN)
+        self.votes.append(replace(vote, watched=self._pages(phone) == pages))
+
+    async def _voted(self, poll: Name, friend: str, option: int) -> list[object] | None:
+        """The pages that were there."""
+        session, message = poll
+        phone = self.world.phones[session]
+        if session in self.world.quiet:
+            return None
+        with contextlib.suppress(Refusal, WaguardError):
+            before = self._pages(phone)
+            is_connected = (await self.world.reported(session)).link == "connected"
+            if is_connected and before and all(before) and self._pages(phone) == before:
+                self.world.standin.phone.vote(message, [option], from_=friend, phone=phone)
+                return before
+        return None
+
+    def _pages(self, phone: str) -> list[object]:
+        devices = self.world.standin.whatsapp.devices[phone]
+        return [device.page for device in devices if device.is_linked]
 
     async def _write_on_phone(
         self, session: str, texts: Sequence[str], chance: random.Random
@@ -102,7 +156,7 @@ class Traffic:
             return False
         with contextlib.suppress(Refusal):
             self.world.write_on_phone(session, text, friend=friend)
-            self._on_phone.append((session, text))
+            self.on_phone.append((session, text))
             return True
         return False
 
@@ -112,152 +166,55 @@ class Traffic:
             await asyncio.sleep(chance.random() * GAP)
             how = chance.choice(({}, {}, {"idempotency_key": text}, {"queue": True}))
             friend = str(int(FRIEND) + chance.randrange(FRIENDS))
-            row = await self.world.app.send(session, friend, text, **how)
-            self._sent.append((session, row))
-
-    async def message_check(self, watch: Watch) -> MessageCheck:
-        """Everybody's, after the last message has come in and gone out, or none has for a while."""
-        await self._last_delivery()
-        await until(self._nothing_waits, "what was accepted is sent", within=LAST_DELIVERY)
-        records, world = self.world.app.records, self.world
-        rows = await self._rows()
-        return MessageCheck(
-            incoming=tuple(self._incoming()),
-            stored=tuple(one for kind, one in rows if kind == "inbound"),
-            sent=tuple(one for kind, one in rows if kind == "outbound"),
-            dropped=tuple(
-                Dropped(one.session, one.about, one.event_id, one.why)
-                for one in records.dropped
-                if one.event == "message_received"
-            ),
-            dead=frozenset((await self._listed("dead")).values()),
-            uncertain=await self._listed("uncertain"),
-            unheard=tuple((one.event_id, one.at) for one in records.unheard),
-            inbox=Counter((session, one["body"]) for session, one in await world.inbox()),
-            daemon_kills=tuple(world.daemon_kills),
-            finds_stored="stored" in Webhook.__struct_fields__,
-            outgoing=tuple(
-                Outgoing(session, row.body, _answer(row)) for session, row in self._sent
-            ),
-            server=self._server(),
-            outbox=await self._outbox(),
-            chats=self._chats(),
-            on_phone=tuple(self._on_phone),
-            faults=self.rounds,
-            wrong_rows=watch.spans(),
-        )
-
-    def _incoming(self) -> list[Incoming]:
-        return [
-            Incoming(
-                session,
-                contact_of(one["from"]) or one["from"],
-                one["body"],
-                one["id"],
-                sealed=one["body"] in self.world.sealed,
-                unstorable=one["body"] in self.world.unstorable,
+            one = kinds.going(kinds.drawn(chance, kinds.GOING), friend, text, chance)
+            if one.upload:
+                await self.world.app.upload(session, one.upload, "application/pdf")
+            row = await self.world.app.send_as(
+                one.path, session, friend, text, {**one.fields, **how}
             )
-            for session in self.world.sessions
-            for one in self.world.written(session)
-        ]
+            self.sent.append((session, row, one))
 
-    async def _last_delivery(self) -> None:
-        """Until waguard has delivered all that was written, or nothing has come for a while."""
-        rows, before = self.world.app.records.rows, -1
-        while before != len(rows):
-            before = len(rows)
-            with contextlib.suppress(NotInTimeError):
-                await until(self._is_delivered, "all is delivered", within=LAST_DELIVERY)
+    async def _change(self, session: str, names: Sequence[str], chance: random.Random) -> None:
+        """As a program that asks nobody whether the session can: on what went out or came in of late."""
+        for name in names:
+            await asyncio.sleep(chance.random() * GAP)
+            kinds_of_it = kinds.drawn(chance, kinds.ACTING)
+            ours = [
+                row.message_id
+                for of, row, one in self.sent
+                if of == session and row.message_id and one.path == "send"
+            ]
+            theirs = [row.message_id for row in self.world.app.records.of(session, "in")]
+            known = theirs if set(kinds_of_it) == {"reaction"} and chance.random() < HALF else ours
+            if target := chance.choice(known[-RECENT:] or [None]):
+                await self._act(session, target, kinds_of_it, name, chance)
+
+    async def _act(
+        self,
+        session: str,
+        target: str,
+        kinds_of_it: Sequence[str],
+        name: str,
+        chance: random.Random,
+    ) -> None:
+        """One behind the other, on the same message; a message is deleted once."""
+        for place, kind in enumerate(kinds_of_it):
+            said = "" if kind == "revoke" else f"{kind} {place} of {name}"
+            act = Act(session, stem(target), kind, said)
+            if act in {one for one, _ in self.acts}:
                 return
-
-    async def _is_delivered(self) -> bool:
-        """What is lost or a dead letter by now will not come."""
-        try:
-            ((waiting,),) = await self.world.select(
-                "SELECT COUNT(*) FROM waguard_deliveries WHERE state = 'pending'"
-            )
-            known = () if waiting else await self.world.inbox()
-        except SQLAlchemyError:
-            return False
-        reported = {(session, one["body"]) for session, one in known}
-        return not waiting and {(one.session, one.text) for one in self._incoming()} <= reported
-
-    async def _rows(self) -> list[tuple[Type, Stored]]:
-        """The application's table; which webhook made a row, and when, it does not say itself."""
-        made = {row.id: row for row in self.world.app.records.rows}
-        return [
-            (
-                row.type,
-                Stored(
-                    row.session,
-                    row.phone,
-                    body_of(row.metadata),
-                    made[row.id].event_id,
-                    made[row.id].at,
-                    row.message_id or "",
-                ),
-            )
-            for row in await self.world.app.chats.seen()
-        ]
-
-    async def _listed(self, state: str) -> dict[str, str]:
-        """What waguard lists so: the message's id by event id."""
-        found, page = dict[str, str](), f"{DEAD_LETTERS}?state={state}"
-        before: int | None = 0
-        while before is not None:
-            answer = await self.world.call("GET", f"{page}&before={before}" if before else page)
-            for one in answer["dead"]:
-                if one["event"] == "message_received":
-                    letter = await self.world.call("GET", f"{DEAD_LETTERS}/{one['id']}")
-                    found[one["event_id"]] = letter["body"]["data"]["message"]["id"]
-            before = answer["before"]
-        return found
-
-    def _chats(self) -> dict[tuple[str, str], str]:
-        """The chats of what the sessions and their phones wrote, and was not refused."""
-        world = self.world
-        return {
-            (session, message["body"]): contact_of(
-                world.standin.whatsapp.lids_of(phone).number_of(message["to"])
-            )
-            or message["to"]
-            for session, phone in world.phones.items()
-            for message in world.standin.phone.messages(phone)
-            if message["direction"] == "out" and message["ack"] >= 0
-        }
-
-    async def _nothing_waits(self) -> bool:
-        try:
-            states = (await self._outbox()).values()
-        except (SQLAlchemyError, ApiCallError):
-            return False
-        return not {"accepted", "sending"} & set(states)
-
-    async def _outbox(self) -> dict[tuple[str, str], str]:
-        """The newest of each: what never left is kept too, and its repetition is another one."""
-        found = await self.world.select(
-            "SELECT session_id, body, state FROM waguard_outbox ORDER BY id"
-        )
-        return {(session, json.loads(body)["text"]): state for session, body, state in found}
-
-    def _server(self) -> Counter[tuple[str, str]]:
-        """What arrived there and was not refused."""
-        return Counter(
-            (session, message["body"])
-            for session, phone in self.world.phones.items()
-            for message in self.world.standin.phone.messages(phone)
-            if message["direction"] == "out" and message["ack"] >= 0
-        )
+            given = {FIELDS[kind]: said} if kind in FIELDS else {}
+            row = await self.world.app.act(session, target, kind, **given, **chance.choice(CHOICES))
+            self.acts.append((act, row))
 
 
-def _answer(row: Row) -> Answer:
-    """What the application got as answer in the end."""
-    if not row.answers:
-        return "refused"  # by itself: no account was connected
-    last = row.answers[-1]
-    if row.status == "failed":
-        return "refused" if last is not None and last < 500 else "none"  # noqa: PLR2004 - 4xx is final
-    return "uncertain" if last == 202 else "sent"  # noqa: PLR2004 - accepted
+def group_of(session: str) -> str:
+    """The group that its people are in."""
+    return f"120363000000{int(session.removeprefix('s')):02}@g.us"
+
+
+def _people() -> frozenset[str]:
+    return frozenset(f"{int(FRIEND) + place}@c.us" for place in range(FRIENDS))
 
 
 def _share(of: int, number: int, parts: int) -> int:

@@ -123,6 +123,11 @@ class World:
         """``paths.sessions``."""
         return self._paths / "sessions"
 
+    @property
+    def state(self) -> Path:
+        """``paths.state``."""
+        return self._paths / "state"
+
     def at(self, session: str) -> Places:
         """Where its profile and its copies lie."""
         return layout.places(self.profiles, workspace_of(session), session)
@@ -242,7 +247,9 @@ class World:
         """Send it by the API; the messages with this text that reached the phone's side."""
         body = {"session_id": session, "recipient_phone": FRIEND, "message": text, "type": "text"}
         await self.call("POST", "/api/messages/send", body, within=60.0)
-        return [m for m in self.standin.phone.messages(self.phones[session]) if m["body"] == text]
+        return [
+            m for m in self.standin.phone.messages(self.phones[session]) if m.get("body") == text
+        ]
 
     def incoming(
         self, session: str, text: str, *, friend: str = FRIEND, **more: Any
@@ -329,11 +336,11 @@ class World:
         async with self._engine.connect() as connection:
             return [tuple(row) for row in await connection.execute(sql(query))]
 
-    async def inbox(self) -> list[tuple[str, dict[str, Any]]]:
-        """Session and message of each row. Raises ``SQLAlchemyError``."""
-        query = "SELECT session_id, payload FROM waguard_inbox WHERE kind = 'message'"
-        found = await self.select(query)
-        return [(session, json.loads(payload)["message"]) for session, payload in found]
+    async def inbox(self, kind: str = "message") -> list[tuple[str, dict[str, Any]]]:
+        """Session and message of each row, or the data of another ``kind``. Raises ``SQLAlchemyError``."""
+        query = f"SELECT session_id, payload FROM waguard_inbox WHERE kind = '{kind}'"  # noqa: S608 - ours
+        found = [(session, json.loads(payload)) for session, payload in await self.select(query)]
+        return [(session, data.get("message", data)) for session, data in found]
 
     @contextlib.contextmanager
     def database(self) -> Iterator[sqlite3.Connection]:
@@ -350,7 +357,7 @@ class World:
     @property
     def database_files(self) -> list[Path]:
         """The file and its two companions, which may not be there."""
-        return [self._paths / "state" / name for name in DATABASE]
+        return [self.state / name for name in DATABASE]
 
     # ---- the end ----
 
@@ -371,6 +378,11 @@ def _signal_all(pids: tuple[int, ...], number: signal.Signals) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
+
+
+def stem(message_id: str) -> str:
+    """The part of an id that stays where the chat gets another one."""
+    return message_id.split("_")[2]
 
 
 def workspace_of(session: str) -> int:

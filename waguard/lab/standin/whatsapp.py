@@ -40,6 +40,7 @@ class WhatsApp:
         self.group_names: dict[str, str] = {}  # of groups that an account here has made
         self.pictures: dict[str, str] = {}  # addresses, by wid
         self.admin_of: dict[str, set[str]] = {}  # by phone number; groups
+        self.acts: list[tuple[str, str, str, str]] = []  # phone number, message, kind, text
         self.chatstates: list[tuple[str, str, str]] = []  # phone number, chat, what was shown there
         self.media: dict[str, bytes] = {}
         self.asked: list[str] = []  # numbers of which a page asked whether they exist
@@ -154,8 +155,10 @@ class WhatsApp:
         return revision is not None and revision.is_broken("unacked", device.phone)
 
     def act(self, device: Device, target: str, kind: str, text: str) -> None:
-        """A device reacts to a message of its account, edits or revokes it; each is kept in "acts"."""
+        """A device reacts to a message of its account, edits or revokes it; each is kept in "acts". The server takes
+        it whatever the message is: it may have come while nothing was taken."""
         target = self.lids_of(device.phone).renamed(target)
+        self.acts.append((device.phone, target, kind, text))
         if message := self.messages.get(device.phone, {}).get(target):
             message.attributes.setdefault("acts", []).append([kind, text])
             if kind == "edit":
