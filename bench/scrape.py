@@ -17,7 +17,7 @@ from waguard.api import metrics
 from waguard.api.deps import DEPS
 from waguard.api.timings import TIMINGS, Timings
 from waguard.core.conditions import Receiver
-from waguard.core.metrics.table import COUNTED
+from waguard.core.metrics.families import COUNTED
 from waguard.core.metrics.tally import Tally
 from waguard.core.replace import replace
 from waguard.ports.webhooks import Queued

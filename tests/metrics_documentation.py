@@ -1,4 +1,4 @@
-"""Writes docs/metrics.md: the table of metrics from ``core/metrics/table.py``.
+"""Writes docs/metrics.md: the table of metrics from ``core/metrics/families.py``.
 
 ``python -m tests.metrics_documentation`` writes it; a test compares.
 """
@@ -6,15 +6,15 @@
 from pathlib import Path
 from typing import Final
 
-from waguard.core.metrics import table
-from waguard.core.metrics.table import Metric
+from waguard.core.metrics import families
+from waguard.core.metrics.families import Metric
 
 ROOT: Final = Path(__file__).parents[1]
 TARGET: Final = ROOT / "docs/metrics.md"
-EVERY: Final = [it for it in vars(table).values() if isinstance(it, Metric)]
+EVERY: Final = [it for it in vars(families).values() if isinstance(it, Metric)]
 MANY: Final = 6  # values of a label that are shown
 HEAD: Final = """# Metrics, alerts, dashboard
-<!-- written by python -m tests.metrics_documentation; the table is core/metrics/table.py -->
+<!-- written by python -m tests.metrics_documentation; the table is core/metrics/families.py -->
 `GET /metrics` is for Prometheus. What is not known is absent, and not 0: while the database has not been read there is no
 `waguard_sessions`. What is counted begins with 0 at each start of the daemon. A scrape of 200 sessions takes the event
 loop about 4 ms; a thread makes the text. Who is not scraped pays for some additions in memory.

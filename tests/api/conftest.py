@@ -25,7 +25,7 @@ from waguard.api import ApiDeps, create_app, serve
 from waguard.api.auth import Keys
 from waguard.api.deps import CALLER
 from waguard.api.intake import Intake
-from waguard.api.issued_keys import IssuedKeys
+from waguard.api.key_table import IssuedKeys
 from waguard.api.problems import Handler
 from waguard.api.timings import Limits, Timings
 from waguard.config.sections import Config, Level, Log

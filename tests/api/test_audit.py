@@ -13,7 +13,7 @@ from aiohttp.test_utils import make_mocked_request
 from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import SESSION
 from tests.api.fake_versions import ADDED
-from tests.api.test_local import Local, local_api  # noqa: F401 - a fixture
+from tests.api.test_local_socket import Local, local_api  # noqa: F401 - a fixture
 from tests.api.test_webhooks import LID, OTHER, UNIDENTIFIED, letters, of_nobody
 from tests.waiting import wait_until
 from waguard.api.audit import KEYLESS, LISTED, NOT_AUDITED, who

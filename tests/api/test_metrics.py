@@ -17,7 +17,7 @@ from waguard.api import metrics
 from waguard.api.timings import Timings
 from waguard.core.blame import Blame, Condition
 from waguard.core.conditions import DeadLetters
-from waguard.core.metrics import table
+from waguard.core.metrics import families
 from waguard.core.replace import replace as replaced
 from waguard.core.webhooks.delivery import Cause, DeadLetterState
 from waguard.errors import DatabaseUnavailableError, UnavailableError
@@ -109,9 +109,9 @@ async def test_held_chats_are_counted_by_session(api: Api, monkeypatch: pytest.M
 
 
 async def test_what_was_counted_is_shown_as_counters_and_histograms(api: Api) -> None:
-    api.deps.tally.add(table.HEAL, 3.0, "host")
-    api.deps.tally.add(table.HEAL, 700.0, "host")
-    api.deps.tally.add(table.RESTARTS, 2, "host")
+    api.deps.tally.add(families.HEAL, 3.0, "host")
+    api.deps.tally.add(families.HEAL, 700.0, "host")
+    api.deps.tally.add(families.RESTARTS, 2, "host")
     found = await scrape(api)
     assert value(found, "waguard_restarts_total", blame="host") == 2
     assert value(found, "waguard_restarts_total", blame="session") == 0

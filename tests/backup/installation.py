@@ -13,7 +13,7 @@ from waguard.backup import restoring, saving
 from waguard.backup.restoring import Result
 from waguard.config.placing import placed
 from waguard.config.sections import Config
-from waguard.core.backup import Manifest
+from waguard.core.backup_contents import Manifest
 from waguard.core.installation import Marker
 from waguard.host.memory import installation_file
 from waguard.profile import layout, owner_mark

@@ -12,7 +12,15 @@ import pytest
 from tests.backup.installation import KEY
 from waguard.backup.archive import ArchiveWriter, BackupDamagedError, read
 from waguard.backup.encryption import CHUNK
-from waguard.core.backup import API_KEY, DATABASE, KEYS, MANIFEST, Manifest, Member, SavedSession
+from waguard.core.backup_contents import (
+    API_KEY,
+    DATABASE,
+    KEYS,
+    MANIFEST,
+    Manifest,
+    Member,
+    SavedSession,
+)
 from waguard.core.replace import replace
 from waguard.errors import ConfigError
 from waguard.host.files.sealing import read_key

@@ -29,7 +29,7 @@ from tests.profile.leveldb_files import word_of
 from waguard.backup import archive, restoring, rows, saving
 from waguard.backup.archive import BackupDamagedError
 from waguard.backup.rows import DatabaseUnreadableError
-from waguard.core import backup as policy
+from waguard.core import backup_contents as policy
 from waguard.core.proxy import parse
 from waguard.core.restored import WHY
 from waguard.errors import ConfigError, ConflictError, InstanceHeldError, NoRoomError, WaguardError

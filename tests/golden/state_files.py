@@ -13,7 +13,7 @@ from tests import documents as pages
 from tests.clocks import Clock
 from tests.golden.formats import Format, as_json
 from waguard.core.alerts.alerts import Alert, AlertState, Destination
-from waguard.core.backup import LastBackup, Manifest, Member, SavedSession
+from waguard.core.backup_contents import LastBackup, Manifest, Member, SavedSession
 from waguard.core.history import layout_of
 from waguard.core.host.browser_update import Bad
 from waguard.core.host.last_run import Death

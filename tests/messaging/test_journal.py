@@ -12,7 +12,7 @@ from tests.messaging.receiver import Receiver, event
 from tests.store.test_outages import write_locked
 from tests.waiting import wait_until
 from waguard.core.messages.inbox import InboxRecord, Kind
-from waguard.core.metrics.table import RECEIVED
+from waguard.core.metrics.families import RECEIVED
 from waguard.core.metrics.tally import Count
 from waguard.core.webhooks.pending import DeliveryResult
 from waguard.errors import DatabaseUnavailableError, UnavailableError

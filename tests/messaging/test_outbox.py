@@ -12,7 +12,7 @@ from tests.messaging.outbox_ends import result
 from tests.messaging.outbox_world import CHAT, UncertainSendError, World, with_timings
 from tests.waiting import wait_until
 from waguard.core.messages.send_states import State
-from waguard.core.metrics.table import SEND, SENDS
+from waguard.core.metrics.families import SEND, SENDS
 from waguard.core.metrics.tally import Count, Histogram
 from waguard.errors import RefusedError, UnavailableError
 from waguard.messaging.outbox.pending_sends import new_message_id

@@ -19,7 +19,7 @@ from tests.messaging.receiver import (
     receiving,
 )
 from tests.waiting import wait_until
-from waguard.core.metrics.table import WEBHOOK
+from waguard.core.metrics.families import WEBHOOK
 from waguard.core.metrics.tally import Histogram
 from waguard.core.webhooks.delivery import Cause
 from waguard.host.memory.lived import LivedTime

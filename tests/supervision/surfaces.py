@@ -18,7 +18,7 @@ from tests.messaging.receiver import Receiver, receiving
 from tests.supervision.bench import Bench
 from waguard.api import ApiDeps, LocalApi, create_app, serve
 from waguard.api.auth import Keys
-from waguard.api.issued_keys import IssuedKeys
+from waguard.api.key_table import IssuedKeys
 from waguard.cli import main
 from waguard.host.system.listen import base_url, listen
 from waguard.messaging.health import MessageHealth

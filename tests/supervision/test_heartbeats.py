@@ -14,7 +14,7 @@ from tests.supervision.sessions import connected, heard_at, until
 from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.lifecycle import State
-from waguard.core.metrics.table import PROBE
+from waguard.core.metrics.families import PROBE
 from waguard.core.metrics.tally import Histogram
 from waguard.supervision.heartbeats import Heartbeats
 from waguard.wire.heartbeat_slots import SIZE, SlotBeat, SlotFile, encode

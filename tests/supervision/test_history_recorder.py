@@ -10,7 +10,7 @@ from tests.supervision.bench import Bench
 from tests.supervision.world import World
 from waguard.core.conditions import Receiver
 from waguard.core.history import FLEET
-from waguard.core.metrics.table import OUTCOMES, SEND
+from waguard.core.metrics.families import OUTCOMES, SEND
 from waguard.core.metrics.tally import Tally
 from waguard.daemon.history_recorder import HistoryRecorder
 from waguard.host.memory.history_file import HistoryFile

@@ -12,7 +12,7 @@ from waguard.config.sections import Browser, Config, Restore
 from waguard.core.fleet.facts import FleetEffect, HostRead
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.metrics.table import DETECT, HEAL, SLOT_WAIT
+from waguard.core.metrics.families import DETECT, HEAL, SLOT_WAIT
 from waguard.core.metrics.tally import Histogram, Tally
 from waguard.core.row_status import DerivedStatus, Status
 from waguard.core.session.effects import Effect, Record, RequestSlot, Spawn, WriteStatus

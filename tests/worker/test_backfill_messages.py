@@ -239,7 +239,7 @@ async def test_what_the_phone_writes_is_reported_live_and_read_back(bench: Bench
 async def test_what_is_sent_from_here_is_not_reported(bench: Bench) -> None:
     """The page shows it as it shows what the phone wrote."""
     message_id = f"true_{ANN}_3EB0AB12"
-    bench.inbound.wanted.sends(message_id)
+    bench.inbound.filter.sends(message_id)
     await bench.browser.page.send("sendText", ANN, "hi", {"messageId": message_id}, timeout=LONG)
     await wait_until(
         lambda: any(d["id"] == message_id for k, d in bench.browser.reports if k == "message"),

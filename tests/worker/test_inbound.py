@@ -151,7 +151,7 @@ async def test_a_sentinel_is_awaited_and_never_reported(bench: Bench) -> None:
     """Also one of a daemon before, which is read back, and whose worker knows nothing of it."""
     mine = {"chat": "49170@c.us", "from_me": True, "body": text("0123abcd")}
     sent = raw_message(1, **mine) | {"id": "true_49170@c.us_3EB01"}
-    with bench.it.wanted.awaits("true_777@lid_3EB01") as reported:
+    with bench.it.filter.sentinels.awaits("true_777@lid_3EB01") as reported:
         assert not reported.is_set()
         bench.it.handle("message", sent)
         assert reported.is_set()
@@ -324,7 +324,7 @@ async def test_what_the_phone_wrote_is_reported(bench: Bench) -> None:
 @pytest.mark.parametrize("shown_as", ["true_49170@c.us_3EB0", "true_777@lid_3EB0_49151@c.us"])
 async def test_what_this_worker_sends_is_not_reported(bench: Bench, shown_as: str) -> None:
     """Whoever had it sent knows it, also where the page has another id for the chat."""
-    bench.it.wanted.sends("true_49170@c.us_3EB0")
+    bench.it.filter.sends("true_49170@c.us_3EB0")
     bench.it.handle("message", picture(1, **OWN | {"id": shown_as}))
     bench.it.handle("message", raw_message(2))
     assert (await bench.message()).body == "text 2"
@@ -351,7 +351,7 @@ async def test_what_follows_a_file_waits_for_it_also_where_its_chat_was_renamed(
     ],
 )
 async def test_a_stem_alone_keeps_nothing_back(bench: Bench, other: dict[str, Any]) -> None:
-    bench.it.wanted.sends("true_49170@c.us_3EB0")
+    bench.it.filter.sends("true_49170@c.us_3EB0")
     bench.it.handle("message", raw_message(1, **OWN | other))
     assert (await bench.message()).id == other["id"]
 
@@ -394,7 +394,7 @@ async def test_other_chats_do_not_wait(bench: Bench) -> None:
 async def test_so_soon_after_a_pairing_no_status_is_fetched(
     bench: Bench,
 ) -> None:
-    bench.it.wanted._left_out, bench.it._file_limit = (), 2 * MEDIA_LIMIT
+    bench.it.filter._left_out, bench.it._file_limit = (), 2 * MEDIA_LIMIT
     bench.it.hold()
     bench.it.handle("message", raw_message(1))
     bench.it.hold_only({}, unread="status@broadcast")

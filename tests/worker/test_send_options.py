@@ -130,7 +130,11 @@ async def send_sentinel(browser: BrowserSession, *, hears: bool) -> tuple[SendTe
     if not hears:
         listening.cancel()
     answer = await under_test.send_sentinel(
-        browser.page, call, inbound.wanted, People(), timings=Timings(find=LONG if hears else 0.1)
+        browser.page,
+        call,
+        inbound.filter.sentinels,
+        People(),
+        timings=Timings(find=LONG if hears else 0.1),
     )
     listening.cancel()
     assert isinstance(answer, Sent), answer

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from waguard.api.auth import Keys
-from waguard.api.issued_keys import IssuedKeys
+from waguard.api.key_table import IssuedKeys
 from waguard.config.sections import Config
 from waguard.core.keys import Caller
 from waguard.core.lease import HeldElsewhere

@@ -11,7 +11,7 @@ from waguard.api import auth, connection, media
 from waguard.api.body import Body, late
 from waguard.api.deadline import within_deadline
 from waguard.api.deps import BODY, CALLER, DEPS, ApiDeps
-from waguard.api.issued_keys import require_known
+from waguard.api.key_table import require_known
 from waguard.api.limits import (
     BODY_LIMIT,
     KEY_WITHIN,
@@ -20,7 +20,7 @@ from waguard.api.limits import (
     SEARCHED_LIMIT,
     counted,
 )
-from waguard.api.local import is_trusted
+from waguard.api.local_socket import is_trusted
 from waguard.api.problems import Handler
 from waguard.api.route import SENDS, is_open
 from waguard.api.timings import TIMINGS

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 from waguard.api import contents, problems, send_content
 from waguard.api.deps import DEPS
 from waguard.api.fields import SessionId, Text
-from waguard.api.local import is_trusted
+from waguard.api.local_socket import is_trusted
 from waguard.api.route import Done, OfSession, json_reply, route
 from waguard.api.send_content import How, Once, Sending, SendMedia, TextOnly
 from waguard.core.keys import Right

@@ -20,7 +20,7 @@ from waguard.core.blame import Condition
 from waguard.core.conditions import Receiver
 from waguard.core.keys import Right
 from waguard.core.messages.send_states import State
-from waguard.core.metrics import table
+from waguard.core.metrics import families
 from waguard.core.metrics.tally import Count, Histogram, Tally
 from waguard.core.row_status import Status
 from waguard.core.webhooks.delivery import DeadLetterState, dead_letter_state
@@ -155,25 +155,25 @@ def _families(seen: _Seen) -> Families:
 def _of_all(seen: _Seen) -> Families:
     health, queued = seen.health, seen.queued
     held = any(it.type == "version_held" for it in health.conditions)
-    yield _family(table.INFO, [({"version": __version__}, 1)])
-    yield _family(table.DEGRADED, [({}, bool(health.problems))])
-    yield _family(table.STANDBY, [({}, seen.standby)])
-    yield _family(table.VERSIONS_HELD, [({}, held)])
-    yield _family(table.BROWSERS_OUTDATED, [({}, health.browsers_outdated)])
-    yield _family(table.LOOP, [({}, seen.turn)])
-    yield _family(table.OUTBOX, [({"state": it}, count) for it, count in seen.outbox.items()])
-    yield _family(table.WEBHOOKS_DEAD, [({}, seen.dead)])
+    yield _family(families.INFO, [({"version": __version__}, 1)])
+    yield _family(families.DEGRADED, [({}, bool(health.problems))])
+    yield _family(families.STANDBY, [({}, seen.standby)])
+    yield _family(families.VERSIONS_HELD, [({}, held)])
+    yield _family(families.BROWSERS_OUTDATED, [({}, health.browsers_outdated)])
+    yield _family(families.LOOP, [({}, seen.turn)])
+    yield _family(families.OUTBOX, [({"state": it}, count) for it, count in seen.outbox.items()])
+    yield _family(families.WEBHOOKS_DEAD, [({}, seen.dead)])
     states = Counter[DeadLetterState]()
     for letters in queued.dead if queued else ():
         states[dead_letter_state(letters.cause)] += letters.count
     shown = DeadLetterState if queued else ()
-    yield _family(table.DEAD_LETTERS, [({"state": it}, states[it]) for it in shown])
+    yield _family(families.DEAD_LETTERS, [({"state": it}, states[it]) for it in shown])
     used = [it.usage for it in seen.views or () if it.usage]
     known = seen.views is not None
-    yield _family(table.WORKERS, [({}, len(used) if known else None)])
+    yield _family(families.WORKERS, [({}, len(used) if known else None)])
     memory, cpu = sum(it.memory for it in used), sum(it.cpu_percent or 0.0 for it in used)
-    yield _family(table.WORKERS_MEMORY, [({}, memory if known else None)])
-    yield _family(table.WORKERS_CPU, [({}, cpu if known else None)])
+    yield _family(families.WORKERS_MEMORY, [({}, memory if known else None)])
+    yield _family(families.WORKERS_CPU, [({}, cpu if known else None)])
 
 
 def _counted(tally: Tally) -> Families:
@@ -196,10 +196,12 @@ def _counted(tally: Tally) -> Families:
 def _webhooks(seen: _Seen) -> Families:
     found = [({"session": it.session or ""}, it) for it in seen.receivers]
     waiting = [(labels, it.waiting) for labels, it in found]
-    yield _family(table.WEBHOOKS_WAITING, waiting if seen.queued else ())
+    yield _family(families.WEBHOOKS_WAITING, waiting if seen.queued else ())
     ages = [(labels, max(0.0, seen.now - it.oldest)) for labels, it in found if it.oldest]
-    yield _family(table.WEBHOOKS_OLDEST, ages)
-    yield _family(table.CHATS_HELD, [({"session": it}, count) for it, count in seen.held.items()])
+    yield _family(families.WEBHOOKS_OLDEST, ages)
+    yield _family(
+        families.CHATS_HELD, [({"session": it}, count) for it, count in seen.held.items()]
+    )
 
 
 def _conditions(conditions: list[Condition]) -> Families:
@@ -208,32 +210,32 @@ def _conditions(conditions: list[Condition]) -> Families:
         for it in conditions
     ]
     shown = [({**labels, "needs_person": str(it.needs_person).lower()}, 1) for labels, it in found]
-    yield _family(table.CONDITION, shown)
-    yield _family(table.CONDITION_SINCE, [(labels, it.since) for labels, it in found])
+    yield _family(families.CONDITION, shown)
+    yield _family(families.CONDITION_SINCE, [(labels, it.since) for labels, it in found])
     linking = [
         ({"session": it.session or "", "stage": it.stage}, it) for _, it in found if it.stage
     ]
-    yield _family(table.PASSKEY, [(labels, it.expires_in) for labels, it in linking])
+    yield _family(families.PASSKEY, [(labels, it.expires_in) for labels, it in linking])
     left = [(labels, it.unattended_expires_in) for labels, it in linking]
-    yield _family(table.PASSKEY_UNATTENDED, left)
+    yield _family(families.PASSKEY_UNATTENDED, left)
 
 
 def _of_sessions(views: list[SessionView] | None) -> Families:
     counts = Counter(view.status for view in views or ())
     statuses = Status if views is not None else ()
-    yield _family(table.SESSIONS, [({"status": it}, counts[it]) for it in statuses])
+    yield _family(families.SESSIONS, [({"status": it}, counts[it]) for it in statuses])
     named = [({"session": view.session_id}, view) for view in views or ()]
     up = [(labels, view.status == Status.CONNECTED) for labels, view in named]
-    yield _family(table.SESSION_CONNECTED, up)
-    yield _family(table.SESSION_RESTARTS, [(labels, view.restarts) for labels, view in named])
+    yield _family(families.SESSION_CONNECTED, up)
+    yield _family(families.SESSION_RESTARTS, [(labels, view.restarts) for labels, view in named])
     loaded = [(_version(view.session_id, it), 1) for _, view in named if (it := view.version)]
-    yield _family(table.SESSION_VERSION, loaded)
+    yield _family(families.SESSION_VERSION, loaded)
     used = [(labels, view.usage) for labels, view in named if view.usage]
-    yield _family(table.SESSION_MEMORY, [(labels, it.memory) for labels, it in used])
-    yield _family(table.SESSION_CPU, [(labels, it.cpu_percent) for labels, it in used])
+    yield _family(families.SESSION_MEMORY, [(labels, it.memory) for labels, it in used])
+    yield _family(families.SESSION_CPU, [(labels, it.cpu_percent) for labels, it in used])
     tried = [(labels, view.sentinel) for labels, view in named if view.sentinel]
-    yield _family(table.SENTINEL_OK, [(labels, it.error is None) for labels, it in tried])
-    yield _family(table.SENTINEL_AT, [(labels, it.at) for labels, it in tried])
+    yield _family(families.SENTINEL_OK, [(labels, it.error is None) for labels, it in tried])
+    yield _family(families.SENTINEL_AT, [(labels, it.at) for labels, it in tried])
 
 
 def _version(session: str, it: PageVersion) -> dict[str, str]:
@@ -247,7 +249,7 @@ def _version(session: str, it: PageVersion) -> dict[str, str]:
     }
 
 
-def _family(metric: table.Metric, samples: Samples) -> "Metric":
+def _family(metric: families.Metric, samples: Samples) -> "Metric":
     """One metric; of two samples with the same labels the last one counts."""
     from prometheus_client.core import Metric  # noqa: PLC0415 - as above
 

@@ -1,1 +1,1 @@
-"""Saving an installation in one archive, and restoring it on another host; ``core/backup.py`` decides."""
+"""Saving an installation in one archive, and restoring it on another host; ``core/backup_contents.py`` decides."""

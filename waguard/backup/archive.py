@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Final
 import msgspec
 
 from waguard.backup.encryption import MAGIC, Decrypting, Encrypting
-from waguard.core.backup import MANIFEST, MEMBERS, Manifest, Member, limit, why_wrong
+from waguard.core.backup_contents import MANIFEST, MEMBERS, Manifest, Member, limit, why_wrong
 from waguard.core.replace import replace
 from waguard.errors import WaguardError
 from waguard.host.files.private_files import private_folders

@@ -17,8 +17,8 @@ from typing import BinaryIO, Final
 from waguard.backup import archive, room, rows
 from waguard.config.passwords import without_passwords
 from waguard.config.sections import Config
-from waguard.core import backup as policy
-from waguard.core.backup import Counts, Manifest, Place, SavedSession
+from waguard.core import backup_contents as policy
+from waguard.core.backup_contents import Counts, Manifest, Place, SavedSession
 from waguard.core.profile.before_start import RestoreSnapshot
 from waguard.core.restored import Restored
 from waguard.errors import ConflictError, WaguardError

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from waguard.core.backup import Counts
+from waguard.core.backup_contents import Counts
 from waguard.core.messages.send_states import State
 from waguard.core.restored import REPEATABLE, WHY, doubt
 from waguard.core.webhooks.delivery import EVENTS, Cause, Doubt

@@ -24,8 +24,8 @@ import waguard
 from waguard.backup import archive, room, rows
 from waguard.config.passwords import without_passwords
 from waguard.config.sections import Config
-from waguard.core import backup as policy
-from waguard.core.backup import LastBackup, Manifest, SavedSession
+from waguard.core import backup_contents as policy
+from waguard.core.backup_contents import LastBackup, Manifest, SavedSession
 from waguard.errors import ConfigError, ConflictError, WaguardError
 from waguard.host import small_file
 from waguard.host.files import disk

@@ -9,7 +9,7 @@ from waguard.cli.context import located
 from waguard.cli.files import STDOUT
 from waguard.cli.parsing import with_config, with_json
 from waguard.cli.render import print_either, second
-from waguard.core.backup import Manifest
+from waguard.core.backup_contents import Manifest
 from waguard.errors import ConfigError
 from waguard.host.files import sealing
 

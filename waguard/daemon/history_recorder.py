@@ -6,7 +6,7 @@ from typing import Final
 
 from waguard.api.health import memory_used
 from waguard.core.history import NAN
-from waguard.core.metrics.table import SEND
+from waguard.core.metrics.families import SEND
 from waguard.core.metrics.tally import Histogram
 from waguard.daemon.foundation import Foundation
 from waguard.messaging.health import MessageHealth

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from loguru import logger
 
-from waguard.api import ApiDeps, LocalApi, create_app, issued_keys, serve
+from waguard.api import ApiDeps, LocalApi, create_app, key_table, serve
 from waguard.api.door import CONNECTIONS
-from waguard.api.issued_keys import IssuedKeys
+from waguard.api.key_table import IssuedKeys
 from waguard.config.passwords import passwords
 from waguard.config.sections import Config, Log
 from waguard.core.host import last_run
@@ -228,7 +228,7 @@ class Daemon:
             try:
                 async with self._lease.renewed(), self._base.journal, webhooks, self._fed(webhooks):
                     self._schedule(webhooks, messages, local)
-                    self._ticker.every(issued_keys.SAVED_EVERY, "keys", secrets.issued_keys.save)
+                    self._ticker.every(key_table.SAVED_EVERY, "keys", secrets.issued_keys.save)
                     async with self._deferred:
                         await self._work(webhooks)
             finally:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from loguru import logger
 
 from waguard.api.auth import load_or_create_keys
-from waguard.api.issued_keys import IssuedKeys
+from waguard.api.key_table import IssuedKeys
 from waguard.config.sections import Config
 from waguard.errors import ConfigError
 from waguard.host.memory import key_memory

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from loguru import logger
 
 from waguard.core.messages.inbox import InboxRecord, Kind
-from waguard.core.metrics.table import RECEIVED
+from waguard.core.metrics.families import RECEIVED
 from waguard.core.metrics.tally import Tally
 from waguard.ports.inbox import Stored
 

@@ -146,9 +146,9 @@ class PageCalls:
             return Failed(kind="not_ready", error=f"the session is {ctx.watch.link}")
         if isinstance(call, SendText) and is_sentinel(call.text):
             return await send_sentinel(
-                page, call, ctx.inbound.wanted, ctx.people, timings=ctx.timings
+                page, call, ctx.inbound.filter.sentinels, ctx.people, timings=ctx.timings
             )
-        ctx.inbound.wanted.sends(call.message_id)
+        ctx.inbound.filter.sends(call.message_id)
         return await sending.send(page, call, ctx.people, timings=ctx.timings)
 
     async def _read(self, page: WhatsAppPage, call: Acks | Ask) -> Answer:

@@ -10,8 +10,8 @@ from waguard.core.engine import Outcome
 from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_DISK_FULL
 from waguard.core.fleet.network import Reading
 from waguard.core.link import Link
+from waguard.core.metrics.families import DETECT, HEAL, PAGE_LOADS, RESTARTS, SLOT_WAIT, Metric
 from waguard.core.metrics.session_times import Addition, Begun, Change, compare
-from waguard.core.metrics.table import DETECT, HEAL, PAGE_LOADS, RESTARTS, SLOT_WAIT, Metric
 from waguard.core.row_status import DerivedStatus, ParkCause, Status
 from waguard.core.session.facts import (
     Adopted,

@@ -6,8 +6,8 @@ import pytest
 
 from tests.metrics_documentation import EVERY, TARGET, text
 from waguard.core.blame import Blame
-from waguard.core.metrics import table
-from waguard.core.metrics.table import COUNTED, Metric
+from waguard.core.metrics import families
+from waguard.core.metrics.families import COUNTED, Metric
 from waguard.core.metrics.tally import Count, Histogram, Tally
 
 
@@ -23,8 +23,8 @@ def test_every_series_begins_at_nothing() -> None:
     """An increase from nothing is only seen where there was a nothing."""
     tally = Tally()
     assert set(tally.series) == set(COUNTED)
-    assert set(tally.series[table.HEAL]) == {(blame,) for blame in Blame}
-    assert set(tally.series[table.PROBE]) == {()}
+    assert set(tally.series[families.HEAL]) == {(blame,) for blame in Blame}
+    assert set(tally.series[families.PROBE]) == {()}
     for series in tally.series.values():
         for it in series.values():
             assert (it.value if isinstance(it, Count) else it.sum) == 0
@@ -32,10 +32,10 @@ def test_every_series_begins_at_nothing() -> None:
 
 def test_counts_and_histograms_are_added_to_by_their_labels() -> None:
     tally = Tally()
-    tally.add(table.SENDS, 1, "image", "acked")
-    tally.add(table.SENDS, 2, "image", "acked")
-    tally.add(table.HEAL, 3.5, Blame.HOST)
-    sent, healed = tally.series[table.SENDS], tally.series[table.HEAL][(Blame.HOST,)]
+    tally.add(families.SENDS, 1, "image", "acked")
+    tally.add(families.SENDS, 2, "image", "acked")
+    tally.add(families.HEAL, 3.5, Blame.HOST)
+    sent, healed = tally.series[families.SENDS], tally.series[families.HEAL][(Blame.HOST,)]
     assert {key: it.value for key, it in sent.items() if isinstance(it, Count) and it.value} == {
         ("image", "acked"): 3
     }
@@ -46,10 +46,10 @@ def test_counts_and_histograms_are_added_to_by_their_labels() -> None:
 def test_a_label_that_the_table_lacks_makes_no_series() -> None:
     """What a page or a receiver says is never a label."""
     tally = Tally()
-    tally.add(table.SENDS, 1, "hologram", "acked")
-    tally.add(table.WEBHOOK, 0.1, "9xx")
-    assert ("hologram", "acked") not in tally.series[table.SENDS]
-    assert ("9xx",) not in tally.series[table.WEBHOOK]
+    tally.add(families.SENDS, 1, "hologram", "acked")
+    tally.add(families.WEBHOOK, 0.1, "9xx")
+    assert ("hologram", "acked") not in tally.series[families.SENDS]
+    assert ("9xx",) not in tally.series[families.WEBHOOK]
 
 
 @pytest.mark.parametrize("metric", EVERY, ids=lambda it: it.name)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.doctor.faults.planting import FAILED, WARNING, Faults
 from tests.doctor.host import GOOD, HOOK, Host, foreign_process
-from waguard.core.backup import LastBackup
+from waguard.core.backup_contents import LastBackup
 from waguard.host.memory import last_backup
 from waguard.host.process import procfs
 from waguard.supervision.fleet import inventory

@@ -7,7 +7,7 @@ import pytest
 from waguard.lab.standin.accounts import Device
 from waguard.lab.standin.behaviour import Policy
 from waguard.lab.standin.limits import Limits
-from waguard.lab.standin.page_requests import PageLink
+from waguard.lab.standin.page_connection import PageLink
 from waguard.lab.standin.whatsapp import WhatsApp
 
 PHONE = "6281180001"

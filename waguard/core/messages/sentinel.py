@@ -1,5 +1,5 @@
 """A message to the session's own number that shows whether the session works, also where nobody writes: its text, and
-what came of it. ``worker/messages/wanted.py`` keeps it from the application. Pure.
+what came of it. ``worker/messages/sentinel.py`` keeps it from the application. Pure.
 """
 
 import re

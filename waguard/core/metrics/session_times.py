@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from waguard.core.blame import Blame
 from waguard.core.link import Link
-from waguard.core.metrics.table import DETECT, HEAL, PAGE_LOADS, RESTARTS, SLOT_WAIT, Metric
+from waguard.core.metrics.families import DETECT, HEAL, PAGE_LOADS, RESTARTS, SLOT_WAIT, Metric
 from waguard.core.replace import replace
 from waguard.core.session.state import Intent, SessionState, Slot, Stage
 from waguard.core.session.views import conditions

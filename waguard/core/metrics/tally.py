@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from itertools import accumulate
 
-from waguard.core.metrics.table import COUNTED, Metric
+from waguard.core.metrics.families import COUNTED, Metric
 
 
 class Count:

@@ -1,4 +1,4 @@
-"""How long is waited between two tries of a webhook, and until it is given up. Pure."""
+"""How long is waited between two tries of a webhook, in numbers; ``retry_decision`` applies them. Pure."""
 
 from dataclasses import dataclass, field
 

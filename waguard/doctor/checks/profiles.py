@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from waguard.core.backup import LastBackup
+from waguard.core.backup_contents import LastBackup
 from waguard.core.host.strays import Foreign, Stray
 from waguard.core.profile.before_start import (
     CredentialsLost,

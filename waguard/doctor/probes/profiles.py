@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from waguard.config.sections import Config
-from waguard.core.backup import LastBackup
+from waguard.core.backup_contents import LastBackup
 from waguard.core.host import strays as policy
 from waguard.core.host.strays import Foreign, Stray
 from waguard.core.profile.before_start import Finding

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from waguard.core.backup import LastBackup
+from waguard.core.backup_contents import LastBackup
 from waguard.host import small_file
 from waguard.host.files.private_files import replace_private
 from waguard.host.small_file import UnreadableError

@@ -25,7 +25,7 @@ from waguard.lab.standin.behaviour import Policy
 from waguard.lab.standin.certificate import make_certificate
 from waguard.lab.standin.documents import CDN, HOST, SCRIPTS
 from waguard.lab.standin.limits import Limits
-from waguard.lab.standin.page_requests import MAX_STANZA, PageLink
+from waguard.lab.standin.page_connection import MAX_STANZA, PageLink
 from waguard.lab.standin.phone import Phone, phone_app
 from waguard.lab.standin.whatsapp import WhatsApp
 

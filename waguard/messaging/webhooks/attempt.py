@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import msgspec
 from loguru import logger
 
-from waguard.core.metrics.table import WEBHOOK
+from waguard.core.metrics.families import WEBHOOK
 from waguard.core.replace import replace
 from waguard.core.webhooks import delivery
 from waguard.core.webhooks.call_backs import Fate
@@ -95,8 +95,8 @@ class Bodies:
 
 class Attempts:
     """To one endpoint. ``complete`` makes a body as it is sent, ``post`` one request; ``table``: what is known of
-    the receiver's database, None: nothing is; ``smaller`` makes a body without the bytes of its file,
-    which is sent where the whole one has more than ``limit`` bytes (0: no limit), or is answered 413."""
+    the receiver's database, None: nothing is; ``smaller`` makes a body without the bytes of its file, which is sent
+    where the whole one is answered 413."""
 
     def __init__(
         self,
@@ -106,7 +106,6 @@ class Attempts:
         post: Post,
         table: Table | None = None,
         smaller: Callable[[bytes], bytes] = lambda body: body,
-        limit: Callable[[], int] = lambda: 0,
     ) -> None:
         self._ctx = ctx
         self.bodies = Bodies(ctx.store)
@@ -114,7 +113,6 @@ class Attempts:
         self._post = post
         self._table = table
         self._smaller = smaller
-        self._limit = limit
         self._began = asyncio.get_running_loop().time()
 
     async def deliver(
@@ -140,7 +138,7 @@ class Attempts:
             return earlier
         if item.event == delivery.SENT and await self._is_expected(item, body):
             return Later(OWN_SEND_RETRY)
-        full = await self._completed(body)
+        full = await self._complete(body)
         # at the last moment: its file may have been read slowly
         if calls_back and (why := await self._why_not(item, is_announced)):
             return why
@@ -196,10 +194,6 @@ class Attempts:
             return False
         stored = await self._table.sent(found)
         return age < OWN_SEND if stored is None else not stored
-
-    async def _completed(self, body: bytes) -> bytes:
-        full, limit = await self._complete(body), self._limit()
-        return self._smaller(body) if limit and len(full) > limit else full
 
     async def _seen(self, item: Pending, body: bytes, answer: Answer) -> Answer:
         stored = await self._is_stored(item, body)

@@ -13,6 +13,14 @@ TOO_LARGE: Final = "larger than the receiver takes; the file is at its url"
 _MARK: Final = b'"sha256":'  # in a text the quotes would have backslashes, or no colon after them
 
 
+async def completed(
+    body: bytes, files: MediaStore, *, limit: int, deadline: float = DEADLINE
+) -> bytes:
+    """The body as it is sent: with its file, unless it has more than ``limit`` bytes then (0: no limit)."""
+    full = await with_content(body, files, deadline=deadline)
+    return without_content(body) if limit and len(full) > limit else full
+
+
 def without_content(body: bytes) -> bytes:
     """The body with its file's address alone: the file is too large for its receiver."""
     if _MARK not in body:

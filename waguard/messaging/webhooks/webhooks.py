@@ -28,7 +28,7 @@ from waguard.errors import WaguardError
 from waguard.messaging.journal import Journal
 from waguard.messaging.timings import WEBHOOK, WebhookTimings
 from waguard.messaging.webhooks.attempt import Attempts
-from waguard.messaging.webhooks.body_files import with_content, without_content
+from waguard.messaging.webhooks.body_files import completed, without_content
 from waguard.messaging.webhooks.call_backs import CallBacks
 from waguard.messaging.webhooks.dead_letters import REMOVED, DeadLetterQueue
 from waguard.messaging.webhooks.delivery_context import DeliveryContext
@@ -145,7 +145,8 @@ class Webhooks:
             )
 
         async def complete(body: bytes) -> bytes:
-            return await with_content(wanted(body), self._files, deadline=self._timings.file)
+            limit, deadline = self._settings().body_limit, self._timings.file
+            return await completed(wanted(body), self._files, limit=limit, deadline=deadline)
 
         attempts = Attempts(
             self._ctx,
@@ -153,7 +154,6 @@ class Webhooks:
             post=partial(self._post.post, endpoint),
             table=table,
             smaller=lambda body: without_content(wanted(body)),
-            limit=lambda: self._settings().body_limit,
         )
         settings = Settings(
             policy=self._policy,

@@ -6,7 +6,7 @@ from typing import Final
 from loguru import logger
 
 from waguard.core.fleet.facts import Measured
-from waguard.core.metrics.table import PROBE
+from waguard.core.metrics.families import PROBE
 from waguard.core.session.probe import STALL
 from waguard.supervision.fleet.browser_update import BrowserUpdate
 from waguard.supervision.fleet.registry import Registry

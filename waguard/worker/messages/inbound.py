@@ -22,7 +22,7 @@ from waguard.wire.events import (
     Undecryptable,
 )
 from waguard.worker.messages.holding import LIMIT, Holding
-from waguard.worker.messages.wanted import Wanted, remember
+from waguard.worker.messages.report_filter import ReportFilter, remember
 from waguard.worker.page import page_reports
 from waguard.worker.page.page import WhatsAppPage
 
@@ -52,7 +52,7 @@ class Inbound:
         self._file_limit = file_limit
         self._remembered = remembered
         self._people = people or People()
-        self.wanted = Wanted(left_out, self._people, remembered=remembered)
+        self.filter = ReportFilter(left_out, self._people, remembered=remembered)
         self._emit = emit
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._queue: asyncio.Queue[Incoming] = asyncio.Queue()
@@ -82,7 +82,7 @@ class Inbound:
     def handle(self, kind: str, reported: Any) -> None:
         """Handle what the page reports as this kind. Never raises."""
         for item in page_reports.read(kind, reported, now=time.time()):
-            if self.wanted.includes(item):
+            if self.filter.includes(item):
                 self._holding.handle(_key(item), item)
 
     async def decrypted(self, reported: Any, page: WhatsAppPage) -> Outcome:
@@ -90,7 +90,7 @@ class Inbound:
         (read,) = page_reports.read("message", reported, now=time.time())
         if isinstance(read, Undecryptable):
             return Outcome.UNDECRYPTABLE
-        if not self.wanted.includes(read):
+        if not self.filter.includes(read):
             return Outcome.NO_MESSAGE
         await self.backfilled(reported, page)
         return Outcome.READABLE if isinstance(read, InboundMessage) else Outcome.NO_MESSAGE
@@ -99,7 +99,7 @@ class Inbound:
         """Report what was read back from its chat, unless it is reported already. Its file is fetched before."""
         for read in page_reports.read("message", reported, now=time.time()):
             key = _key(read)
-            if not self.wanted.includes(read) or key in self._seen:
+            if not self.filter.includes(read) or key in self._seen:
                 continue
             item = self._holding.find(read.chat, key) or _backfilled(read)
             item = self._checked(item)

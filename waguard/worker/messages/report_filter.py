@@ -1,16 +1,13 @@
 """Which of what the page reports goes to the daemon: nothing of chats that are left out, no echo of what was sent here, no
 sentinel."""
 
-import asyncio
-import contextlib
 from collections import OrderedDict
-from collections.abc import Iterator
 from typing import Any, Final
 
 from waguard.core.messages.message_ids import parse
 from waguard.core.messages.people import People
-from waguard.core.messages.sentinel import is_sentinel
 from waguard.wire.events import InboundMessage, Incoming, IncomingCall
+from waguard.worker.messages.sentinel import Sentinels
 
 # what a chat holds beside messages
 NO_MESSAGES: Final = frozenset(
@@ -19,7 +16,7 @@ NO_MESSAGES: Final = frozenset(
 GROUP: Final = "@g.us"
 
 
-class Wanted:
+class ReportFilter:
     """``left_out``: how the ids of chats end of which nothing is reported; ``remembered``: how many of our own ids."""
 
     def __init__(self, left_out: tuple[str, ...], people: People, *, remembered: int) -> None:
@@ -28,24 +25,12 @@ class Wanted:
         self._remembered = remembered
         self._sent: OrderedDict[tuple[str, str], None] = OrderedDict()
         """Our own, by stem and chat as it was asked for."""
-        self._sentinels: dict[str, asyncio.Event] = {}
-        """By stem, those that the page has not reported yet."""
+        self.sentinels = Sentinels()
 
     def sends(self, message_id: str) -> None:
         """This id is ours: the page will show the message, and whoever sent it knows it."""
         if key := parse(message_id):
             remember(self._sent, (key.stem, key.chat), self._remembered)
-
-    @contextlib.contextmanager
-    def awaits(self, message_id: str) -> Iterator[asyncio.Event]:
-        """Set as soon as the page reports this sentinel, which is ours."""
-        key = parse(message_id)
-        stem = key.stem if key else message_id
-        self._sentinels[stem] = asyncio.Event()
-        try:
-            yield self._sentinels[stem]
-        finally:
-            del self._sentinels[stem]
 
     def includes(self, item: Incoming) -> bool:
         """Whether it is reported."""
@@ -57,11 +42,9 @@ class Wanted:
         return not (item.from_me and self._is_echo(item)) and item.kind not in NO_MESSAGES
 
     def _is_echo(self, item: InboundMessage) -> bool:
-        """Whether it is what was sent here, or a sentinel, also of a worker or a daemon before this one."""
+        """Whether it is what was sent here, or a sentinel."""
         key = parse(item.id)
-        if is_sentinel(item.body):
-            if key and (awaited := self._sentinels.get(key.stem)):
-                awaited.set()
+        if self.sentinels.is_one(item, key):
             return True
         # a stem alone says nothing: whoever writes chooses it
         return key is not None and any(

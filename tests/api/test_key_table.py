@@ -13,7 +13,7 @@ from loguru import logger
 from tests.clocks import Clock
 from tests.waiting import wait_until
 from waguard.api.auth import APPLICATION
-from waguard.api.issued_keys import IssuedKeys
+from waguard.api.key_table import IssuedKeys
 from waguard.core import issued_keys
 from waguard.core.issued_keys import KEPT, PAGES, IssuedKey, Wanted
 from waguard.core.keys import Caller, Right

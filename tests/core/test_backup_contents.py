@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import pytest
 
-from waguard.core.backup import (
+from waguard.core.backup_contents import (
     API_KEY,
     DATABASE,
     Counts,

@@ -17,7 +17,7 @@ from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import SESSION
 from tests.host.processes import BECOME_NOBODY, OTHERS_CANNOT, others_can_run_this_python
 from tests.waiting import wait_until
-from waguard.api import LocalApi, local, serve
+from waguard.api import LocalApi, local_socket, serve
 from waguard.core.webhooks.call_backs import Asked
 from waguard.errors import ConfigError
 from waguard.host.system.listen import LOCAL_SOCKET, listen
@@ -123,11 +123,11 @@ async def test_another_user_is_refused(local_api: Local) -> None:
 async def test_root_needs_no_key_of_another_users_daemon(
     local_api: Local, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("waguard.api.local.os.geteuid", lambda: 1234)
+    monkeypatch.setattr("waguard.api.local_socket.os.geteuid", lambda: 1234)
     assert await local_api.status() == 200
-    monkeypatch.setattr(local, "peer_uid", lambda _: 1235)
+    monkeypatch.setattr(local_socket, "peer_uid", lambda _: 1235)
     assert await local_api.status() == 401
-    monkeypatch.setattr(local, "peer_uid", lambda _: 1234)
+    monkeypatch.setattr(local_socket, "peer_uid", lambda _: 1234)
     assert await local_api.status() == 200
 
 
@@ -177,7 +177,7 @@ async def test_a_place_that_cannot_be_taken_is_named(api: Api, short_path: Path)
 async def test_idle_connections_make_room(local_api: Local) -> None:
     idle = [
         await asyncio.open_unix_connection(str(local_api.path))
-        for _ in range(local.CONNECTIONS + 1)
+        for _ in range(local_socket.CONNECTIONS + 1)
     ]
     assert await local_api.status() == 200
     await wait_until(lambda: any(reader.at_eof() for reader, _ in idle), "one was shown out")
