@@ -226,3 +226,15 @@ async def test_migrations_may_take_longer_than_an_answer(
     await store.close()
     assert of_migrations == [databases.UPGRADE_LIMIT]
     assert databases.UPGRADE_LIMIT > 2 * BUSY_TIMEOUT
+
+
+async def test_what_is_in_use_at_a_close_is_closed_when_it_is_returned(engines: Engines) -> None:
+    """Else its thread goes on until the process ends."""
+    async with engines.reader.connect() as connection:
+        assert await connection.scalar(COUNT) == 0
+        driver = (await connection.get_raw_connection()).driver_connection
+        await engines.dispose()
+        assert await connection.scalar(COUNT) == 0
+    assert driver is not None
+    with pytest.raises(ValueError, match="no active connection"):
+        await driver.execute("SELECT 1")

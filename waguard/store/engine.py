@@ -43,10 +43,10 @@ class Engines:
     limited: AsyncEngine
 
     async def dispose(self) -> None:
-        """Close every connection."""
-        await self.reader.dispose()
-        await self.writer.dispose()
-        await self.limited.dispose()
+        """Close every connection; one that is in use, when it is returned."""
+        for engine in {self.reader, self.writer, self.limited}:
+            event.listen(engine.sync_engine.pool, "checkin", lambda _, record: record.close())
+            await engine.dispose()
 
 
 def commit_with_next(connection: Connection) -> None:
