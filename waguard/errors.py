@@ -128,6 +128,10 @@ class DatabaseUnavailableError(UnavailableError):
     """The database does not answer: what it holds is unknown, which is never empty."""
 
 
+class EngineUnavailableError(UnavailableError):
+    """The engine of the hosts' leases does not answer: whether a write took place is unknown."""
+
+
 class DatabaseUnknownError(DatabaseUnavailableError):
     """The database answers, and is not known to be ours: nobody uses it until a person says so."""
 

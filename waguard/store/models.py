@@ -383,3 +383,24 @@ PROXIES = Table(
     Column("at", Double, nullable=False),  # unix time
     Column("sealed", LargeBinary),  # the proxy with its login; NULL: hosts share no credentials
 )
+
+# who owns which session, where several hosts share them; a session without a row: nobody has ever owned it
+OWNERS = Table(
+    "waguard_owners",
+    METADATA,
+    Column("session_id", SESSION_ID, primary_key=True),
+    Column("host", String(255)),
+    Column("incarnation", String(64)),
+    Column("epoch", BigInteger, nullable=False),
+    Column("to_host", String(255)),
+    Column("moved_at", Double),  # unix time
+)
+
+# the leases of hosts, where the database is the engine; ``record``: the host record as JSON
+HOSTS = Table(
+    "waguard_hosts",
+    METADATA,
+    Column("host", SESSION_ID, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("record", Text, nullable=False),
+)

@@ -1,0 +1,58 @@
+"""What the hosts of a cluster say of themselves, and who owns which session. Pure.
+
+A *host lease* lives in the engine (etcd, or a table of the database): one record for each host, which its daemon renews.
+An *owner* lives in the database: one row for each session. An *incarnation* is one life of a host's lease: it begins with
+a new record and ends irrevocably when anybody writes ``alive = false``.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+FORMAT: Final = 1
+"""Of the host lease: who reads a newer one claims nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRecord:
+    """A host's lease as the engine has it."""
+
+    format: int
+    host: str
+    """Its name, which no other host of the cluster has."""
+    incarnation: str
+    number: int
+    """Of the write: different for each renewal of each process."""
+    alive: bool
+    address: str
+    """The base URL of its API, for the other hosts."""
+    version: str
+    """Of waguard."""
+    room: int
+    """How many more sessions it can take."""
+    owned: int
+    """How many sessions it owns."""
+    drain: bool
+    """Whether it is being emptied: it claims nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A record as it was read; ``revision`` changes with each write and never comes back."""
+
+    record: HostRecord
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """Who owns a session, as the database has it. ``host`` and ``incarnation`` None: nobody."""
+
+    session: str
+    host: str | None
+    incarnation: str | None
+    epoch: int
+    """Incremented by each claim; 0: nobody has ever owned it."""
+    to_host: str | None = None
+    """Whose it is to become: a release in order leaves it to that host."""
+    moved_at: float | None = None
+    """Unix time of the last change of the owner."""
