@@ -1,6 +1,6 @@
 """Several hosts: their leases in the engine, the owners of sessions in the database."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Protocol
 
 from waguard.core.cluster.records import Found, HostRecord, Owner
@@ -44,3 +44,35 @@ class Owners(Protocol):
 
     async def drop(self, sessions: Collection[str]) -> None:
         """Delete the rows of sessions that are no sessions any more."""
+
+
+class Ownership(Protocol):
+    """Which sessions are this host's, in memory: what the daemon believes now. The database checks each write."""
+
+    def epoch(self, session: str) -> int | None:
+        """The epoch in which this host owns it; None: it does not."""
+
+    def owned(self) -> Mapping[str, int]:
+        """The epochs of all sessions that this host owns."""
+
+    def address(self, session: str) -> str | None:
+        """The base URL of the living host that owns it; None: nobody does, or it is not known."""
+
+    async def create(self, session: str) -> None:
+        """Own a session that is about to be created here. Raises ``UnavailableError`` where this host may not own
+        anything now, or another one owns it."""
+
+
+class OwnedSessions(Protocol):
+    """What owning a session means for what runs on this host."""
+
+    async def acquire(self, sessions: Collection[str]) -> None:
+        """They are this host's since a moment ago: read all that memory keeps of them from the database, and bring them up
+        as the restore at a start does. Raises ``DatabaseUnavailableError`` and can then be repeated."""
+
+    async def release(self, session: str) -> None:
+        """End it in order, with its rows written and its credentials shared; when it returns nothing of it runs here, and
+        nothing of it is kept in memory."""
+
+    async def lose(self, sessions: Collection[str]) -> None:
+        """They are another host's: end their workers at once, write nothing, forget them. Their profiles stay."""
