@@ -1,0 +1,1 @@
+"""Several hosts: keepers on an engine that behaves as badly as real ones do."""
