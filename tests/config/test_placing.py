@@ -56,12 +56,16 @@ def test_what_the_file_names_is_placed(folder: Path) -> None:
         paths = {state = "s", runtime = "/run/waguard"}
         whatsapp = {wajs = "wa.js"}
         webhook = {url = "http://localhost/", secret_file = "secret"}
+        cluster = {ca_file = "ca", certificate_file = "c", private_key_file = "k", user_file = "u", key_file = "s"}
         """
     )
     assert config.paths.state == folder / "s"
     assert config.paths.runtime == Path("/run/waguard")
     assert config.whatsapp.wajs == folder / "wa.js"
     assert config.webhook.secret_file == folder / "secret"
+    its = config.cluster
+    placed = [its.ca_file, its.certificate_file, its.private_key_file, its.user_file, its.key_file]
+    assert placed == [folder / name for name in ("ca", "c", "k", "u", "s")]
 
 
 def test_what_lies_in_the_state_folder_follows_it() -> None:

@@ -25,6 +25,8 @@ FOLLOWED: Final = {
     "api.key_file": "<paths.state>/api-key",
     "api.public_url": "http://localhost:<api.port>",
     "database.url": "sqlite+aiosqlite:///<paths.state>/waguard.db",
+    "cluster.host": "the machine's name",
+    "cluster.lease": "10.0 (etcd), 60.0 (database)",
     "browser.executable": "found",
     "whatsapp.wajs": "packed",
     "alerts.page_url": "<api.public_url>",

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from waguard.config.addresses import is_address, is_loopback, public_refusal
 from waguard.config.errors import refused
 from waguard.config.key_file import KEY_LENGTH, has_own_key
-from waguard.config.sections import Browser, Config, Versions
+from waguard.config.sections import Browser, Cluster, Config, Versions
 from waguard.core import call_through
 from waguard.core import outgoing_address as address
 from waguard.core.alerts import quiet
@@ -20,7 +20,9 @@ from waguard.errors import ConfigError
 # sun_path holds 108 bytes with its NUL; below the runtime folder lie /workers/<12 hex>.sock
 _SOCKET_PATH_LIMIT = 107
 STANDBY_RENEWALS = 3
+_HOST_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _EXTENSION_ID = re.compile(r"[a-p]{32}")
+_OF_TLS = ("ca_file", "certificate_file", "private_key_file")
 _SOCKET_NAME = len("/workers/0123456789ab.sock")
 DATABASE_SCHEMES = (
     "sqlite+aiosqlite://",
@@ -63,6 +65,8 @@ def cross_check(config: Config) -> None:
     _check_versions(config.versions)
     _check_standby(config)
     _check_shared(config)
+    if config.cluster.engine != "none":
+        _check_cluster(config)
     if config.send.gap[0] > config.send.gap[1]:
         raise refused(
             "send.gap", list(config.send.gap), "the minimum is above the maximum", "[2, 6]"
@@ -121,6 +125,52 @@ def _check_shared(config: Config) -> None:
             "credentials are shared through a server's database, and SQLite is a file of this host",
             "use PostgreSQL or MariaDB on both hosts, or remove the key",
         )
+
+
+def _check_cluster(config: Config) -> None:
+    cluster = config.cluster
+    if config.database.url.startswith("sqlite"):
+        why = "hosts share their sessions through a server's database, and SQLite is a file of this host"
+        remedy = 'use PostgreSQL or MariaDB for database.url, or engine = "none"'
+        raise refused("cluster.engine", cluster.engine, why, remedy)
+    if config.lease.standby:
+        why = "the hosts of a cluster take sessions over from each other, and none waits for all of them"
+        raise refused("lease.standby", True, why, "remove it, or cluster.engine")  # noqa: FBT003 - the value
+    if config.database.key_file:
+        why = "the hosts of a cluster share credentials by cluster.key_file"
+        remedy = "write it as cluster.key_file, on each host"
+        raise refused("database.key_file", str(config.database.key_file), why, remedy)
+    if cluster.key_file is None:
+        why = "without it the next host of a session would need a scan"
+        remedy = "name one and the same file on each host; make it: (umask 077; openssl rand -hex 32 > FILE)"
+        raise refused("cluster.key_file", None, why, remedy)
+    if not _HOST_NAME.fullmatch(cluster.host):
+        why = "it is not the name of a host"
+        remedy = "use at most 64 letters, digits, dots and dashes, which no other host of the cluster has"
+        raise refused("cluster.host", cluster.host, why, remedy)
+    if bad := "it is empty" if not cluster.address else public_refusal(cluster.address):
+        remedy = "name the address by which other hosts call this one's API: http://host:3001"
+        raise refused("cluster.address", cluster.address, bad, remedy)
+    if cluster.engine == "etcd":
+        _check_etcd(cluster)
+
+
+def _check_etcd(cluster: Cluster) -> None:
+    remedy = 'name all members of etcd: ["https://etcd1:2379", "https://etcd2:2379"]'
+    if not cluster.endpoints:
+        raise refused("cluster.endpoints", [], "etcd needs one at least", remedy)
+    for one in cluster.endpoints:
+        if why := public_refusal(one):
+            raise refused("cluster.endpoints", one, why, remedy)
+    if (cluster.certificate_file is None) != (cluster.private_key_file is None):
+        missing = "certificate_file" if cluster.certificate_file is None else "private_key_file"
+        why = "a certificate and its private key belong together"
+        raise refused(f"cluster.{missing}", None, why, "name both files, or none")
+    given = [key for key in _OF_TLS if getattr(cluster, key) is not None]
+    plain = [one for one in cluster.endpoints if not one.startswith("https://")]
+    if given and plain:
+        why = f"it is not encrypted, and cluster.{given[0]} has no effect on it"
+        raise refused("cluster.endpoints", plain[0], why, "begin each with https://")
 
 
 def _check_versions(versions: Versions) -> None:

@@ -1,12 +1,13 @@
 """Relative paths go below a folder, and defaults in the state folder follow it."""
 
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from waguard.config.sections import SECTIONS, Config, Database, Paths
+from waguard.config.sections import SECTIONS, Cluster, Config, Database, Paths
 
 SQLITE: Final = "sqlite+aiosqlite:///"
 
@@ -52,6 +53,7 @@ def _complete(config: Config, given: Mapping[str, Mapping[str, Any]], here: Path
             or f"{SQLITE}{paths.state / 'waguard.db'}",
             key_file=config.database.key_file and here / config.database.key_file,
         ),
+        cluster=_cluster(config.cluster, here),
         whatsapp=replace(
             config.whatsapp, wajs=config.whatsapp.wajs and here / config.whatsapp.wajs
         ),
@@ -64,6 +66,21 @@ def _complete(config: Config, given: Mapping[str, Mapping[str, Any]], here: Path
             destination_file=config.alerts.destination_file
             and here / config.alerts.destination_file,
         ),
+    )
+
+
+def _cluster(cluster: Cluster, here: Path) -> Cluster:
+    own_name = cluster.host or (socket.gethostname() if cluster.engine != "none" else "")
+    return msgspec.structs.replace(
+        cluster,
+        ca_file=cluster.ca_file and here / cluster.ca_file,
+        certificate_file=cluster.certificate_file and here / cluster.certificate_file,
+        private_key_file=cluster.private_key_file and here / cluster.private_key_file,
+        user_file=cluster.user_file and here / cluster.user_file,
+        key_file=cluster.key_file and here / cluster.key_file,
+        host=own_name,
+        address=cluster.address.rstrip("/"),
+        endpoints=tuple(one.rstrip("/") for one in cluster.endpoints),
     )
 
 

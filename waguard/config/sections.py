@@ -11,8 +11,10 @@ from waguard.config.bounds import (
     Count,
     Delay,
     FileSize,
+    HostLease,
     Inline,
     LeaseMargin,
+    Limit,
     LongSeconds,
     Percent,
     Port,
@@ -61,6 +63,30 @@ class Lease(Reloadable, frozen=True, kw_only=True):
 
     margin: LeaseMargin = 15.0
     standby: bool = False
+
+
+class Cluster(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the leases of several hosts are that share the sessions, and what this host is to the others. With
+    ``engine`` "none" nothing else here has an effect."""
+
+    engine: Literal["none", "etcd", "database"] = "none"
+    endpoints: tuple[str, ...] = ()
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    private_key_file: Path | None = None
+    user_file: Path | None = None
+    host: str = ""
+    """Never empty where there is an engine."""
+    address: str = ""
+    lease: HostLease | None = None
+    key_file: Path | None = None
+    max_sessions: Limit = 0
+
+    @property
+    def lasts(self) -> float:
+        """Seconds that a host's lease is valid without a renewal. A database takes longer to be restarted or to fail
+        over than three etcd."""
+        return self.lease or (60.0 if self.engine == "database" else 10.0)
 
 
 class Browser(Reloadable, frozen=True, kw_only=True):
@@ -256,6 +282,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     paths: Paths = Paths()
     database: Database = Database()
     lease: Lease = Lease()
+    cluster: Cluster = Cluster()
     browser: Browser = Browser()
     whatsapp: WhatsApp = WhatsApp()
     versions: Versions = Versions()
