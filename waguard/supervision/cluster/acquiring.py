@@ -1,0 +1,82 @@
+"""Sessions that were claimed and are to be brought up: all that wait at once, tried again until it works."""
+
+import asyncio
+from collections.abc import Collection
+from typing import Final
+
+from loguru import logger
+
+from waguard.core.backoff import backoff
+from waguard.errors import WaguardError
+from waguard.ports.cluster import OwnedSessions
+
+AGAIN: Final = 0.5  # s after a failure, growing …
+AT_LEAST_EACH: Final = 5.0  # … up to so many
+
+
+class Acquiring:
+    """Calls ``OwnedSessions.acquire``, one batch at a time."""
+
+    def __init__(self, sessions: OwnedSessions) -> None:
+        self._sessions = sessions
+        self._waiting: set[str] = set()
+        self._batch: frozenset[str] = frozenset()
+        self._under_way: asyncio.Task[None] | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    def add(self, session: str) -> None:
+        """Bring it up soon."""
+        self._waiting.add(session)
+        if self._running is None or self._running.done():
+            self._running = asyncio.create_task(self._run(), name="acquire")
+
+    async def drop(self, sessions: Collection[str]) -> bool:
+        """They are not to be brought up any more; whether one of them was just brought up, and may be in memory."""
+        self._waiting.difference_update(sessions)
+        task, batch = self._under_way, self._batch
+        if task is None or task.done() or batch.isdisjoint(sessions):
+            return False
+        self._waiting |= batch.difference(sessions)
+        task.cancel()
+        await asyncio.wait([task])
+        return True
+
+    async def end(self) -> None:
+        """Bring nothing up any more."""
+        self._waiting.clear()
+        if self._running:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+
+    async def _run(self) -> None:
+        failures = 0
+        while self._waiting:
+            self._batch = frozenset(self._waiting)
+            self._waiting.clear()
+            self._under_way = task = asyncio.create_task(
+                self._sessions.acquire(self._batch), name="acquire a batch"
+            )
+            try:
+                await asyncio.wait([task])
+            finally:
+                task.cancel()
+            if task.cancelled():
+                continue
+            if (error := task.exception()) is None:
+                failures = 0
+                continue
+            self._report(error, again=failures > 0)
+            self._waiting |= self._batch
+            await asyncio.sleep(backoff(AGAIN, failures, longest=AT_LEAST_EACH))
+            failures += 1
+
+    def _report(self, error: BaseException, *, again: bool) -> None:
+        names = ", ".join(sorted(self._batch))
+        if isinstance(error, WaguardError):
+            level = "DEBUG" if again else "WARNING"
+            what = "claimed sessions are not brought up; trying again"
+            logger.log(level, what, event="not_acquired", sessions=names, why=error.line())
+        else:
+            logger.opt(exception=error).critical(
+                "a bug in waguard", event="bug", call="acquire", sessions=names
+            )

@@ -1,0 +1,305 @@
+"""This host's lease, kept alive: performs what ``core/cluster/host_lease.py`` decides."""
+
+import asyncio
+import dataclasses
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, assert_never
+
+from loguru import logger
+
+from waguard.core.backoff import backoff
+from waguard.core.cluster import host_lease
+from waguard.core.cluster.host_lease import (
+    CloseAll,
+    DeclareDead,
+    Exit,
+    KillAll,
+    LeaseEffect,
+    LeaseFact,
+    LeaseState,
+    LeaseStep,
+    LeaseTerms,
+    LeaseView,
+    Lend,
+    NoAnswer,
+    OwnRead,
+    PeersSeen,
+    ReadOwn,
+    Refused,
+    Renew,
+    Renewed,
+    Sweep,
+    Swept,
+    TimerDue,
+)
+from waguard.core.cluster.records import Found, HostRecord
+from waguard.core.session.facts import Moment
+from waguard.errors import EngineUnavailableError, WaguardError
+from waguard.host.clock import since_boot
+from waguard.ports.cluster import HostLeases
+from waguard.supervision.cluster.engine_calls import EngineCalls
+from waguard.supervision.cluster.peer_watch import PeerWatch
+
+CALL_SHARE: Final = 0.75  # of the renewal interval: an answer that is later is unknown
+SWEPT_AGAIN: Final = 0.5  # s after a sweep that failed, growing …
+SWEPT_AT_LEAST_EACH: Final = 5.0  # … up to so many
+LONGEST_NAP: Final = 1.0  # s; the loop's clock stops in a suspend, the boot clock does not
+NUMBER_BITS: Final = 62
+
+
+class HostDuties(Protocol):
+    """What the lease means for what runs on this host."""
+
+    def record(self, incarnation: str, number: int) -> HostRecord:
+        """What this host says of itself now, alive."""
+
+    def lend(self, until: float) -> None:
+        """Have each worker that is not being closed live until then, seconds by CLOCK_BOOTTIME."""
+
+    def close_all(self) -> None:
+        """Begin to close all sessions in order; what is being closed is lent nothing further."""
+
+    def kill_all(self) -> None:
+        """SIGKILL all workers, and what they started."""
+
+    async def sweep(self) -> str:
+        """The name of the next incarnation, which is kept, when nothing of an earlier one runs here. Raises
+        ``WaguardError``, ``OSError``."""
+
+    def exit(self, why: str) -> None:
+        """End the daemon: two machines have this host's name."""
+
+
+class HostReports(Protocol):
+    """Who reports what changes of the leases."""
+
+    def answered(self, why_not: str | None) -> None:
+        """A call of the engine was answered; ``why_not``: it was not."""
+
+    def changed(self, view: LeaseView) -> None:
+        """Called after each fact."""
+
+    def declared_dead(self, found: Found) -> None:
+        """This host declares another one dead."""
+
+
+class HostKeeper:
+    """``changed`` is called after each fact. ``clock`` is CLOCK_BOOTTIME, in seconds."""
+
+    def __init__(
+        self,
+        host: str,
+        terms: LeaseTerms,
+        duties: HostDuties,
+        reports: HostReports,
+        *,
+        changed: Callable[[], None],
+        clock: Callable[[], float] = since_boot,
+    ) -> None:
+        self._host = host
+        self._terms = terms
+        self._duties = duties
+        self._reports = reports
+        self._changed = changed
+        self._clock = clock
+        self.within = CALL_SHARE * terms.renewed_every
+        """Seconds after which the answer of a call is unknown."""
+        self._calls = EngineCalls()
+        self._leases: HostLeases | None = None
+        self._state: LeaseState | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._ended = False
+        self._moved = asyncio.Event()
+
+    def begin(self, leases: HostLeases, *, adopts: str | None) -> None:
+        """Begin to hold it. ``adopts``: the incarnation that the daemon before has left here; None: everything of
+        before is swept first."""
+        self._leases = leases
+        number = random.SystemRandom().getrandbits(NUMBER_BITS)
+        now = self._moment()
+        self._take(
+            host_lease.begin(self._host, self._terms, number=number, adopts=adopts, now=now)
+        )
+        watch = PeerWatch(
+            leases,
+            self._calls,
+            self._seen,
+            renewed_every=self._terms.renewed_every,
+            chance=random.random,
+        )
+        self._watching = asyncio.create_task(watch.run(), name="hosts")
+
+    async def end(self, *, gives_up: bool) -> None:
+        """Renew it no more. ``gives_up``: nothing runs here any more, so nobody has to wait until it is over; else the
+        next daemon here goes on with it."""
+        self._ended = True
+        if self._timer:
+            self._timer.cancel()
+        if self._watching:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        await self._calls.end()
+        if gives_up:
+            await self._end_incarnation()
+        if self._leases:
+            await self._leases.close()
+
+    # ---- what others read ----
+
+    @property
+    def lent_until(self) -> float:
+        """Until when workers may live, by CLOCK_BOOTTIME; without a lease that is over: 0."""
+        until = host_lease.lent_until(self._state) if self._state else None
+        return 0.0 if until is None else until
+
+    @property
+    def view(self) -> LeaseView:
+        """The leases as they are known now."""
+        if self._state is None:
+            return LeaseView(
+                host=self._host, incarnation=None, held=False, newer_format=False, peers={}
+            )
+        return host_lease.view(self._state, self._moment())
+
+    @property
+    def leases(self) -> HostLeases:
+        """The engine. Raises ``EngineUnavailableError`` before ``begin``."""
+        if self._leases is None:
+            raise EngineUnavailableError("the engine is not used yet", retry_after=5)
+        return self._leases
+
+    async def held(self) -> None:
+        """Wait until it is held."""
+        while not self.view.held:
+            await self._moved.wait()
+
+    # ---- facts and effects ----
+
+    def _moment(self) -> Moment:
+        return Moment(self._clock(), random.random(), time.time())  # noqa: S311 - no secret
+
+    def _seen(self, found: Sequence[Found]) -> None:
+        self._post(PeersSeen(tuple(found)))
+
+    def _post(self, fact: LeaseFact) -> None:
+        if self._state and not self._ended:
+            self._take(host_lease.advance(self._state, fact, self._moment()))
+
+    def _take(self, step: LeaseStep) -> None:
+        self._state = step.state
+        for effect in step.effects:
+            self._perform(effect)
+        self._wake_up()
+        self._reports.changed(self.view)
+        self._changed()
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
+    def _wake_up(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        due = host_lease.due_at(self._state) if self._state else None
+        nap = LONGEST_NAP if due is None else min(max(0.0, due - self._clock()), LONGEST_NAP)
+        self._timer = asyncio.get_running_loop().call_later(nap, self._woken)
+
+    def _woken(self) -> None:
+        due = host_lease.due_at(self._state) if self._state else None
+        if due is not None and self._clock() >= due:
+            self._post(TimerDue())
+        elif not self._ended:
+            self._wake_up()
+
+    def _perform(self, effect: LeaseEffect) -> None:
+        match effect:
+            case Renew():
+                self._calls.begin(self._renew(effect), "renew")
+            case ReadOwn(call=call):
+                self._calls.begin(self._read_own(call), "read own")
+            case Lend(until=until):
+                self._duties.lend(until)
+            case CloseAll():
+                self._duties.close_all()
+            case KillAll():
+                self._duties.kill_all()
+            case Sweep():
+                self._calls.begin(self._sweep(), "sweep")
+            case DeclareDead(found=found):
+                self._reports.declared_dead(found)
+                self._calls.begin(self._declare_dead(found), "declare dead")
+            case Exit(why=why):
+                self._duties.exit(why)
+            case _:
+                assert_never(effect)
+
+    async def _renew(self, it: Renew) -> None:
+        record = self._duties.record(it.incarnation, it.number)
+        put = self.leases.put(record, it.revision)
+        try:
+            revision = await self._calls.answer(put, "put", within=self.within)
+        except EngineUnavailableError as error:
+            self._unanswered(it.number, error)
+            return
+        self._reports.answered(None)
+        if revision is None:
+            self._post(Refused(it.incarnation, it.number))
+        else:
+            self._post(Renewed(it.incarnation, it.number, revision))
+
+    async def _read_own(self, call: int) -> None:
+        read = self.leases.read(self._host)
+        try:
+            found = await self._calls.answer(read, "read", within=self.within)
+        except EngineUnavailableError as error:
+            self._unanswered(call, error)
+        else:
+            self._reports.answered(None)
+            self._post(OwnRead(call, found))
+
+    def _unanswered(self, call: int, error: EngineUnavailableError) -> None:
+        self._reports.answered(error.message)
+        self._post(NoAnswer(call))
+
+    async def _sweep(self) -> None:
+        failures = 0
+        while True:
+            try:
+                incarnation = await self._duties.sweep()
+            except (WaguardError, OSError) as error:
+                level = "DEBUG" if failures else "ERROR"
+                what = "what an earlier incarnation left is not ended"
+                logger.log(level, what, event="not_swept", why=str(error))
+                await asyncio.sleep(
+                    backoff(SWEPT_AGAIN, failures, longest=SWEPT_AT_LEAST_EACH)
+                )
+                failures += 1
+            else:
+                self._post(Swept(incarnation))
+                return
+
+    async def _declare_dead(self, found: Found) -> None:
+        dead = dataclasses.replace(found.record, alive=False)
+        try:
+            await self._calls.answer(
+                self.leases.put(dead, found.revision), "put", within=self.within
+            )
+        except EngineUnavailableError as error:
+            logger.debug("a host is not declared dead", host=dead.host, why=error.message)
+
+    async def _end_incarnation(self) -> None:
+        """Where nobody hears of it, the others wait until it is over."""
+        state = self._state
+        if state is None or state.incarnation is None or not self.view.held:
+            return
+        record = self._duties.record(state.incarnation, state.number)
+        dead = dataclasses.replace(record, alive=False, drain=True, owned=0, room=0)
+        try:
+            await self._calls.answer(
+                self.leases.put(dead, state.revision), "put", within=self.within
+            )
+        except EngineUnavailableError as error:
+            logger.warning(
+                "the host's lease is not released", event="host_not_released", why=error.message
+            )
