@@ -2,15 +2,33 @@
 
 Times are seconds of the boot clock (CLOCK_BOOTTIME), which goes on while the machine is suspended. The owner of a lease
 counts from when it *sent* a renewal, the others from when they *saw* it: what a host runs has ended before anybody
-declares it dead, and only what was declared dead is claimed. Each call (``Renew``, ``ReadOwn``, ``Sweep``) is answered
-exactly once, by one of the facts that it names.
+declares it dead, and only what was declared dead is claimed.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum, auto
 
-from waguard.core.cluster.records import Found
+from waguard.core.cluster.lease_facts import (
+    CloseAll,
+    DeclareDead,
+    Exit,
+    KillAll,
+    LeaseEffect,
+    LeaseFact,
+    Lend,
+    NoAnswer,
+    OwnRead,
+    PeersSeen,
+    ReadOwn,
+    Refused,
+    Renew,
+    Renewed,
+    Sweep,
+    Swept,
+)
+from waguard.core.cluster.records import FORMAT, Found, HostRecord
 from waguard.core.session.facts import Moment
 
 
@@ -41,128 +59,6 @@ class LeaseTerms:
         """From seeing a renewal, with no other one seen since, until its host is declared dead. The boot clocks of two
         hosts may differ by 7 % each."""
         return 1.1 * self.lasts
-
-
-# ---- facts ----
-
-
-@dataclass(frozen=True, slots=True)
-class Renewed:
-    """The answer to ``Renew``: it was written."""
-
-    incarnation: str
-    number: int
-    revision: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """The answer to ``Renew``: what is there has another revision."""
-
-    incarnation: str
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class NoAnswer:
-    """``Renew`` or ``ReadOwn`` had no answer within its deadline: whether a write took place is unknown."""
-
-    call: int
-
-
-@dataclass(frozen=True, slots=True)
-class OwnRead:
-    """The answer to ``ReadOwn``: this host's lease from the engine itself; None: there is none."""
-
-    call: int
-    found: Found | None
-
-
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """The answer to ``Sweep``: nothing of an earlier incarnation runs on this host."""
-
-    incarnation: str
-    """Of the next one: a new random name, which ``<paths.runtime>/incarnation`` has already."""
-
-
-@dataclass(frozen=True, slots=True)
-class PeersSeen:
-    """All leases, this host's included, as the watch or a reading has them. They may be late."""
-
-    found: tuple[Found, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TimerDue:
-    """The time of ``due_at`` has come."""
-
-
-LeaseFact = Renewed | Refused | NoAnswer | OwnRead | Swept | PeersSeen | TimerDue
-
-# ---- effects ----
-
-
-@dataclass(frozen=True, slots=True)
-class Renew:
-    """Write this host's record, alive, with this incarnation and number, where ``revision`` is there (0: where there is
-    none). Answered with ``Renewed``, ``Refused`` or ``NoAnswer``."""
-
-    incarnation: str
-    number: int
-    """It is the number of the call, too (``NoAnswer.call``)."""
-    revision: int
-
-
-@dataclass(frozen=True, slots=True)
-class ReadOwn:
-    """Read this host's record from the engine itself. Answered with ``OwnRead`` or ``NoAnswer``."""
-
-    call: int
-
-
-@dataclass(frozen=True, slots=True)
-class Lend:
-    """Every worker that is not being closed may live until ``until``, on the boot clock; later ones as well."""
-
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
-class CloseAll:
-    """Close all sessions in order, and lend nothing further to what is being closed. What has not ended when its time is
-    over is ended by the kernel. Their rows stay."""
-
-
-@dataclass(frozen=True, slots=True)
-class KillAll:
-    """SIGKILL all workers and what they started: this incarnation is dead, and others may own its sessions."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """End everything of earlier incarnations on this host, whoever started it, and wait until it has ended. Write a new
-    incarnation to ``<paths.runtime>/incarnation``. Answered with ``Swept``; it is repeated until it works."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeclareDead:
-    """Write the record of ``found`` with ``alive = false``, where exactly this revision is there. Its answer does not
-    matter: the watch shows it."""
-
-    found: Found
-
-
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """Two machines have this name: end with exit code 3, after ``KillAll``. No further fact has an effect."""
-
-    why: str
-
-
-LeaseEffect = Renew | ReadOwn | Lend | CloseAll | KillAll | Sweep | DeclareDead | Exit
-
-# ---- state ----
 
 
 class LeaseStage(StrEnum):
@@ -205,14 +101,20 @@ class LeaseState:
     """Of the record, as it was last read or written."""
     call: int | None = None
     """The call that has no answer yet."""
-    called_at: float = -1e18
+    called_at: float = -math.inf
     sent: Mapping[int, float] = field(default_factory=dict)
     """When each recent renewal was sent."""
+    begun: bool = False
+    """The record has been this incarnation's: what else is there now means that this one is dead."""
     confirmed: float | None = None
     """When the last renewal that counted was sent; None: none of this incarnation by this process."""
     held_since: float | None = None
     """Since when the lease has been held without interruption; None: it is not."""
+    foreign: Peer | None = None
+    """Another incarnation that lives under this host's name, as it was first read."""
     peers: Mapping[str, Peer] = field(default_factory=dict)
+    newer_format: bool = False
+    """Some host's record has a newer format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +132,9 @@ class LeaseView:
     host: str
     incarnation: str | None
     """Of this host; None: it has none yet, and may own nothing."""
-    held: bool
-    """Sessions may run and be claimed here."""
+    held_since: float | None
+    """Since when sessions may run and be claimed here; another value than before: all were closed meanwhile. None: they
+    may not."""
     newer_format: bool
     """Some host's record has a newer format: nothing is claimed."""
     peers: Mapping[str, Found]
@@ -243,24 +146,223 @@ def begin(
 ) -> LeaseStep:
     """The state of a daemon that has just taken the instance lock. ``number``: a random one of 62 bits. ``adopts``: what
     ``<paths.runtime>/incarnation`` says; None: there is no such file, so everything is swept first."""
-    raise NotImplementedError
+    state = LeaseState(
+        host=host,
+        terms=terms,
+        stage=LeaseStage.READING if adopts else LeaseStage.SWEEPING,
+        incarnation=adopts,
+        number=number,
+        first=number,
+        begun=adopts is not None,
+    )
+    effects: list[LeaseEffect] = [] if adopts else [Sweep()]
+    return LeaseStep(_decide(state, now.at, effects.append), tuple(effects))
 
 
 def advance(state: LeaseState, fact: LeaseFact, now: Moment) -> LeaseStep:
     """Handle one fact. Never raises; a late or repeated answer changes nothing."""
-    raise NotImplementedError
+    if state.stage is LeaseStage.OVER:
+        return LeaseStep(state)
+    effects: list[LeaseEffect] = []
+    out = effects.append
+    # first, for the fact may hold the lease again: what was not held without interruption was closed
+    after = _lapse(state, now.at, out)
+    after = _handle(after, fact, now.at, out)
+    after = _decide(after, now.at, out)
+    return LeaseStep(after, tuple(effects))
 
 
 def due_at(state: LeaseState) -> float | None:
     """When ``TimerDue`` has to be posted, on the boot clock; None: only another fact changes anything."""
-    raise NotImplementedError
+    found = []
+    if (ends := _held_until(state)) is not None:
+        found.append(ends)
+        found += [_declared_at(state, it) for it in state.peers.values() if _may_die(it)]
+    if state.call is None and state.stage in {LeaseStage.READING, LeaseStage.RENEWING}:
+        found.append(state.called_at + state.terms.renewed_every)
+    return min(found, default=None)
 
 
 def lent_until(state: LeaseState) -> float | None:
     """Until when workers may live, on the boot clock; None: nothing is lent (by this process)."""
-    raise NotImplementedError
+    return None if state.confirmed is None else state.confirmed + state.terms.lent_for
 
 
 def view(state: LeaseState, now: Moment) -> LeaseView:
     """The leases as ownership sees them."""
-    raise NotImplementedError
+    ends = _held_until(state)
+    return LeaseView(
+        host=state.host,
+        incarnation=state.incarnation,
+        held_since=state.held_since if ends is not None and now.at < ends else None,
+        newer_format=state.newer_format,
+        peers={host: it.found for host, it in state.peers.items()},
+    )
+
+
+# ---- facts ----
+
+_Out = Callable[[LeaseEffect], None]
+
+
+def _handle(state: LeaseState, fact: LeaseFact, now: float, out: _Out) -> LeaseState:
+    match fact:
+        case Renewed(incarnation, number, revision) if incarnation == state.incarnation:
+            if number == state.call:
+                state = replace(state, revision=revision, call=None)
+            return _confirm(state, number, now, out)
+        case Refused(incarnation, number) if incarnation == state.incarnation:
+            if number != state.call:
+                return state
+            return _read(state, now, out)
+        case NoAnswer(call) if call == state.call:
+            return replace(state, call=None)
+        case OwnRead(call, found) if call == state.call:
+            return _on_read(replace(state, call=None), found, now, out)
+        case Swept(incarnation) if state.stage is LeaseStage.SWEEPING:
+            swept = replace(state, stage=LeaseStage.READING, incarnation=incarnation)
+            return _read(swept, now, out)
+        case PeersSeen(found):
+            return _on_peers(state, found, now)
+        case _:
+            return state
+
+
+def _on_read(state: LeaseState, found: Found | None, now: float, out: _Out) -> LeaseState:
+    """Compare this host's record with what it should be."""
+    record = found.record if found else None
+    own = record is not None and record.incarnation == state.incarnation
+    lives = record is not None and record.alive
+    if found and record and own and lives:
+        if state.confirmed is not None and not state.first <= record.number < state.number:
+            # nobody else writes where this process has written, but a copy of this machine
+            return _over(state, record, out)
+        renewing = replace(
+            state, stage=LeaseStage.RENEWING, begun=True, revision=found.revision, foreign=None
+        )
+        return _confirm(_at_once(renewing), record.number, now, out)
+    if state.confirmed is not None and record and lives:
+        return _over(state, record, out)
+    if state.begun or own:
+        out(KillAll())
+        out(Sweep())
+        return LeaseState(
+            host=state.host,
+            terms=state.terms,
+            stage=LeaseStage.SWEEPING,
+            incarnation=None,
+            number=state.number,
+            first=state.first,
+            peers=state.peers,
+            newer_format=state.newer_format,
+        )
+    if found and record and lives:
+        return _on_foreign(state, found, now, out)
+    revision = found.revision if found else 0
+    return _at_once(replace(state, stage=LeaseStage.RENEWING, revision=revision, foreign=None))
+
+
+def _on_foreign(state: LeaseState, found: Found, now: float, out: _Out) -> LeaseState:
+    """Another incarnation lives under this name: of this machine before it was booted, or of another machine. It is
+    replaced as a peer is declared dead: where exactly this revision has been there for long enough."""
+    state = replace(state, stage=LeaseStage.READING)
+    if state.foreign is None:
+        return replace(state, foreign=Peer(found, now))
+    if found.revision != state.foreign.found.revision:
+        return _over(state, found.record, out)
+    if now - state.foreign.since < state.terms.dead_after:
+        return state
+    return _at_once(replace(state, stage=LeaseStage.RENEWING, revision=found.revision))
+
+
+def _over(state: LeaseState, other: HostRecord, out: _Out) -> LeaseState:
+    out(KillAll())
+    out(Exit(f"another machine has the name {state.host}, too: its address is {other.address}"))
+    return replace(state, stage=LeaseStage.OVER, held_since=None, call=None)
+
+
+def _on_peers(state: LeaseState, found: tuple[Found, ...], now: float) -> LeaseState:
+    peers = {}
+    for it in found:
+        host = it.record.host
+        if host == state.host:
+            continue
+        before = state.peers.get(host)
+        known = before is not None and before.found.revision == it.revision
+        peers[host] = before if before and known else Peer(it, now)
+    newer = any(it.record.format > FORMAT for it in found)
+    return replace(state, peers=peers, newer_format=newer)
+
+
+def _confirm(state: LeaseState, number: int, now: float, out: _Out) -> LeaseState:
+    """A renewal with this number is known to have been written, while this incarnation lived."""
+    sent = state.sent.get(number)
+    if sent is None or (state.confirmed is not None and sent <= state.confirmed):
+        return state
+    state = replace(state, confirmed=sent, begun=True)
+    if now >= sent + state.terms.closes_after:
+        return state  # too late to run anything under it
+    out(Lend(sent + state.terms.lent_for))
+    return state if state.held_since is not None else replace(state, held_since=now)
+
+
+# ---- what is due ----
+
+
+def _lapse(state: LeaseState, now: float, out: _Out) -> LeaseState:
+    ends = _held_until(state)
+    if ends is None or now < ends:
+        return state
+    out(CloseAll())
+    return replace(state, held_since=None)
+
+
+def _decide(state: LeaseState, now: float, out: _Out) -> LeaseState:
+    if state.call is None and now >= state.called_at + state.terms.renewed_every:
+        if state.stage is LeaseStage.READING:
+            state = _read(state, now, out)
+        elif state.stage is LeaseStage.RENEWING and state.incarnation is not None:
+            out(Renew(state.incarnation, state.number, state.revision))
+            recent = {it: at for it, at in state.sent.items() if now - at < state.terms.lasts}
+            state = _called(replace(state, sent={**recent, state.number: now}), now)
+    return _declare(state, now, out) if state.held_since is not None else state
+
+
+def _declare(state: LeaseState, now: float, out: _Out) -> LeaseState:
+    for host, it in state.peers.items():
+        if _may_die(it) and now >= _declared_at(state, it):
+            out(DeclareDead(it.found))
+            state = replace(state, peers={**state.peers, host: replace(it, declared_at=now)})
+    return state
+
+
+def _read(state: LeaseState, now: float, out: _Out) -> LeaseState:
+    out(ReadOwn(state.number))
+    return _called(state, now)
+
+
+def _called(state: LeaseState, now: float) -> LeaseState:
+    return replace(state, call=state.number, called_at=now, number=state.number + 1)
+
+
+def _at_once(state: LeaseState) -> LeaseState:
+    return replace(state, called_at=-math.inf)
+
+
+def _held_until(state: LeaseState) -> float | None:
+    """None: it is not held."""
+    if state.confirmed is None or state.held_since is None:
+        return None
+    return state.confirmed + state.terms.closes_after
+
+
+def _may_die(it: Peer) -> bool:
+    return it.found.record.alive and it.found.record.format <= FORMAT
+
+
+def _declared_at(state: LeaseState, it: Peer) -> float:
+    """When a peer that is not seen to renew is declared dead. Who was without a lease saw nothing, or the engine was
+    away from all: each has time to renew then."""
+    if it.declared_at is not None:
+        return it.declared_at + state.terms.renewed_every
+    return max(it.since, state.held_since or it.since) + state.terms.dead_after

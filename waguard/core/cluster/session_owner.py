@@ -3,193 +3,45 @@
 Rows are the database's, leases the engine's. A claim reads the row, *then* the holder's lease from the engine itself,
 and then writes where the epoch is still the same: an incarnation has its lease before it owns anything, so one that is
 not in that reading is dead. While the database is away nothing is claimed, and what runs goes on.
+
+A row of this host is not enough to run its session: an earlier release may still be on its way to the database. It is
+claimed again, which increments the epoch, so that the release finds another one.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
+from waguard.core.cluster import owner_state as owning
+from waguard.core.cluster import placement
 from waguard.core.cluster.host_lease import LeaseView
-from waguard.core.cluster.records import Found, Owner
+from waguard.core.cluster.owner_facts import (
+    Acquire,
+    Claim,
+    Claimed,
+    ClaimRefused,
+    CreateAsked,
+    Deleted,
+    DrainAsked,
+    Ended,
+    HolderRead,
+    NotAdmitted,
+    OwnerEffect,
+    OwnerFact,
+    OwnersRead,
+    ReadHolder,
+    ReadOwners,
+    Unanswered,
+)
+from waguard.core.cluster.owner_state import Ending, Out, OwnerState
+from waguard.core.cluster.placement import BALANCE, CLAIM_STEP, HostLoad, Hosts, Sessions
+from waguard.core.cluster.records import FORMAT, Found, Owner
 from waguard.core.session.facts import Moment
 
-# ---- facts ----
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnersRead:
-    """The answer to ``ReadOwners``: the rows of all sessions."""
-
-    rows: tuple[Owner, ...]
-    room: int
-    """How many more sessions this host can take now (``placement.room``)."""
-    idle: frozenset[str] = frozenset()
-    """Which of the own sessions nobody uses at the moment."""
-
-
-@dataclass(frozen=True, slots=True)
-class HolderRead:
-    """The answer to ``ReadHolder``: the lease of ``host``; None: there is none."""
-
-    host: str
-    found: Found | None
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """The answer to ``Claim``: the row is this host's, with this epoch."""
-
-    claim: "Claim"
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimRefused:
-    """The answer to ``Claim``: somebody was faster."""
-
-    claim: "Claim"
-
-
-@dataclass(frozen=True, slots=True)
-class Unanswered:
-    """The database or the engine did not answer: whether ``effect`` took place is unknown. Of ``ReadOwners``,
-    ``ReadHolder`` and ``Claim``; for ``Release`` see ``Ended``."""
-
-    effect: "ReadOwners | ReadHolder | Claim"
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """Nothing of a session runs here any more, and memory has nothing of it: after ``Release``, ``Lose`` or the lease's
-    ``CloseAll``. After ``Release`` its row was written, or could not be."""
-
-    session: str
-
-
-@dataclass(frozen=True, slots=True)
-class Created:
-    """A session was created here; its row has this host, this incarnation and this epoch. It needs no ``Acquire``."""
-
-    session: str
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Deleted:
-    """A session that was this host's was deleted."""
-
-    session: str
-
-
-@dataclass(frozen=True, slots=True)
-class NotAdmitted:
-    """Admission has held an own session back for ``placement.HELD_BACK`` seconds: another host may have room."""
-
-    session: str
-
-
-@dataclass(frozen=True, slots=True)
-class DrainAsked:
-    """Move all sessions to other hosts, and claim none; ``drain`` False: no more. ``end``: release also what no other
-    host has room for."""
-
-    drain: bool
-    end: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TimerDue:
-    """The time of ``due_at`` has come, or what the leases show has changed."""
-
-
-OwnerFact = (
-    OwnersRead
-    | HolderRead
-    | Claimed
-    | ClaimRefused
-    | Unanswered
-    | Ended
-    | Created
-    | Deleted
-    | NotAdmitted
-    | DrainAsked
-    | TimerDue
-)
-
-# ---- effects ----
-
-
-@dataclass(frozen=True, slots=True)
-class ReadOwners:
-    """Read all rows, and how much room this host has. Answered with ``OwnersRead`` or ``Unanswered``."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReadHolder:
-    """Read the lease of ``host`` from the engine itself (``HostLeases.read``), never from the watch. Answered with
-    ``HolderRead`` or ``Unanswered``."""
-
-    host: str
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """Own a session where its epoch is still as it was seen (``Owners.claim``). Answered with ``Claimed``,
-    ``ClaimRefused`` or ``Unanswered``."""
-
-    seen: Owner
-    incarnation: str
-    """Of this host, at the time of the claim."""
-
-
-@dataclass(frozen=True, slots=True)
-class Acquire:
-    """A session is this host's: bring it up, or keep it up (``OwnedSessions.acquire``; repeated until it works, or until
-    ``Release``, ``Lose`` or ``CloseAll``)."""
-
-    session: str
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """End a session in order (``OwnedSessions.release``), then write its row (``Owners.release``). Answered with
-    ``Ended``, also where the row could not be written: it is asked for again."""
-
-    session: str
-    epoch: int
-    to_host: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Lose:
-    """A session is another host's, or may be: end what runs of it at once, write nothing (``OwnedSessions.lose``).
-    Answered with ``Ended``."""
-
-    session: str
-
-
-OwnerEffect = ReadOwners | ReadHolder | Claim | Acquire | Release | Lose
-
-# ---- state ----
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnerState:
-    """Which sessions are this host's, as its daemon knows it."""
-
-    host: str
-    incarnation: str | None = None
-    """In which ``owned`` and ``ending`` were owned."""
-    adopted: frozenset[str] = frozenset()
-    """Sessions whose workers this daemon adopted, and whose rows it has not read yet. They run."""
-    owned: Mapping[str, int] = field(default_factory=dict)
-    """Their epochs: they may run here, and rows may be written."""
-    ending: Mapping[str, int] = field(default_factory=dict)
-    """What is being ended or closed, with its epoch, until ``Ended``: it is acquired again only then. Its rows may still
-    be written while it is ending in order; the database checks."""
-    drain: bool = False
-    drain_ends: bool = False
-    """``DrainAsked.end``."""
+READ_EVERY: Final = 1.0  # s between two readings of the rows
+MOVE_GRACE: Final = 10.0  # s in which only the host that a session was released to claims it
+DRAINED_AT_ONCE: Final = 2  # as many as a host starts at once
+STAYS: Final = 3600.0  # s after a change of the owner in which want of admission moves nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +59,262 @@ def begin(host: str, adopted: frozenset[str]) -> OwnerState:
 
 def advance(state: OwnerState, fact: OwnerFact, lease: LeaseView, now: Moment) -> OwnerStep:
     """Handle one fact. Never raises; a late or repeated answer changes nothing. ``now.at``: on the boot clock."""
-    raise NotImplementedError
+    effects: list[OwnerEffect] = []
+    out = effects.append
+    after = _follow(state, lease, out)
+    after = _handle(after, fact, lease, now, out)
+    after = _drain(after, lease, out)
+    if not after.reads and now.at >= due_at(after):
+        out(ReadOwners())
+        after = replace(after, reads=True, read_at=now.at, unsure=frozenset())
+    return OwnerStep(after, tuple(effects))
 
 
 def due_at(state: OwnerState) -> float:
     """When ``TimerDue`` has to be posted, on the boot clock."""
-    raise NotImplementedError
+    return 0.0 if state.read_at is None else state.read_at + READ_EVERY
+
+
+# ---- facts ----
+
+
+def _follow(state: OwnerState, lease: LeaseView, out: Out) -> OwnerState:
+    """What the lease means for what is owned: a dead incarnation owns nothing, and what was not held without interruption
+    is being closed (``CloseAll``)."""
+    if lease.incarnation != state.incarnation:
+        for session in (*state.owned, *sorted(state.adopted)) if state.incarnation else ():
+            state = owning.lose(state, session, out)
+        state = replace(state, incarnation=lease.incarnation, claiming={}, holders={})
+    if lease.held_since != state.held_since:
+        if state.held_since is not None:
+            closing = dict.fromkeys(state.owned, Ending(None))
+            state = replace(state, owned={}, ending={**state.ending, **closing})
+        state = replace(state, held_since=lease.held_since)
+    return state
+
+
+def _handle(  # noqa: C901, PLR0912 - a table of facts
+    state: OwnerState, fact: OwnerFact, lease: LeaseView, now: Moment, out: Out
+) -> OwnerState:
+    match fact:
+        case OwnersRead() if state.reads:
+            return _on_rows(state, fact, lease, now, out)
+        case HolderRead(host, found):
+            return _on_holder(state, host, found, lease, out)
+        case Claimed(claim, epoch):
+            return _on_claimed(owning.answered(state, claim), claim, epoch, out)
+        case ClaimRefused(claim) | Unanswered(Claim() as claim):
+            return owning.answered(state, claim)
+        case Unanswered(ReadOwners()):
+            return replace(state, reads=False)
+        case Unanswered(ReadHolder(host)):
+            return replace(state, holders=owning.without(state.holders, host))
+        case Ended(session):
+            state = owning.changed(state, session)
+            return replace(
+                state,
+                owned=owning.without(state.owned, session),
+                ending=owning.without(state.ending, session),
+                adopted=state.adopted - {session},
+            )
+        case CreateAsked(seen):
+            incarnation = _claims_as(state, lease)
+            if incarnation is None or seen.host is not None or seen.session in state.claiming:
+                return state
+            return owning.claim(state, Claim(seen, incarnation, creates=True), out)
+        case Deleted(session):
+            return replace(
+                owning.changed(state, session), owned=owning.without(state.owned, session)
+            )
+        case NotAdmitted(session):
+            return _on_not_admitted(state, session, lease, now, out)
+        case DrainAsked(drain, end):
+            return replace(state, drain=drain, drain_ends=end)
+        case _:
+            return state
+
+
+def _on_rows(
+    state: OwnerState, fact: OwnersRead, lease: LeaseView, now: Moment, out: Out
+) -> OwnerState:
+    rows = {it.session: it for it in fact.rows}
+    state = replace(state, reads=False, rows=rows, room=fact.room, idle=fact.idle)
+    busy = state.unsure | state.claiming.keys() | state.ending.keys()
+    busy |= {it.session for asked in state.holders.values() for it in asked}
+    free = []
+    for row in fact.rows:
+        if row.session in busy:
+            continue
+        if row.host == state.host and row.incarnation == state.incarnation:
+            state = _on_own(state, row, lease, out)
+        elif row.session in state.owned or row.session in state.adopted:
+            state = owning.lose(state, row.session, out)
+        elif _seems_free(row, lease):
+            free.append(row)
+    since = {session: at for session, at in state.free_since.items() if session in busy}
+    since |= {it.session: state.free_since.get(it.session, now.at) for it in free}
+    state = _claim_free(replace(state, free_since=since), free, lease, now.at, out)
+    return _balance(state, lease, now, out)
+
+
+def _on_own(state: OwnerState, row: Owner, lease: LeaseView, out: Out) -> OwnerState:
+    """A row that has this host and this incarnation."""
+    if state.held_since is None or state.incarnation is None:
+        return state
+    if state.owned.get(row.session) == row.epoch:
+        target = lease.peers.get(row.to_host) if row.to_host else None
+        if target and placement.takes(placement.load(target.record)):
+            return owning.release(state, row.session, row.epoch, row.to_host, out)
+        return state
+    if state.drain and row.session not in state.owned and row.session not in state.adopted:
+        return owning.release(state, row.session, row.epoch, _target(state, lease), out)
+    return owning.claim(state, Claim(row, state.incarnation), out)
+
+
+def _seems_free(row: Owner, lease: LeaseView) -> bool:
+    """Whether it is worth asking the engine itself: by what the watch shows, nobody who lives owns it."""
+    if row.host is None:
+        return True
+    return _is_dead(lease.peers.get(row.host), row)
+
+
+def _is_dead(found: Found | None, row: Owner) -> bool:
+    """Whether the incarnation in the row is dead, by its host's lease."""
+    return found is None or not found.record.alive or found.record.incarnation != row.incarnation
+
+
+def _claim_free(
+    state: OwnerState, free: Sequence[Owner], lease: LeaseView, now: float, out: Out
+) -> OwnerState:
+    """Claim those of nobody, and ask for the leases of those that seem dead, as far as there is room."""
+    incarnation = _claims_as(state, lease)
+    if incarnation is None or not free:
+        return state
+    order = placement.turns(_loads(state, lease), [it.session for it in free])
+    left = state.room - len(state.claiming) - sum(map(len, state.holders.values()))
+    asked: dict[str, list[Owner]] = {}
+    for row in free:
+        waits = now < state.free_since[row.session] + _delay(state.host, row, order[row.session])
+        if left <= 0 or waits or row.host in state.holders:
+            continue
+        if row.host is None:
+            state = owning.claim(state, Claim(row, incarnation), out)
+        else:
+            asked.setdefault(row.host, []).append(row)
+        left -= 1
+    for host in asked:
+        out(ReadHolder(host))
+    rows = {host: tuple(found) for host, found in asked.items()}
+    return replace(state, holders={**state.holders, **rows})
+
+
+def _claims_as(state: OwnerState, lease: LeaseView) -> str | None:
+    """This host's incarnation, where it may claim what is not its own; None: it may not."""
+    may = state.held_since is not None and not state.drain and not lease.newer_format
+    return state.incarnation if may else None
+
+
+def _delay(host: str, row: Owner, order: Sequence[str]) -> float:
+    """How long it is left to others, in seconds. The watch's view of the others may be old: everybody's turn comes."""
+    if row.host is None and row.to_host == host:
+        return 0.0
+    turn = order.index(host) if host in order else len(order)
+    reserved = MOVE_GRACE if row.host is None and row.to_host is not None else 0.0
+    return reserved + CLAIM_STEP * turn
+
+
+def _on_holder(
+    state: OwnerState, host: str, found: Found | None, lease: LeaseView, out: Out
+) -> OwnerState:
+    rows = state.holders.get(host, ())
+    state = replace(state, holders=owning.without(state.holders, host))
+    incarnation = _claims_as(state, lease)
+    if incarnation is None or (found is not None and found.record.format > FORMAT):
+        return state
+    for row in rows:
+        if row.session not in state.claiming and _is_dead(found, row):
+            state = owning.claim(state, Claim(row, incarnation), out)
+    return state
+
+
+def _on_claimed(state: OwnerState, claim: Claim, epoch: int, out: Out) -> OwnerState:
+    """The own lease is checked after the claim: what is claimed too late is left to who reads it."""
+    session = claim.seen.session
+    if claim.incarnation != state.incarnation or state.held_since is None:
+        return state
+    if session in state.ending:
+        return state
+    if not claim.creates:
+        out(Acquire(session, epoch))
+    adopted = state.adopted - {session}
+    return replace(state, owned={**state.owned, session: epoch}, adopted=adopted)
+
+
+def _on_not_admitted(
+    state: OwnerState, session: str, lease: LeaseView, now: Moment, out: Out
+) -> OwnerState:
+    """Leave it to a host with room. Not what has just come from another one: it would go round."""
+    epoch, row = state.owned.get(session), state.rows.get(session)
+    moved_at = row.moved_at if row else None
+    target = _target(state, lease)
+    if epoch is None or target is None or (moved_at and now.wall - moved_at < STAYS):
+        return state
+    return owning.release(state, session, epoch, target, out)
+
+
+# ---- what moves ----
+
+
+def _drain(state: OwnerState, lease: LeaseView, out: Out) -> OwnerState:
+    if not state.drain or state.held_since is None:
+        return state
+    for session, epoch in sorted(
+        state.owned.items(), key=lambda it: (it[0] not in state.idle, it[0])
+    ):
+        target = _target(state, lease)
+        if len(state.ending) >= DRAINED_AT_ONCE or (target is None and not state.drain_ends):
+            break
+        state = owning.release(state, session, epoch, target, out)
+    return state
+
+
+def _balance(state: OwnerState, lease: LeaseView, now: Moment, out: Out) -> OwnerState:
+    loads = _loads(state, lease)
+    may = state.held_since is not None and not state.drain
+    if not may or not placement.emptiest(state.host, loads, BALANCE):
+        return replace(state, uneven_since=None)
+    since = now.at if state.uneven_since is None else state.uneven_since
+    state = replace(state, uneven_since=since)
+    if state.ending:
+        return state
+    seen = Hosts(host=state.host, loads=loads, uneven_for=now.at - since)
+    all_of = Sessions(rows=tuple(state.rows.values()), idle=state.idle, now=now.wall)
+    for move in placement.moves(seen, all_of, BALANCE):
+        if (epoch := state.owned.get(move.session)) is not None:
+            state = owning.release(state, move.session, epoch, move.to_host, out)
+    return state
+
+
+def _target(state: OwnerState, lease: LeaseView) -> str | None:
+    """Where a session of this host could run: with most room, what is on its way there not counted."""
+    coming = [it.to_host for it in state.ending.values()]
+    coming += [it.to_host for it in state.rows.values() if it.host is None]
+    left = {
+        host: found.record.room - coming.count(host)
+        for host, found in lease.peers.items()
+        if placement.takes(placement.load(found.record))
+    }
+    best = max(left, key=lambda host: (left[host], host), default=None)
+    return best if best is not None and left[best] > 0 else None
+
+
+def _loads(state: OwnerState, lease: LeaseView) -> list[HostLoad]:
+    """All hosts, this one as it is now."""
+    own = HostLoad(
+        host=state.host,
+        alive=True,
+        room=state.room,
+        owned=len(state.owned),
+        drain=state.drain,
+    )
+    return [own, *(placement.load(found.record) for found in lease.peers.values())]

@@ -1,0 +1,127 @@
+"""What happens to this host's lease, and what is to be done about it: the facts and effects of ``host_lease``. Pure.
+
+Each call (``Renew``, ``ReadOwn``, ``Sweep``) is answered exactly once, by one of the facts that it names.
+"""
+
+from dataclasses import dataclass
+
+from waguard.core.cluster.records import Found
+
+# ---- facts ----
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """The answer to ``Renew``: it was written."""
+
+    incarnation: str
+    number: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The answer to ``Renew``: what is there has another revision."""
+
+    incarnation: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """``Renew`` or ``ReadOwn`` had no answer within its deadline: whether a write took place is unknown."""
+
+    call: int
+
+
+@dataclass(frozen=True, slots=True)
+class OwnRead:
+    """The answer to ``ReadOwn``: this host's lease from the engine itself; None: there is none."""
+
+    call: int
+    found: Found | None
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """The answer to ``Sweep``: nothing of an earlier incarnation runs on this host."""
+
+    incarnation: str
+    """Of the next one: a new random name, which ``<paths.runtime>/incarnation`` has already."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeersSeen:
+    """All leases, this host's included, as the watch or a reading has them. They may be late."""
+
+    found: tuple[Found, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TimerDue:
+    """The time of ``due_at`` has come. For ``session_owner`` also: what the leases show may have changed."""
+
+
+LeaseFact = Renewed | Refused | NoAnswer | OwnRead | Swept | PeersSeen | TimerDue
+
+# ---- effects ----
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Write this host's record, alive, with this incarnation and number, where ``revision`` is there (0: where there is
+    none). Answered with ``Renewed``, ``Refused`` or ``NoAnswer``."""
+
+    incarnation: str
+    number: int
+    """It is the number of the call, too (``NoAnswer.call``)."""
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOwn:
+    """Read this host's record from the engine itself. Answered with ``OwnRead`` or ``NoAnswer``."""
+
+    call: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lend:
+    """Every worker that is not being closed may live until ``until``, on the boot clock; later ones as well."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class CloseAll:
+    """Close all sessions in order, and lend nothing further to what is being closed. What has not ended when its time is
+    over is ended by the kernel. Their rows stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class KillAll:
+    """SIGKILL all workers and what they started: this incarnation is dead, and others may own its sessions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """End everything of earlier incarnations on this host, whoever started it, and wait until it has ended. Write a new
+    incarnation to ``<paths.runtime>/incarnation``. Answered with ``Swept``; it is repeated until it works."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeclareDead:
+    """Write the record of ``found`` with ``alive = false``, where exactly this revision is there. Its answer does not
+    matter: the watch shows it."""
+
+    found: Found
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """Two machines have this name: end with exit code 3, after ``KillAll``. No further fact has an effect."""
+
+    why: str
+
+
+LeaseEffect = Renew | ReadOwn | Lend | CloseAll | KillAll | Sweep | DeclareDead | Exit

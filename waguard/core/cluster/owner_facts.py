@@ -1,0 +1,164 @@
+"""What happens to the sessions that this host owns or may claim, and what is to be done: the facts and effects of
+``session_owner``. Pure.
+
+Each effect but ``Acquire`` is answered exactly once, by one of the facts that it names.
+"""
+
+from dataclasses import dataclass
+
+from waguard.core.cluster.lease_facts import TimerDue
+from waguard.core.cluster.records import Found, Owner
+
+# ---- facts ----
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnersRead:
+    """The answer to ``ReadOwners``: the rows of all sessions."""
+
+    rows: tuple[Owner, ...]
+    room: int
+    """How many more sessions this host can take now (``placement.room``)."""
+    idle: frozenset[str] = frozenset()
+    """Which of the own sessions nobody uses at the moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class HolderRead:
+    """The answer to ``ReadHolder``: the lease of ``host``; None: there is none."""
+
+    host: str
+    found: Found | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The answer to ``Claim``: the row is this host's, with this epoch."""
+
+    claim: "Claim"
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRefused:
+    """The answer to ``Claim``: somebody was faster."""
+
+    claim: "Claim"
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """The database or the engine did not answer: whether ``effect`` took place is unknown. Of ``ReadOwners``,
+    ``ReadHolder`` and ``Claim``; for ``Release`` see ``Ended``."""
+
+    effect: "ReadOwners | ReadHolder | Claim"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Nothing of a session runs here any more, and memory has nothing of it: after ``Release``, ``Lose`` or the lease's
+    ``CloseAll``. After ``Release`` its row was written, or could not be."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreateAsked:
+    """A session is about to be created here; ``seen``: its row, of nobody (without one: epoch 0)."""
+
+    seen: Owner
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A session that was this host's was deleted."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotAdmitted:
+    """Admission has held an own session back for ``placement.HELD_BACK`` seconds: another host may have room."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class DrainAsked:
+    """Move all sessions to other hosts, and claim none; ``drain`` False: no more. ``end``: release also what no other
+    host has room for."""
+
+    drain: bool
+    end: bool = False
+
+
+OwnerFact = (
+    OwnersRead
+    | HolderRead
+    | Claimed
+    | ClaimRefused
+    | Unanswered
+    | Ended
+    | CreateAsked
+    | Deleted
+    | NotAdmitted
+    | DrainAsked
+    | TimerDue
+)
+
+# ---- effects ----
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOwners:
+    """Read all rows, and how much room this host has. Answered with ``OwnersRead`` or ``Unanswered``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadHolder:
+    """Read the lease of ``host`` from the engine itself (``HostLeases.read``), never from the watch. Answered with
+    ``HolderRead`` or ``Unanswered``."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Own a session where its epoch is still as it was seen (``Owners.claim``). Answered with ``Claimed``,
+    ``ClaimRefused`` or ``Unanswered``."""
+
+    seen: Owner
+    incarnation: str
+    """Of this host, at the time of the claim."""
+    creates: bool = False
+    """The session is about to be created: there is nothing to ``Acquire``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acquire:
+    """A session is this host's: bring it up, or keep it up (``OwnedSessions.acquire``; repeated until it works, or until
+    ``Release``, ``Lose`` or ``CloseAll``)."""
+
+    session: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """End a session in order (``OwnedSessions.release``), then write its row (``Owners.release``). Answered with
+    ``Ended``, also where the row could not be written: it is asked for again."""
+
+    session: str
+    epoch: int
+    to_host: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lose:
+    """A session is another host's, or may be: end what runs of it at once, write nothing (``OwnedSessions.lose``).
+    Answered with ``Ended``."""
+
+    session: str
+
+
+OwnerEffect = ReadOwners | ReadHolder | Claim | Acquire | Release | Lose
