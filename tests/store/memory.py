@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from waguard.core.incidents.changes import CHANGE, DONE, EXPLAINING, merged
-from waguard.core.lease import Holder, Lease, Terms
+from waguard.core.lease import Holder, Lease, Terms, next_epoch
 from waguard.core.proxy import Recorded
 from waguard.core.row_status import LEFT, DerivedStatus, Status
 from waguard.errors import DatabaseUnavailableError, SessionIdTakenError
@@ -61,7 +61,7 @@ class MemoryLease:
         found = replace(self.row, now=self.now()) if self.row else None
         if not may(found):
             return None
-        now, epoch = self.now(), max(found.epoch if found else 0, above) + 1
+        now, epoch = self.now(), next_epoch(holder, found, above)
         self.row = Lease(
             epoch=epoch,
             holder=holder,
@@ -120,6 +120,8 @@ class MemoryStore:
     accounts: dict[str, Account] = field(default_factory=dict)
     entries: list[AuditEntry] = field(default_factory=list)
     proxies: MemoryProxies = field(default_factory=MemoryProxies)
+    owned: Callable[[str], bool] = lambda _: True
+    """Whether this host owns a session."""
     _own: dict[str, _Own] = field(default_factory=dict)
     _opened: bool = False
 
@@ -135,6 +137,9 @@ class MemoryStore:
         self._connect()
 
     async def sessions(self) -> list[SessionRow]:
+        return [row for row in await self.sessions_of_all_hosts() if self.owned(row.session_id)]
+
+    async def sessions_of_all_hosts(self) -> list[SessionRow]:
         self._connect()
         return [
             self._row(account) for _, account in sorted(self.accounts.items()) if _lives(account)

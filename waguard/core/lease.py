@@ -4,6 +4,9 @@ All times are unix time by the database's clock. A lease belongs to a *place*: a
 where a file lock lets only one daemon live. The next daemon of the same place takes it over at once, because
 the one before is dead. Any other daemon waits until the lease has expired, and gives up when it is renewed
 meanwhile. Each new holder increments the epoch; a daemon that finds a higher epoch than its own has lost the lease.
+
+A cluster is a holder too: its hosts renew one lease, in one epoch. So a daemon without a cluster waits, or gives up, while
+any host of it lives, and no host of it begins while such a daemon lives. Which host may do what, other leases say.
 """
 
 from collections.abc import Sequence
@@ -14,6 +17,8 @@ from typing import Final
 RENEWALS: Final = 3  # in the margin: this many may fail before the lease expires
 LEND_MARGIN: Final = 5.0  # s before the lease's end at which its workers are gone
 OBSERVED: Final = 2.0  # renewals that must have been due before an expired lease is taken
+CLUSTER: Final = "cluster"
+"""The machine of a lease that the hosts of a cluster hold together: no machine's name is like this."""
 STANDBY_REMEDY: Final = "its next start makes it the standby; systemd starts it again by itself"
 
 
@@ -34,6 +39,18 @@ class Holder:
     def same_place(self, other: "Holder") -> bool:
         """Whether the lock in the runtime folder lets only one of the two live."""
         return (self.machine, self.runtime) == (other.machine, other.runtime)
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether several daemons hold it together."""
+        return self.machine == CLUSTER
+
+    @property
+    def name(self) -> str:
+        """The holder, in words."""
+        if self.is_cluster:
+            return f"the cluster {self.runtime}"
+        return f"the waguard on {self.host} in {self.runtime}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +144,24 @@ def claim(mine: Holder, found: Lease | None, watch: Watch | None) -> Decision:
     return Take() if found.now >= until else Wait(watch, until - found.now)
 
 
+def of_cluster(name: str) -> Holder:
+    """The hosts of a cluster as one holder. ``name`` is the same on all of them, and of no other cluster."""
+    return Holder(machine=CLUSTER, runtime=name, host=CLUSTER, pid=0, instance=name)
+
+
+def joins(mine: Holder, found: Lease | None) -> bool:
+    """Whether the lease is this daemon's cluster's already."""
+    if found is None or found.released:
+        return False
+    return mine.is_cluster and found.holder.same_place(mine)
+
+
+def next_epoch(mine: Holder, found: Lease | None, above: int) -> int:
+    """The epoch of a lease that is acquired: a new holder's is higher than any, a cluster's stays."""
+    last = max(found.epoch if found else 0, above)
+    return last if joins(mine, found) else last + 1
+
+
 def lent_until(renewed_at: float, terms: Terms) -> float:
     """Until when the holder's workers may live, on the clock of ``renewed_at``: when the last renewal that counted was
     begun. The database's lease began again at that time at the earliest."""
@@ -148,7 +183,8 @@ def who(lease: Lease) -> str:
     """The holder of the lease, in words."""
     since = datetime.fromtimestamp(lease.taken_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     holder = lease.holder
-    return f"the waguard on {holder.host} in {holder.runtime} (pid {holder.pid}) since {since}"
+    pid = "" if holder.is_cluster else f" (pid {holder.pid})"
+    return f"{holder.name}{pid} since {since}"
 
 
 def waiting_words(lease: Lease, seconds: float) -> str:
@@ -195,9 +231,8 @@ def unprotected_words(sessions: Sequence[str]) -> str | None:
 def left_behind_words(lost: Lease) -> str:
     """What a lost holder may have left on its host."""
     at = datetime.fromtimestamp(lost.renewed_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    holder = lost.holder
     return (
-        f"the waguard on {holder.host} in {holder.runtime} lost the database's lease, which it renewed last at {at}:"
+        f"{lost.holder.name} lost the database's lease, which it renewed last at {at}:"
         " messages that its sessions received from shortly before then until they ended were acknowledged to"
         " WhatsApp, and may not be delivered"
     )

@@ -141,11 +141,17 @@ class GroupCommit:
             )
         self._remove(batch)
         batch.succeed(written)
+        if written.lost:
+            names = sorted(written.lost)
+            said = "not stored: this host does not own these sessions any more"
+            logger.warning(said, event="sessions_not_owned", sessions=names)
         fresh = zip(written.received, written.news, strict=True)
         for put in batch.puts:
-            own = itertools.islice(fresh, len(put.records))
+            some = [it for it in put.records if it.session_id not in written.lost]
+            own = itertools.islice(fresh, len(some))
             news = [record for record, is_news in own if is_news]
-            self._announcer.stored(put.stored, news)
+            if len(some) == len(put.records):  # else nobody acknowledges it
+                self._announcer.stored(put.stored, news)
         for record in written.reported:
             self._announcer.announce(record)
         for endpoint in sorted(written.endpoints):

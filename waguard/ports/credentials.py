@@ -7,7 +7,8 @@ from waguard.core.shipping import Claim, Part
 
 
 class CredentialStore(Protocol):
-    """Each call raises ``DatabaseUnavailableError``; what is written is fenced by the lease."""
+    """Each call raises ``DatabaseUnavailableError``; what is written is fenced by the lease, in a cluster by the session's
+    epoch: then writes raise ``NotOwnedError``."""
 
     async def shipped(self) -> set[str]:
         """Sessions of which something was shipped."""

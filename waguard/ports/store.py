@@ -99,7 +99,8 @@ class Audit(Protocol):
 
 class Store(Audit, Protocol):
     """The database. Every call raises ``DatabaseUnavailableError`` when it cannot be reached:
-    unknown is never an empty answer."""
+    unknown is never an empty answer. In a cluster ``create``, ``touch`` and ``keep_limits`` raise ``NotOwnedError`` for a
+    session that this host does not own."""
 
     async def open(self) -> None:
         """Connect and migrate, once. Raises ``DatabaseUnavailableError``; may be called again."""
@@ -111,10 +112,13 @@ class Store(Audit, Protocol):
         """Prove that the database answers."""
 
     async def sessions(self) -> list[SessionRow]:
-        """Every session of waguard's (provider webjs, not deleted)."""
+        """Every session of waguard's (provider webjs, not deleted); in a cluster those that this host owns."""
+
+    async def sessions_of_all_hosts(self) -> list[SessionRow]:
+        """As ``sessions``, whichever host owns them."""
 
     async def session(self, session_id: str) -> SessionRow | None:
-        """One of them; None: there is none."""
+        """One of all of them; None: there is none."""
 
     async def create(
         self, session_id: str, workspace_id: int, *, account_id: int | None, priority: int
@@ -122,6 +126,7 @@ class Store(Audit, Protocol):
         """Insert, or take over an existing row, desired up, with a new generation.
 
         A removed or deleted one comes back as a new one, ``qr_scanning``. Raises ``SessionIdTakenError`` when it belongs to another workspace.
+        In a cluster this host owns it in memory already; what says so in the database is inserted with it.
         """
 
     async def set_desired(self, session_id: str, *, up: bool) -> SessionRow | None:
@@ -142,7 +147,8 @@ class Store(Audit, Protocol):
         *,
         phone_number: str | None = None,
     ) -> StatusWritten:
-        """Write the derived status; not accepted: an older generation may not write, or no such row."""
+        """Write the derived status; not accepted: an older generation may not write, no such row, or this host does not
+        own the session."""
 
     async def touch(self, session_id: str) -> None:
         """The session was active now."""
@@ -200,7 +206,8 @@ class LeaseStore(Protocol):
         """Acquire it where ``may`` says so of what is there (None: nobody ever had it), in one
         transaction that keeps everybody else out.
 
-        The new epoch, which is higher than the one before and than ``above``; None: it may not.
+        The new epoch, which is higher than the one before and than ``above``; but where the holder is a cluster that has it
+        already, its epoch. None: it may not.
         """
 
     async def renew(self, epoch: int, terms: Terms) -> bool:

@@ -54,7 +54,8 @@ class SqlAccountRows:
     async def correct(self, session_id: str, *, said: str, generation: int) -> bool:
         """As the port says."""
         async with self._database.writing() as work:
-            session = await work.lock_ours(session_id)
+            lost = await work.lost((session_id,))
+            session = None if lost else await work.lock_ours(session_id)
             if session is None or not _is_as_read(session, said, generation):
                 return False
             await work.derive(session, _CONNECTED, None)

@@ -57,6 +57,7 @@ class SqlCredentials:
 
     async def put(self, session: str, parts: Sequence[Part]) -> None:
         async with self._database.writing() as work:
+            await work.own(session)
             await _put(work.connection, session, parts)
 
     async def commit(
@@ -72,6 +73,7 @@ class SqlCredentials:
             "orderly": claim.orderly,
         }
         async with self._database.writing() as work:
+            await work.own(session)
             connection = work.connection
             await _put(connection, session, parts)
             same = _OWN.session_id == session

@@ -92,6 +92,8 @@ class SqlDeadLetters:
 
     async def replay(self, first: int, last: int, receivers: Collection[str]) -> list[Replayed]:
         """Queue dead letters again. Each keeps its id, and so its place in its partition."""
+        if first == last:
+            await self._require_owner_of(first)
         # those a person chooses one by one
         some = true() if first == last else _OF_STATE[DeadLetterState.DEAD]
         return await self._replay(DEAD & DELIVERIES.c.id.between(first, last) & some, receivers)
@@ -106,9 +108,13 @@ class SqlDeadLetters:
                 .where(chosen, own.endpoint.in_(sorted(receivers)))
                 .order_by(own.id)
             )
+            query = self._database.only_owned(query, own.session_id)
             found = (await work.connection.execute(query.limit(REPLAYED_AT_ONCE))).all()
+            lost = await work.lost(row.session_id for row in found)
             replayed = [
-                Replayed(row.endpoint, row.session_id, _partition(row), row.id) for row in found
+                Replayed(row.endpoint, row.session_id, _partition(row), row.id)
+                for row in found
+                if row.session_id not in lost
             ]
             for it in replayed:
                 same = update(DELIVERIES).where(own.id == it.id)
@@ -121,6 +127,11 @@ class SqlDeadLetters:
         """See ``ports.messages.MessageStore``."""
         of_lids = DEAD & (_CAUSE == Cause.RESTORED) & DELIVERIES.c.lane.endswith(LID)
         async with self._turn, self._database.writing() as work:
+            if work.owning is not None:
+                whose = select(DELIVERIES.c.session_id).where(of_lids).distinct()
+                found = set((await work.connection.scalars(whose)).all())
+                ours = found - await work.lost(found)
+                of_lids &= DELIVERIES.c.session_id.in_(sorted(ours))
             parked = unidentified.parked(self._database.wall())
             await work.connection.execute(update(DELIVERIES).where(of_lids).values(parked))
         some = DEAD | PENDING if pending else DEAD
@@ -137,6 +148,8 @@ class SqlDeadLetters:
 
     async def discard(self, number: int) -> bool:
         async with self._turn, self._database.writing() as work:
+            if work.owning is not None and (whose := await _session_of(work.connection, number)):
+                await work.own(whose)
             gone = await work.connection.execute(
                 delete(DELIVERIES).where(DEAD, DELIVERIES.c.id == number)
             )
@@ -149,12 +162,28 @@ class SqlDeadLetters:
     async def replay_unidentified(
         self, session_id: str, chat: str, receivers: Collection[str]
     ) -> list[Replayed]:
+        self._database.require_owned(session_id)
         return await self._replay(unidentified.of_chat(session_id, chat), receivers)
 
     async def discard_unidentified(self, session_id: str, chat: str) -> int:
         waits = delete(DELIVERIES).where(unidentified.of_chat(session_id, chat))
         async with self._turn, self._database.writing() as work:
+            await work.own(session_id)
             return (await work.connection.execute(waits)).rowcount
+
+    async def _require_owner_of(self, number: int) -> None:
+        if self._database.owning is None:
+            return
+        async with self._database.reading() as (connection, _):
+            whose = await _session_of(connection, number)
+        if whose is not None:
+            self._database.require_owned(whose)
+
+
+async def _session_of(connection: AsyncConnection, number: int) -> str | None:
+    query = select(DELIVERIES.c.session_id).where(DELIVERIES.c.id == number)
+    found: str | None = await connection.scalar(query)
+    return found
 
 
 def _partition(row: Any) -> str:

@@ -68,6 +68,7 @@ class SqlDeferredFiles:
     async def files_to_fetch(self) -> list[DeferredFile]:
         waits = _OWN.state == FileState.WAITING
         first = select(func.min(_OWN.id)).where(waits).group_by(_OWN.session_id)
+        first = self._database.only_owned(first, _OWN.session_id)
         async with self._database.reading() as (connection, _):
             found = await connection.execute(_FOUND.where(_OWN.id.in_(first)).order_by(_OWN.id))
             return [_file(row) for row in found]
@@ -111,6 +112,7 @@ class SqlDeferredFiles:
         now = self._database.wall()
         raw = file.deferred.message_id if file.deferred else file.message_id
         async with self._database.writing() as work:
+            await work.own(file.session_id)
             return await _put(
                 work.connection, file.session_id, file.key, raw, file.mimetype, file.size, now
             )
@@ -122,6 +124,10 @@ class SqlDeferredFiles:
 
     async def _set(self, handle: str, **values: Any) -> None:
         async with self._database.writing() as work:
+            if work.owning is not None:
+                whose = select(_OWN.session_id).where(_OWN.handle == handle)
+                if session_id := await work.connection.scalar(whose):
+                    await work.own(session_id)
             await work.connection.execute(
                 update(FILES).where(_OWN.handle == handle).values(**values)
             )

@@ -74,11 +74,16 @@ class SqlDeliveries:
         limit: int,
         partition: tuple[str, str] | None = None,
         until: int | None = None,
+        sessions: Collection[str] | None = None,
     ) -> tuple[list[Pending], dict[int, bytes]]:
         own = DELIVERIES.c
         query = _NEXT.where(own.endpoint == endpoint, own.id > after).limit(limit)
         if partition is not None:
             query = query.where(own.session_id == partition[0], own.lane == partition[1])
+        if sessions is None:
+            query = self._database.only_owned(query, own.session_id)
+        else:
+            query = query.where(own.session_id.in_(sorted(sessions)))
         if until is not None:
             query = query.where(own.id <= until)
         async with self._database.reading() as (connection, _):
@@ -121,6 +126,7 @@ class SqlDeliveries:
         own = DELIVERIES.c
         chosen = PENDING
         if session_id is not None:
+            self._database.require_owned(session_id)
             # what waits for somebody's number is of its old number too
             chosen = (PENDING & (own.event == HELD)) | unidentified.WAITS
             chosen &= own.session_id == session_id
@@ -131,13 +137,22 @@ class SqlDeliveries:
         return await self.give_up_pending(chosen, why, cause, limit)
 
     async def give_up_pending(
-        self, chosen: ColumnElement[bool], why: str, cause: Cause, limit: int
+        self,
+        chosen: ColumnElement[bool],
+        why: str,
+        cause: Cause,
+        limit: int,
+        *,
+        of_all_hosts: bool = False,
     ) -> int:
         """Found before the writer is held: a few of many are found slowly."""
         own = DELIVERIES.c
+        query = select(own.id, own.session_id).where(chosen).order_by(own.id).limit(limit)
+        if not of_all_hosts:
+            query = self._database.only_owned(query, own.session_id)
         async with self._database.reading() as (connection, _):
-            query = select(own.id).where(chosen).order_by(own.id).limit(limit)
-            found = (await connection.scalars(query)).all()
+            sessions = {row.id: row.session_id for row in await connection.execute(query)}
+        found = list(sessions)
         if found:
             values = {
                 "state": "dead",
@@ -146,6 +161,8 @@ class SqlDeliveries:
                 "died_at": self._database.wall(),
             }
             async with self._turn, self._database.writing() as work:
+                if not of_all_hosts and (lost := await work.lost(sessions.values())):
+                    found = [number for number in found if sessions[number] not in lost]
                 same = update(DELIVERIES).where(own.id.in_(found), chosen)
                 await work.connection.execute(same.values(values))
         return len(found)
@@ -163,6 +180,7 @@ class SqlDeliveries:
     async def link_phone(self, session_id: str, phone: str) -> None:
         same = update(SESSIONS).where(SESSIONS.c.session_id == session_id)
         async with self._database.writing() as work:
+            await work.own(session_id)
             await work.connection.execute(same.values(linked_phone=phone))
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
-from waguard.core.lease import Holder, Lease, Terms
+from waguard.core.lease import Holder, Lease, Terms, next_epoch
 from waguard.store.models import LEASE
 
 _ROW: Final = 1
@@ -62,7 +62,7 @@ class SqlLease:
             found = _lease(row) if row is not None else None
             if not may(found):
                 return None
-            epoch = max(found.epoch if found else 0, above) + 1
+            epoch = next_epoch(holder, found, above)
             values = {
                 **self._renewal(terms),
                 "epoch": epoch,

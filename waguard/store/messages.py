@@ -1,14 +1,15 @@
 """Messages in the database: what one transaction writes, and what is deleted for its age.
 
-Ids only grow, and one process writes: who has read up to an id misses nothing by asking for what comes
-after it.
+Ids only grow, and one process writes what is about a session: who has read up to an id misses nothing of those
+sessions by asking for what comes after it, while it owns them.
 """
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import and_, delete, insert, or_, select
+from sqlalchemy import Connection, and_, delete, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -38,6 +39,10 @@ from waguard.store.endpoints import SqlEndpoints
 from waguard.store.group import Group
 from waguard.store.models import DELIVERIES, FILES, INBOX, NUMBERS, READERS, UNDECRYPTABLE
 from waguard.store.undecryptable import SqlUndecryptables
+from waguard.store.work import Work
+
+if TYPE_CHECKING:
+    from waguard.store.epochs import Allowed
 
 _ANNOUNCEMENTS: Final = (Kind.SENT.value, Kind.FAILED.value)
 
@@ -76,21 +81,36 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
         alone = len(outgoing) == 1 and not (received or results)
         if alone and isinstance(draft := outgoing[0], NewMessage):
             async with self._turn:  # a request waits for it: in half the time
-                number = await self._database.write_at_once(
-                    lambda it: outbox.keep(it, draft, self._database.wall(), is_last=True)
-                )
+                number = await self._database.write_at_once(partial(self._keep, draft))
             return Written(news=(), endpoints=frozenset(), kept=(number,))
         sessions = {one.session_id for one in received}
         try:
             async with self._turn, self._database.writing() as work:
                 connection = work.connection
+                allowed = await _allowed(work, received, results, outgoing)
+                if allowed is not None:
+                    some = allowed.batch
+                    received, results, outgoing = some.received, some.results, some.outgoing
                 kept = await outbox.write(connection, outgoing, self._database.wall())
                 await deliveries.record_results(connection, results, self._database.wall())
-                return await self._store(connection, received, outgoing, kept, for_global)
+                written = await self._store(connection, received, outgoing, kept, for_global)
         except BaseException:
-            self._people.forget(sessions)
-            self._undecryptable.forget(sessions)
+            self.forget(sessions)
             raise
+        return written if allowed is None else allowed.said(written)
+
+    def _keep(self, draft: NewMessage, connection: Connection) -> int | None:
+        owning = self._database.owning
+        if owning is not None:
+            from waguard.store import epochs  # noqa: PLC0415 - one host alone has none
+
+            if not epochs.allowed(connection, owning, epochs.Batch((), (), (draft,))).kept[0]:
+                return None
+        return outbox.keep(connection, draft, self._database.wall(), is_last=True)
+
+    def forget(self, sessions: Collection[str]) -> None:
+        self._people.forget(sessions)
+        self._undecryptable.forget(sessions)
 
     async def _store(
         self,
@@ -166,7 +186,8 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
     ) -> int:
         own = INBOX.c
         too_old = PENDING & (DELIVERIES.c.created_at < inbox_before)
-        count = await self.give_up_pending(too_old, "it waited for too long", Cause.EXPIRED, limit)
+        why = "it waited for too long"
+        count = await self.give_up_pending(too_old, why, Cause.EXPIRED, limit, of_all_hosts=True)
         # those of sessions that nobody supervises; what is supervised was given up before
         count += len(await self.give_up(EXPIRED, before=undecryptable_before, limit=limit))
         may_go = or_(own.kind.not_in(_ANNOUNCEMENTS), own.stored_at < reported_before)
@@ -191,3 +212,18 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
                     )
                 count += gone.rowcount
         return count
+
+
+async def _allowed(
+    work: Work,
+    received: Sequence[InboxRecord],
+    results: Sequence[DeliveryResult | Hold],
+    outgoing: Sequence[NewMessage | StateUpdate | Withdrawal],
+) -> "Allowed | None":
+    """None: there is no cluster, and all of it is."""
+    if work.owning is None:
+        return None
+    from waguard.store import epochs  # noqa: PLC0415 - one host alone has none
+
+    batch = epochs.Batch(received, results, outgoing)
+    return await work.connection.run_sync(epochs.allowed, work.owning, batch)

@@ -80,20 +80,33 @@ class SqlOutbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def unfinished(self, *, uncertain_since: float, answered_since: float) -> list[Outgoing]:
+    async def unfinished(
+        self,
+        *,
+        uncertain_since: float,
+        answered_since: float,
+        sessions: Collection[str] | None = None,
+    ) -> list[Outgoing]:
         uncertain = and_(_OWN.state == State.UNCERTAIN, _OWN.created_at >= uncertain_since)
         owed = and_(~_OWN.answered, _OWN.bulk_id.is_(None), _OWN.created_at >= answered_since)
-        return await self._found(
-            select(*_SHOWN).where(or_(_UNSENT, uncertain, owed)).order_by(_OWN.id)
-        )
+        query = select(*_SHOWN).where(or_(_UNSENT, uncertain, owed)).order_by(_OWN.id)
+        return await self._found(self._of(sessions, query))
 
-    async def unreported(self, *, since: float) -> list[Outgoing]:
+    async def unreported(
+        self, *, since: float, sessions: Collection[str] | None = None
+    ) -> list[Outgoing]:
         untold = or_(
             and_(_in(AT_SERVER), ~_has_key("sent:")),
             and_(_in(NOT_SENT), _OWN.queued, ~_has_key("failed:")),
         )
         query = select(*_SHOWN).where(untold, _MESSAGE, _OWN.created_at >= since)
-        return await self._found(query.order_by(_OWN.id))
+        return await self._found(self._of(sessions, query).order_by(_OWN.id))
+
+    def _of(self, sessions: Collection[str] | None, query: Select[Any]) -> Select[Any]:
+        """None: of those that this host owns."""
+        if sessions is None:
+            return self._database.only_owned(query, _OWN.session_id)
+        return query.where(_OWN.session_id.in_(sorted(sessions)))
 
     async def find(self, number: int) -> Outgoing | None:
         return await self._one(_OWN.id == number)
@@ -249,7 +262,7 @@ def _keep_bulk(
 
 
 def _free_key(connection: Connection, draft: NewMessage) -> None:
-    if draft.key is not None:
+    if draft.key is not None and draft.seen is None:
         connection.execute(_FREE_KEY, {"session": draft.session_id, "used": draft.key})
 
 

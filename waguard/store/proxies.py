@@ -24,6 +24,7 @@ class SqlProxies:
         new = {"mark": it.mark, "at": it.at, "sealed": it.sealed}
         same = PROXIES.c.session_id == session
         async with self._database.writing() as work:
+            await work.own(session)
             # MariaDB does not count a row that stays as it is
             if await work.connection.scalar(select(PROXIES.c.mark).where(same)) is None:
                 await work.connection.execute(insert(PROXIES).values(session_id=session, **new))

@@ -67,7 +67,7 @@ async def tidy_audit(
     """Delete old rows of the audit trail, and all but so many ``changes``. What an open incident needs of the other rows is
     kept, however old it is."""
     oldest, count = ages.ago(keep.audit_days * _DAY), 0
-    known = {row.session_id for row in await store.sessions()}
+    known = {row.session_id for row in await store.sessions_of_all_hosts()}
     for session_id in await store.audited(before=oldest):
         before = oldest
         if session_id is None or session_id in known:

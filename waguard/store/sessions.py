@@ -29,6 +29,11 @@ class SqlSessions:
 
         Raises ``DatabaseUnknownError`` where they are not known to be ours.
         """
+        found, owning = await self.sessions_of_all_hosts(), self._database.owning
+        return [row for row in found if owning is None or row.session_id in owning.epochs]
+
+    async def sessions_of_all_hosts(self) -> list[SessionRow]:
+        """Raises as ``sessions``."""
         async with self._database.reading() as (connection, layout):
             query = listed(layout).order_by(layout.accounts.c.session_id)
             found = [session_row(row) for row in await connection.execute(query)]
@@ -67,6 +72,7 @@ class SqlSessions:
     ) -> SessionRow:
         async with self._database.writing() as work:
             _require_storable(session_id, work.layout)
+            await work.own_new(session_id)
             session = await work.lock(session_id)
             if session is None and not await work.resembles(session_id):
                 await work.insert(session_id, workspace_id)
@@ -109,11 +115,13 @@ class SqlSessions:
 
     async def touch(self, session_id: str) -> None:
         async with self._database.writing() as work:
+            await work.own(session_id)
             if session := await work.lock_ours(session_id):
                 await work.update(session, {"last_activity_at": work.now})
 
     async def keep_limits(self, session_id: str, limits: str | None) -> None:
         async with self._database.writing() as work:
+            await work.own(session_id)
             if session := await work.lock_ours(session_id):
                 await work.want(session, up=session.row.desired_up, limits=limits)
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
@@ -21,6 +22,10 @@ from waguard.store.retention import COMPACTION, Compaction, empty_wal, release_p
 from waguard.store.sessions import SqlSessions
 from waguard.store.statuses import SqlStatuses
 from waguard.store.stored import SqlStored
+
+if TYPE_CHECKING:
+    from waguard.core.cluster.records import Owning
+    from waguard.store.owners import SqlOwners
 
 BUSY_TIMEOUT = 5.0  # s to wait for a lock, a free connection, a handshake
 
@@ -44,7 +49,8 @@ class SqlStore(SqlStatuses, SqlSessions, SqlAudit):
         deadline: float = DEADLINE,
         standby: bool = False,
     ) -> None:
-        """``standby``: another daemon may take over, so the server ends a transaction of a daemon that stands still."""
+        """``standby``: another daemon may take over, or several hosts share the sessions: so the server ends a transaction
+        of a daemon that stands still."""
         database = Database(
             url, busy_timeout=busy_timeout, wall=wall, deadline=deadline, standby=standby
         )
@@ -69,6 +75,7 @@ class SqlStore(SqlStatuses, SqlSessions, SqlAudit):
         before_migration: Callable[[], Awaitable[None]],
         recognize: Callable[[Found], None] = lambda _: None,
         fence: Callable[[], int | None] = lambda: None,
+        owning: "Callable[[], Owning | None]" = lambda: None,
     ) -> None:
         """See ``Database.guard``."""
         self._database.guard(
@@ -76,7 +83,14 @@ class SqlStore(SqlStatuses, SqlSessions, SqlAudit):
             before_migration=before_migration,
             recognize=recognize,
             fence=fence,
+            owning=owning,
         )
+
+    def owners(self) -> "SqlOwners":
+        """Who owns which session, where several hosts share them."""
+        from waguard.store.owners import SqlOwners  # noqa: PLC0415 - one host alone has none
+
+        return SqlOwners(self._database)
 
     @property
     def barred(self) -> bool:

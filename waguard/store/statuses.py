@@ -74,14 +74,18 @@ class SqlStatuses:
         statuses = {it.session_id: it for it in reversed(items)}
         written: dict[_Status, StatusWritten] = {}
         async with self._database.writing() as work:
+            lost = await work.lost(statuses)
+            ours = {name: it for name, it in statuses.items() if name not in lost}
             if skips_locked(work.connection.dialect):
                 async with _impatient(work.connection):
-                    written = await _write_statuses(work, statuses)
-        return [written.get(it) for it in items]
+                    written = await _write_statuses(work, ours)
+        refused = StatusWritten(accepted=False, row=None)
+        return [refused if it.session_id in lost else written.get(it) for it in items]
 
     async def _write_alone(self, it: _Status) -> StatusWritten:
         async with self._database.writing() as work:
-            session = await work.lock_ours(it.session_id)
+            lost = await work.lost((it.session_id,))
+            session = None if lost else await work.lock_ours(it.session_id)
             if session is None:
                 return StatusWritten(accepted=False, row=None)
             accepted = it.generation >= session.row.generation

@@ -117,7 +117,8 @@ class Remembered:
     ) -> list[tuple[str, str]]:
         """Make dead letters of the oldest; their sessions and ids."""
         query = select(UNDECRYPTABLE).where(WAITS, chosen).order_by(_OWN.since, _OWN.id)
-        rows = (await connection.execute(query.limit(limit))).all()
+        # in a cluster the retention of another host may find the same
+        rows = (await connection.execute(query.limit(limit).with_for_update())).all()
         if not rows:
             return []
         sessions = {row.session_id for row in rows}
@@ -272,6 +273,7 @@ class SqlUndecryptables:
     async def no_messages(self, session_id: str, message_ids: Collection[str]) -> None:
         try:
             async with self._turn, self._database.writing() as work:
+                await work.own(session_id)
                 await self._undecryptable.end(work.connection, session_id, message_ids)
         except BaseException:
             self._undecryptable.forget([session_id])
@@ -294,10 +296,10 @@ class SqlUndecryptables:
             chosen &= own.since <= before
         if message_ids is not None:
             chosen &= own.message_id.in_([storable(one) for one in message_ids])
-        return await self._give_up(chosen, why, limit)
+        return await self._give_up(chosen, why, limit, session_id)
 
     async def _give_up(
-        self, chosen: ColumnElement[bool], why: str, limit: int
+        self, chosen: ColumnElement[bool], why: str, limit: int, session_id: str | None
     ) -> list[tuple[str, str]]:
         """Found before the writer is held, as most often there is none."""
         async with self._database.reading() as (connection, _):
@@ -307,6 +309,8 @@ class SqlUndecryptables:
         given_up: list[tuple[str, str]] = []
         try:
             async with self._turn, self._database.writing() as work:
+                if session_id is not None:
+                    await work.own(session_id)
                 given_up = await self._undecryptable.give_up(
                     work.connection,
                     chosen,
@@ -318,4 +322,8 @@ class SqlUndecryptables:
         except BaseException:
             self._undecryptable.forget_all()
             raise
+        if owning := self._database.owning:  # memory is for those that nobody else writes
+            others = {session for session, _ in given_up} - owning.epochs.keys()
+            self._people.forget(others)
+            self._undecryptable.forget(others)
         return given_up

@@ -1,9 +1,9 @@
-"""Writing sessions: one transaction, the session's row locked first."""
+"""Writing sessions: one transaction, the session's row locked first; in a cluster its owner's row before that."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from sqlalchemy import insert, select, update
@@ -11,10 +11,16 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.row_status import DerivedStatus, Status
+from waguard.errors import NotOwnedError
 from waguard.ports.store import SessionRow
 from waguard.store.layout import Layout, fit
 from waguard.store.models import EVENTS, SESSIONS, Provider
 from waguard.store.rows import Held, held, listed, rows, session_row
+
+if TYPE_CHECKING:
+    from waguard.core.cluster.records import Owning
+
+NOT_OWNED: Final = "this host does not own the session, or no more: another one does, or will"
 
 # a row that we insert into a table with these columns says the same as one of the application's
 _NEW_ACCOUNT: Mapping[str, Any] = {
@@ -43,6 +49,31 @@ class Work:
     connection: AsyncConnection
     layout: Layout
     now: datetime
+    owning: "Owning | None" = None
+    """None: there is no cluster, and every session is this host's."""
+
+    async def lost(self, sessions: Iterable[str]) -> frozenset[str]:
+        """Those that this host does not own; nobody claims the others until the transaction ends. Called before anything
+        else is locked."""
+        if self.owning is None:
+            return frozenset()
+        from waguard.store import epochs  # noqa: PLC0415 - one host alone has none
+
+        return await self.connection.run_sync(epochs.lost, self.owning, sessions)
+
+    async def own(self, session_id: str) -> None:
+        """As ``lost``, of one session. Raises ``NotOwnedError``."""
+        if await self.lost((session_id,)):
+            raise NotOwnedError(NOT_OWNED)
+
+    async def own_new(self, session_id: str) -> None:
+        """As ``own``, for a session of which nobody may have been the owner so far."""
+        if self.owning is None:
+            return
+        from waguard.store import epochs  # noqa: PLC0415 - one host alone has none
+
+        if not await self.connection.run_sync(epochs.hold_new, self.owning, session_id):
+            raise NotOwnedError(NOT_OWNED)
 
     async def lock(self, session_id: str) -> Held | None:
         """Lock the row and read it, whoever's it is; None: there was none to lock.

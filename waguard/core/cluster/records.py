@@ -5,6 +5,7 @@ An *owner* lives in the database: one row for each session. An *incarnation* is 
 a new record and ends irrevocably when anybody writes ``alive = false``.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,3 +57,13 @@ class Owner:
     """Whose it is to become: a release in order leaves it to that host."""
     moved_at: float | None = None
     """Unix time of the last change of the owner."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owning:
+    """What this host owns now, as its daemon believes; the database checks it at each write."""
+
+    host: str
+    incarnation: str
+    epochs: Mapping[str, int]
+    """By session, the epoch in which it is owned."""

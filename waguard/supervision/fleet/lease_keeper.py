@@ -31,11 +31,18 @@ async def _known() -> None:
     """Every database is ours."""
 
 
+def _never() -> bool:
+    """No cluster is a standby."""
+    return False
+
+
 class LeaseKeeper:
     """``terms`` are read at each use; ``clock`` counts seconds, also those of a suspend; ``lost`` is
     called once, with what to say at the end. ``recognized`` raises where another database has taken the place of
     ours: in that one the lease is not ours to renew, take or lose. With ``standby`` a lease that is held is waited for,
-    and what is held is lent to the workers; ``held`` is called at each renewal that counts."""
+    and what is held is lent to the workers; ``held`` is called at each renewal that counts. Where ``mine`` is a cluster
+    its lease is joined: it lends nothing and fences no write, for the hosts' own leases and the epochs of sessions do
+    that."""
 
     def __init__(  # noqa: PLR0913 - what a lease depends on
         self,
@@ -57,7 +64,7 @@ class LeaseKeeper:
         self._outages = outages
         self._on_lost = lost
         self._recognized = recognized
-        self._standby = standby
+        self._standby: Callable[[], bool] = _never if mine.is_cluster else standby
         self._held = held
         self._clock = clock
         self._pause = pause
@@ -246,7 +253,7 @@ class LeaseKeeper:
 
         def may(found: Lease | None) -> bool:
             seen.append(found)
-            return not lease.is_lost(epoch, found)
+            return lease.joins(self._mine, found) or not lease.is_lost(epoch, found)
 
         taken = await self._store.acquire(self._mine, terms, may, above=epoch)
         if taken is not None:
@@ -265,10 +272,11 @@ class LeaseKeeper:
             self._on_lost(kind(message, remedy=lease.STANDBY_REMEDY if waits else remedy))
 
     async def release(self) -> None:
-        """Nobody has to wait for it; where the database does not take that, until it expires."""
+        """Nobody has to wait for it; where the database does not take that, until it expires. A cluster's is not this
+        host's to release: it expires after the last one has ended."""
         await self.renewed()
         epoch, self._epoch = self._epoch, None
-        if epoch is None or self._lost is not None:
+        if epoch is None or self._lost is not None or self._mine.is_cluster:
             return
         if self._failing:  # the call would be cut off
             logger.warning(
