@@ -3,10 +3,11 @@
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from waguard.config.sections import Config
 from waguard.core.host.admission import Reading
-from waguard.core.lease import Terms, terms
+from waguard.core.lease import Terms, of_cluster, terms
 from waguard.daemon.installation import Installation
 from waguard.daemon.stop_request import StopRequest
 from waguard.host.files.lock import InstanceLock
@@ -15,6 +16,9 @@ from waguard.host.ticker import Ticker
 from waguard.store.sql import SqlStore
 from waguard.supervision.fleet.lease_keeper import TICK, LeaseKeeper
 from waguard.supervision.outages import Outages
+
+if TYPE_CHECKING:
+    from waguard.core.cluster.records import Owning
 
 
 class DatabaseLease:
@@ -31,18 +35,19 @@ class DatabaseLease:
         installation: Installation,
         *,
         lend: Callable[[], None],
+        owning: "Callable[[], Owning | None]" = lambda: None,
     ) -> None:
-        """``lend``: say to each worker until when it may live."""
+        """``lend``: say to each worker until when it may live. ``owning``: see ``Database.guard``."""
         self._config = config
         self._stop = stop
         self._lend = lend
         self._lent = False
         self._had_profiles = False
         """Whether the folder of all profiles was seen with one in it."""
-        runtime = config().paths.runtime
+        runtime, engine = config().paths.runtime, config().cluster.engine
         self.keeper = LeaseKeeper(
             store.lease,
-            holder(runtime, lock.instance),
+            holder(runtime, lock.instance) if engine == "none" else of_cluster(engine),
             self._terms,
             outages,
             lost=stop.lose_database,
@@ -55,6 +60,7 @@ class DatabaseLease:
             before_migration=self.keeper.acquire,
             recognize=installation.recognize,
             fence=lambda: self.keeper.fence,
+            owning=owning,
         )
 
     def on(self, host: Reading) -> Reading:

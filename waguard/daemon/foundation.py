@@ -46,7 +46,8 @@ class Foundation:
             folder.sweep()
         self.bus = Bus(self.clock)
         self.tally = Tally()
-        self.store = SqlStore(config().database.url, standby=config().lease.standby)
+        others = config().lease.standby or config().cluster.engine != "none"
+        self.store = SqlStore(config().database.url, standby=others)
         self.outgoing = OutgoingFiles(outgoing, config, self.store.outbox.files_awaited, self.ages)
         self.fetcher = Fetcher(lambda: config().send, files=self.outgoing)
         proxied = uses_proxy(config().browser.extra_args)

@@ -37,6 +37,11 @@ class Installation:
         self.workers = 0
         """Living workers of an earlier daemon that no session has yet."""
 
+    @property
+    def marked(self) -> str:
+        """The name of the installation, after ``mark``."""
+        return self._seen.installation if self._seen else ""
+
     def why_barred(self) -> str | None:
         """Why nobody may use the database; None: they may."""
         return installation.words(self._unknown) if self._unknown else None

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from loguru import logger
 
@@ -29,6 +29,9 @@ from waguard.supervision.supervisor import Supervisor
 from waguard.supervision.timings import Timings
 from waguard.wire.worker import WorkerRecord
 
+if TYPE_CHECKING:
+    from waguard.daemon.cluster import Cluster
+
 DATABASE_RETRY: Final = (0.5, 1.0, 2.0, 5.0)  # s; the last one repeats
 
 
@@ -49,7 +52,9 @@ class RestoreLoop:
         stop: StopRequest,
         instance: str,
         timings: Timings,
+        cluster: "Cluster | None" = None,
     ) -> None:
+        self._cluster = cluster
         self._store = store
         self._lease = lease
         self._installation = installation
@@ -66,8 +71,9 @@ class RestoreLoop:
     @property
     def why_not(self) -> str | None:
         """What keeps the daemon from beginning, in words."""
-        other = self._lease.held_elsewhere
-        return held_elsewhere_words(other) if other else self._why_not
+        if other := self._lease.held_elsewhere:
+            return held_elsewhere_words(other)
+        return self._why_not or (self._cluster.why_not if self._cluster else None)
 
     async def run(self) -> None:
         """Return when all is restored, or the database belongs to another daemon."""
@@ -80,14 +86,22 @@ class RestoreLoop:
                         left_behind = self._leftovers.workers()
                         self._installation.workers = len(left_behind)
                         await company.enter_async_context(self._greeted(left_behind))
+                    if self._cluster:
+                        self._cluster.resume()
                     await self._store.open()
                     await self._lease.acquire(
                         before_waiting=partial(self._end, company, left_behind)
                     )
                     await self._installation.mark()
+                    if self._cluster:
+                        await self._cluster.own(self._installation.marked, left_behind)
                     await self._outbox.begin()
+                    if self._cluster:
+                        await self._cluster.remember()
                     await company.aclose()  # from here on they are their sessions'
                     await self._restore(left_behind)
+                    if self._cluster:
+                        self._cluster.open()
                 except InstanceHeldError as error:
                     self._stop.lose_database(error)
                     return
@@ -120,6 +134,7 @@ class RestoreLoop:
             after=self._timings.greet_after,
             again=self._timings.greet_again,
             lends=self._lease.standby,
+            lending=self._cluster.lending if self._cluster else None,
         )
 
     async def _end(

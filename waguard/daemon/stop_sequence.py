@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from loguru import logger
 from msgspec import Struct
@@ -14,6 +14,9 @@ from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.outbox import Outbox
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.supervision.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from waguard.daemon.cluster import Cluster
 
 DRAIN: Final = 3.0  # s for webhooks at the end; what is left is delivered by the next daemon
 
@@ -46,7 +49,11 @@ def announce(stop: StopRequest, notifier: SystemdNotifier) -> None:
 
 
 async def stop_sessions(
-    stop: StopRequest, supervisor: Supervisor, outbox: Outbox, webhooks: Webhooks
+    stop: StopRequest,
+    supervisor: Supervisor,
+    outbox: Outbox,
+    webhooks: Webhooks,
+    cluster: "Cluster | None",
 ) -> None:
     """After what the application handles now, for it asks meanwhile whether its session is connected."""
     if stop.database_lost:
@@ -61,6 +68,8 @@ async def stop_sessions(
     if stop.hands_over:
         await supervisor.leave()
     else:
+        if cluster:
+            await cluster.release_all()
         await supervisor.stop(shipping=patience.credentials)
 
 

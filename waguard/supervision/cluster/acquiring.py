@@ -20,19 +20,40 @@ class Acquiring:
     def __init__(self, sessions: OwnedSessions) -> None:
         self._sessions = sessions
         self._waiting: set[str] = set()
+        self.unknown: set[str] = set()
+        """Those of which nothing was begun yet: nobody here may use them."""
         self._batch: frozenset[str] = frozenset()
         self._under_way: asyncio.Task[None] | None = None
         self._running: asyncio.Task[None] | None = None
+        self._is_open = False
+
+    def open(self) -> None:
+        """From now on they are brought up; those that were added before, too."""
+        self._is_open = True
+        self._begin()
+
+    def take(self) -> frozenset[str]:
+        """Those that wait; the caller brings them up."""
+        taken = frozenset(self._waiting)
+        self._waiting.clear()
+        self.unknown.clear()
+        return taken
 
     def add(self, session: str) -> None:
         """Bring it up soon."""
         self._waiting.add(session)
-        if self._running is None or self._running.done():
+        self.unknown.add(session)
+        self._begin()
+
+    def _begin(self) -> None:
+        idle = self._running is None or self._running.done()
+        if self._is_open and self._waiting and idle:
             self._running = asyncio.create_task(self._run(), name="acquire")
 
     async def drop(self, sessions: Collection[str]) -> bool:
         """They are not to be brought up any more; whether one of them was just brought up, and may be in memory."""
-        self._waiting.difference_update(sessions)
+        for waiting in (self._waiting, self.unknown):
+            waiting.difference_update(sessions)
         task, batch = self._under_way, self._batch
         if task is None or task.done() or batch.isdisjoint(sessions):
             return False
@@ -43,7 +64,7 @@ class Acquiring:
 
     async def end(self) -> None:
         """Bring nothing up any more."""
-        self._waiting.clear()
+        self.take()
         if self._running:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
@@ -53,6 +74,7 @@ class Acquiring:
         while self._waiting:
             self._batch = frozenset(self._waiting)
             self._waiting.clear()
+            self.unknown.clear()
             self._under_way = task = asyncio.create_task(
                 self._sessions.acquire(self._batch), name="acquire a batch"
             )

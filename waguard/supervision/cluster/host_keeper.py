@@ -11,17 +11,14 @@ from loguru import logger
 
 from waguard.core.backoff import backoff
 from waguard.core.cluster import host_lease
-from waguard.core.cluster.host_lease import (
+from waguard.core.cluster.host_lease import LeaseState, LeaseStep, LeaseTerms, LeaseView
+from waguard.core.cluster.lease_facts import (
     CloseAll,
     DeclareDead,
     Exit,
     KillAll,
     LeaseEffect,
     LeaseFact,
-    LeaseState,
-    LeaseStep,
-    LeaseTerms,
-    LeaseView,
     Lend,
     NoAnswer,
     OwnRead,
@@ -120,9 +117,7 @@ class HostKeeper:
         self._leases = leases
         number = random.SystemRandom().getrandbits(NUMBER_BITS)
         now = self._moment()
-        self._take(
-            host_lease.begin(self._host, self._terms, number=number, adopts=adopts, now=now)
-        )
+        self._take(host_lease.begin(self._host, self._terms, number=number, adopts=adopts, now=now))
         watch = PeerWatch(
             leases,
             self._calls,
@@ -160,9 +155,14 @@ class HostKeeper:
         """The leases as they are known now."""
         if self._state is None:
             return LeaseView(
-                host=self._host, incarnation=None, held=False, newer_format=False, peers={}
+                host=self._host, incarnation=None, held_since=None, newer_format=False, peers={}
             )
         return host_lease.view(self._state, self._moment())
+
+    @property
+    def is_held(self) -> bool:
+        """Whether sessions may run and be claimed here."""
+        return self.view.held_since is not None
 
     @property
     def leases(self) -> HostLeases:
@@ -173,7 +173,7 @@ class HostKeeper:
 
     async def held(self) -> None:
         """Wait until it is held."""
-        while not self.view.held:
+        while not self.is_held:
             await self._moved.wait()
 
     # ---- facts and effects ----
@@ -271,9 +271,7 @@ class HostKeeper:
                 level = "DEBUG" if failures else "ERROR"
                 what = "what an earlier incarnation left is not ended"
                 logger.log(level, what, event="not_swept", why=str(error))
-                await asyncio.sleep(
-                    backoff(SWEPT_AGAIN, failures, longest=SWEPT_AT_LEAST_EACH)
-                )
+                await asyncio.sleep(backoff(SWEPT_AGAIN, failures, longest=SWEPT_AT_LEAST_EACH))
                 failures += 1
             else:
                 self._post(Swept(incarnation))
@@ -291,7 +289,7 @@ class HostKeeper:
     async def _end_incarnation(self) -> None:
         """Where nobody hears of it, the others wait until it is over."""
         state = self._state
-        if state is None or state.incarnation is None or not self.view.held:
+        if state is None or state.incarnation is None or not self.is_held:
             return
         record = self._duties.record(state.incarnation, state.number)
         dead = dataclasses.replace(record, alive=False, drain=True, owned=0, room=0)

@@ -1,7 +1,11 @@
-"""Which sessions are this host's: performs what ``core/cluster/session_owner.py`` decides, and is the daemon's
-``Ownership``."""
+"""Which sessions are this host's: performs what ``core/cluster/session_owner.py`` decides.
+
+The rows are read each second (``session_owner.READ_EVERY``): what is released to this host, created elsewhere or left by
+a dead host has no other way to get here, and a move should take no longer than its session's start. It is one statement.
+"""
 
 import asyncio
+import dataclasses
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -10,15 +14,13 @@ from typing import Final, Protocol, assert_never
 from loguru import logger
 
 from waguard.core.cluster import session_owner
-from waguard.core.cluster.host_lease import LeaseView
+from waguard.core.cluster.lease_facts import TimerDue
 from waguard.core.cluster.owner_facts import (
     Acquire,
     Claim,
     Claimed,
     ClaimRefused,
-    Created,
     Deleted,
-    DrainAsked,
     Ended,
     HolderRead,
     Lose,
@@ -31,14 +33,14 @@ from waguard.core.cluster.owner_facts import (
     Release,
     Unanswered,
 )
-from waguard.core.cluster.lease_facts import TimerDue
-from waguard.core.cluster.records import Owner
-from waguard.core.cluster.session_owner import OwnerState, OwnerStep
+from waguard.core.cluster.owner_state import OwnerState
+from waguard.core.cluster.records import Found, HostRecord, Owner
 from waguard.core.session.facts import Moment
-from waguard.errors import UnavailableError, WaguardError
+from waguard.errors import WaguardError
 from waguard.host.clock import since_boot
 from waguard.ports.cluster import OwnedSessions, Owners
 from waguard.supervision.cluster.acquiring import Acquiring
+from waguard.supervision.cluster.endings import Endings
 from waguard.supervision.cluster.engine_calls import EngineCalls
 from waguard.supervision.cluster.host_keeper import HostKeeper
 
@@ -69,16 +71,9 @@ class OwnerReports(Protocol):
     def claimed(self, seen: Owner, epoch: int) -> None:
         """A session is this host's."""
 
-    def released(self, session: str, to_host: str | None) -> None:
-        """It is not any more, in order."""
-
-    def lost(self, session: str) -> None:
-        """It is another host's, or may be."""
-
 
 class OwnerKeeper:
-    """Fills ``ports.cluster.Ownership``. ``host`` holds the lease, ``sessions`` are what owning one means here. ``clock``
-    is CLOCK_BOOTTIME, in seconds."""
+    """``host`` holds the lease, ``sessions`` are what owning one means here. ``clock`` is CLOCK_BOOTTIME, in seconds."""
 
     def __init__(
         self,
@@ -92,116 +87,125 @@ class OwnerKeeper:
     ) -> None:
         self._host = host
         self._owners = owners
-        self._sessions = sessions
         self._use = use
         self._reports = reports
         self._clock = clock
         self._calls = EngineCalls()
         self._claims = asyncio.Semaphore(CLAIMS_AT_ONCE)
         self._acquiring = Acquiring(sessions)
-        self._closing: dict[str, int] = {}
-        """Sessions that are being ended in order, with their epochs: their last rows are written meanwhile."""
-        self._gone: frozenset[str] = frozenset()
-        """Owned sessions without a row, when all were read last."""
-        self._state: OwnerState | None = None
+        self._endings = Endings(
+            owners,
+            sessions,
+            self._acquiring,
+            self._calls,
+            ended=lambda session: self.post(Ended(session)),
+        )
+        self._without_row: frozenset[str] = frozenset()
+        """Owned sessions, when all rows were read last."""
+        self.state: OwnerState | None = None
+        """None: nothing is owned yet, or any more."""
+        self._was_read = False
         self._timer: asyncio.TimerHandle | None = None
         self._moved = asyncio.Event()
         self._shown: object = None
 
     def begin(self, adopted: Iterable[str]) -> None:
         """Begin to own. ``adopted``: the sessions whose workers an earlier daemon has left here."""
-        self._state = session_owner.begin(self._host.view.host, frozenset(adopted))
-        self._post(TimerDue())
+        self.state = session_owner.begin(self._host.view.host, frozenset(adopted))
+        self.post(TimerDue())
+
+    async def first(self) -> None:
+        """Wait until it is known which of the sessions that ran here are still this host's."""
+        while not self._knows_own():
+            await self._moved.wait()
+
+    def take(self) -> frozenset[str]:
+        """What is owned and not brought up yet: the caller does that, until ``open``."""
+        return self._acquiring.take()
+
+    def open(self) -> None:
+        """From now on what is claimed is brought up here."""
+        self._acquiring.open()
 
     async def end(self, *, releases: bool) -> None:
         """Claim nothing more. ``releases``: end all sessions in order, and leave them to the other hosts."""
-        state, self._state = self._state, None
+        state, self.state = self.state, None
         if self._timer:
             self._timer.cancel()
         await self._acquiring.end()
         if state and releases:
-            ends = [Release(session, epoch, None) for session, epoch in state.owned.items()]
-            self._closing |= state.owned
-            await asyncio.gather(*map(self._release, ends))
+            await self._endings.release_all(state.owned)
         await self._calls.end()
 
-    # ---- ports.cluster.Ownership ----
+    # ---- what others read ----
 
-    def epoch(self, session: str) -> int | None:
-        """See ``ports.cluster.Ownership``."""
-        return self.owned().get(session)
-
+    @property
     def owned(self) -> Mapping[str, int]:
-        """See ``ports.cluster.Ownership``; what is being ended in order is still owned."""
-        return {**(self._state.owned if self._state else {}), **self._closing}
+        """The epochs of all that are this host's; what is being ended in order still is, and what waits to be brought up
+        is not yet."""
+        unknown = self._acquiring.unknown
+        known = {session: it for session, it in self._claimed.items() if session not in unknown}
+        return {**known, **self._endings.closing}
 
-    def address(self, session: str) -> str | None:
-        """See ``ports.cluster.Ownership``."""
-        row = self._state.rows.get(session) if self._state else None
-        found = self._host.view.peers.get(row.host) if row and row.host else None
-        lives = row and found and found.record.alive
-        if not found or not row or not lives or found.record.incarnation != row.incarnation:
-            return None
-        return found.record.address
+    @property
+    def load(self) -> Collection[str]:
+        """All that this host has to run, by the database."""
+        return self._claimed.keys() | self._endings.closing.keys()
 
-    # ---- what others ask ----
-
-    def close_all(self) -> None:
-        """The lease runs out: end all in order; what is being closed is lent nothing further."""
-        for session, epoch in (self._state.owned if self._state else {}).items():
-            self._closing[session] = epoch
-            self._calls.begin(self._close(session), "close")
+    @property
+    def _claimed(self) -> Mapping[str, int]:
+        return self.state.owned if self.state else {}
 
     def is_closing(self, session: str) -> bool:
-        """Whether it is being ended."""
-        return session in self._closing
+        """Whether it is being ended in order: then it is lent nothing further."""
+        return self._endings.is_closing(session)
+
+    async def moved(self) -> None:
+        """Wait for the next fact."""
+        await self._moved.wait()
+
+    # ---- facts and effects ----
+
+    def close_all(self) -> None:
+        """The lease runs out: end all in order."""
+        self._endings.close(self._claimed)
 
     def lease_changed(self) -> None:
         """The leases may show something else than before."""
         view = self._host.view
-        shown = (
-            view.incarnation,
-            view.held_since,
-            view.newer_format,
-            {host: _relevant(it) for host, it in view.peers.items()},
-        )
+        peers = {host: _lasting(it) for host, it in view.peers.items()}
+        shown = (view.incarnation, view.held_since, view.newer_format, peers)
         if shown != self._shown:
             self._shown = shown
-            self._post(TimerDue())
+            self.post(TimerDue())
 
-    def drain(self, *, on: bool, end: bool) -> None:
-        """See ``owner_facts.DrainAsked``."""
-        self._post(DrainAsked(on, end))
-
-    @property
-    def drains(self) -> bool:
-        """Whether this host is being emptied."""
-        return self._state is not None and self._state.drain
-
-    # ---- facts and effects ----
-
-    def _post(self, fact: OwnerFact) -> None:
-        if self._state is None:
+    def post(self, fact: OwnerFact) -> None:
+        """Handle a fact; without effect before ``begin`` and after ``end``."""
+        if self.state is None:
             return
         now = Moment(self._clock(), random.random(), time.time())  # noqa: S311 - no secret
-        step = session_owner.advance(self._state, fact, self._host.view, now)
-        self._state = step.state
+        step = session_owner.advance(self.state, fact, self._host.view, now)
+        self.state = step.state
         lost = [it.session for it in step.effects if isinstance(it, Lose)]
-        if lost:  # together, and before all else
-            self._calls.begin(self._lose(lost), "lose")
+        self._endings.lose(lost)  # together, and before all else
         for effect in step.effects:
             self._perform(effect)
-        self._wake_up()
+        self._wake_up(step.state)
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
 
-    def _wake_up(self) -> None:
+    def _wake_up(self, state: OwnerState) -> None:
         if self._timer:
             self._timer.cancel()
-        state = self._state
-        if state is None:
-            return
         due = LONGEST_NAP if state.reads else session_owner.due_at(state) - self._clock()
         nap = min(max(SHORTEST_NAP, due), LONGEST_NAP)
-        self._timer = asyncio.get_running_loop().call_later(nap, self._post, TimerDue())
+        self._timer = asyncio.get_running_loop().call_later(nap, self.post, TimerDue())
+
+    def _knows_own(self) -> bool:
+        state = self.state
+        if state is None or state.claiming or not self._was_read:
+            return False
+        return state.adopted.isdisjoint(state.rows)  # of the others there is no row any more
 
     def _perform(self, effect: OwnerEffect) -> None:
         match effect:
@@ -213,9 +217,8 @@ class OwnerKeeper:
                 self._calls.begin(self._claim(effect), "claim")
             case Acquire(session=session):
                 self._acquiring.add(session)
-            case Release(session=session, epoch=epoch):
-                self._closing[session] = epoch
-                self._calls.begin(self._release(effect), "release")
+            case Release():
+                self._endings.release(effect)
             case Lose():
                 pass  # begun already
             case _:
@@ -226,25 +229,25 @@ class OwnerKeeper:
             rows = tuple(await self._owners.owners())
         except WaguardError as error:
             logger.debug("the owners are not read", why=error.line())
-            self._post(Unanswered(it))
+            self.post(Unanswered(it))
             return
-        owned = self.owned()
-        room, idle = self._use.room(owned), self._use.idle()
-        self._post(OwnersRead(rows=rows, room=room, idle=idle))
+        room, idle = self._use.room(self.load), self._use.idle()
+        self._was_read = True
+        self.post(OwnersRead(rows=rows, room=room, idle=idle))
         for session in self._use.not_admitted():
-            self._post(NotAdmitted(session))
-        await self._forget_deleted(rows)
+            self.post(NotAdmitted(session))
+        await self._drop_deleted(rows)
 
-    async def _forget_deleted(self, rows: Iterable[Owner]) -> None:
-        """What was owned at this reading and the one before, has no row and is in nobody's memory was deleted."""
-        owned = self._state.owned if self._state else {}
-        without = owned.keys() - {it.session for it in rows}
-        gone = {it for it in without & self._gone if not self._use.knows(it)}
-        self._gone = frozenset(without)
+    async def _drop_deleted(self, rows: Iterable[Owner]) -> None:
+        """What is owned, has no row at this reading and the one before, and is in nobody's memory was deleted."""
+        without = frozenset(self._claimed.keys() - {it.session for it in rows})
+        gone = [it for it in without & self._without_row if not self._use.knows(it)]
+        self._without_row = without
         for session in gone:
-            self._post(Deleted(session))
+            self.post(Deleted(session))
         try:
-            await self._owners.drop(gone) if gone else None
+            if gone:
+                await self._owners.drop(gone)
         except WaguardError as error:
             logger.debug("owners of deleted sessions are not removed", why=error.line())
 
@@ -254,9 +257,9 @@ class OwnerKeeper:
             found = await self._calls.answer(read, "read", within=self._host.within)
         except WaguardError as error:
             logger.debug("a host's lease is not read", host=it.host, why=error.line())
-            self._post(Unanswered(it))
+            self.post(Unanswered(it))
         else:
-            self._post(HolderRead(it.host, found))
+            self.post(HolderRead(it.host, found))
 
     async def _claim(self, it: Claim) -> None:
         seen = it.seen
@@ -265,57 +268,16 @@ class OwnerKeeper:
                 epoch = await self._owners.claim(seen, self._host.view.host, it.incarnation)
         except WaguardError as error:
             logger.debug("a session is not claimed", session=seen.session, why=error.line())
-            self._post(Unanswered(it))
+            self.post(Unanswered(it))
             return
         if epoch is None:
-            self._post(ClaimRefused(it))
+            self.post(ClaimRefused(it))
             return
-        self._post(Claimed(it, epoch))
-        if self.epoch(seen.session) == epoch:
+        self.post(Claimed(it, epoch))
+        if self._claimed.get(seen.session) == epoch:
             self._reports.claimed(seen, epoch)
 
-    async def _release(self, it: Release) -> None:
-        await self._close_in_order(it.session)
-        try:
-            await self._owners.release(it.session, it.epoch, to_host=it.to_host)
-        except WaguardError as error:
-            logger.warning(
-                "a session was ended, and its owner's row is not written",
-                event="owner_not_written",
-                session=it.session,
-                why=error.line(),
-            )
-        else:
-            self._reports.released(it.session, it.to_host)
-        self._ended(it.session)
 
-    async def _close(self, session: str) -> None:
-        await self._close_in_order(session)
-        self._ended(session)
-
-    async def _close_in_order(self, session: str) -> None:
-        await self._acquiring.drop([session])
-        try:
-            await self._sessions.release(session)
-        except Exception as error:  # noqa: BLE001 - whoever owns it next must not find it running
-            why = error.line() if isinstance(error, WaguardError) else repr(error)
-            logger.error("a session is not ended in order", event="not_released", session=session, why=why)
-            await self._sessions.lose([session])
-
-    async def _lose(self, sessions: Collection[str]) -> None:
-        for session in sessions:
-            self._reports.lost(session)
-        await self._sessions.lose(sessions)
-        if await self._acquiring.drop(sessions):
-            await self._sessions.lose(sessions)
-        for session in sessions:
-            self._ended(session)
-
-    def _ended(self, session: str) -> None:
-        self._closing.pop(session, None)
-        self._post(Ended(session))
-
-
-def _relevant(it: Found) -> HostRecord:
-    """What changes not with each renewal."""
-    return replace(it.record, number=0)
+def _lasting(it: Found) -> HostRecord:
+    """What a renewal alone does not change."""
+    return dataclasses.replace(it.record, number=0)

@@ -7,8 +7,8 @@ protocol, of which no more than this is assumed: a hello keeps it, and what it s
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,37 @@ from loguru import logger
 from waguard.errors import WaguardError
 from waguard.supervision.session.worker_link import connected
 from waguard.wire.channel import Channel
-from waguard.wire.protocol import PROTOCOL, Hello
+from waguard.wire.protocol import PROTOCOL, Hello, Lend
 from waguard.wire.stable import StableHeartbeat, StableReport, understood
 from waguard.wire.worker import WorkerRecord
 
 Heard = Callable[[StableReport | StableHeartbeat], None]
+
+
+class Lending:
+    """What a host's lease lends to workers that are only greeted. Those of another protocol are lent nothing further:
+    they end in order, and what replaces them is lent its own time."""
+
+    def __init__(self) -> None:
+        self._until: float | None = None
+        self._channels: set[Channel[Any]] = set()
+
+    def lend(self, until: float) -> None:
+        """They may live until then, seconds by CLOCK_BOOTTIME; so may those that are greeted later."""
+        self._until = until
+        for channel in self._channels:
+            channel.post(Lend(until=until))
+
+    @contextmanager
+    def to(self, channel: Channel[Any]) -> Iterator[None]:
+        """Lend to one that was just greeted, while it is connected."""
+        if self._until is not None:
+            channel.post(Lend(until=self._until))
+        self._channels.add(channel)
+        try:
+            yield
+        finally:
+            self._channels.discard(channel)
 
 
 @asynccontextmanager
@@ -33,13 +59,14 @@ async def greeted(
     again: float,
     heard: Heard = lambda _: None,
     lends: bool = False,
+    lending: Lending | None = None,
 ) -> AsyncIterator[None]:
     """Be their daemon inside; ``heard`` gets what is understood of any protocol. ``after``,
     ``again``: see ``Timings.greet_after``. ``lends``: what an earlier daemon lent them is not over, for those of this
-    protocol."""
+    protocol. ``lending``: it is over when that says so, for all."""
     tasks = [
         asyncio.create_task(
-            _greet(record, instance, heard, after=after, again=again, lends=lends),
+            _greet(record, instance, heard, after=after, again=again, lends=lends, lending=lending),
             name=f"greet {record.session}",
         )
         for record in records
@@ -60,13 +87,15 @@ async def _greet(
     after: float,
     again: float,
     lends: bool,
+    lending: Lending | None,
 ) -> None:
+    is_ours = record.protocol == PROTOCOL
     hello = Hello(
         protocol=record.protocol,
         instance=instance,
         session=record.session,
         generation=record.generation,
-        lends=lends and record.protocol == PROTOCOL,
+        lends=lending is not None or (lends and is_ours),
         grants=True,  # with a start slot, when the session is known
     )
     await asyncio.sleep(after)
@@ -76,10 +105,16 @@ async def _greet(
             logger.info(
                 "worker greeted", event="worker_greeted", session=record.session, worker=record.pid
             )
+            lent = lending.to(channel) if lending and is_ours else nullcontext()
             try:
-                while True:
-                    if message := understood(await channel.receive()):
-                        heard(message)
+                with lent:
+                    await _hear(channel, heard)
             finally:
                 channel.close()
         await asyncio.sleep(again)
+
+
+async def _hear(channel: Channel[Any], heard: Heard) -> None:
+    while True:
+        if message := understood(await channel.receive()):
+            heard(message)

@@ -1,0 +1,256 @@
+"""One host of several: its lease, the sessions that it owns, and what both mean for this daemon. Imported only with
+``cluster.engine``."""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Callable, Collection
+from dataclasses import dataclass
+
+from waguard import __version__
+from waguard.config.sections import Cluster as ClusterSettings
+from waguard.core.cluster.host_lease import LeaseTerms
+from waguard.core.cluster.records import FORMAT, HostRecord, Owning
+from waguard.core.host.admission import Reading
+from waguard.core.replace import replace
+from waguard.daemon.foundation import Foundation
+from waguard.daemon.stop_request import StopRequest
+from waguard.errors import InstanceHeldError
+from waguard.host.memory import incarnation_file
+from waguard.host.process.procfs import boot_id
+from waguard.host.system import resources
+from waguard.ports.cluster import HostLeases, OwnedSessions
+from waguard.ports.process import Process, Spawn
+from waguard.store.sql import SqlStore
+from waguard.supervision.cluster.host_keeper import HostKeeper
+from waguard.supervision.cluster.owner_keeper import OwnerKeeper
+from waguard.supervision.cluster.ownership import HostOwnership
+from waguard.supervision.cluster.reports import ClusterReports
+from waguard.supervision.cluster.session_use import SessionsHere
+from waguard.supervision.cluster.sweeping import end_all
+from waguard.supervision.session.greeting import Lending
+from waguard.supervision.supervisor import Supervisor
+from waguard.wire.worker import WorkerRecord
+
+Workers = list[tuple[WorkerRecord, Process]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What is made after the cluster."""
+
+    supervisor: Supervisor
+    messaging: OwnedSessions
+    sessions: OwnedSessions
+    """What owning one means here, messaging included."""
+
+
+@dataclass(frozen=True)
+class LateSessions:
+    """Fills ``ports.cluster.OwnedSessions`` by what is made later."""
+
+    later: Callable[[], OwnedSessions]
+
+    async def acquire(self, sessions: Collection[str]) -> None:
+        """See ``ports.cluster.OwnedSessions``."""
+        await self.later().acquire(sessions)
+
+    async def release(self, session: str) -> None:
+        """See ``ports.cluster.OwnedSessions``."""
+        await self.later().release(session)
+
+    async def lose(self, sessions: Collection[str]) -> None:
+        """See ``ports.cluster.OwnedSessions``."""
+        await self.later().lose(sessions)
+
+
+class Cluster:
+    """Fills ``host_keeper.HostDuties``. ``later`` is asked for at each use; ``lend`` is called at each renewal that
+    counts. Raises ``ConfigError`` for files of ``[cluster]`` that cannot be used."""
+
+    def __init__(
+        self,
+        base: Foundation,
+        stop: StopRequest,
+        spawn: Spawn,
+        later: Callable[[], Parts],
+        *,
+        lend: Callable[[], None],
+    ) -> None:
+        self._config = base.config
+        self._store = base.store
+        self._stop = stop
+        self._spawn = spawn
+        self._later = later
+        self._lend = lend
+        self._cluster_id = ""
+        self._restored: set[str] = set()
+        """What is brought up by the restore at the start; the rest, as it is claimed."""
+        settings = base.config().cluster
+        _leases(settings, base.store, "checked only")
+        reports = ClusterReports(lambda: later().supervisor.fleet.outages)
+        self.lending = Lending()
+        """For workers that an earlier daemon left, until they are their sessions'."""
+        self.host = HostKeeper(
+            settings.host,
+            LeaseTerms(settings.lasts),
+            self,
+            reports,
+            changed=lambda: self.owners.lease_changed(),  # noqa: PLW0108 - it is made below
+        )
+        self._use = SessionsHere(
+            lambda: later().supervisor.registry, base.config, base.clock, resources.read
+        )
+        owners = base.store.owners()
+        self.owners = OwnerKeeper(
+            self.host, owners, LateSessions(lambda: later().sessions), self._use, reports
+        )
+        self.ownership = HostOwnership(self.host, self.owners, owners)
+
+    # ---- what the daemon asks ----
+
+    @property
+    def owning(self) -> Owning:
+        """For the database, which checks each write."""
+        incarnation = self.host.view.incarnation or ""
+        return Owning(
+            host=self.host.view.host, incarnation=incarnation, epochs=self.ownership.owned()
+        )
+
+    def on(self, host: Reading) -> Reading:
+        """A reading of the host, with what the lease means for starts. Profiles come from the other hosts."""
+        why = (
+            None
+            if self.host.is_held
+            else "this host's lease is not renewed, and sessions run with it"
+        )
+        return replace(host, lease=why, empty=None)
+
+    @property
+    def why_not(self) -> str | None:
+        """Why no session is owned yet; None: there is no such reason."""
+        if self.owners.state is not None or self.host.is_held:
+            return None
+        return "this host has no lease yet"
+
+    @property
+    def drains(self) -> bool:
+        """Whether this host is being emptied."""
+        return self.owners.state is not None and self.owners.state.drain
+
+    def resume(self) -> None:
+        """Hold the lease that the daemon before has left here: its workers live by it, also while the database is away.
+        Without one nothing happens."""
+        runtime, settings = self._config().paths.runtime, self._config().cluster
+        kept = incarnation_file.read(runtime, boot_id())
+        if kept and kept.host == settings.host and not self._cluster_id:
+            self._begin(kept.cluster, adopts=kept.incarnation)
+
+    async def own(self, cluster_id: str, left_behind: Workers) -> None:
+        """Hold the lease, own what this host owned before and read what messaging keeps of it. ``left_behind`` loses
+        what is another host's now. ``cluster_id``: the database's. Raises ``DatabaseUnavailableError``; may be called
+        again then."""
+        if not self._cluster_id:
+            self._begin(cluster_id, adopts=None)
+        await self.host.held()
+        if self.owners.state is None:
+            self.owners.begin(record.session for record, _ in left_behind)
+        await self.owners.first()
+        owned = self.owners.load
+        for record, process in left_behind:
+            if record.session not in owned:
+                process.kill()
+        mine = [record for record, _ in left_behind if record.session in owned]
+        living = ((record, self._spawn.adopt(record)) for record in mine)
+        left_behind[:] = [(record, process) for record, process in living if process]
+
+    async def remember(self) -> None:
+        """Have messaging read what it keeps of the sessions that are restored. Raises ``DatabaseUnavailableError``; may
+        be called again then."""
+        self._restored |= self.owners.take()
+        await self._later().messaging.acquire(self._restored & self.ownership.owned().keys())
+        self._restored.clear()
+
+    def open(self) -> None:
+        """The restore is done: from now on what is claimed is brought up as it comes."""
+        self.owners.open()
+
+    def _begin(self, cluster_id: str, *, adopts: str | None) -> None:
+        self._cluster_id = cluster_id
+        self.host.begin(_leases(self._config().cluster, self._store, cluster_id), adopts=adopts)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Hold the lease while the body runs; then release it, or leave it to the next daemon here."""
+        try:
+            yield
+        finally:
+            await self.owners.end(releases=False)
+            await self.host.end(gives_up=not self._stop.hands_over)
+
+    async def release_all(self) -> None:
+        """End all sessions in order, and leave them to the other hosts."""
+        await self.owners.end(releases=True)
+
+    # ---- what the lease means ----
+
+    def record(self, incarnation: str, number: int) -> HostRecord:
+        """See ``host_keeper.HostDuties``."""
+        owned = self.owners.load
+        return HostRecord(
+            format=FORMAT,
+            host=self._config().cluster.host,
+            incarnation=incarnation,
+            number=number,
+            alive=True,
+            address=self._config().cluster.address,
+            version=__version__,
+            room=self._use.room(owned),
+            owned=len(owned),
+            drain=self.drains or self._stop.requested,
+        )
+
+    def lend(self, until: float) -> None:
+        """See ``host_keeper.HostDuties``."""
+        self.lending.lend(until)
+        self._lend()
+
+    def close_all(self) -> None:
+        """See ``host_keeper.HostDuties``."""
+        self.owners.close_all()
+
+    def kill_all(self) -> None:
+        """See ``host_keeper.HostDuties``."""
+        self._later().supervisor.kill()
+
+    async def sweep(self) -> str:
+        """See ``host_keeper.HostDuties``."""
+        paths = self._config().paths
+        sessions = self._later().supervisor.registry.sessions
+        started = [it.runner.process for it in sessions if it.runner.process]
+        await end_all(self._spawn, started, runtime=paths.runtime, sessions=paths.sessions)
+        incarnation = secrets.token_hex(16)
+        await asyncio.to_thread(
+            incarnation_file.write,
+            paths.runtime,
+            self._cluster_id,
+            self._config().cluster.host,
+            incarnation,
+        )
+        return incarnation
+
+    def exit(self, why: str) -> None:
+        """See ``host_keeper.HostDuties``."""
+        remedy = "use another `cluster.host` for one of the two"
+        self._stop.lose_database(InstanceHeldError(why, field="cluster.host", remedy=remedy))
+
+
+def _leases(settings: ClusterSettings, store: SqlStore, cluster_id: str) -> HostLeases:
+    """The engine; nothing is connected yet."""
+    if settings.engine == "database":
+        from waguard.cluster.database import DatabaseLeases  # noqa: PLC0415 - one of two
+
+        return DatabaseLeases(store.writing_the_lease, store.reading_the_lease)
+    from waguard.cluster.etcd import connect  # noqa: PLC0415
+
+    return connect(settings, cluster_id)

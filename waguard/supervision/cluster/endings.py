@@ -1,0 +1,143 @@
+"""Sessions that end here: in order, with their last rows written, or at once."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Collection, Mapping
+from typing import Final
+
+from loguru import logger
+
+from waguard.core.cluster.owner_facts import Release
+from waguard.errors import UnavailableError, WaguardError
+from waguard.ports.cluster import OwnedSessions, Owners
+from waguard.supervision.cluster.acquiring import Acquiring
+from waguard.supervision.cluster.engine_calls import EngineCalls
+
+AGAIN: Final = 5.0  # s until a session that cannot leave is asked again, where it does not say
+
+
+class Endings:
+    """``ended`` is called when nothing of a session runs here and memory has nothing of it; with a release, when its row
+    was written too, or could not be."""
+
+    def __init__(
+        self,
+        owners: Owners,
+        sessions: OwnedSessions,
+        acquiring: Acquiring,
+        calls: EngineCalls,
+        *,
+        ended: Callable[[str], None],
+    ) -> None:
+        self._owners = owners
+        self._sessions = sessions
+        self._acquiring = acquiring
+        self._calls = calls
+        self._ended = ended
+        self._closing: dict[str, int] = {}
+        self._staying: set[str] = set()
+        """Those of ``_closing`` that cannot leave now, and go on here until they are asked again."""
+        self._no_longer = asyncio.Event()
+        """None may stay any longer."""
+        self._stopping = False
+
+    @property
+    def closing(self) -> Mapping[str, int]:
+        """Those that are being ended in order, with their epochs: their last rows are written meanwhile."""
+        return self._closing
+
+    def is_closing(self, session: str) -> bool:
+        """Whether it is lent nothing further."""
+        return session in self._closing and session not in self._staying
+
+    def release(self, it: Release) -> asyncio.Task[None]:
+        """End one in order, then write its row."""
+        self._closing[it.session] = it.epoch
+        return self._calls.begin(self._release(it), "release")
+
+    def close(self, owned: Mapping[str, int]) -> None:
+        """End them in order; their rows stay."""
+        self._no_longer.set()
+        self._no_longer = asyncio.Event()
+        self._closing |= owned
+        for session in owned:
+            self._calls.begin(self._close(session), "close")
+
+    def lose(self, sessions: Collection[str]) -> None:
+        """End them at once, and write nothing."""
+        if sessions:
+            self._calls.begin(self._lose(sessions), "lose")
+
+    async def release_all(self, owned: Mapping[str, int]) -> None:
+        """End all in order, at the same time, for whoever has room. What cannot leave stays as it is."""
+        self._stopping = True
+        self._no_longer.set()
+        ends = [self.release(Release(session, epoch, None)) for session, epoch in owned.items()]
+        if ends:
+            await asyncio.wait(ends)
+
+    async def _release(self, it: Release) -> None:
+        if not await self._is_gone(it.session):
+            return
+        try:
+            await self._owners.release(it.session, it.epoch, to_host=it.to_host)
+        except WaguardError as error:
+            logger.warning(
+                "a session was ended, and its owner is not written",
+                event="owner_not_written",
+                session=it.session,
+                why=error.line(),
+            )
+        self._end(it.session)
+
+    async def _is_gone(self, session: str) -> bool:
+        """Wait until it has ended in order; False: it stays, and the daemon stops."""
+        while (why := await self._refused(session)) is not None:
+            if self._stopping:
+                return False
+            no_longer = self._no_longer
+            self._staying.add(session)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(why.retry_after or AGAIN):
+                    await no_longer.wait()
+            self._staying.discard(session)
+            if no_longer.is_set() and not self._stopping:
+                await self._sessions.lose([session])
+                return True
+        return True
+
+    async def _refused(self, session: str) -> UnavailableError | None:
+        """Why it cannot leave now; None: it has ended."""
+        await self._acquiring.drop([session])
+        try:
+            await self._sessions.release(session)
+        except UnavailableError as error:
+            logger.warning(
+                "a session cannot leave and stays",
+                event="session_stays",
+                session=session,
+                why=error.line(),
+            )
+            return error
+        except Exception as error:  # noqa: BLE001 - whoever owns it next must not find it running
+            logger.opt(exception=error).critical(
+                "a bug in waguard", event="bug", call="release", session=session
+            )
+            await self._sessions.lose([session])
+        return None
+
+    async def _close(self, session: str) -> None:
+        if await self._refused(session):
+            await self._sessions.lose([session])
+        self._end(session)
+
+    async def _lose(self, sessions: Collection[str]) -> None:
+        await self._sessions.lose(sessions)
+        if await self._acquiring.drop(sessions):
+            await self._sessions.lose(sessions)
+        for session in sessions:
+            self._end(session)
+
+    def _end(self, session: str) -> None:
+        self._closing.pop(session, None)
+        self._ended(session)

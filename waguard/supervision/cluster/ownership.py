@@ -1,0 +1,70 @@
+"""The daemon's ``Ownership``: what is this host's, as its keeper believes now."""
+
+from collections.abc import Mapping
+
+from waguard.core.cluster.owner_facts import CreateAsked
+from waguard.core.cluster.records import Owner
+from waguard.errors import UnavailableError
+from waguard.ports.cluster import Owners
+from waguard.supervision.cluster.host_keeper import HostKeeper
+from waguard.supervision.cluster.owner_keeper import OwnerKeeper
+
+
+class HostOwnership:
+    """Fills ``ports.cluster.Ownership``."""
+
+    def __init__(self, host: HostKeeper, keeper: OwnerKeeper, owners: Owners) -> None:
+        self._host = host
+        self._keeper = keeper
+        self._owners = owners
+
+    def epoch(self, session: str) -> int | None:
+        """See ``ports.cluster.Ownership``."""
+        return self.owned().get(session)
+
+    def owned(self) -> Mapping[str, int]:
+        """See ``ports.cluster.Ownership``."""
+        return self._keeper.owned
+
+    def address(self, session: str) -> str | None:
+        """See ``ports.cluster.Ownership``."""
+        row = self._row(session)
+        found = self._host.view.peers.get(row.host) if row and row.host else None
+        if row is None or found is None or not found.record.alive:
+            return None
+        return found.record.address if found.record.incarnation == row.incarnation else None
+
+    async def create(self, session: str) -> None:
+        """See ``ports.cluster.Ownership``."""
+        if self.epoch(session) is None and await self._claim(session) is False:
+            await self._owners.drop([session])  # the row of one that was deleted a moment ago
+            await self._claim(session)
+        if self._keeper.state is None or session not in self._keeper.state.owned:
+            raise UnavailableError(self._why_not(session), retry_after=5)
+
+    async def _claim(self, session: str) -> bool | None:
+        """False: there is an owner's row without a session; None: nothing was tried."""
+        row = self._row(session)
+        nobody = Owner(session=session, host=None, incarnation=None, epoch=0)
+        self._keeper.post(CreateAsked(row or nobody))
+        state = self._keeper.state
+        claim = state.claiming.get(session) if state else None
+        if claim is None:
+            return None
+        while (state := self._keeper.state) and state.claiming.get(session) is claim:
+            await self._keeper.moved()
+        return row is not None or (state is not None and session in state.owned)
+
+    def _row(self, session: str) -> Owner | None:
+        state = self._keeper.state
+        return state.rows.get(session) if state else None
+
+    def _why_not(self, session: str) -> str:
+        state = self._keeper.state
+        if state is None or not self._host.is_held:
+            return "this host is without its lease, and may own no session"
+        if state.drain:
+            return "this host is being emptied, and owns no new session"
+        if self.address(session):
+            return "another host owns the session"
+        return "the session's next host is being found"
