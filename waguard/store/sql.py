@@ -64,9 +64,9 @@ class SqlStore(SqlStatuses, SqlSessions, SqlAudit):
         self.installation = SqlInstallation(database)
         self.credentials = SqlCredentials(database)
         self.proxies = SqlProxies(database)
-        self.lease = SqlLease(
-            database.backend, database.writing_the_lease, database.reading_the_lease
-        )
+        self.writing_the_lease = database.writing_the_lease
+        self.reading_the_lease = database.reading_the_lease
+        self.lease = SqlLease(database.backend, self.writing_the_lease, self.reading_the_lease)
 
     def guard(
         self,

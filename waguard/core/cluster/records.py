@@ -6,8 +6,8 @@ a new record and ends irrevocably when anybody writes ``alive = false``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 FORMAT: Final = 1
 """Of the host lease: who reads a newer one claims nothing."""
@@ -34,6 +34,8 @@ class HostRecord:
     """How many sessions it owns."""
     drain: bool
     """Whether it is being emptied: it claims nothing."""
+    more: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What a newer format has besides; it stays when another host writes this record."""
 
 
 @dataclass(frozen=True, slots=True)
