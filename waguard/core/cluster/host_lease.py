@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum, auto
+from typing import Final
 
 from waguard.core.cluster.lease_facts import (
     CloseAll,
@@ -30,6 +31,8 @@ from waguard.core.cluster.lease_facts import (
 )
 from waguard.core.cluster.records import FORMAT, Found, HostRecord
 from waguard.core.session.facts import Moment
+
+FOREIGN_CHANGES: Final = 2  # that a dead daemon's late writes can make: each needs the revision before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,8 @@ class LeaseState:
     held_since: float | None = None
     """Since when the lease has been held without interruption; None: it is not."""
     foreign: Peer | None = None
-    """Another incarnation that lives under this host's name, as it was first read."""
+    """Another incarnation that lives under this host's name, as it was last read."""
+    foreign_changes: int = 0
     peers: Mapping[str, Peer] = field(default_factory=dict)
     newer_format: bool = False
     """Some host's record has a newer format."""
@@ -269,7 +273,10 @@ def _on_foreign(state: LeaseState, found: Found, now: float, out: _Out) -> Lease
     if state.foreign is None:
         return replace(state, foreign=Peer(found, now))
     if found.revision != state.foreign.found.revision:
-        return _over(state, found.record, out)
+        if state.foreign_changes >= FOREIGN_CHANGES:
+            return _over(state, found.record, out)
+        changes = state.foreign_changes + 1
+        return replace(state, foreign=Peer(found, now), foreign_changes=changes)
     if now - state.foreign.since < state.terms.dead_after:
         return state
     return _at_once(replace(state, stage=LeaseStage.RENEWING, revision=found.revision))

@@ -84,7 +84,7 @@ def _follow(state: OwnerState, lease: LeaseView, out: Out) -> OwnerState:
     if lease.incarnation != state.incarnation:
         for session in (*state.owned, *sorted(state.adopted)) if state.incarnation else ():
             state = owning.lose(state, session, out)
-        state = replace(state, incarnation=lease.incarnation, claiming={}, holders={})
+        state = replace(state, incarnation=lease.incarnation)
     if lease.held_since != state.held_since:
         if state.held_since is not None:
             closing = dict.fromkeys(state.owned, Ending(None))
