@@ -106,13 +106,21 @@ class OutboxStore(Protocol):
     """The reading part of the outbox; its writes are ``MessageStore.write``'s. Errors are those
     of ``Store``."""
 
-    async def unfinished(self, *, uncertain_since: float, answered_since: float) -> list[Outgoing]:
+    async def unfinished(
+        self,
+        *,
+        uncertain_since: float,
+        answered_since: float,
+        sessions: Collection[str] | None = None,
+    ) -> list[Outgoing]:
         """All that are accepted or sending, those that became uncertain since, and those since
-        whose reply was not written; by id. Times are unix time."""
+        whose reply was not written; by id. Times are unix time. ``sessions``: of these only."""
 
-    async def unreported(self, *, since: float) -> list[Outgoing]:
+    async def unreported(
+        self, *, since: float, sessions: Collection[str] | None = None
+    ) -> list[Outgoing]:
         """Those accepted since that WhatsApp's server has, without a ``message_sent``; and queued
-        ones that it will never have, without a ``message_failed``."""
+        ones that it will never have, without a ``message_failed``. ``sessions``: of these only."""
 
     async def find(self, number: int) -> Outgoing | None:
         """By waguard's id."""

@@ -80,20 +80,27 @@ class SqlOutbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def unfinished(self, *, uncertain_since: float, answered_since: float) -> list[Outgoing]:
+    async def unfinished(
+        self,
+        *,
+        uncertain_since: float,
+        answered_since: float,
+        sessions: Collection[str] | None = None,
+    ) -> list[Outgoing]:
         uncertain = and_(_OWN.state == State.UNCERTAIN, _OWN.created_at >= uncertain_since)
         owed = and_(~_OWN.answered, _OWN.bulk_id.is_(None), _OWN.created_at >= answered_since)
-        return await self._found(
-            select(*_SHOWN).where(or_(_UNSENT, uncertain, owed)).order_by(_OWN.id)
-        )
+        query = select(*_SHOWN).where(or_(_UNSENT, uncertain, owed)).order_by(_OWN.id)
+        return await self._found(_of(sessions, query))
 
-    async def unreported(self, *, since: float) -> list[Outgoing]:
+    async def unreported(
+        self, *, since: float, sessions: Collection[str] | None = None
+    ) -> list[Outgoing]:
         untold = or_(
             and_(_in(AT_SERVER), ~_has_key("sent:")),
             and_(_in(NOT_SENT), _OWN.queued, ~_has_key("failed:")),
         )
         query = select(*_SHOWN).where(untold, _MESSAGE, _OWN.created_at >= since)
-        return await self._found(query.order_by(_OWN.id))
+        return await self._found(_of(sessions, query.order_by(_OWN.id)))
 
     async def find(self, number: int) -> Outgoing | None:
         return await self._one(_OWN.id == number)
@@ -124,8 +131,7 @@ class SqlOutbox:
         limit: int = 100,
     ) -> list[Outgoing]:
         query = select(*_SHOWN).order_by(_OWN.id.desc()).limit(limit)
-        if sessions is not None:
-            query = query.where(_OWN.session_id.in_(sorted(sessions)))
+        query = _of(sessions, query)
         if state is not None:
             query = query.where(_OWN.state == state)
         if bulk_id is not None:
@@ -138,10 +144,8 @@ class SqlOutbox:
         self, bulk_id: str, sessions: Collection[str] | None = None
     ) -> dict[State, int]:
         query = select(_OWN.state, func.count()).where(_OWN.bulk_id == bulk_id)
-        if sessions is not None:
-            query = query.where(_OWN.session_id.in_(sorted(sessions)))
         async with self._database.reading() as (connection, _):
-            found = await connection.execute(query.group_by(_OWN.state))
+            found = await connection.execute(_of(sessions, query).group_by(_OWN.state))
             return {State(state): count for state, count in found}
 
     async def unended(self) -> dict[State, int]:
@@ -181,6 +185,11 @@ class SqlOutbox:
     async def _found(self, query: Select[Any]) -> list[Outgoing]:
         async with self._database.reading() as (connection, _):
             return [_outgoing(row._asdict()) for row in await connection.execute(query)]
+
+
+def _of(sessions: Collection[str] | None, query: Select[Any]) -> Select[Any]:
+    """What a query finds of these sessions; None: of all."""
+    return query if sessions is None else query.where(_OWN.session_id.in_(sorted(sessions)))
 
 
 def _has_key(prefix: str) -> ColumnElement[bool]:
