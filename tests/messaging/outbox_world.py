@@ -62,6 +62,7 @@ class World:
         self.timings = timings
         self.bounds = bounds
         self.busy_timeout = BUSY_TIMEOUT
+        self.in_cluster = False
         self.sessions = FakeSessions()
         self.tally = Tally()
         self.clock = Clock()
@@ -95,6 +96,7 @@ class World:
             bounds=self.bounds,
             tally=self.tally,
             file=self._file,
+            in_cluster=self.in_cluster,
         )
         if begin:
             await self.outbox.begin()

@@ -89,6 +89,14 @@ class Journal:
             return False
         return True
 
+    async def caught_up(self) -> None:
+        """Return when all that was to be written before is written, or was refused; what still waits for its file is left
+        out. Raises ``DatabaseUnavailableError``."""
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._writer.add(Put((), lambda _: written.set_result(None), 0))
+        while not written.done():
+            await self.keep_all(())
+
     # ---- the outbox ----
 
     async def keep(self, item: NewMessage | StateUpdate) -> int:

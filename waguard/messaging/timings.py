@@ -24,6 +24,8 @@ class SendTimings:
     """That a session is waited for; then it is asked again whether there is such a session."""
     polls: tuple[float, ...] = (0.0, 2.0, 10.0, 60.0)
     """Before each question for an outcome that was lost."""
+    release: float = 5.0
+    """At the release of a session, for what is on its way; then its next owner looks."""
     poll_retry: float = 2.0
     """Until such a question is repeated that could not be asked."""
 

@@ -137,8 +137,7 @@ class SqlOutbox:
         limit: int = 100,
     ) -> list[Outgoing]:
         query = select(*_SHOWN).order_by(_OWN.id.desc()).limit(limit)
-        if sessions is not None:
-            query = query.where(_OWN.session_id.in_(sorted(sessions)))
+        query = _of(sessions, query)
         if state is not None:
             query = query.where(_OWN.state == state)
         if bulk_id is not None:
@@ -151,10 +150,8 @@ class SqlOutbox:
         self, bulk_id: str, sessions: Collection[str] | None = None
     ) -> dict[State, int]:
         query = select(_OWN.state, func.count()).where(_OWN.bulk_id == bulk_id)
-        if sessions is not None:
-            query = query.where(_OWN.session_id.in_(sorted(sessions)))
         async with self._database.reading() as (connection, _):
-            found = await connection.execute(query.group_by(_OWN.state))
+            found = await connection.execute(_of(sessions, query).group_by(_OWN.state))
             return {State(state): count for state, count in found}
 
     async def unended(self) -> dict[State, int]:
@@ -194,6 +191,11 @@ class SqlOutbox:
     async def _found(self, query: Select[Any]) -> list[Outgoing]:
         async with self._database.reading() as (connection, _):
             return [_outgoing(row._asdict()) for row in await connection.execute(query)]
+
+
+def _of(sessions: Collection[str] | None, query: Select[Any]) -> Select[Any]:
+    """What a query finds of these sessions; None: of all."""
+    return query if sessions is None else query.where(_OWN.session_id.in_(sorted(sessions)))
 
 
 def _has_key(prefix: str) -> ColumnElement[bool]:

@@ -99,6 +99,8 @@ class Acceptance:
             raise
         for pending, pending.id in zip(sends, numbers, strict=True):
             pending.stored.set_result(pending.id)
+            if self._is_left(pending, under_way=False):
+                continue
             if pending.abandoned:
                 self._ctx.sending.start(self._completion.end(pending, NotSent(pending.abandoned)))
             else:
@@ -116,6 +118,7 @@ class Acceptance:
         dispatcher = self._dispatcher
         try:
             if pending.key is not None and await self._was_kept(pending, pending.key):
+                self._is_left(pending, under_way=False)
                 return
             if options.fetch:
                 command = await options.fetch()
@@ -129,6 +132,8 @@ class Acceptance:
         except BaseException as error:
             self._reject(pending, error if isinstance(error, Exception) else stopping())
             raise
+        if self._is_left(pending, under_way=direct):
+            return
         if direct:
             await dispatcher.send_now(pending)
             return
@@ -140,6 +145,14 @@ class Acceptance:
         dispatcher.add(pending)
         if not pending.queued:
             self._ctx.waiting.start(dispatcher.limit_wait(pending))
+
+    def _is_left(self, pending: PendingSend, *, under_way: bool) -> bool:
+        """Whether a message that is kept is for another host: that which owns its session, or will."""
+        if pending.session_id in self._ctx.own and not pending.lost:
+            return False
+        self._sends.drop(pending)
+        pending.lose(under_way=under_way)
+        return True
 
     async def _cancel_replaced(self, pending: PendingSend, target: str) -> None:
         """Cancel older actions that have not begun, and that this one makes needless. Where the database is away
@@ -208,6 +221,7 @@ class Acceptance:
         try:
             if self._ctx.group_waits(pending.session_id, pending.chat_key):
                 raise ConflictError(WAITS, remedy=remedies.FLEET[KIND])
+            self._ctx.own.require(pending.session_id)
             await self._ctx.sessions.ready(pending.session_id, wait=0)
         except NotFoundError:
             raise
@@ -216,6 +230,7 @@ class Acceptance:
                 self._ctx.accepted.require_places(1)
                 pending.queued = True
             in_vain = isinstance(error, ConflictError) or not self._ctx.config().send.wait
+            in_vain |= pending.session_id not in self._ctx.own
             if in_vain and not pending.queued:
                 raise
             return False

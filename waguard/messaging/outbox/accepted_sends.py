@@ -1,5 +1,6 @@
 """The messages that are accepted and not begun, and those that are on their way."""
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 
@@ -16,6 +17,7 @@ class AcceptedSends:
         """By id."""
         self._going: set[PendingSend] = set()
         """Being kept, or sent."""
+        self._ended = asyncio.Event()
         self.closing = False
         """Nothing more is begun."""
 
@@ -52,10 +54,19 @@ class AcceptedSends:
             yield
         finally:
             self._going.discard(pending)
+            self._ended.set()
 
     def going(self, session_id: str) -> list[PendingSend]:
         """Those of a session that are being kept, or sent."""
         return [pending for pending in self._going if pending.session_id == session_id]
+
+    async def none_going(self, session_id: str, timeout: float) -> None:
+        """Wait at most ``timeout`` s until none of a session is being kept, or sent."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self.going(session_id):
+                    self._ended.clear()
+                    await self._ended.wait()
 
     def waiting(self, session_id: str) -> list[PendingSend]:
         """The others of a session."""

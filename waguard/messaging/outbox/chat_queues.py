@@ -95,6 +95,10 @@ class ChatQueues:
         self._going.discard(chat)
         self._changed.set()
 
+    def wake(self) -> None:
+        """What ``waits`` says has changed."""
+        self._changed.set()
+
     def add(self, pending: PendingSend) -> None:
         """Let it wait for its turn."""
         queue = self._queues.setdefault(pending.chat_key, [])

@@ -23,14 +23,16 @@ class Completion:
         self._reports = reports
 
     async def end(self, pending: PendingSend, outcome: Outcome) -> bool:
-        """Keep how it ended; False: it did not, it waits again."""
+        """Keep how it ended; False: it did not, it waits again. The next owner of a lost one finds out by itself."""
+        if pending.lost:
+            return True
         self._ctx.accepted.pop(pending.id)
         if isinstance(outcome, NotSent) and pending.abandoned:
             outcome = NotSent(pending.abandoned)
         final = pending.abandoned or _is_of_another_number(outcome)
         pending.held = isinstance(outcome, NotSent) and outcome.hold is not None
         if pending.held and pending.may_queue and not final and await self._let_it_queue(pending):
-            return False
+            return pending.lost
         state = state_after(outcome, waits=pending.queued and not final)
         update = _update(pending, outcome, state)
         if state is State.ACCEPTED:
@@ -77,7 +79,8 @@ class Completion:
             return False
         pending.queued, pending.expires_at = True, None
         pending.begun.clear()
-        pending.waits.set_result(None)
+        if not pending.waits.done():
+            pending.waits.set_result(None)
         return True
 
     def _rest(self, outcome: Outcome) -> float:

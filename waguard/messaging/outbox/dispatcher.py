@@ -64,7 +64,9 @@ class Dispatcher:
     # ---- what waits ----
 
     def add(self, pending: PendingSend) -> None:
-        """Let it wait for its time, and then for its turn."""
+        """Let it wait for its time, and then for its turn; not where another host sends it."""
+        if pending.lost or pending.session_id not in self._ctx.own:
+            return
         self._accepted.add(pending)
         if pending.send_at is not None and pending.send_at > self._ctx.clock.wall():
             self._timers.at(pending.send_at, lambda: self._queue(pending))
@@ -80,7 +82,7 @@ class Dispatcher:
             self._timers.at(pending.expires_at, lambda: self._expire(pending))
 
     def _queue(self, pending: PendingSend) -> None:
-        if pending in self._accepted and not self._accepted.closing:
+        if pending in self._accepted and not (pending.lost or self._accepted.closing):
             self.queues(pending.session_id).add(pending)
 
     def cancel(self, number: int) -> None:
@@ -111,7 +113,7 @@ class Dispatcher:
 
     def _expire(self, pending: PendingSend) -> None:
         """Whoever sent it has given up long ago."""
-        if self.queues(pending.session_id).remove(pending):
+        if not pending.lost and self.queues(pending.session_id).remove(pending):
             error = UnavailableError("its session was not connected in time")
             self._ctx.sending.start(self._completion.end(pending, NotSent(error)))
 
@@ -156,9 +158,23 @@ class Dispatcher:
                 functools.partial(sessions.first_contacts_pause, session_id),
                 timings=self._ctx.timings,
                 at_once=self._ctx.bounds.chats_at_once,
-                waits=functools.partial(self._ctx.group_waits, session_id),
+                waits=functools.partial(self._waits, session_id),
             )
         return self._queues[session_id]
+
+    def _waits(self, session_id: str, chat: str) -> bool:
+        return self._ctx.own.is_coming(session_id) or self._ctx.group_waits(session_id, chat)
+
+    def wake(self, session_id: str) -> None:
+        """What was left of a session is added."""
+        if queues := self._queues.get(session_id):
+            queues.wake()
+
+    async def lose(self, session_id: str, grace: float) -> None:
+        """Begin nothing more of a session; what is on its way has ``grace`` seconds."""
+        self._limiter.forget(session_id)
+        if queues := self._queues.pop(session_id, None):
+            await queues.close(grace)
 
     # ---- the command, and what comes of it ----
 
@@ -191,6 +207,8 @@ class Dispatcher:
                 return await self._completion.end(pending, NotSent(error))
             pending.doubtful |= isinstance(error, DatabaseUnavailableError)
             return False
+        if pending.lost:
+            return True
         self._accepted.pop(pending.id)
         pending.begun.set()
         if await self._completion.end(pending, await self._transmission.send(pending, wait=0.0)):

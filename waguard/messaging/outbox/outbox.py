@@ -13,20 +13,18 @@ a 5xx would make the application send it again.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from loguru import logger
-
 from waguard.config.sections import Config
-from waguard.core.messages.send_states import State
 from waguard.core.messages.transfers import transfer_time
 from waguard.core.metrics.tally import Tally
 from waguard.errors import ConflictError, TooManyError, UnavailableError, WaguardError
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.acceptance import Acceptance
 from waguard.messaging.outbox.accepted_sends import AcceptedSends
+from waguard.messaging.outbox.adoption import Adoption
 from waguard.messaging.outbox.commands import Command
 from waguard.messaging.outbox.completion import Completion
 from waguard.messaging.outbox.dispatcher import Dispatcher
@@ -36,7 +34,6 @@ from waguard.messaging.outbox.pending_sends import (
     PendingSend,
     PendingSends,
     new_pending_send,
-    of_row,
 )
 from waguard.messaging.outbox.recovery import Recovery
 from waguard.messaging.outbox.send_context import (
@@ -47,6 +44,7 @@ from waguard.messaging.outbox.send_context import (
     stopping,
 )
 from waguard.messaging.outbox.transmission import Transmission
+from waguard.messaging.own_sessions import OwnSessions
 from waguard.messaging.timings import BOUNDS, SEND, SendBounds, SendTimings
 from waguard.ports.clock import Ages, Clock, WallAges
 from waguard.ports.outbox import OutboxStore, Outgoing, StateUpdate
@@ -73,7 +71,9 @@ class Outbox:
         tally: Tally | None = None,
         group_waits: GroupWaits = no_group_waits,
         file: Callable[[str], Path | None] = lambda _: None,
+        in_cluster: bool = False,
     ) -> None:
+        """``in_cluster``: only messages of sessions that are acquired are sent."""
         self._ctx = ctx = SendContext(
             sessions=sessions,
             store=store,
@@ -86,6 +86,7 @@ class Outbox:
             not_sent=NotSentWrites(journal),
             accepted=AcceptedSends(bounds.waiting),
             tally=tally or Tally(),
+            own=OwnSessions(every=not in_cluster),
             group_waits=group_waits,
             file=file,
         )
@@ -99,42 +100,38 @@ class Outbox:
         self._acceptance = Acceptance(
             ctx, self._sends, self._dispatcher, completion, self._transmission
         )
+        self._adoption = Adoption(
+            ctx, self._sends, self._dispatcher, self._recovery, self._reports, self._transmission
+        )
         self._begun = False
 
     # ---- the daemon's ----
 
     async def begin(self) -> None:
-        """Go on with what an earlier run left; before it, nothing is accepted.
+        """Go on with what an earlier run left; before it, nothing is accepted. In a cluster nothing is this host's
+        yet.
 
         Raises ``DatabaseUnavailableError``; may be called again then.
         """
         if self._begun:
             return
         await self._acceptance.begin()
-        left = await self._recovery.read()
-        for row in left:
-            await self._adopt(row)
+        if self._ctx.own.every:
+            await self._adoption.begin()
         self._begun = True
-        unsent = [row for row in left if row.state in {State.ACCEPTED, State.SENDING}]
-        if unsent:
-            logger.info(
-                "messages of an earlier run are resumed",
-                event="messages_resumed",
-                count=len(unsent),
-            )
 
-    async def _adopt(self, row: Outgoing) -> None:
-        pending = of_row(row)
-        await self._transmission.find_chat_key(pending)
-        if pending.key or not (row.answered or row.bulk_id):
-            self._sends.add(pending, age=self._ctx.ages.age(row.created_at))
-        match row.state:
-            case State.ACCEPTED:
-                self._dispatcher.adopt(pending)
-            case State.SENDING | State.UNCERTAIN:
-                self._recovery.watch(pending)
-            case _:
-                pass
+    async def acquire(self, sessions: Collection[str]) -> None:
+        """See ``ports.cluster.OwnedSessions``; after ``begin``."""
+        await self._adoption.acquire(sessions)
+
+    async def release(self, session_id: str) -> None:
+        """See ``ports.cluster.OwnedSessions``; while the session still runs."""
+        await self._adoption.release(session_id)
+
+    async def lose(self, sessions: Collection[str]) -> None:
+        """See ``ports.cluster.OwnedSessions``; before their workers are ended: how that fails is no answer to those who
+        wait."""
+        await self._adoption.lose(sessions)
 
     async def close(self, grace: float) -> None:
         """Begin nothing more; what is on its way has ``grace`` seconds. What waits is for the
@@ -226,7 +223,7 @@ class Outbox:
         first = self._sends.answered(pending)
         pending.replies -= 1
         owed, pending.owed = pending.owed, None
-        if pending.id and (first or owed):
+        if pending.id and not pending.lost and (first or owed):
             update = owed or StateUpdate(id=pending.id)
             direct = direct and not pending.queued
             update = replace(update, answered=True, direct=direct, reports=pending.reports)

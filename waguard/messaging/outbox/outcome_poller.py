@@ -1,7 +1,7 @@
 """Messages whose answer was lost are looked for in their chats. None is sent again for it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 from loguru import logger
@@ -32,17 +32,24 @@ class OutcomePoller:
         self._sessions = sessions
         self._found = found
         self._room = asyncio.Semaphore(AT_ONCE)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], str] = {}
+        """By task, whose message it polls for."""
 
     def add(self, pending: PendingSend) -> None:
         """Poll for it as soon as its session is connected."""
         task = asyncio.create_task(self._poll(pending), name=f"poll {pending.session_id}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = pending.session_id
+        task.add_done_callback(self._tasks.pop)
 
     async def close(self) -> None:
         """Poll no more."""
-        left = list(self._tasks)
+        await self._end(list(self._tasks))
+
+    async def lose(self, sessions: Collection[str]) -> None:
+        """Poll no more for these sessions."""
+        await self._end([task for task, session in self._tasks.items() if session in sessions])
+
+    async def _end(self, left: list[asyncio.Task[None]]) -> None:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)

@@ -9,7 +9,7 @@ twice. Where the request names a key, the key says which message it is.
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -112,6 +112,8 @@ class PendingSend:
     """When its reply could not be written, or is kept for its key; None: still to be tried."""
     left: bool = False
     """By an earlier run: it may take days until its outcome is known."""
+    lost: bool = False
+    """Its session is another host's: nothing more of it is sent or written here."""
 
     def set_command(self, command: Command) -> None:
         """What is to be sent."""
@@ -161,9 +163,24 @@ class PendingSend:
 
     def resolve(self, outcome: Outcome) -> None:
         """Give the message its outcome, which it had, or which turned out later."""
+        if self.done.done() and self.lost:
+            return
         if self.done.done():
             self.done = _future()
         self.done.set_result(outcome)
+
+    def lose(self, *, under_way: bool) -> None:
+        """Whoever waits for it is answered what is certain: where it is kept and has not begun, the session's next
+        owner sends it; of one that is ``under_way`` nobody here will know the outcome."""
+        self.owed = None
+        if self.stored.done() and not self.done.done():
+            if under_way:
+                self.resolve(Uncertain())
+            else:
+                self.queued = True
+                if not self.waits.done():
+                    self.waits.set_result(None)
+        self.lost = True
 
     def may_have_happened(self) -> bool:
         """A repetition of it must get its result; of any other end it is a second chance."""
@@ -203,8 +220,12 @@ class PendingSends:
             pending.kept_since, pending.left = self._clock() - age, True
         self._known[pending.ident] = pending
 
+    def of(self, sessions: Collection[str]) -> list[PendingSend]:
+        """Those of some sessions."""
+        return [it for it in self._known.values() if it.session_id in sessions]
+
     def drop(self, pending: PendingSend) -> None:
-        """Forget what is no message any more, or was answered."""
+        """Forget what is no message any more, or was answered, or is another host's."""
         if self._known.get(pending.ident) is pending:
             del self._known[pending.ident]
 

@@ -39,6 +39,11 @@ class RateLimiter:
             self._paced[session_id, kind] = went
         return 0.0
 
+    def forget(self, session_id: str) -> None:
+        """Another host sends its messages."""
+        for kind in self._paces:
+            self._paced.pop((session_id, kind), None)
+
     def _refresh(self, now: float) -> None:
         """Apply what was configured meanwhile."""
         send = self._settings()

@@ -4,6 +4,7 @@ WhatsApp has the truth: they are looked for in their chats, and a late ack says 
 again for it.
 """
 
+from collections.abc import Collection
 from typing import Final
 
 from loguru import logger
@@ -33,15 +34,18 @@ class Recovery:
         self._poller = OutcomePoller(ctx.sessions, self._on_poll, ctx.journal.people, ctx.timings)
         ctx.journal.announcer.on_ack.append(self._on_ack)
 
-    async def read(self) -> list[Outgoing]:
-        """What an earlier run left; how those ended that it did not report is reported.
+    async def read(self, sessions: Collection[str] | None = None) -> list[Outgoing]:
+        """What an earlier run left, or another host of these ``sessions``; how those ended that it did not report is
+        reported.
 
         Raises ``DatabaseUnavailableError``.
         """
         store, ages = self._ctx.store, self._ctx.ages
         since = ages.ago(UNCERTAIN_FOR)
-        left = await store.unfinished(uncertain_since=since, answered_since=ages.ago(KEPT_FOR))
-        for row in await store.unreported(since=since):
+        left = await store.unfinished(
+            uncertain_since=since, answered_since=ages.ago(KEPT_FOR), sessions=sessions
+        )
+        for row in await store.unreported(since=since, sessions=sessions):
             done = bool(row.answered or row.bulk_id)
             delay = 0.0 if done else self._reports.grace - ages.age(row.created_at)
             self._reports.after(delay, row.id, (row.session_id, row.message_id))
@@ -51,8 +55,17 @@ class Recovery:
         """Poll no more."""
         await self._poller.close()
 
+    async def lose(self, sessions: Collection[str]) -> None:
+        """Find out no more what became of theirs: their next owner does."""
+        self._watched = {
+            name: it for name, it in self._watched.items() if it.session_id not in sessions
+        }
+        await self._poller.lose(sessions)
+
     def watch(self, pending: PendingSend) -> None:
         """Find out what became of it. An action leaves nothing in its chat that has its id."""
+        if pending.lost:
+            return
         if pending.is_action:
             self._on_poll(pending, None)
             return

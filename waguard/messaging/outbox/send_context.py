@@ -13,6 +13,7 @@ from waguard.core.metrics.tally import Tally
 from waguard.errors import UnavailableError
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.accepted_sends import AcceptedSends
+from waguard.messaging.own_sessions import OwnSessions
 from waguard.messaging.timings import SendBounds, SendTimings
 from waguard.ports.clock import Ages, Clock
 from waguard.ports.outbox import OutboxStore, StateUpdate, Withdrawal
@@ -88,6 +89,7 @@ class SendContext:
     not_sent: NotSentWrites
     accepted: AcceptedSends
     tally: Tally
+    own: OwnSessions
     group_waits: GroupWaits = no_group_waits
     """Whether nothing is sent to a chat of a session for now."""
     file: Callable[[str], Path | None] = lambda _: None
