@@ -14,15 +14,18 @@ from waguard.core.cluster.records import FORMAT, HostRecord, Owning
 from waguard.core.host.admission import Reading
 from waguard.core.replace import replace
 from waguard.daemon.foundation import Foundation
+from waguard.daemon.lending import lend
 from waguard.daemon.stop_request import StopRequest
 from waguard.errors import InstanceHeldError
 from waguard.host.memory import incarnation_file
 from waguard.host.process.procfs import boot_id
 from waguard.host.system import resources
+from waguard.messaging.outbox.outbox import Outbox
 from waguard.ports.cluster import HostLeases, OwnedSessions
 from waguard.ports.process import Process, Spawn
 from waguard.store.sql import SqlStore
 from waguard.supervision.cluster.host_keeper import HostKeeper
+from waguard.supervision.cluster.owned_parts import OwnedParts
 from waguard.supervision.cluster.owner_keeper import OwnerKeeper
 from waguard.supervision.cluster.ownership import HostOwnership
 from waguard.supervision.cluster.reports import ClusterReports
@@ -33,16 +36,6 @@ from waguard.supervision.supervisor import Supervisor
 from waguard.wire.worker import WorkerRecord
 
 Workers = list[tuple[WorkerRecord, Process]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What is made after the cluster."""
-
-    supervisor: Supervisor
-    messaging: OwnedSessions
-    sessions: OwnedSessions
-    """What owning one means here, messaging included."""
 
 
 @dataclass(frozen=True)
@@ -65,30 +58,26 @@ class LateSessions:
 
 
 class Cluster:
-    """Fills ``host_keeper.HostDuties``. ``later`` is asked for at each use; ``lend`` is called at each renewal that
-    counts. Raises ``ConfigError`` for files of ``[cluster]`` that cannot be used."""
+    """Fills ``host_keeper.HostDuties``. ``later`` is asked for at each use. Raises ``ConfigError`` for files of ``[cluster]`` that cannot be used."""
 
     def __init__(
         self,
         base: Foundation,
         stop: StopRequest,
         spawn: Spawn,
-        later: Callable[[], Parts],
-        *,
-        lend: Callable[[], None],
+        later: Callable[[], tuple[Supervisor, Outbox]],
     ) -> None:
         self._config = base.config
         self._store = base.store
         self._stop = stop
         self._spawn = spawn
         self._later = later
-        self._lend = lend
         self._cluster_id = ""
         self._restored: set[str] = set()
         """What is brought up by the restore at the start; the rest, as it is claimed."""
         settings = base.config().cluster
         _leases(settings, base.store, "checked only")
-        reports = ClusterReports(lambda: later().supervisor.fleet.outages)
+        reports = ClusterReports(lambda: later()[0].fleet.outages)
         self.lending = Lending()
         """For workers that an earlier daemon left, until they are their sessions'."""
         self.host = HostKeeper(
@@ -99,11 +88,11 @@ class Cluster:
             changed=lambda: self.owners.lease_changed(),  # noqa: PLW0108 - it is made below
         )
         self._use = SessionsHere(
-            lambda: later().supervisor.registry, base.config, base.clock, resources.read
+            lambda: later()[0].registry, base.config, base.clock, resources.read
         )
         owners = base.store.owners()
         self.owners = OwnerKeeper(
-            self.host, owners, LateSessions(lambda: later().sessions), self._use, reports
+            self.host, owners, LateSessions(self._parts), self._use, reports
         )
         self.ownership = HostOwnership(self.host, self.owners, owners)
 
@@ -117,14 +106,9 @@ class Cluster:
             host=self.host.view.host, incarnation=incarnation, epochs=self.ownership.owned()
         )
 
-    def on(self, host: Reading) -> Reading:
-        """A reading of the host, with what the lease means for starts. Profiles come from the other hosts."""
-        why = (
-            None
-            if self.host.is_held
-            else "this host's lease is not renewed, and sessions run with it"
-        )
-        return replace(host, lease=why, empty=None)
+    def why_none_starts(self) -> str | None:
+        """Why no worker may start now; None: they may."""
+        return None if self.host.is_held else "sessions run with this host's lease, which is not renewed"
 
     @property
     def why_not(self) -> str | None:
@@ -168,25 +152,26 @@ class Cluster:
         """Have messaging read what it keeps of the sessions that are restored. Raises ``DatabaseUnavailableError``; may
         be called again then."""
         self._restored |= self.owners.take()
-        await self._later().messaging.acquire(self._restored & self.ownership.owned().keys())
+        await self._parts().remember(self._restored & self.ownership.owned().keys())
         self._restored.clear()
 
     def open(self) -> None:
         """The restore is done: from now on what is claimed is brought up as it comes."""
         self.owners.open()
 
+    def _parts(self) -> OwnedParts:
+        supervisor, outbox = self._later()
+        assert supervisor.owned  # noqa: S101 - it was made with an ownership
+        return OwnedParts(sending=outbox, running=supervisor.owned, receiving=outbox)
+
     def _begin(self, cluster_id: str, *, adopts: str | None) -> None:
         self._cluster_id = cluster_id
         self.host.begin(_leases(self._config().cluster, self._store, cluster_id), adopts=adopts)
 
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Hold the lease while the body runs; then release it, or leave it to the next daemon here."""
-        try:
-            yield
-        finally:
-            await self.owners.end(releases=False)
-            await self.host.end(gives_up=not self._stop.hands_over)
+    async def end(self) -> None:
+        """Release the lease, or leave it to the next daemon here, which goes on with the workers."""
+        await self.owners.end(releases=False)
+        await self.host.end(gives_up=not self._stop.hands_over)
 
     async def release_all(self) -> None:
         """End all sessions in order, and leave them to the other hosts."""
@@ -213,7 +198,7 @@ class Cluster:
     def lend(self, until: float) -> None:
         """See ``host_keeper.HostDuties``."""
         self.lending.lend(until)
-        self._lend()
+        lend(self._later()[0], lends=True, closes=self.owners.is_closing)
 
     def close_all(self) -> None:
         """See ``host_keeper.HostDuties``."""
@@ -221,12 +206,12 @@ class Cluster:
 
     def kill_all(self) -> None:
         """See ``host_keeper.HostDuties``."""
-        self._later().supervisor.kill()
+        self._later()[0].kill()
 
     async def sweep(self) -> str:
         """See ``host_keeper.HostDuties``."""
         paths = self._config().paths
-        sessions = self._later().supervisor.registry.sessions
+        sessions = self._later()[0].registry.sessions
         started = [it.runner.process for it in sessions if it.runner.process]
         await end_all(self._spawn, started, runtime=paths.runtime, sessions=paths.sessions)
         incarnation = secrets.token_hex(16)

@@ -18,7 +18,7 @@ from waguard.supervision.fleet.lease_keeper import TICK, LeaseKeeper
 from waguard.supervision.outages import Outages
 
 if TYPE_CHECKING:
-    from waguard.core.cluster.records import Owning
+    from waguard.daemon.cluster import Cluster
 
 
 class DatabaseLease:
@@ -35,11 +35,13 @@ class DatabaseLease:
         installation: Installation,
         *,
         lend: Callable[[], None],
-        owning: "Callable[[], Owning | None]" = lambda: None,
+        cluster: "Cluster | None" = None,
     ) -> None:
-        """``lend``: say to each worker until when it may live. ``owning``: see ``Database.guard``."""
+        """``lend``: say to each worker until when it may live. In a ``cluster`` the hosts hold the lease together, and
+        workers live by the host's own."""
         self._config = config
         self._stop = stop
+        self._cluster = cluster
         self._lend = lend
         self._lent = False
         self._had_profiles = False
@@ -60,7 +62,7 @@ class DatabaseLease:
             before_migration=self.keeper.acquire,
             recognize=installation.recognize,
             fence=lambda: self.keeper.fence,
-            owning=owning,
+            owning=lambda: cluster.owning if cluster else None,
         )
 
     def on(self, host: Reading) -> Reading:
@@ -69,8 +71,14 @@ class DatabaseLease:
         # who takes sessions over has no profiles yet: shared ones are laid down; later their disk is gone
         shares = self._config().database.key_file is not None
         expected = shares and self.keeper.took_over and not self._had_profiles
-        empty = None if expected else host.empty
-        return replace(host, lease=self.keeper.why_none_starts(), empty=empty)
+        empty = None if expected or self._cluster else host.empty
+        lease = (self._cluster or self.keeper).why_none_starts()
+        return replace(host, lease=lease, empty=empty)
+
+    @property
+    def lent_until(self) -> float | None:
+        """Until when workers may live, by CLOCK_BOOTTIME; None: forever."""
+        return self._cluster.host.lent_until if self._cluster else self.keeper.lent_until
 
     @contextlib.asynccontextmanager
     async def renewed(self) -> AsyncIterator[None]:
@@ -81,6 +89,8 @@ class DatabaseLease:
         try:
             yield
         finally:
+            if self._cluster:
+                await self._cluster.end()
             ticker.stop()
             if self._stop.hands_over:  # its workers go on: the next daemon here is to have it
                 await self.keeper.renewed()

@@ -21,7 +21,6 @@ from waguard.config.passwords import passwords
 from waguard.config.sections import Config, Log
 from waguard.core.host import last_run
 from waguard.core.host.admission import Reading
-from waguard.core.lease import unprotected_words
 from waguard.daemon import stop_sequence, watch
 from waguard.daemon.bus_to_inbox import feed
 from waguard.daemon.database_lease import DatabaseLease
@@ -30,12 +29,14 @@ from waguard.daemon.history_recorder import HistoryRecorder
 from waguard.daemon.housekeeping import Housekeeping, written
 from waguard.daemon.installation import Installation
 from waguard.daemon.leftovers import Leftovers
+from waguard.daemon.lending import lend
 from waguard.daemon.reload import CurrentConfig, Reload
 from waguard.daemon.restore_loop import RestoreLoop
 from waguard.daemon.run_history import RunHistory
 from waguard.daemon.runtime_folder import RuntimeFolder, make_private
 from waguard.daemon.secret_files import SecretFiles
 from waguard.daemon.shared_credentials import proxy_records, shared
+from waguard.daemon.several_hosts import cluster_of
 from waguard.daemon.signals import Signals
 from waguard.daemon.stop_request import StopRequest
 from waguard.daemon.watch import Watch
@@ -94,6 +95,9 @@ class Daemon:
         self._base = base = Foundation(current, timings, public_url=self._public_url)
         self._runtime = RuntimeFolder(config.paths.runtime, lock)
         state, clock = config.paths.state, base.clock
+        self._cluster = cluster_of(
+            base, self._stop, spawn, lambda: (self._supervisor, self._outbox)
+        )
 
         restarts = RestartMemory(state, clock)
         remembered = restarts.load()
@@ -116,7 +120,8 @@ class Daemon:
                 network=base.network.read,
                 cpu_is_saturated=cpu_is_saturated,
                 remembered=lambda: remembered,
-                lent_until=lambda: self._lease.keeper.lent_until,
+                lent_until=lambda: self._lease.lent_until,
+                ownership=self._cluster.ownership if self._cluster else None,
                 shipping=shared(base, lambda: (self._lease.keeper, self._supervisor.fleet.outages)),
             ),
             base.bus,
@@ -133,7 +138,8 @@ class Daemon:
             fleet.outages,
             self._stop,
             self._installation,
-            lend=self._lend,
+            lend=lambda: lend(self._supervisor, lends=self._lease.keeper.standby),
+            cluster=self._cluster,
         )
         self._outbox = Outbox(
             self._supervisor.sessions,
@@ -146,6 +152,7 @@ class Daemon:
             tally=base.tally,
             group_waits=base.restored.group_waits,
             file=base.outgoing.path,
+            in_cluster=self._cluster is not None,
         )
         self._deferred = base.deferred_files(self._supervisor.sessions)
         self._database = DatabaseWatch(base.store, self._supervisor.state, file=base.store.file)
@@ -172,6 +179,7 @@ class Daemon:
             stop=self._stop,
             instance=lock.instance,
             timings=timings,
+            cluster=self._cluster,
         )
         self._housekeeping = Housekeeping(current, base.store, base.media, base.ages, base.outgoing)
         self._log = LogControl(config.log, fleet.trail, self._apply_log)
@@ -338,7 +346,9 @@ class Daemon:
             for task in (beginning, reporting):
                 task.cancel()
             await asyncio.gather(beginning, reporting, return_exceptions=True)
-            await stop_sequence.stop_sessions(self._stop, self._supervisor, self._outbox, webhooks)
+            await stop_sequence.stop_sessions(
+                self._stop, self._supervisor, self._outbox, webhooks, self._cluster
+            )
             await asyncio.gather(renewing, marking, self._database.asked())
 
     @contextlib.asynccontextmanager
@@ -365,15 +375,6 @@ class Daemon:
 
     def _read_host(self, unpaired: Callable[[], Collection[Path]]) -> Reading:
         return self._lease.on(self._base.host.read(self._base.browsers.config(), unpaired))
-
-    def _lend(self) -> None:
-        sessions = self._supervisor.registry.by_id
-        for session in sessions:
-            session.runner.lend()
-        lends = self._lease.keeper.standby
-        names = [it.name for it in sessions if lends and it.runner.is_unprotected]
-        outages = self._supervisor.fleet.outages
-        outages.update("workers_unprotected", unprotected_words(names))
 
     def _measure(self) -> None:
         interval = self._config().worker.measure_interval

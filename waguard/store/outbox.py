@@ -193,11 +193,6 @@ class SqlOutbox:
             return [_outgoing(row._asdict()) for row in await connection.execute(query)]
 
 
-def _of(sessions: Collection[str] | None, query: Select[Any]) -> Select[Any]:
-    """What a query finds of these sessions; None: of all."""
-    return query if sessions is None else query.where(_OWN.session_id.in_(sorted(sessions)))
-
-
 def _has_key(prefix: str) -> ColumnElement[bool]:
     """Whether the inbox has this of the message. A key that was too long is never found."""
     inbox, key = INBOX.c, literal(prefix, String(200)) + _OWN.message_id
