@@ -120,6 +120,8 @@ class MemoryStore:
     accounts: dict[str, Account] = field(default_factory=dict)
     entries: list[AuditEntry] = field(default_factory=list)
     proxies: MemoryProxies = field(default_factory=MemoryProxies)
+    owned: Callable[[str], bool] = lambda _: True
+    """Whether this host owns a session."""
     _own: dict[str, _Own] = field(default_factory=dict)
     _opened: bool = False
 
@@ -135,6 +137,9 @@ class MemoryStore:
         self._connect()
 
     async def sessions(self) -> list[SessionRow]:
+        return [row for row in await self.sessions_of_all_hosts() if self.owned(row.session_id)]
+
+    async def sessions_of_all_hosts(self) -> list[SessionRow]:
         self._connect()
         return [
             self._row(account) for _, account in sorted(self.accounts.items()) if _lives(account)

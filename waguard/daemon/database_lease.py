@@ -61,8 +61,11 @@ class DatabaseLease:
         """A reading of the host, with what the lease means for starts."""
         self._had_profiles = self._had_profiles or not (host.empty or host.unreadable)
         # who takes sessions over has no profiles yet: shared ones are laid down; later their disk is gone
-        shares = self._config().database.key_file is not None
-        expected = shares and self.keeper.took_over and not self._had_profiles
+        config = self._config()
+        takes_over = config.cluster.engine != "none" or (
+            config.database.key_file is not None and self.keeper.took_over
+        )
+        expected = takes_over and not self._had_profiles
         empty = None if expected else host.empty
         return replace(host, lease=self.keeper.why_none_starts(), empty=empty)
 

@@ -111,10 +111,13 @@ class Store(Audit, Protocol):
         """Prove that the database answers."""
 
     async def sessions(self) -> list[SessionRow]:
-        """Every session of waguard's (provider webjs, not deleted)."""
+        """Every session of waguard's (provider webjs, not deleted); in a cluster those that this host owns."""
+
+    async def sessions_of_all_hosts(self) -> list[SessionRow]:
+        """As ``sessions``, whichever host owns them."""
 
     async def session(self, session_id: str) -> SessionRow | None:
-        """One of them; None: there is none."""
+        """One of all of them; None: there is none."""
 
     async def create(
         self, session_id: str, workspace_id: int, *, account_id: int | None, priority: int
