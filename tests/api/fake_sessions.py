@@ -213,11 +213,12 @@ class FakeSessions:
     async def put(self, session_id: str, proxy: Proxy | None) -> None:
         self.proxies[self._find(session_id).session_id] = proxy
 
-    async def views(self, *, removed: bool = False) -> list[SessionView]:
+    async def views(self, *, removed: bool = False, elsewhere: bool = False) -> list[SessionView]:
         if self.fail:
             raise self.fail
         views = [self.known[name] for name in sorted(self.known)]
-        return [view for view in views if removed or not view.removed_at]
+        listed = (view for view in views if removed or not view.removed_at)
+        return [view for view in listed if elsewhere or not view.elsewhere]
 
     async def view(self, session_id: str) -> SessionView:
         return self._find(session_id)

@@ -16,6 +16,7 @@ from waguard.core.reconcile import (
     Finding,
     Host,
     Kind,
+    Lose,
     Observed,
     Remove,
     Renew,
@@ -94,7 +95,7 @@ def converge(
                 state = State.RUNNING if rows[name].up else State.STOPPED
                 sessions[name] = session(state, rows[name].status)
                 stored[1, name] = Stored(profile=True, copies=False)
-            case Remove(name):
+            case Remove(name) | Lose(name):
                 del sessions[name]
             case Start(name) | Renew(name):
                 sessions[name] = session(State.RUNNING)

@@ -170,7 +170,7 @@ async def make(tmp_path: Path, memory: Memory) -> AsyncIterator[Make]:
             store=memory,
             sealer=Sealer(key),
             host=name,
-            epoch=lambda: epoch,
+            epoch=lambda _: epoch,
             clock=Now(),
             rolled_back=roll_back,
             waits=waits,

@@ -194,7 +194,7 @@ async def _workspaces(request: web.Request) -> Workspaces:
     """The workspace of every session, for a caller with a scope. Others need no database for it."""
     if request[CALLER].sees_all:
         return {}
-    views = await request.app[DEPS].sessions.views(removed=True)
+    views = await request.app[DEPS].sessions.views(removed=True, elsewhere=True)
     return {it.session_id: it.workspace_id for it in views}
 
 

@@ -98,7 +98,7 @@ async def sessions_seen(request: web.Request) -> Collection[str] | None:
     found = caller.sessions or frozenset()
     if not caller.workspaces:
         return found
-    views = await request.app[DEPS].sessions.views(removed=True)
+    views = await request.app[DEPS].sessions.views(removed=True, elsewhere=True)
     return found | {it.session_id for it in views if it.workspace_id in caller.workspaces}
 
 

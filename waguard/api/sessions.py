@@ -119,7 +119,7 @@ class ListedSessions(Done, kw_only=True):
 async def listing(request: web.Request, query: Removed) -> ListedSessions:
     """List the sessions."""
     names = await scope.sessions_seen(request)
-    views = await request.app[DEPS].sessions.views(removed=query.removed)
+    views = await request.app[DEPS].sessions.views(removed=query.removed, elsewhere=True)
     rows = [
         ListedSession(
             session_id=view.session_id,

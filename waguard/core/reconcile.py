@@ -4,7 +4,7 @@ What only a person can decide is not an action but a finding: it is reported, an
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import assert_never
@@ -90,6 +90,13 @@ class Remove:
 
 
 @dataclass(frozen=True, slots=True)
+class Lose:
+    """A session that another host of the cluster owns: end its worker at once, and forget it."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """The session is wanted up, and is not up."""
 
@@ -133,7 +140,7 @@ class CorrectRow:
     session: str
 
 
-Action = Add | Remove | Start | Stop | EndWorker | EndRemains | Renew | CorrectRow
+Action = Add | Remove | Lose | Start | Stop | EndWorker | EndRemains | Renew | CorrectRow
 
 
 class Kind(StrEnum):
@@ -155,16 +162,24 @@ class Finding:
 
 
 def plan(
-    wanted: Mapping[str, Wanted], observed: Mapping[str, Observed], host: Host
+    wanted: Mapping[str, Wanted],
+    observed: Mapping[str, Observed],
+    host: Host,
+    ours: Callable[[str], bool] = lambda _: True,
 ) -> list[Action]:
-    """List what to do, stops first, in a stable order.
+    """List what to do, stops first, in a stable order. ``wanted`` are all rows, ``ours`` those of this host.
 
     There is at most one action on a session itself. ``CorrectRow`` may follow it: a start or a stop need not change
     the status, and a wrong row must not stay until the next comparison.
     """
+    lost = sorted(name for name in observed if not ours(name))
+    served = observed
+    wanted = {name: row for name, row in wanted.items() if ours(name)}
+    observed = {name: session for name, session in observed.items() if ours(name)}
     both = sorted(wanted.keys() & observed.keys())
     return [
-        *_unserved(observed, host),
+        *map(Lose, lost),
+        *_unserved(served, host),
         *(EndRemains(s, pid) for pid, s in sorted(host.remains.items())),
         *(Remove(s) for s in sorted(observed.keys() - wanted.keys())),
         *(Stop(s) for s in both if not wanted[s].up and observed[s].state in _STOPPABLE),
@@ -229,12 +244,16 @@ def _lost_its_number(row: Wanted, session: Observed) -> bool:
 
 
 def findings(
-    wanted: Mapping[str, Wanted], observed: Mapping[str, Observed], host: Host
+    wanted: Mapping[str, Wanted],
+    observed: Mapping[str, Observed],
+    host: Host,
+    ours: Callable[[str], bool] = lambda _: True,
 ) -> list[Finding]:
-    """What a person has to decide, in a stable order."""
+    """What a person has to decide, in a stable order; ``wanted`` and ``ours``: as for ``plan``. What another host has of
+    its sessions is not this one's to report, nor what this one has kept of them."""
     found = [
-        *_same_phones(wanted),
-        *_without_rows(wanted, host),
+        *(it for it in _same_phones(wanted) if ours(it.session)),
+        *(it for it in _without_rows(wanted, host) if it.session not in wanted or ours(it.session)),
         *(
             Finding(
                 name,
@@ -244,7 +263,10 @@ def findings(
                 remedies.text(remedies.FINDINGS[Kind.RUNS_WITHOUT_PROFILE], name),
             )
             for name in wanted.keys() & observed.keys()
-            if _without_profile(wanted[name], observed[name], stored := _stored(name, wanted, host))
+            if ours(name)
+            and _without_profile(
+                wanted[name], observed[name], stored := _stored(name, wanted, host)
+            )
             and not _renewable(wanted[name], observed[name], stored)
         ),
     ]
@@ -322,6 +344,8 @@ def explain(
             reason = f"the row says {row.status if row else 'nothing'}, memory had no such session"
         case Remove():
             after, reason = "stopped and removed", "its row is gone or deleted"
+        case Lose():
+            after, reason = "ended and forgotten", "another host owns it"
         case Start():
             after, reason = "started", "the row wants it up, and it was stopped"
         case Stop():
@@ -337,9 +361,8 @@ def explain(
         case CorrectRow():
             state = row.status if row else "no row"
             after = session.status if session else "disconnected"
-            reason = "the row was wrong"
-            if state == after:
-                reason = "the row had lost the phone number"
+            lost = state == after
+            reason = "the row had lost the phone number" if lost else "the row was wrong"
         case _:
             assert_never(action)
     return Correction(
@@ -350,6 +373,7 @@ def explain(
 WORDS: dict[type[Action], str] = {
     Add: "add",
     Remove: "remove",
+    Lose: "lose",
     Start: "start",
     Stop: "stop",
     EndWorker: "end worker",

@@ -70,10 +70,10 @@ class DatabaseLease:
         self._had_profiles = self._had_profiles or not (host.empty or host.unreadable)
         # who takes sessions over has no profiles yet: shared ones are laid down; later their disk is gone
         shares = self._config().database.key_file is not None
-        expected = shares and self.keeper.took_over and not self._had_profiles
-        empty = None if expected or self._cluster else host.empty
-        lease = (self._cluster or self.keeper).why_none_starts()
-        return replace(host, lease=lease, empty=empty)
+        takes_over = self._cluster or (shares and self.keeper.took_over)
+        expected = takes_over and not self._had_profiles
+        empty = None if expected else host.empty
+        return replace(host, lease=(self._cluster or self.keeper).why_none_starts(), empty=empty)
 
     @property
     def lent_until(self) -> float | None:

@@ -122,7 +122,11 @@ class Daemon:
                 remembered=lambda: remembered,
                 lent_until=lambda: self._lease.lent_until,
                 ownership=self._cluster.ownership if self._cluster else None,
-                shipping=shared(base, lambda: (self._lease.keeper, self._supervisor.fleet.outages)),
+                shipping=shared(
+                    base,
+                    lambda: (self._lease.keeper, self._supervisor.fleet.outages),
+                    self._cluster.ownership if self._cluster else None,
+                ),
             ),
             base.bus,
             instance=lock.instance,

@@ -58,6 +58,10 @@ class SessionView:
     """None: not measured yet, or nothing runs."""
     removed_at: datetime | None = None
     """When it was deleted; its row is still there."""
+    elsewhere: bool = False
+    """Another host owns it, or none: all of this is what its row says."""
+    address: str | None = None
+    """Base URL of the API of the other host that owns it, where it is known."""
 
     @property
     def degraded(self) -> str | None:
@@ -103,7 +107,8 @@ class Sessions(Protocol):
     """What the API asks of supervision.
 
     But for ``send`` and ``is_in``, every call with a session id raises ``NotFoundError`` ("Session not found") for an
-    unknown one and ``UnavailableError`` while the database is down and the session is not in memory.
+    unknown one, ``UnavailableError`` while the database is down and the session is not in memory, and ``NotOwnedError``
+    for one that this host does not own.
     """
 
     async def create(
@@ -118,8 +123,9 @@ class Sessions(Protocol):
         """The session, and whether it is new. Returns at once: the QR comes later. ``proxy`` None: as it has one, or
         none."""
 
-    async def views(self, *, removed: bool = False) -> list[SessionView]:
-        """All sessions, by id; with the ``removed`` ones where asked for."""
+    async def views(self, *, removed: bool = False, elsewhere: bool = False) -> list[SessionView]:
+        """All sessions of this host, by id; with the ``removed`` ones and with those of the cluster's other hosts where
+        asked for."""
 
     async def view(self, session_id: str) -> SessionView:
         """One session."""

@@ -1,7 +1,7 @@
 """Sessions' own proxies as the database knows them, so that no other host starts a session without its proxy.
 
 Theory of operation. The proxy lies in a file of this host. The database has the file's mark, and where hosts share
-credentials also the proxy, sealed. The holder of the lease alone writes there, always before it writes the file: so where
+credentials also the proxy, sealed. The holder of the lease, in a cluster the session's owner, alone writes there, always before it writes the file: so where
 both differ, the database has the newer one. Without a key, such a session waits for a person; so does one whose file is
 the newer one, because the database came back from a copy.
 """
@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +31,7 @@ UNKNOWN: Final = "unknown"
 
 
 class ProxyRecords:
-    """``state``: the folder; ``key``: of ``database.key_file``, None where hosts share no credentials."""
+    """``state``: the folder; ``key``: by which hosts share credentials, None where hosts share no credentials."""
 
     def __init__(
         self,
@@ -47,19 +47,30 @@ class ProxyRecords:
         self._recorded: dict[str, Recorded] = {}
         self._changing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def load(self) -> None:
-        """Read what the database says, have its proxies here, and record files that it does not know. Raises
-        ``DatabaseUnavailableError``."""
-        self._recorded = dict(await self._store.recorded())
+    async def load(self, sessions: Collection[str] | None = None) -> None:
+        """Read what the database says of these sessions (None: all), have their proxies here, and record files that it does
+        not know. Raises ``DatabaseUnavailableError``."""
+        found = await self._store.recorded()
         here = set[str]()
         with contextlib.suppress(OSError):  # each start says so
             here = {path.stem for path in await asyncio.to_thread(proxies.files, self._state())}
-        for session in sorted(here.union(self._recorded)):
+        if sessions is None:
+            self._recorded = dict(found)
+        else:
+            for session in sessions:
+                self.forget(session)
+            self._recorded |= {name: it for name, it in found.items() if name in sessions}
+        known = here.union(self._recorded)
+        for session in sorted(known if sessions is None else known.intersection(sessions)):
             async with self.changing(session):
                 if new := await asyncio.to_thread(self._unpublished, session):
                     await self._record(session, new)
             with contextlib.suppress(ProxyUnreadableError):  # its start says so
                 await self.have_newest(session)
+
+    def forget(self, session: str) -> None:
+        """Keep nothing of what the database says of it: another host changes it."""
+        self._recorded.pop(session, None)
 
     def changing(self, session: str) -> asyncio.Lock:
         """Held by whoever changes the file, or what is recorded of it."""

@@ -48,6 +48,7 @@ from waguard.supervision.fleet.starting import start_or_park
 from waguard.supervision.own_proxies import ProxyFiles
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.session_context import SessionContext
+from waguard.supervision.session_views import view_of, view_of_row
 from waguard.wire.calls import FetchFile, Operation, PairingCode, RefreshQr, Send, SendFile, Value
 from waguard.wire.reports import QrCode
 
@@ -70,6 +71,7 @@ class SessionService:
         self._state = state
         self._health = health
         self._proxies = proxies
+        self._ours = registry.ours
         self._creating: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def create(
@@ -95,6 +97,7 @@ class SessionService:
         proxy: Proxy | None,
     ) -> tuple[SessionView, bool]:
         self._require_changeable(session_id)
+        await self._ours.create(session_id)
         known = self._registry.get(session_id)
         if known and known.row.workspace_id != workspace_id:
             known.update_row(await self._ctx.store.session(session_id) or known.row)
@@ -117,7 +120,10 @@ class SessionService:
         row = await self._ctx.store.create(
             session_id, workspace_id, account_id=account_id, priority=priority
         )
+        if known is None and self._ours.in_cluster:
+            await self._registry.read_kept([row])
         self._require_changeable(session_id)  # much may have happened meanwhile
+        self._ours.require(session_id)
         session = self._registry.add(row)
         session.update_row(row)
         session.start()
@@ -125,14 +131,20 @@ class SessionService:
             session.post(RowRead(said=row.status))  # it is new, and the session has never been away
         return self._view(session), known is None
 
-    async def views(self, *, removed: bool = False) -> list[SessionView]:
+    async def views(self, *, removed: bool = False, elsewhere: bool = False) -> list[SessionView]:
         """See ``ports.sessions.Sessions``."""
         self._state.require_loaded()
-        return [
-            self._view(session)
-            for session in self._registry.by_id
-            if removed or not session.row.removed_at
-        ]
+        others = list[SessionView]()
+        if elsewhere and self._ours.in_cluster:
+            rows = await self._ctx.store.sessions_of_all_hosts()
+            others = [
+                view_of_row(row, self._ours.address(row.session_id))
+                for row in rows
+                if row.session_id not in self._registry
+            ]
+        found = [*map(self._view, self._registry.sessions), *others]
+        listed = (view for view in found if removed or not view.removed_at)
+        return sorted(listed, key=lambda view: view.session_id)
 
     async def view(self, session_id: str) -> SessionView:
         """See ``ports.sessions.Sessions``."""
@@ -154,6 +166,7 @@ class SessionService:
         await self._registry.finish_removal(session)
         row = _existing(await self._ctx.store.set_desired(session_id, up=True))
         self._require_changeable(session_id)
+        self._registry.require_here(session)
         session.update_row(row)
         session.start(restart=restart)
         return self._view(session)
@@ -164,6 +177,7 @@ class SessionService:
         session = await self.find(session_id)
         row = _existing(await self._ctx.store.set_desired(session_id, up=False))
         self._require_changeable(session_id)
+        self._registry.require_here(session)
         session.update_row(row)
         await session.stop()
         return self._view(session)
@@ -201,6 +215,7 @@ class SessionService:
         await session.wait_until(
             lambda s: shown_code(s) is not None or no_code_will_come(s), timeout=wait
         )
+        self._registry.require_here(session)
         if code := shown_code(session):
             return code
         refuse_while_linking(session)
@@ -259,13 +274,16 @@ class SessionService:
 
     async def find(self, session_id: str) -> SessionActor:
         """From memory, or from its row, which the application may have written a moment ago: such a
-        session is started where its row wants it up, also by a GET."""
+        session is started where its row wants it up, also by a GET; but in a cluster, where its host is found first."""
         if session := self._registry.get(session_id):
+            self._ours.require(session_id)
             return session
         self._state.require_loaded()
         row = await self._ctx.store.session(session_id)
         if row is None:
             raise NotFoundError("Session not found")
+        if self._ours.in_cluster:
+            raise self._ours.refusal(session_id)
         session = self._registry.add(row)
         state, leaves = self._state, self._registry.is_leaving(session_id)
         may_start = state.restored and not state.stopping and not leaves
@@ -294,6 +312,7 @@ class SessionService:
             timeout=wait,
         )
         self._state.require_running()
+        self._registry.require_here(session)
         if not usable(session):
             raise not_ready(session, unrecoverable=in_vain(session))
         return session
@@ -304,42 +323,14 @@ class SessionService:
         session.update_row(await self._ctx.store.leave(name, removed=removed) or session.row)
         await leaving.leave(session, why=why, deadline=self._ctx.timings.unlink)
 
+    def _view(self, session: SessionActor) -> SessionView:
+        return view_of(session, self._health.conditions(session))
+
     def _require_changeable(self, session_id: str) -> None:
         """Raises ``UnavailableError`` while nobody may change it."""
         self._state.require_running()
         self._registry.require_staying(session_id)
         self._state.require_loaded()
-
-    def _view(self, session: SessionActor) -> SessionView:
-        state, row, runner = session.state, session.row, session.runner
-        derived, report, worker = state.status, runner.report, state.worker
-        return SessionView(
-            session_id=row.session_id,
-            workspace_id=row.workspace_id,
-            status=str(derived.status),
-            phone_number=session.state.phone,
-            connected_at=row.connected_at,
-            last_activity=row.last_activity,
-            phone_used_at=session.traffic.intake.phone_used_at,
-            disconnect_reason=str(derived.reason) if derived.reason else None,
-            disconnect_details=derived.details or (worker.unresponsive if worker else None),
-            account_id=row.account_id,
-            priority=row.priority,
-            desired_up=row.desired_up,
-            lifecycle="adopting" if views.is_adopting(state) else str(session.lifecycle),
-            link=str(session.link),
-            worker_pid=session.runner.process.pid if session.runner.process else None,
-            browser_pid=report.browser_pid if report else None,
-            restarts=session.state.restarts,
-            waiting=state.held_back.words if state.held_back else None,
-            conditions=self._health.conditions(session),
-            undecryptable=session.traffic.undecryptable.count,
-            undecryptable_since=session.traffic.undecryptable.since,
-            sentinel=session.traffic.sentinel.result,
-            version=report.version if report else None,
-            usage=session.runner.usage,
-            removed_at=row.removed_at,
-        )
 
 
 def _existing(row: SessionRow | None) -> SessionRow:

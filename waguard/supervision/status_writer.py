@@ -43,6 +43,8 @@ class AuditLog:
         self._moved = moved
         self._log = logger.bind(session=session) if session else logger
         self._waiting: deque[AuditEntry] = deque()
+        self._again = False
+        """Whether the first of them may be written already."""
         self._to_record = asyncio.Event()
         self._recorded = asyncio.Event()
         self._recorded.set()
@@ -113,20 +115,19 @@ class AuditLog:
         )
 
     async def trail(self) -> None:
-        """Write the audit log forever."""
-        again = False
+        """Write the audit log forever; cut off, it may be run again."""
         while True:
             await self._to_record.wait()
+            again, self._again = self._again, True  # without an answer it may have been committed
             try:
                 await self._store.record(self._waiting[0], again=again)
             except DatabaseUnavailableError as error:
-                again = True  # it may have been committed
                 self._log.debug("an audit entry is not written; trying again", why=error.line())
                 await asyncio.sleep(self._retry)
                 continue
             except Exception as error:  # noqa: BLE001 - this entry is lost, not those after it
                 self._lose(self._waiting[0], error)
-            again = False
+            self._again = False
             self._waiting.popleft()
             if not self._waiting:
                 self._to_record.clear()

@@ -43,6 +43,7 @@ from waguard.supervision.versions.operators import VersionOperators
 from waguard.wire.heartbeat_slots import NAME
 
 if TYPE_CHECKING:
+    from waguard.ports.cluster import OwnedSessions, Ownership
     from waguard.supervision.shipping.credential_shipping import CredentialShipping
 
 
@@ -69,6 +70,8 @@ class Ports:
     lent_until: Callable[[], float | None] = lambda: None
     """Until when workers may live, seconds by CLOCK_BOOTTIME; None: forever."""
     shipping: "CredentialShipping | None" = None
+    """See ``SessionContext``."""
+    ownership: "Ownership | None" = None
     """See ``SessionContext``."""
     tally: Tally = field(default_factory=Tally)
     timers: Timers = loop_timer
@@ -135,6 +138,7 @@ class Supervisor:
             remembered=ports.remembered,
             lent_until=ports.lent_until,
             shipping=ports.shipping,
+            ownership=ports.ownership,
             proxies=ports.proxies,
             cpu_is_saturated=ports.cpu_is_saturated,
         )
@@ -143,7 +147,8 @@ class Supervisor:
         self.registry = Registry(ctx)
         self.restorer = Restorer(ctx, self.registry, self.state)
         self.watchdog = Watchdog(ctx, self.registry)
-        self.reconciler = Reconciler(ctx, self.registry, self.state)
+        self.owned = self._owned(ctx) if ports.ownership else None
+        self.reconciler = Reconciler(ctx, self.registry, self.state, self.owned)
         self.health = HealthReport(ctx, self.registry, self.state, self.reconciler)
         self.account_rows = AccountRowOwner(self.registry, self.health)
         files = ProxyFiles(ctx, self.registry)
@@ -151,6 +156,18 @@ class Supervisor:
         self.proxies = OwnProxies(ctx, files, self.sessions.find)
         self.passkeys = Passkeys(ctx, self.sessions.find)
         self._trail = asyncio.create_task(self.fleet.trail.trail(), name="trail of the fleet")
+
+    def _owned(self, ctx: SessionContext) -> "OwnedSessions":
+        # few have a cluster
+        from waguard.supervision.fleet.owned_sessions import OwnedActors  # noqa: PLC0415
+
+        return OwnedActors(
+            ctx,
+            self.registry,
+            self.state,
+            self.restorer,
+            forgotten=lambda session: self.passkeys.forget(session),  # noqa: PLW0108 - they are made later
+        )
 
     async def stop(self, *, write: bool = True, shipping: float = LAST_ONES) -> None:
         """Stop every session, all in parallel, and have their rows written where that is to be. ``shipping``: seconds for

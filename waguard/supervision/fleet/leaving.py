@@ -13,7 +13,7 @@ from loguru import logger
 
 from waguard.core.link import Link
 from waguard.core.session.facts import Left
-from waguard.errors import WaguardError
+from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.sessions import THE_API
 from waguard.profile import inspection, layout, old_profiles, owner_mark
 from waguard.profile.layout import Places
@@ -28,12 +28,14 @@ DELETED: Final = f"deleted by {THE_API}"
 async def leave(session: SessionActor, *, why: str, deadline: float) -> None:
     """Log out at WhatsApp where that can be done; the profile never comes back by itself.
 
-    ``deadline``: see ``Timings.unlink``. Raises ``WaguardError`` where the profile is in use.
+    ``deadline``: see ``Timings.unlink``. Raises ``WaguardError`` where the profile is in use, or another host has the
+    session meanwhile.
     """
     token = owner_mark.pairing(session.profile.at.profile)
     session.post(Left())
     await _unlink(session, deadline)
     await session.stop()
+    _require_here(session)
     await _quarantine(session, token, why)
 
 
@@ -43,10 +45,17 @@ async def finish(session: SessionActor) -> None:
     For a removed session. Raises as ``leave``.
     """
     await session.stop()
+    _require_here(session)
     session.profile.follow_row()
     if inspection.something_left(session.profile.at) or session.profile.old():
         _warn(session, "waguard was ended in the middle of it")
         await _quarantine(session, owner_mark.pairing(session.profile.at.profile), DELETED)
+
+
+def _require_here(session: SessionActor) -> None:
+    if session.is_forgotten:
+        why = "another host has the session now, and ends what was begun here"
+        raise UnavailableError(why, retry_after=5)
 
 
 async def _unlink(session: SessionActor, deadline: float) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from loguru import logger
 
@@ -18,6 +19,7 @@ from waguard.core.reconcile import (
     EndWorker,
     Finding,
     Host,
+    Lose,
     Observed,
     Remove,
     Renew,
@@ -44,6 +46,9 @@ from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.faults import Faults
 from waguard.supervision.session.session_context import SessionContext
 
+if TYPE_CHECKING:
+    from waguard.ports.cluster import OwnedSessions
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sources:
@@ -58,8 +63,16 @@ class _Sources:
 class Reconciler:
     """Fills ``ports.sessions.Reconciliation``."""
 
-    def __init__(self, ctx: SessionContext, registry: Registry, state: RunState) -> None:
+    def __init__(
+        self,
+        ctx: SessionContext,
+        registry: Registry,
+        state: RunState,
+        owned: "OwnedSessions | None" = None,
+    ) -> None:
+        """``owned``: adds and loses sessions in a cluster; None: there is no other host."""
         self._ctx = ctx
+        self._owned = owned
         self._registry = registry
         self._state = state
         self._findings: dict[Finding, float] = {}
@@ -92,9 +105,9 @@ class Reconciler:
             raise UnavailableError("sessions are being restored or stopped", retry_after=5)
         async with self._reconciling:
             sources = await self._read_sources()
-            self._report_findings(findings(sources.wanted, sources.observed, sources.host))
+            self._report_findings(self._findings_of(sources))
             done = []
-            planned = plan(sources.wanted, sources.observed, sources.host)
+            planned = self._plan(sources)
             self._follow_workspaces(sources.rows)
             concerned = {action.session for action in planned}
             for session in self._registry.sessions:
@@ -112,22 +125,29 @@ class Reconciler:
         """See ``ports.sessions.Reconciliation``."""
         self._state.require_loaded()
         sources = await self._read_sources()
-        actions = plan(sources.wanted, sources.observed, sources.host)
+        actions = self._plan(sources)
         corrections = [explain(action, sources.wanted, sources.observed) for action in actions]
-        return corrections, findings(sources.wanted, sources.observed, sources.host)
+        return corrections, self._findings_of(sources)
 
     # ---- compare ----
+
+    def _plan(self, it: _Sources) -> list[Action]:
+        return plan(it.wanted, it.observed, it.host, self._registry.ours.has)
+
+    def _findings_of(self, it: _Sources) -> list[Finding]:
+        return findings(it.wanted, it.observed, it.host, self._registry.ours.has)
 
     async def _read_sources(self) -> _Sources:
         # memory follows the rows: what is read before them is never ahead of them
         observed = self._observed()
         paths, instance = self._ctx.config().paths, self._ctx.instance
         try:
-            rows = {row.session_id: row for row in await self._ctx.store.sessions()}
+            found = await self._ctx.store.sessions_of_all_hosts()
         except WaguardError as error:
             self._state.database_failed(error)
             raise
         self._state.database_answered()
+        rows = {row.session_id: row for row in found}
         host = await asyncio.to_thread(
             read_inventory, paths.sessions, paths.runtime / "workers", instance=instance
         )
@@ -178,11 +198,15 @@ class Reconciler:
         name = action.session
         if isinstance(action, EndRemains):
             return True  # whatever became of the session
+        if isinstance(action, Lose):
+            return not self._registry.ours.has(name)
         if self._state.stopping or self._registry.is_leaving(name):
             return False
         was, now = before.get(name), self._observed().get(name)
         if isinstance(action, EndWorker):
             return now is None or now.worker != action.pid
+        if not self._registry.ours.has(name):
+            return False
         if isinstance(action, CorrectRow):
             return now is not None
         if was is None or now is None:
@@ -212,13 +236,9 @@ class Reconciler:
         registry, name = self._registry, action.session
         match action:
             case Add():
-                session = registry.add(rows[name])
-                # a new row that wants nothing is no trouble
-                _record(
-                    session, correction, kind="reconciled" if session.row.desired_up else "taken_in"
-                )
-                if session.row.desired_up:
-                    start_or_park(session, self._ctx.fleet)
+                return await self._add(rows[name], correction)
+            case Lose():
+                return await self._lose(name)
             case Remove():
                 return await self._remove(name, correction)
             case Start():
@@ -240,6 +260,26 @@ class Reconciler:
                 return await self._correct_row(registry[name])
         return True
 
+    async def _add(self, row: SessionRow, correction: Correction) -> bool:
+        registry, wanted = self._registry, row.desired_up
+        if self._owned:
+            await self._owned.acquire([row.session_id])
+            session = registry.get(row.session_id)
+        else:
+            session = registry.add(row)
+        if session is None:
+            return False  # another host has it
+        # a new row that wants nothing is no trouble
+        _record(session, correction, kind="reconciled" if wanted else "taken_in")
+        if wanted and not self._owned:
+            start_or_park(session, self._ctx.fleet)
+        return True
+
+    async def _lose(self, name: str) -> bool:
+        if self._owned:
+            await self._owned.lose([name])
+        return self._owned is not None
+
     async def _remove(self, name: str, correction: Correction) -> bool:
         if not await self._registry.row_is_gone(name):
             return False  # the application has created it again meanwhile
@@ -258,6 +298,8 @@ class Reconciler:
                 process = self._ctx.spawn.adopt(record)
                 if process is None:
                     return False
+                if not self._registry.ours.has(name):
+                    process.kill()
                 await shutdown.stop(process, grace=self._ctx.timings.stop_grace)
                 if session := self._registry.get(name):
                     _record(session, correction)

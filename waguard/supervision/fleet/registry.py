@@ -2,23 +2,30 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
 from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.store import SessionRow
 from waguard.supervision.fleet import leaving
+from waguard.supervision.fleet.ours import Ours
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.session_context import SessionContext
+from waguard.supervision.session.session_profile import is_paired
+
+LEAVES: Final = "the session is being logged out or deleted"
 
 
 class Registry:
-    """Knows every session that has a row."""
+    """Knows every session that has a row, in a cluster those that are this host's."""
 
     def __init__(self, ctx: SessionContext) -> None:
         self._ctx = ctx
         self._sessions: dict[str, SessionActor] = {}
-        self._leaving: set[str] = set()
+        self._leaving: dict[str, str] = {}
+        """By session: why nobody may change it."""
+        self.ours = Ours(ctx.ownership)
 
     def __contains__(self, session_id: str) -> bool:
         return session_id in self._sessions
@@ -51,16 +58,43 @@ class Registry:
         """Profiles, made or not, of those that have nothing to miss."""
         return {it.profile.at.profile for it in self._sessions.values() if not it.profile.paired}
 
-    def add(self, row: SessionRow) -> SessionActor:
-        """The session of a row, which may have come to memory a moment ago."""
+    async def read_kept(self, rows: Iterable[SessionRow]) -> None:
+        """Read what memory keeps of sessions beside their rows, before they come to it. Raises
+        ``DatabaseUnavailableError``."""
+        rows = list(rows)
+        names = {row.session_id for row in rows} if self.ours.in_cluster else None
+        await self._ctx.proxies.load(names)
+        if self._ctx.shipping:
+            paired = [row.session_id for row in rows if is_paired(row)]
+            await self._ctx.shipping.load(paired, names)
+
+    def add(self, row: SessionRow, *, moved: bool = False) -> SessionActor:
+        """The session of a row, which may have come to memory a moment ago. ``moved``: from another host, so what is
+        remembered of its restarts here is old."""
         if row.session_id not in self._sessions:
-            self._sessions[row.session_id] = SessionActor(row, self._ctx)
+            remembered = None if moved else self._ctx.remembered().get(row.session_id)
+            self._sessions[row.session_id] = SessionActor(row, self._ctx, remembered)
         return self._sessions[row.session_id]
 
     async def remove(self, session_id: str) -> None:
         """Forget a stopped session; harmless where it is gone."""
         if session := self._sessions.pop(session_id, None):
             await session.forget()
+
+    def drop(self, session_id: str) -> SessionActor | None:
+        """Forget a session that is another host's, and end its worker now. Whoever calls awaits
+        ``SessionActor.dropped``."""
+        if session := self._sessions.pop(session_id, None):
+            session.detach()
+            session.runner.drop()
+            if self._ctx.shipping:
+                self._ctx.shipping.stop(session_id)
+        return session
+
+    def require_here(self, session: SessionActor) -> None:
+        """Raises ``NotOwnedError`` where it was forgotten meanwhile because another host has it."""
+        if self.ours.in_cluster and session.is_forgotten and not session.state.left:
+            raise self.ours.refusal(session.name)
 
     async def flush(self, *sessions: SessionActor) -> None:
         """Wait until the database has all of them, for ``Timings.last_write`` at most."""
@@ -78,25 +112,23 @@ class Registry:
     # ---- who leaves ----
 
     def is_leaving(self, session_id: str) -> bool:
-        """Whether it is being logged out or deleted now."""
+        """Whether it is being logged out, deleted or moved now."""
         return session_id in self._leaving
 
     def require_staying(self, session_id: str) -> None:
         """Raises ``UnavailableError`` while it is leaving."""
-        if session_id in self._leaving:
-            raise UnavailableError(
-                "the session is being logged out or deleted", remedy="try again", retry_after=5
-            )
+        if why := self._leaving.get(session_id):
+            raise UnavailableError(why, remedy="try again", retry_after=5)
 
     @contextlib.contextmanager
-    def leaving(self, session_id: str) -> Iterator[None]:
+    def leaving(self, session_id: str, why: str = LEAVES) -> Iterator[None]:
         """While it is taken down for good nobody else may start it, or take it down too."""
         self.require_staying(session_id)
-        self._leaving.add(session_id)
+        self._leaving[session_id] = why
         try:
             yield
         finally:
-            self._leaving.discard(session_id)
+            del self._leaving[session_id]
 
     async def finish_removal(self, session: SessionActor) -> None:
         """What a daemon that died in the middle of its deletion left; its pairing never comes back."""

@@ -1,7 +1,7 @@
 """The restore at a start of the daemon: adopt, bring up, replace, and clear what a dead one left."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from loguru import logger
 
@@ -36,15 +36,12 @@ class Restorer:
         """Bring them up; returns the summary. Raises ``WaguardError``, and can then be repeated.
 
         ``records`` are living workers of an earlier daemon; what belongs to a wanted session is
-        adopted, the rest is stopped.
+        adopted, the rest is stopped, in a cluster at once: another host may have the session.
         """
         rows = await self._ctx.store.sessions()
-        await self._ctx.proxies.load()
+        await self._registry.read_kept(rows)
         for row in rows:
             self._registry.add(row)
-        if self._ctx.shipping:
-            paired = (it.row.session_id for it in self._registry.sessions if it.profile.paired)
-            await self._ctx.shipping.load(list(paired))
         self._state.rows_loaded()
         unwanted = self._adopt(records)
         kept = {process.pid for _, process in records}
@@ -57,7 +54,7 @@ class Restorer:
             await clearing
         finally:
             clearing.cancel()
-        await self._finish_removals()
+        await self.finish_removals(self._registry.sessions)
         self._state.restore_finished()
         return summary(outcomes)
 
@@ -88,9 +85,13 @@ class Restorer:
     async def _clear(self, unwanted: list[Process], kept: Collection[int]) -> None:
         """End what a dead instance left. Nobody waits for it but a session on the same profile, which
         looks for itself before it starts."""
+        if self._registry.ours.in_cluster:
+            for process in unwanted:
+                process.kill()
+        grace = self._ctx.timings.stop_grace
         await asyncio.gather(
             self._sweep(kept),
-            *(shutdown.stop(process, grace=self._ctx.timings.stop_grace) for process in unwanted),
+            *(shutdown.stop(process, grace=grace) for process in unwanted),
         )
 
     async def _sweep(self, kept: Collection[int]) -> None:
@@ -102,8 +103,9 @@ class Restorer:
                 what=str(process),
             )
 
-    async def _finish_removals(self) -> None:
-        for session in self._registry.sessions:
+    async def finish_removals(self, sessions: Iterable[SessionActor]) -> None:
+        """Quarantine the profiles of those that are deleted."""
+        for session in sessions:
             try:
                 await self._registry.finish_removal(session)
             except (WaguardError, OSError) as error:
@@ -138,10 +140,13 @@ class Restorer:
             refusal := start_or_park(session, self._ctx.fleet, asked=False)
         ):
             return refusal
-        while _cause(session) is Cause.PLACE:
+        while _cause(session) is Cause.PLACE and not session.is_forgotten:
             await session.moved()
         timeout = self._ctx.config().restore.timeout
-        if await session.wait_until(lambda s: start_is_over(s) or _waits(s), timeout=timeout):
+        over = await session.wait_until(lambda s: start_is_over(s) or _waits(s), timeout=timeout)
+        if session.is_forgotten:
+            return "interrupted"
+        if over:
             return "waiting" if _waits(session) else outcome(session)
         network_down = self._ctx.mailbox.fleet.network_down
         # it goes on by itself: what it waits for has limits of its own

@@ -33,8 +33,9 @@ class RunState:
 
     @property
     def waits_for_lease(self) -> str | None:
-        """Why the database belongs to another daemon; None: it does not."""
-        return self._outages.why("lease_held") or self._outages.why("standby")
+        """Why other daemons have the sessions; None: they do not."""
+        kinds = ("lease_held", "standby", "host_without_lease")
+        return next(filter(None, map(self._outages.why, kinds)), None)
 
     @property
     def database_unknown(self) -> str | None:

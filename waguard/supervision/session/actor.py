@@ -4,6 +4,7 @@ What is decided is ``core``'s; the state is a value that never changes under who
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from loguru import logger
@@ -55,6 +56,7 @@ from waguard.core.session.facts import (
 from waguard.core.session.restart import Remembered, Retries
 from waguard.core.session.state import Intent, Pairing, SessionState
 from waguard.host.patience import patience
+from waguard.ports.clock import Clock
 from waguard.ports.process import Process
 from waguard.ports.store import SessionRow
 from waguard.supervision.session.faults import Faults
@@ -73,12 +75,17 @@ from waguard.wire.worker import WorkerRecord
 class SessionActor:
     """A session in memory."""
 
-    def __init__(self, row: SessionRow, ctx: SessionContext) -> None:
+    def __init__(
+        self, row: SessionRow, ctx: SessionContext, remembered: Remembered | None = None
+    ) -> None:
+        """``remembered``: what the daemon before this one knew of its restarts."""
         self.name = row.session_id
         self._ctx = ctx
         self._log = logger.bind(session=self.name)
         self._moved = asyncio.Event()
         self._last: SessionState | None = None
+        self.is_forgotten = False
+        """Nothing becomes of it any more: it was removed, or is another host's."""
         self._tasks = Tasks(self.name)
         self.publisher = StatusPublisher(row, ctx, self.notify)
         self.profile = SessionProfile(ctx, self.publisher.writer)
@@ -109,35 +116,15 @@ class SessionActor:
             self.page_watch,
             self._tasks,
             post=self.post,
-            missing=self._profile_missing,
+            missing=lambda: self.post(_profile_missing(self.profile)),
             changed=self.notify,
         )
         self.faults = Faults(self.name, self.publisher.writer.record, ctx.clock.wall)
-        ctx.mailbox.add(self._initial(row), self)
+        ctx.mailbox.add(_initial(row, ctx.clock, remembered or Remembered()), self)
         self.post(ProxyChanged(proxied=has_proxy(ctx, self.name)))
         writer = self.publisher.writer
         for keep in (writer.rows, writer.trail, self.traffic.limits.keep):
             self._tasks.begin(keep(), keep.__name__)
-
-    def _initial(self, row: SessionRow) -> SessionState:
-        left = row.removed_at is not None
-        said = understood(row.status, row.disconnect_reason, row.disconnect_details)
-        known = self._ctx.remembered().get(row.session_id, Remembered())
-        clock = self._ctx.clock
-        began = clock.monotonic() - clock.wall()
-        return SessionState(
-            session=row.session_id,
-            status=LEFT if left else said,
-            left=left,
-            phone=row.phone_number,
-            expects_qr=row.status == Status.QR_SCANNING or row.unpaired,
-            pairing=_pairing(row, clock.monotonic()),
-            priority=row.priority,
-            active=_active(row),
-            counted=tuple(at + began for at in known.counted),
-            restarts=known.restarts,
-            retries=Retries(known.tries),
-        )
 
     def remember(self) -> Remembered:
         """What the next daemon has to know of its restarts."""
@@ -183,14 +170,12 @@ class SessionActor:
     async def wait_until(
         self, condition: Callable[["SessionActor"], bool], *, timeout: float
     ) -> bool:
-        """Wait until ``condition`` or the deadline (s); whether it is so."""
-        try:
+        """Wait until ``condition``, the deadline (s) or the end of all that becomes of it; whether it is so."""
+        with contextlib.suppress(TimeoutError):
             async with patience(timeout):
-                while not condition(self):
+                while not condition(self) and not self.is_forgotten:
                     await self.moved()
-        except TimeoutError:
-            return condition(self)
-        return True
+        return condition(self)
 
     # ---- what others ask ----
 
@@ -217,7 +202,9 @@ class SessionActor:
         """Stop it in order and wait until worker and browser are gone."""
         self.post(StopRequested(daemon_stopping=daemon_stopping))
         # the last request wins: whoever wants it up meanwhile ends the wait
-        while (state := self.state).worker and (self._last or state.intent is not Intent.UP):
+        while (
+            not self.is_forgotten and (state := self.state).worker and state.intent is not Intent.UP
+        ):
             await self.moved()
 
     def adopt(self, process: Process, record: WorkerRecord) -> None:
@@ -230,15 +217,31 @@ class SessionActor:
         """Wait until the database has the newest status, every audit entry, and what WhatsApp grants no
         more of."""
         writer = self.publisher.writer
-        while writer.row_pending or writer.unrecorded or self.traffic.limits.pending:
+        while not self.is_forgotten and (
+            writer.row_pending or writer.unrecorded or self.traffic.limits.pending
+        ):
             await self.moved()
 
     async def forget(self) -> None:
         """End every task of this session; call after ``stop``."""
         self.publisher.writer.report_lost()
-        self._last = self.state
+        self.detach()
+        await self._tasks.end()
+
+    def detach(self) -> None:
+        """From now on nothing is decided of it, whatever its worker does; its state stays as it is."""
+        self._last, self.is_forgotten = self.state, True
         self._ctx.mailbox.forget(self.name, self)
         self._ctx.versions.forget(self.name)
+        self.notify()
+
+    async def dropped(self) -> None:
+        """Wait until nothing of it runs here, after ``WorkerRunner.drop``. What was recorded before is written."""
+        await self.runner.dropped()
+        await self._tasks.end()
+        writer = self.publisher.writer
+        self._tasks.begin(writer.trail(), "trail")
+        await writer.flush(self._ctx.timings.last_write)
         await self._tasks.end()
 
     def tick(self) -> None:
@@ -314,9 +317,29 @@ class SessionActor:
             ):
                 pass  # the fleet's: the engine has carried it there
 
-    def _profile_missing(self) -> None:
-        why = f"profile missing: {self.profile.at.profile}"
-        self.post(ParkRequested(cause=ParkCause.PROFILE_MISSING, details=why))
+
+def _profile_missing(profile: SessionProfile) -> ParkRequested:
+    why = f"profile missing: {profile.at.profile}"
+    return ParkRequested(cause=ParkCause.PROFILE_MISSING, details=why)
+
+
+def _initial(row: SessionRow, clock: Clock, known: Remembered) -> SessionState:
+    left = row.removed_at is not None
+    said = understood(row.status, row.disconnect_reason, row.disconnect_details)
+    began = clock.monotonic() - clock.wall()
+    return SessionState(
+        session=row.session_id,
+        status=LEFT if left else said,
+        left=left,
+        phone=row.phone_number,
+        expects_qr=row.status == Status.QR_SCANNING or row.unpaired,
+        pairing=_pairing(row, clock.monotonic()),
+        priority=row.priority,
+        active=_active(row),
+        counted=tuple(at + began for at in known.counted),
+        restarts=known.restarts,
+        retries=Retries(known.tries),
+    )
 
 
 def _pairing(row: SessionRow, now: float) -> Pairing:

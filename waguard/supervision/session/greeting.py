@@ -15,6 +15,7 @@ from typing import Any
 from loguru import logger
 
 from waguard.errors import WaguardError
+from waguard.ports.process import Process
 from waguard.supervision.session.worker_link import connected
 from waguard.wire.channel import Channel
 from waguard.wire.protocol import PROTOCOL, Hello, Lend
@@ -77,6 +78,23 @@ async def greeted(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def greeted_to_the_end(
+    record: WorkerRecord,
+    process: Process,
+    *,
+    instance: str,
+    again: float,
+    heard: Heard,
+    in_cluster: bool,
+) -> None:
+    """Be the daemon of one until it ends; see ``greeted``. ``in_cluster``: it ends soon, with what was lent to it."""
+    lending = Lending() if in_cluster else None
+    async with greeted(
+        [record], instance=instance, after=0.0, again=again, heard=heard, lending=lending
+    ):
+        await process.wait()
 
 
 async def _greet(

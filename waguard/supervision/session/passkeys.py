@@ -31,6 +31,10 @@ class Passkeys:
         self._find = find
         self._held: dict[str, Held] = {}
 
+    def forget(self, session_id: str) -> None:
+        """Another host has the session, and its linking began again."""
+        self._held.pop(session_id, None)
+
     async def view(self, session_id: str) -> PasskeyView:
         """See ``ports.passkeys.Passkeys``."""
         link = views.passkey((await self._find(session_id)).state)

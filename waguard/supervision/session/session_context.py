@@ -21,6 +21,7 @@ from waguard.supervision.timings import Timings
 from waguard.supervision.versions.observer import VersionObserver
 
 if TYPE_CHECKING:
+    from waguard.ports.cluster import Ownership
     from waguard.supervision.shipping.credential_shipping import CredentialShipping
 
 
@@ -51,7 +52,9 @@ class SessionContext:
     lent_until: Callable[[], float | None]
     """Until when workers may live, seconds by CLOCK_BOOTTIME; None: forever."""
     shipping: "CredentialShipping | None"
-    """Ships credentials to a standby, and lays them down; None: they are not shared."""
+    """Ships credentials to other hosts, and lays them down; None: they are not shared."""
+    ownership: "Ownership | None"
+    """Which sessions are this host's; None: all."""
     proxies: ProxyRecords
     cpu_is_saturated: Callable[[], bool]
     """Whether the machine has more to do than it can."""

@@ -9,11 +9,17 @@ from waguard.core.blame import Blame, Failure
 from waguard.core.row_status import Status
 from waguard.errors import WaguardError
 from waguard.host.files.lock import private_folder
+from waguard.ports.store import SessionRow
 from waguard.profile import chromium_lock, inspection, layout, old_profiles, owner_mark
 from waguard.profile.layout import Places
 from waguard.profile.lock import is_free
 from waguard.supervision.session.session_context import SessionContext
 from waguard.supervision.status_writer import StatusWriter
+
+
+def is_paired(row: SessionRow) -> bool:
+    """Whether there is a profile to miss."""
+    return row.status != Status.QR_SCANNING and not row.unpaired and row.removed_at is None
 
 
 class SessionProfile:
@@ -36,8 +42,7 @@ class SessionProfile:
     @property
     def paired(self) -> bool:
         """Whether there is one to miss, by the row."""
-        row = self._writer.row
-        return row.status != Status.QR_SCANNING and not row.unpaired and row.removed_at is None
+        return is_paired(self._writer.row)
 
     @property
     def paired_at(self) -> float | None:
@@ -128,6 +133,15 @@ class SessionProfile:
         if not self._ctx.shipping:
             return None
         return await self._ctx.shipping.prepare(self.at, unpaired=self._writer.row.unpaired)
+
+    def began(self) -> None:
+        """A worker uses it from now on."""
+        if self._ctx.shipping:
+            self._ctx.shipping.began(self.at)
+
+    async def hand_over(self) -> str | None:
+        """After its end in order have all of its credentials shared, for its next host; why that cannot be done."""
+        return await self._ctx.shipping.hand_over(self.at) if self._ctx.shipping else None
 
     async def clear_shipped(self) -> None:
         """Have nobody use what was shared of it: the session leaves."""

@@ -1,16 +1,49 @@
-"""What a worker says, as a fact that the core handles."""
+"""What a worker says or how it ends, as a fact that the core handles."""
+
+import asyncio
+import signal
+from typing import Final
 
 from loguru import logger
 
-from waguard.core.blame import Failure
+from waguard.core.blame import Blame, Failure
+from waguard.core.exits import EXIT_LEASE_EXPIRED
 from waguard.core.host.evidence import host_failure
 from waguard.core.passkey_link import PasskeyLink
-from waguard.core.session.facts import Beat, Fact, Reported
-from waguard.errors import printable
+from waguard.core.session.facts import Beat, Fact, Reported, Unanswered
+from waguard.errors import WaguardError, printable
+from waguard.host.clock import since_boot
+from waguard.host.memory.proxies import ProxyUnreadableError
+from waguard.ports.process import Process
 from waguard.supervision.session.page_watch import page_of
 from waguard.supervision.session.session_context import SessionContext
+from waguard.supervision.session.worker_link import WorkerLink
 from waguard.wire.reports import Passkey, Report
 from waguard.wire.stable import StableHeartbeat, StableReport
+
+_TURNS: Final = 3  # of the loop: what lies in a socket is received, and read, and one more
+
+
+class AnswerCheck:
+    """What keeps a worker from answering that it closes, since it was asked to."""
+
+    def __init__(self) -> None:
+        self._cpu: float | None = None
+        """What it had used at the last check."""
+
+    async def check(self, worker: int, process: Process, link: WorkerLink) -> Unanswered | None:
+        """None: it is gone."""
+        if (effort := process.effort()) is None:
+            return None
+        heard = link.received
+        for _ in range(_TURNS):  # what it had said by then is handled first
+            await asyncio.sleep(0)
+        ran = 0.0 if self._cpu is None else effort.cpu - self._cpu
+        self._cpu = effort.cpu
+        # its answer may be behind what it still says: it rests because nobody has read that
+        talks = link.received != heard
+        rests = effort.rests and not talks
+        return Unanswered(worker=worker, rests=rests, ran=0.0 if talks else ran)
 
 
 def report_fact(ctx: SessionContext, worker: int, it: Report, now: float) -> Reported:
@@ -80,3 +113,18 @@ async def host_lacks(ctx: SessionContext, session: str, *, browser: bool) -> Fai
         log = logger.bind(session=session).opt(exception=error)
         log.critical("a bug in waguard", event="bug")
         return None
+
+
+def spawn_failure(error: Exception) -> Failure:
+    """Why no worker could be started."""
+    why = printable(error.line() if isinstance(error, WaguardError) else str(error))
+    if isinstance(error, ProxyUnreadableError):
+        cause = "a session's proxy cannot be read"
+        return Failure(Blame.HOST, "proxy_unreadable", cause, why, str(error.value))
+    return Failure(Blame.HOST, "spawn_failed", "no worker could be started", why)
+
+
+def of_lease(code: int | None, until: float | None) -> int | None:
+    """The exit code of a worker that was lent its time until then: the kernel ends it by the signal of any kill."""
+    over = until is not None and until <= since_boot()
+    return EXIT_LEASE_EXPIRED if over and code == -signal.SIGKILL else code

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from loguru import logger
 
 from waguard.errors import WaguardError
 from waguard.ports.outcomes import NotSent, Outcome
@@ -180,6 +181,14 @@ class WorkerLink:
         if isinstance(answer, Sent):
             raise failed(OTHER_ANSWER)
         return answer
+
+    async def attempt(self, call: Operation, failed: str) -> None:
+        """As ``call``; where that fails, the log says ``failed``."""
+        try:
+            await self.call(call)
+        except WaguardError as error:
+            log = logger.bind(session=self._hello.session)
+            log.warning(failed, event="worker_call_failed", why=error.line())
 
     async def _answer(self, call: Call, seconds: float) -> Sent | Value | Failed:
         """``seconds``: that the worker gives the call."""

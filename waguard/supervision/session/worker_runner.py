@@ -7,15 +7,13 @@ after everything that the worker reported has been posted.
 import asyncio
 import contextlib
 import functools
-import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from loguru import logger
 
 from waguard.core.blame import Blame, Failure, describe_exit
-from waguard.core.exits import EXIT_LEASE_EXPIRED
+from waguard.core.replace import replace
 from waguard.core.session.facts import (
     Exited,
     Fact,
@@ -24,22 +22,27 @@ from waguard.core.session.facts import (
     SpawnFailed,
     SpecChanged,
     Stopped,
-    Unanswered,
     Unusable,
 )
 from waguard.errors import WaguardError, printable
-from waguard.host.clock import since_boot
-from waguard.host.memory.proxies import ProxyUnreadableError
 from waguard.ports.process import Process, Usage
 from waguard.supervision.heartbeats import WorkerSlot
-from waguard.supervision.session.greeting import greeted
+from waguard.supervision.session.greeting import greeted_to_the_end
 from waguard.supervision.session.page_watch import PageWatch
 from waguard.supervision.session.remains import Remains
 from waguard.supervision.session.session_context import SessionContext
 from waguard.supervision.session.session_profile import SessionProfile
 from waguard.supervision.session.tasks import Tasks
 from waguard.supervision.session.traffic import Traffic
-from waguard.supervision.session.worker_facts import beat_fact, host_lacks, report_fact, stable_fact
+from waguard.supervision.session.worker_facts import (
+    AnswerCheck,
+    beat_fact,
+    host_lacks,
+    of_lease,
+    report_fact,
+    spawn_failure,
+    stable_fact,
+)
 from waguard.supervision.session.worker_link import WorkerLink
 from waguard.supervision.session.worker_spec import (
     OTHER_PROXY,
@@ -55,13 +58,6 @@ from waguard.wire.protocol import PROTOCOL, Hello
 from waguard.wire.reports import Heartbeat, Report
 from waguard.wire.stable import StableHeartbeat, StableReport
 from waguard.wire.worker import WorkerRecord, WorkerSpec
-
-if TYPE_CHECKING:
-    from loguru import Logger
-
-_NO_PROXY = "a session's proxy cannot be read"
-_NOT_STARTED = "no worker could be started"
-_TURNS = 3  # of the loop: what lies in a socket is received, and read, and one more
 
 
 class WorkerRunner:
@@ -97,8 +93,10 @@ class WorkerRunner:
         self._failed = False
         """The worker's end was requested because it failed."""
         self._outdated = False
-        self._cpu: float | None = None
-        """What it had used at the last check of its answer."""
+        self._answers = AnswerCheck()
+        self._dropped = False
+        self._spawning: asyncio.Task[None] | None = None
+        """Ends when the process is there, or none will be."""
         self._remains = Remains(ctx, profile, writer)
         self.slot = WorkerSlot(ctx.heartbeats)
         """Where it writes its heartbeats."""
@@ -127,7 +125,8 @@ class WorkerRunner:
         """Start worker number ``worker``, see ``effects.Spawn``; ends in ``Spawned`` or ``SpawnFailed``."""
         self._number, self.report, self._spec = worker, None, None
         self._failed = self._outdated = False
-        self._begin(self._spawn(worker, check_profile=check_profile, waits=waits), "spawn")
+        spawning = self._spawn(worker, check_profile=check_profile, waits=waits)
+        self._spawning = self._begin(spawning, "spawn")
 
     def adopt(self, worker: int, process: Process, record: WorkerRecord, *, outdated: bool) -> None:
         """Take over one that an earlier daemon started. ``outdated``: it speaks another protocol, so it
@@ -138,56 +137,70 @@ class WorkerRunner:
             slot = self._ctx.heartbeats.adopt(process.pid, record.generation)
             self.slot.begin(slot, record.generation)
         self._profile.adopted_at(record.profile)
-        self._ship()
+        self._profile.began()
         self._log.info(
             "worker adopted", event="worker_adopted", worker=process.pid, outdated=outdated
         )
         self._begin(self._await_exit(worker, process), "exit")
-        talk = (
-            self._greet(worker, process, record)
-            if outdated
-            else self._converse(worker, process, record)
-        )
-        self._begin(talk, "worker")
 
-    def _ship(self) -> None:
-        if self._ctx.shipping:
-            self._ctx.shipping.began(self._profile.at)
-
-    async def _greet(self, worker: int, process: Process, record: WorkerRecord) -> None:
         def heard(message: StableReport | StableHeartbeat) -> None:
             if self.process is process:
                 self._post(stable_fact(worker, message, self._ctx.clock.monotonic()))
 
         instance, again = self._ctx.instance, self._ctx.timings.greet_again
-        async with greeted([record], instance=instance, after=0.0, again=again, heard=heard):
-            await process.wait()
+        talk = (
+            greeted_to_the_end(
+                record,
+                process,
+                instance=instance,
+                again=again,
+                heard=heard,
+                in_cluster=self._ctx.ownership is not None,
+            )
+            if outdated
+            else self._converse(worker, process, record)
+        )
+        self._begin(talk, "worker")
 
     def terminate(self, *, failed: bool = False) -> None:
         """Ask it to close its browser and to exit; ``failed``: it does not do its work."""
-        self._failed, self._cpu = failed, None
+        self._failed, self._answers = failed, AnswerCheck()
         if self.process:
             self.process.terminate()
 
     async def check_answer(self, worker: int) -> None:
         """Report what keeps it from answering that it closes."""
-        if not self.process or not self.link:
-            return  # an answer could not be heard
-        if effort := self.process.effort():
-            link, heard = self.link, self.link.received
-            for _ in range(_TURNS):  # what it had said by then is handled first
-                await asyncio.sleep(0)
-            ran = 0.0 if self._cpu is None else effort.cpu - self._cpu
-            self._cpu = effort.cpu
-            # its answer may be behind what it still says: it rests because nobody has read that
-            talks = link.received != heard
-            rests = effort.rests and not talks
-            self._post(Unanswered(worker=worker, rests=rests, ran=0.0 if talks else ran))
+        if self.process and self.link:  # else an answer could not be heard
+            found = await self._answers.check(worker, self.process, self.link)
+            if found:
+                self._post(found)
 
     def kill(self) -> None:
         """End its process group."""
         if self.process:
             self.process.kill()
+
+    def drop(self) -> None:
+        """End its process group now, and start no other one: the session is another host's. Whoever waits for an answer
+        has none."""
+        self._dropped = True
+        if self.link:
+            self.link.close()
+        self.kill()
+
+    async def dropped(self) -> None:
+        """Wait for the end of its process, also of one whose start is under way: what is cut off in the middle of a
+        profile's change would go on in its thread."""
+        if self._spawning:
+            await asyncio.wait([self._spawning])
+        if process := self.process:
+            groups = self.groups
+            self.kill()
+            await process.wait()
+            for group in groups:
+                self._ctx.spawn.end_remains(group)
+            self.process = self.link = self.report = self.usage = None
+        self.slot.begin(None)
 
     def follow_log(self) -> None:
         """Have it log as the configuration says, where it does not."""
@@ -213,7 +226,7 @@ class WorkerRunner:
     def send(self, call: calls.Operation, failed: str) -> None:
         """Have it do something that nobody waits for; ``failed``: what is logged where it cannot."""
         if self.link:
-            self._begin(_send(self.link, call, self._log, failed), "call")
+            self._begin(self.link.attempt(call, failed), "call")
 
     # ---- a process from its start to its end ----
 
@@ -231,34 +244,39 @@ class WorkerRunner:
                 self._missing()
                 held_up = Failure(Blame.HOST, "profile_missing", "a profile is missing")
             held_up = held_up or await self._remains.end(spec) or await self._profile.have_newest()
+            if self._dropped:
+                return
             if held_up:
                 self.slot.begin(None)
                 self._post(SpawnFailed(worker=worker, failure=held_up))
                 return
+            # credentials may have taken a while, and what was lent before them may be over
+            self._spec = spec = replace(spec, lent_until=self._ctx.lent_until())
             process = await self._ctx.spawn.spawn(spec)
         except Exception as error:  # noqa: BLE001 - without an answer it would be starting forever
-            why = printable(error.line() if isinstance(error, WaguardError) else str(error))
+            if self._dropped:
+                return
+            failure = spawn_failure(error)
             self._log.opt(exception=error).error(
-                "the worker is not started", event="worker_not_started", why=why
+                "the worker is not started", event="worker_not_started", why=failure.message
             )
-            failure = Failure(Blame.HOST, "spawn_failed", _NOT_STARTED, why)
-            if isinstance(error, ProxyUnreadableError):
-                failure = Failure(Blame.HOST, "proxy_unreadable", _NO_PROXY, why, str(error.value))
             lacking = await host_lacks(self._ctx, self._writer.row.session_id, browser=True)
             self.slot.begin(None)
             self._post(SpawnFailed(worker=worker, failure=lacking or failure))
             return
         self.process = process
-        self._ship()
+        if self._dropped:
+            return
+        self._profile.began()
         self._log.info("worker started", event="worker_started", worker=process.pid)
         self._begin(self._await_exit(worker, process), "exit")
         self._post(Spawned(worker=worker))
-        await process.listening()
-        await self._converse(worker, process, spec)
+        self._begin(self._converse(worker, process, spec), "worker")
 
     async def _converse(
         self, worker: int, process: Process, spec: WorkerSpec | WorkerRecord
     ) -> None:
+        await process.listening()
         hello = Hello(
             protocol=PROTOCOL,
             instance=self._ctx.instance,
@@ -332,7 +350,7 @@ class WorkerRunner:
         self.slot.begin(None)
         if self._ctx.shipping:
             self._ctx.shipping.ended(self._writer.row.session_id)
-        code = _of_lease(code, self._ctx.lent_until())
+        code = of_lease(code, self._ctx.lent_until())
         meaning = describe_exit(code)
         self._log.info(
             "worker exited", event="worker_exited", worker=process.pid, code=code, meaning=meaning
@@ -382,16 +400,3 @@ class WorkerRunner:
                     self._post(RestartRequested(why=OTHER_PROXY))
                 if self._ctx.lent_until() is not None:
                     self.lend()
-
-
-async def _send(link: WorkerLink, call: calls.Operation, log: "Logger", failed: str) -> None:
-    try:
-        await link.call(call)
-    except WaguardError as error:
-        log.warning(failed, event="worker_call_failed", why=error.line())
-
-
-def _of_lease(code: int | None, until: float | None) -> int | None:
-    """The kernel ends a worker whose time is over by the signal of any kill."""
-    over = until is not None and until <= since_boot()
-    return EXIT_LEASE_EXPIRED if over and code == -signal.SIGKILL else code

@@ -1,4 +1,4 @@
-"""Credentials that a standby takes over: shipped while sessions run, laid down before a start.
+"""Credentials that another host takes over: shipped while sessions run, laid down before a start.
 
 Theory of operation. Each session that runs has a task, which waits for changes (messages, acks, reports of its page)
 and ships what the profile has gained (``SessionShipment``). Everything is written under the lease, so what another
@@ -42,6 +42,8 @@ class _Session:
     def __init__(self, shipment: SessionShipment) -> None:
         self.shipment = shipment
         self.running: asyncio.Task[None] | None = None
+        self.ending: set[asyncio.Task[None]] = set()
+        """Those that ship what its last workers have left."""
         self.ends = False
         self.woken = asyncio.Event()
         self.failures = 0
@@ -51,6 +53,22 @@ class _Session:
         """Monotonic time of the first change since the last shipment."""
         self.last: float | None = None
         """Monotonic time of the last change of all; None: what came late after it is shipped."""
+
+    @property
+    def tasks(self) -> set[asyncio.Task[None]]:
+        """Those that ship it."""
+        return self.ending | {self.running} if self.running else set(self.ending)
+
+    def stop(self) -> None:
+        """Ship no more of it: what was begun ends with its next piece."""
+        self.ends = True
+        self.shipment.life += 1
+        self.woken.set()
+
+    async def stopped(self) -> None:
+        """Wait for the end of what was begun."""
+        if self.tasks:
+            await asyncio.wait(self.tasks)
 
     def begin(self, now: float) -> None:
         """A worker runs from now on."""
@@ -84,15 +102,20 @@ class CredentialShipping:
         self._sessions: dict[str, _Session] = {}
         self._not_shared: dict[str, str] = {}
         self._shipped: set[str] = set()
-        self._ending: set[asyncio.Task[None]] = set()
         self._unshipped: set[str] = set()
         """Sessions that have ended, and whose last changes are not shipped yet."""
         self._closing = asyncio.Event()
 
-    async def load(self, paired: Collection[str] = ()) -> None:
-        """Read of which sessions something was shipped, and report of whose of ``paired`` nothing was. Raises
-        ``DatabaseUnavailableError``."""
-        self._shipped = await self._ctx.store.shipped()
+    async def load(
+        self, paired: Collection[str] = (), sessions: Collection[str] | None = None
+    ) -> None:
+        """Read of which of these sessions (None: all) something was shipped, and report of whose of ``paired`` nothing
+        was. Raises ``DatabaseUnavailableError``."""
+        found = await self._ctx.store.shipped()
+        if sessions is None:
+            self._shipped = found
+        else:
+            self._shipped = self._shipped.difference(sessions) | found.intersection(sessions)
         self._not_shared |= dict.fromkeys(sorted(set(paired) - self._shipped), NOT_BEGUN)
         self._report_all(not_shared_words(self._not_shared))
 
@@ -143,11 +166,44 @@ class CredentialShipping:
         if it := self._sessions.get(session):
             it.ends = True
             it.woken.set()
-            task = asyncio.create_task(
-                self._end(it, it.shipment.life), name=f"{session}: last shipment"
-            )
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+            last = self._end(it, it.shipment.life)
+            task = asyncio.create_task(last, name=f"{session}: last shipment")
+            it.ending.add(task)
+            task.add_done_callback(it.ending.discard)
+
+    def stop(self, session: str) -> None:
+        """Another host has it: ship no more of it. What is under way ends with its next piece."""
+        if it := self._sessions.get(session):
+            it.stop()
+
+    async def hand_over(self, at: Places) -> str | None:
+        """After a session's end have all of it shipped for its next host, whatever its size; why that cannot be done."""
+        it = self._of(at)
+        it.stop()
+        await it.stopped()
+        ran = it.running is not None
+        try:
+            try:
+                async with it.shipment.lock:
+                    await taking_over.hand_over(self._ctx, it.shipment, ran=ran, paced=False)
+            except LargeError:
+                async with self._ctx.turn, it.shipment.lock:
+                    await taking_over.hand_over(self._ctx, it.shipment, ran=ran, paced=True)
+        except SupersededError:
+            return "another host has the session"
+        except (*_EXPECTED, NotSharedError) as error:
+            return error.line() if isinstance(error, WaguardError) else str(error)
+        return None
+
+    async def forget(self, session: str) -> None:
+        """Keep nothing of a session that another host has. What goes on of it ends with its next piece."""
+        it = self._sessions.pop(session, None)
+        self._shipped.discard(session)
+        self._unshipped.discard(session)
+        self._report(session, None)
+        if it:
+            it.stop()
+            await it.stopped()
 
     async def clear(self, at: Places) -> None:
         """Have nobody use what was shipped of it: the session is gone. Never raises."""
@@ -169,10 +225,9 @@ class CredentialShipping:
         self._closing.set()
         for it in self._sessions.values():
             if not it.ends:  # its worker goes on, and so does the next daemon
-                it.ends = True
-                it.shipment.life += 1
-                it.woken.set()
-        tasks = {it.running for it in self._sessions.values() if it.running} | self._ending
+                it.stop()
+            it.woken.set()
+        tasks = {task for it in self._sessions.values() for task in it.tasks}
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=within)
             for task in late:
@@ -195,11 +250,12 @@ class CredentialShipping:
         if it.running:
             await asyncio.wait([it.running])
         while not await self._ship(it, life, ended=True):
-            if self._closing.is_set():
+            if self._closing.is_set() or it.shipment.life != life:
                 return
+            it.woken.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._ctx.again):
-                    await self._closing.wait()
+                    await it.woken.wait()
         if it.shipment.life == life:
             self._unshipped.discard(it.shipment.name)
 
@@ -211,13 +267,15 @@ class CredentialShipping:
         except SupersededError:
             return True
         except NotSharedError as error:  # until something changes
-            self._report(it.shipment.name, str(error))
+            if self._knows(it):
+                self._report(it.shipment.name, str(error))
             return True
         except Exception as error:  # noqa: BLE001 - whatever it is, the next shipment may be possible
             self._failed(it, error)
             return False
         it.failures = 0
-        self._shipped_is(it.shipment.name, shipped=shipped)
+        if self._knows(it):
+            self._shipped_is(it.shipment.name, shipped=shipped)
         return True
 
     async def _ship_in_turn(self, it: _Session, life: int, *, ended: bool) -> bool:
@@ -236,9 +294,14 @@ class CredentialShipping:
         log = logger.bind(session=name).opt(exception=not isinstance(error, _EXPECTED))
         log.debug("credentials are not shipped", why=why)
         it.failures += 1
-        if it.failures >= SHOWN_AFTER and not isinstance(error, DatabaseUnavailableError):
+        away = isinstance(error, DatabaseUnavailableError)
+        if it.failures >= SHOWN_AFTER and not away and self._knows(it):
             self._report(name, why)
         it.first = self._ctx.clock.monotonic()  # it is due again
+
+    def _knows(self, it: _Session) -> bool:
+        """Whether it was not forgotten meanwhile."""
+        return self._sessions.get(it.shipment.name) is it
 
     def _of(self, at: Places) -> _Session:
         if at.session not in self._sessions:

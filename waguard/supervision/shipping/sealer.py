@@ -13,7 +13,7 @@ LEVEL: Final = 1  # zlib's; the tables are compressed already
 
 
 class Sealer:
-    """``key``: of ``database.key_file``. All of it blocks for some milliseconds."""
+    """``key``: by which hosts share credentials. All of it blocks for some milliseconds."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key

@@ -66,9 +66,9 @@ class SessionShipment:
         await self._commit(empty, gone=gone)
         self._known, self._orphans = None, set()
 
-    async def ship(self, life: int, *, ended: bool, paced: bool) -> bool:
+    async def ship(self, life: int, *, ended: bool, paced: bool, whole: bool = False) -> bool:
         """Ship what there is; whether anything is shipped of the session. ``ended``: after the end of its browser; ``paced``:
-        at the rate of what is large, else that raises ``LargeError``.
+        at the rate of what is large, else that raises ``LargeError``; ``whole``: whatever its size.
 
         Raises ``NotSharedError``, ``SupersededError``, ``DatabaseUnavailableError``, and what ``profile.shipping`` raises.
         """
@@ -87,7 +87,7 @@ class SessionShipment:
         orderly = orderly and not self._ctx.waits(self.name)
         with contextlib.ExitStack() as stack:
             known, gathered = await self._gather(claim, stack)
-            if gathered.size > self._ctx.limit:
+            if gathered.size > self._ctx.limit and not whole:
                 size, limit = gathered.size >> 20, self._ctx.limit >> 20
                 raise NotSharedError(f"its credentials have {size} MB, more than {limit} MB")
             is_same = not gathered.growths and len(gathered.same) == len(known)
@@ -101,7 +101,7 @@ class SessionShipment:
             format=FORMAT,
             files={path: it.shipped() for path, it in now_known.items()},
             paired_at=await asyncio.to_thread(owner_mark.paired_at, at.profile),
-            ended=(self._ctx.epoch() or 0) if orderly else 0,
+            ended=(self._ctx.epoch(self.name) or 0) if orderly else 0,
         )
         epoch = claim.note.epoch
         sealed = await asyncio.to_thread(self._ctx.sealer.shipment, self.name, epoch, shipment)
@@ -132,7 +132,7 @@ class SessionShipment:
         claim, note = self.claim, await asyncio.to_thread(shipping.read_note, self.at.profile)
         if claim and claim.note == note and note.host == self._ctx.host:
             return claim
-        note = self._ctx.new_note()
+        note = self._ctx.new_note(self.name)
         # the note first: a claim without it would make this profile an old one
         await asyncio.to_thread(shipping.write_note, self.at.profile, note)
         claim = replace(claim, note=note, orderly=False) if claim else Claim(note=note)

@@ -13,17 +13,21 @@ from waguard.supervision.shipping.sealer import Sealer
 
 @dataclass(frozen=True, kw_only=True)
 class ShippingContext:
-    """``host``: this one, as claims name it; ``epoch`` of the lease, None: it is not held."""
+    """``host``: this one, as claims name it; ``epoch`` in which it may use a session: of the lease, in a cluster that of the
+    session's owner; None: it may not."""
 
     store: CredentialStore
     sealer: Sealer
     host: str
-    epoch: Callable[[], int | None]
+    epoch: Callable[[str], int | None]
     clock: Clock
     rolled_back: Callable[[str, float], Awaitable[None]]
     """Called before older credentials of a session are used, with the unix time of them."""
     waits: Callable[[str], bool]
     """Whether a session's groups wait for a person."""
+    all_share: bool = False
+    """Whether each host that uses a session shares its credentials. Else one in between may have used it and shared
+    nothing, not even that it did."""
     rate: int = RATE
     limit: int = LIMIT
     again: float = WITHIN
@@ -31,8 +35,8 @@ class ShippingContext:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """The turn to ship what has more than one piece."""
 
-    def new_note(self) -> Note:
-        """The note that this host uses a profile from now on. Raises ``DatabaseUnavailableError``."""
-        if (epoch := self.epoch()) is None:
-            raise DatabaseUnavailableError("the database's lease is not held")
+    def new_note(self, session: str) -> Note:
+        """The note that this host uses the session's profile from now on. Raises ``DatabaseUnavailableError``."""
+        if (epoch := self.epoch(session)) is None:
+            raise DatabaseUnavailableError("the session's profile is not this host's to use")
         return Note(self.host, epoch)

@@ -56,6 +56,18 @@ async def prepare(ctx: ShippingContext, it: SessionShipment, *, unpaired: bool) 
     return None
 
 
+async def hand_over(ctx: ShippingContext, it: SessionShipment, *, ran: bool, paced: bool) -> None:
+    """Ship all of a profile that nobody uses, for the session's next host, whatever its size. Where this host's is not the
+    newest, nothing is shipped. ``ran``: it has run here; ``paced``: see ``SessionShipment.ship``, which also says what
+    is raised."""
+    claim, local = await it.read_claim(), await asyncio.to_thread(shipping.local, it.at)
+    decision = policy.decide(claim, local, ctx.host)
+    if not ran and claim and claim.sealed is not None:
+        decision = await _compared(ctx, it, claim, local, decision)
+    if isinstance(decision, Use) and local.paired:
+        await it.ship(it.life, ended=True, paced=paced, whole=True)
+
+
 async def _compared(
     ctx: ShippingContext, it: SessionShipment, claim: Claim, local: Local, decision: Decision
 ) -> Decision:
@@ -76,10 +88,10 @@ async def _compared(
 async def _lay_down(
     ctx: ShippingContext, it: SessionShipment, claim: Claim, *, rolled_back: bool
 ) -> None:
-    at, note = it.at, ctx.new_note()
+    at, note = it.at, ctx.new_note(it.name)
     shipment = ctx.sealer.shipment_of(it.name, claim)
-    # a holder in between may have used the session without sharing anything, not even that it did
-    rolled_back = rolled_back or shipment.ended + 1 != note.epoch
+    if not ctx.all_share:
+        rolled_back = rolled_back or shipment.ended + 1 != note.epoch
     with await asyncio.to_thread(ProfileLock, at.profile) as lock:
         with staging.made_beside(at.profile) as made:
             for path, file in shipment.files.items():

@@ -1,0 +1,143 @@
+"""Sessions that this host of a cluster comes to own, hands over, or loses, while it runs."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Collection
+from typing import Final
+from weakref import WeakValueDictionary
+
+from loguru import logger
+
+from waguard.core.host import admission
+from waguard.core.session import views
+from waguard.core.session.facts import RowRead
+from waguard.errors import UnavailableError
+from waguard.ports.store import SessionRow
+from waguard.supervision.fleet.readiness import promises_too_much
+from waguard.supervision.fleet.registry import Registry
+from waguard.supervision.fleet.restorer import Restorer
+from waguard.supervision.fleet.run_state import RunState
+from waguard.supervision.fleet.starting import start_or_park
+from waguard.supervision.session.actor import SessionActor
+from waguard.supervision.session.session_context import SessionContext
+
+MOVES: Final = "the session is being moved to another host"
+
+
+class OwnedActors:
+    """Fills ``ports.cluster.OwnedSessions`` for what runs here. ``forgotten``: called with each session that does not any
+    more."""
+
+    def __init__(
+        self,
+        ctx: SessionContext,
+        registry: Registry,
+        state: RunState,
+        restorer: Restorer,
+        *,
+        forgotten: Callable[[str], None],
+    ) -> None:
+        self._ctx = ctx
+        self._registry = registry
+        self._ours = registry.ours
+        self._state = state
+        self._restorer = restorer
+        self._forgotten = forgotten
+        self._changing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._dropping: dict[str, asyncio.Task[None]] = {}
+
+    async def acquire(self, sessions: Collection[str]) -> None:
+        """See ``ports.cluster.OwnedSessions``. Raises ``UnavailableError`` also until the restore at the start has read its
+        rows, and at the end."""
+        self._state.require_running()
+        self._state.require_loaded()
+        for name in sessions:
+            self._ours.begin(name)
+        if dropping := [self._dropping[name] for name in sessions if name in self._dropping]:
+            await asyncio.wait(dropping)
+        async with self._alone(sessions):
+            found = await self._ctx.store.sessions()
+            rows = [
+                row
+                for row in found
+                if row.session_id in sessions and row.session_id not in self._registry
+            ]
+            await self._registry.read_kept(rows)
+            self._state.require_running()
+            await self._restorer.finish_removals(self._begin(rows))
+
+    def _begin(self, rows: Collection[SessionRow]) -> Collection[SessionActor]:
+        """Bring them up; those that came to memory."""
+        registry, now = self._registry, self._ctx.clock.monotonic()
+        # some may have been lost since they were read
+        ours = [row for row in rows if self._ours.has(row.session_id)]
+        added = [registry.add(row, moved=True) for row in ours]
+        added.sort(key=lambda it: admission.order(views.candidate(it.state, now)))
+        for session in added:
+            logger.info("session acquired", event="session_acquired", session=session.name)
+            if session.row.desired_up:
+                start_or_park(session, self._ctx.fleet, asked=False)
+            elif promises_too_much(session):
+                session.post(RowRead(said=session.row.status))
+        return added
+
+    async def release(self, session: str) -> None:
+        """See ``ports.cluster.OwnedSessions``. Raises ``UnavailableError`` where it cannot leave now: it goes on here."""
+        async with self._alone([session]):
+            if (it := self._registry.get(session)) is None:
+                self._ours.end(session)
+                return
+            with self._registry.leaving(session, MOVES):
+                await it.stop(daemon_stopping=True)
+                if it.state.worker and not it.is_forgotten:
+                    raise UnavailableError("the session was started meanwhile", retry_after=5)
+                why = None if it.is_forgotten else await it.profile.hand_over()
+                if it.is_forgotten:  # it was lost meanwhile
+                    return
+                if why:
+                    if it.row.desired_up:
+                        start_or_park(it, self._ctx.fleet, asked=False)
+                    raise UnavailableError(
+                        f"the session's credentials are not shared: {why}", retry_after=60
+                    )
+                await self._registry.flush(it)
+                self._ours.end(session)
+                await self._registry.remove(session)
+            await self._forget(session)
+            logger.info("session released", event="session_released", session=session)
+
+    async def lose(self, sessions: Collection[str]) -> None:
+        """See ``ports.cluster.OwnedSessions``. Their workers are ended before anything is awaited."""
+        dropping = []
+        for name in sessions:
+            self._ours.end(name)
+            if session := self._registry.drop(name):
+                logger.warning("session lost", event="session_lost", session=name)
+                ending = asyncio.create_task(self._drop(session), name=f"drop {name}")
+                self._dropping[name] = ending
+                dropping.append(ending)
+        if dropping:
+            await asyncio.wait(dropping)
+
+    async def _drop(self, session: SessionActor) -> None:
+        try:
+            async with self._alone([session.name]):  # after a release that it has cut off
+                await session.dropped()
+                await self._forget(session.name)
+        finally:
+            del self._dropping[session.name]
+
+    async def _forget(self, session: str) -> None:
+        if self._ctx.shipping:
+            await self._ctx.shipping.forget(session)
+        self._ctx.proxies.forget(session)
+        self._forgotten(session)
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, sessions: Collection[str]) -> AsyncIterator[None]:
+        """What is changed of a session is changed one after the other."""
+        async with contextlib.AsyncExitStack() as stack:
+            for name in sorted(sessions):  # always in this order: two never wait for each other
+                lock = self._changing.setdefault(name, asyncio.Lock())
+                await stack.enter_async_context(lock)
+            yield
