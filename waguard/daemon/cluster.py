@@ -2,17 +2,14 @@
 ``cluster.engine``."""
 
 import asyncio
-import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from waguard import __version__
 from waguard.config.sections import Cluster as ClusterSettings
 from waguard.core.cluster.host_lease import LeaseTerms
 from waguard.core.cluster.records import FORMAT, HostRecord, Owning
-from waguard.core.host.admission import Reading
-from waguard.core.replace import replace
 from waguard.daemon.foundation import Foundation
 from waguard.daemon.lending import lend
 from waguard.daemon.stop_request import StopRequest
@@ -91,9 +88,7 @@ class Cluster:
             lambda: later()[0].registry, base.config, base.clock, resources.read
         )
         owners = base.store.owners()
-        self.owners = OwnerKeeper(
-            self.host, owners, LateSessions(self._parts), self._use, reports
-        )
+        self.owners = OwnerKeeper(self.host, owners, LateSessions(self._parts), self._use, reports)
         self.ownership = HostOwnership(self.host, self.owners, owners)
 
     # ---- what the daemon asks ----
@@ -108,7 +103,11 @@ class Cluster:
 
     def why_none_starts(self) -> str | None:
         """Why no worker may start now; None: they may."""
-        return None if self.host.is_held else "sessions run with this host's lease, which is not renewed"
+        return (
+            None
+            if self.host.is_held
+            else "sessions run with this host's lease, which is not renewed"
+        )
 
     @property
     def why_not(self) -> str | None:
@@ -156,7 +155,7 @@ class Cluster:
         self._restored.clear()
 
     def open(self) -> None:
-        """The restore is done: from now on what is claimed is brought up as it comes."""
+        """The restore has read its rows: from now on what is claimed is brought up as it comes."""
         self.owners.open()
 
     def _parts(self) -> OwnedParts:

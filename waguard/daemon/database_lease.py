@@ -25,7 +25,7 @@ class DatabaseLease:
     """From now on ``store`` is barred while the lease is not held. Where another daemon takes it, ``stop`` is
     requested."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a lease depends on
         self,
         config: Callable[[], Config],
         store: SqlStore,

@@ -86,22 +86,16 @@ class RestoreLoop:
                         left_behind = self._leftovers.workers()
                         self._installation.workers = len(left_behind)
                         await company.enter_async_context(self._greeted(left_behind))
-                    if self._cluster:
-                        self._cluster.resume()
+                        if self._cluster:
+                            self._cluster.resume()
                     await self._store.open()
                     await self._lease.acquire(
                         before_waiting=partial(self._end, company, left_behind)
                     )
                     await self._installation.mark()
-                    if self._cluster:
-                        await self._cluster.own(self._installation.marked, left_behind)
-                    await self._outbox.begin()
-                    if self._cluster:
-                        await self._cluster.remember()
+                    await self._begin(left_behind)
                     await company.aclose()  # from here on they are their sessions'
                     await self._restore(left_behind)
-                    if self._cluster:
-                        self._cluster.open()
                 except InstanceHeldError as error:
                     self._stop.lose_database(error)
                     return
@@ -119,8 +113,16 @@ class RestoreLoop:
                     self._why_not = None
                     return
 
+    async def _begin(self, left_behind: list[tuple[WorkerRecord, Process]]) -> None:
+        if self._cluster:
+            await self._cluster.own(self._installation.marked, left_behind)
+        await self._outbox.begin()
+        if self._cluster:
+            await self._cluster.remember()
+
     async def _restore(self, left_behind: list[tuple[WorkerRecord, Process]]) -> None:
-        summary = await self._supervisor.restorer.restore(left_behind)
+        loaded = self._cluster.open if self._cluster else lambda: None
+        summary = await self._supervisor.restorer.restore(left_behind, loaded=loaded)
         await self._abandon_removed()
         records = [record for record, _ in left_behind]
         await self._history.report_restored(records, self._leftovers.lost, summary)

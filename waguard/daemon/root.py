@@ -35,8 +35,8 @@ from waguard.daemon.restore_loop import RestoreLoop
 from waguard.daemon.run_history import RunHistory
 from waguard.daemon.runtime_folder import RuntimeFolder, make_private
 from waguard.daemon.secret_files import SecretFiles
-from waguard.daemon.shared_credentials import proxy_records, shared
 from waguard.daemon.several_hosts import cluster_of
+from waguard.daemon.shared_credentials import proxy_records, shared
 from waguard.daemon.signals import Signals
 from waguard.daemon.stop_request import StopRequest
 from waguard.daemon.watch import Watch
@@ -98,6 +98,7 @@ class Daemon:
         self._cluster = cluster_of(
             base, self._stop, spawn, lambda: (self._supervisor, self._outbox)
         )
+        ownership = self._cluster.ownership if self._cluster else None
 
         restarts = RestartMemory(state, clock)
         remembered = restarts.load()
@@ -121,11 +122,9 @@ class Daemon:
                 cpu_is_saturated=cpu_is_saturated,
                 remembered=lambda: remembered,
                 lent_until=lambda: self._lease.lent_until,
-                ownership=self._cluster.ownership if self._cluster else None,
+                ownership=ownership,
                 shipping=shared(
-                    base,
-                    lambda: (self._lease.keeper, self._supervisor.fleet.outages),
-                    self._cluster.ownership if self._cluster else None,
+                    base, lambda: (self._lease.keeper, self._supervisor.fleet.outages), ownership
                 ),
             ),
             base.bus,

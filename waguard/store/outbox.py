@@ -137,7 +137,8 @@ class SqlOutbox:
         limit: int = 100,
     ) -> list[Outgoing]:
         query = select(*_SHOWN).order_by(_OWN.id.desc()).limit(limit)
-        query = _of(sessions, query)
+        if sessions is not None:
+            query = query.where(_OWN.session_id.in_(sorted(sessions)))
         if state is not None:
             query = query.where(_OWN.state == state)
         if bulk_id is not None:
@@ -150,8 +151,10 @@ class SqlOutbox:
         self, bulk_id: str, sessions: Collection[str] | None = None
     ) -> dict[State, int]:
         query = select(_OWN.state, func.count()).where(_OWN.bulk_id == bulk_id)
+        if sessions is not None:
+            query = query.where(_OWN.session_id.in_(sorted(sessions)))
         async with self._database.reading() as (connection, _):
-            found = await connection.execute(_of(sessions, query).group_by(_OWN.state))
+            found = await connection.execute(query.group_by(_OWN.state))
             return {State(state): count for state, count in found}
 
     async def unended(self) -> dict[State, int]:

@@ -25,9 +25,6 @@ class SqlSessions:
         self._database = database
 
     async def sessions(self) -> list[SessionRow]:
-        return await self.sessions_of_all_hosts()
-
-    async def sessions_of_all_hosts(self) -> list[SessionRow]:
         """By id. Rows without an id or a workspace are no sessions.
 
         Raises ``DatabaseUnknownError`` where they are not known to be ours.

@@ -32,7 +32,9 @@ from waguard.core.cluster.lease_facts import (
 from waguard.core.cluster.records import FORMAT, Found, HostRecord
 from waguard.core.session.facts import Moment
 
-FOREIGN_CHANGES: Final = 2  # that a dead daemon's late writes can make: each needs the revision before it
+FOREIGN_CHANGES: Final = (
+    2  # that a dead daemon's late writes can make: each needs the revision before it
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The restore at a start of the daemon: adopt, bring up, replace, and clear what a dead one left."""
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from loguru import logger
 
@@ -32,8 +32,14 @@ class Restorer:
         self._registry = registry
         self._state = state
 
-    async def restore(self, records: list[tuple[WorkerRecord, Process]]) -> str:
-        """Bring them up; returns the summary. Raises ``WaguardError``, and can then be repeated.
+    async def restore(
+        self,
+        records: list[tuple[WorkerRecord, Process]],
+        *,
+        loaded: Callable[[], None] = lambda: None,
+    ) -> str:
+        """Bring them up; returns the summary. Raises ``WaguardError``, and can then be repeated. ``loaded`` is called when
+        the rows are in memory.
 
         ``records`` are living workers of an earlier daemon; what belongs to a wanted session is
         adopted, the rest is stopped, in a cluster at once: another host may have the session.
@@ -43,6 +49,7 @@ class Restorer:
         for row in rows:
             self._registry.add(row)
         self._state.rows_loaded()
+        loaded()
         unwanted = self._adopt(records)
         kept = {process.pid for _, process in records}
         clearing = asyncio.create_task(self._clear(unwanted, kept), name="clear")
