@@ -262,6 +262,14 @@ FLEET: Final = {
     " runtime folder can be delivered from here: stop this waguard, copy the files into `workers` of its `paths.runtime`, start it. `waguard why` names them.",
     "workers_unprotected": "`waguard sessions restart NAME` (POST /api/sessions/NAME/reconnect) replaces the worker of each; waguard"
     " itself does so at their next restart.",
+    "engine_away": "See whether the engine of `[cluster]` (etcd, or the database) runs and can be reached from this host. `waguard hosts`"
+    " shows which hosts have their leases; sessions start again by themselves with this one's.",
+    "host_without_lease": "The condition `engine_away` says why where the engine is away. `waguard hosts` shows this host's lease; its"
+    " sessions start again by themselves with it.",
+    "host_missing": "Start waguard on these hosts. One that is gone for good: start a waguard of that name once, empty it with `waguard"
+    " drain --wait` and stop it. `waguard hosts` shows them.",
+    "no_room": "Start another host, give one more memory, or raise `cluster.max_sessions`; `waguard hosts` shows the room of each. The"
+    " sessions start by themselves.",
     "credentials_not_shared": "They are shared again by themselves when the cause has ended; `waguard profile verify NAME` reads the"
     " profile of each. Above 128 MB a session moves only in order: `systemctl stop waguard` here, copy its profile, then let the"
     " other host take over.",
