@@ -163,13 +163,13 @@ class Daemon:
 
     def hear(self, fact: LeaseFact) -> None:
         """A fact about leases."""
-        before = (self.lease.incarnation, self.lease.held_since)
+        before = (self.lease.incarnation, self.lease.held_since, self.lease.peers)
         step = host_lease.advance(self.lease, fact, self._moment())
         self.lease = step.state
         self._perform_lease(step.effects)
         if self.machine.daemon is not self:
             return
-        if (self.lease.incarnation, self.lease.held_since) != before:
+        if (self.lease.incarnation, self.lease.held_since, self.lease.peers) != before:
             self.own(TimerDue())
         self._arm()
 
@@ -326,7 +326,9 @@ class Daemon:
         )
 
     def _start_later(self, session: str) -> None:
-        self._after(self.world.chance.uniform(0.05, 1.0), lambda: self._start(session))
+        chance = self.world.chance
+        seconds = 0.01 if chance.random() < 0.5 else chance.uniform(0.1, 1.0)
+        self._after(seconds, lambda: self._start(session))
 
     def _start(self, session: str) -> None:
         until = host_lease.lent_until(self.lease)

@@ -20,6 +20,9 @@ STABLE: Final = 60.0  # s thereafter in which no session changes its owner
 class World:
     """One life of a cluster."""
 
+    kernel_kills = True
+    """Each worker has a timer of the kernel's."""
+
     def __init__(
         self,
         seed: int,
@@ -36,7 +39,6 @@ class World:
         self.engine = Network(self.time, self.chance, faults=faults)
         self.database = Network(self.time, self.chance, faults=faults)
         self.leases.on_change = self._publish
-        self.kernel_kills = True
         self.starts = self.exits = 0
         self._watched: dict[str, float] = {}
         self.story: list[str] = []
@@ -116,23 +118,23 @@ class World:
 
         def strike() -> None:
             if self.time.t < end:
-                self.time.after(self.chance.uniform(1, 12), strike)
+                self.time.after(self.chance.uniform(1, 10), strike)
                 self._strike(self.chance.choice(self.machines))
 
         self.time.after(QUIET, strike)
 
     def _strike(self, machine: Machine) -> None:
         kinds: Sequence[tuple[float, Callable[[Machine], None]]] = (
-            (0.40, self._freeze),
+            (0.42, self._freeze),
             (0.15, self._lose_runtime_folder),
-            (0.12, self._restart),
+            (0.14, self._restart),
             (0.03, self._reboot),
             (0.10, self._blind),
             (0.06, self._cut),
             (0.02, self._engine_away),
             (0.02, self._database_away),
-            (0.06, self._move),
-            (0.04, self._drain),
+            (0.04, self._move),
+            (0.02, self._drain),
         )
         drawn = self.chance.random()
         for share, strike in kinds:
@@ -153,7 +155,7 @@ class World:
             if machine.daemon is None:
                 machine.start()
 
-        self.time.after(self.chance.choice((0.5, 2.0, 8.0, 15.0)), start)
+        self.time.after(self.chance.choice((0.5, 0.5, 2.0, 15.0)), start)
 
     def _restart(self, machine: Machine) -> None:
         machine.kill_daemon()

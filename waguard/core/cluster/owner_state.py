@@ -27,6 +27,8 @@ class OwnerState:
     """In which all of this is owned."""
     held_since: float | None = None
     """``LeaseView.held_since``, as it was last seen."""
+    living: frozenset[tuple[str, str]] = frozenset()
+    """Other hosts' living incarnations, as the watch last showed them."""
     adopted: frozenset[str] = frozenset()
     """Sessions whose workers this daemon adopted, and has not claimed yet. They run."""
     owned: Mapping[str, int] = field(default_factory=dict)
@@ -41,7 +43,7 @@ class OwnerState:
     reads: bool = False
     """``ReadOwners`` has no answer yet."""
     read_at: float | None = None
-    """When it was last sent."""
+    """When it was last sent; None: it is due."""
     unsure: frozenset[str] = frozenset()
     """What changed since then: the answer may be older."""
     free_since: Mapping[str, float] = field(default_factory=dict)

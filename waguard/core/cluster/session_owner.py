@@ -87,10 +87,16 @@ def _follow(state: OwnerState, lease: LeaseView, out: Out) -> OwnerState:
         state = replace(state, incarnation=lease.incarnation)
     if lease.held_since != state.held_since:
         if state.held_since is not None:
-            closing = dict.fromkeys(state.owned, Ending(None))
-            state = replace(state, owned={}, ending={**state.ending, **closing})
+            closing = dict.fromkeys((*state.owned, *state.adopted), Ending(None))
+            ending = {**state.ending, **closing}
+            state = replace(state, owned={}, adopted=frozenset(), ending=ending)
         state = replace(state, held_since=lease.held_since)
-    return state
+    living = frozenset(
+        (host, it.record.incarnation) for host, it in lease.peers.items() if it.record.alive
+    )
+    if not state.living <= living:
+        state = replace(state, read_at=None)  # somebody died: the rows are read at once
+    return state if living == state.living else replace(state, living=living)
 
 
 def _handle(  # noqa: C901, PLR0912 - a table of facts
