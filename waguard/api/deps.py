@@ -24,6 +24,7 @@ from waguard.messaging.outbox.outgoing_files import OutgoingFiles
 from waguard.messaging.outbox.voice import Voices
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
+from waguard.ports.cluster import Hosts, Ownership
 from waguard.ports.logs import LogLevels
 from waguard.ports.messages import MessageStore
 from waguard.ports.outbox import OutboxStore
@@ -50,6 +51,18 @@ class Events(Protocol):
         data: Mapping[str, Any],
     ) -> BusEvent:
         """Notify every listener."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """What the API needs where several hosts own the sessions."""
+
+    ownership: Ownership
+    hosts: Hosts
+    address: str
+    """The base URL of this host's API, as the others have it."""
+    key: bytes = field(repr=False)
+    """What ``cluster.key_file`` holds: hosts sign with it what they forward."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +102,8 @@ class ApiDeps:
     voices: Voices = field(default_factory=Voices)
     tally: Tally = field(default_factory=Tally)
     """What was counted since the start."""
+    cluster: Cluster | None = None
+    """None: there is one host."""
     require_room: Callable[[], None] = lambda: None
     """Raises ``WaguardError`` while new work would end badly."""
 
