@@ -72,10 +72,16 @@ def create_app(
     deps: ApiDeps, *, timings: Timings = DEFAULT_TIMINGS, limits: Limits = DEFAULT_LIMITS
 ) -> web.Application:
     """The application; ``serve`` runs it."""
-    # a change that goes on behind its request keeps its place
-    passed = [witnessed, problems, gate, answers_for_itself, ending, bounded, audit.audited]
-    app = web.Application(middlewares=passed, client_max_size=MEDIA_BODY_LIMIT)
+    let_in = [witnessed, problems, gate, answers_for_itself]
+    app = web.Application(middlewares=let_in, client_max_size=MEDIA_BODY_LIMIT)
     app[DEPS] = deps
+    if cluster := getattr(deps, "cluster", None):  # who asks for the routes alone has no deps
+        from waguard.api import forwarding  # noqa: PLC0415 - one host alone needs nothing of it
+
+        forwarding.join(app, cluster, timings)
+        app.middlewares.append(forwarding.forwarding)
+    # a change that goes on behind its request keeps its place
+    app.middlewares.extend([ending, bounded, audit.audited])
     app[TIMINGS], app[LIMITS] = timings, limits
     app[LOAD] = Load(timings, limits)
     app[page_tickets.TICKETS] = page_tickets.Tickets(SystemClock())
@@ -183,6 +189,7 @@ def create_app(
             web.get("/api/messages/{session_id}/validate", messages.validate),
             web.get("/api/media/{sha256}", media.show),
             web.post(media.UPLOAD, media.upload),
+            web.get("/api/media/outgoing/{sha256}", media.outgoing),
             web.post("/api/messages/bulk-send", bulk.send),
             web.get("/api/messages/bulk/{bulk_id:[0-9a-f-]{36}}", bulk.show),
             web.post("/api/messages/bulk/{bulk_id:[0-9a-f-]{36}}/cancel", bulk.cancel),
