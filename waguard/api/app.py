@@ -18,6 +18,7 @@ from waguard.api import (
     groups,
     health,
     history,
+    hosts,
     incidents,
     keys,
     log_level,
@@ -86,6 +87,7 @@ def create_app(
     app[LOAD] = Load(timings, limits)
     app[page_tickets.TICKETS] = page_tickets.Tickets(SystemClock())
     app[CHANGES], app[metrics.SCRAPES] = set(), set()
+    app[health.COUNTED] = health.Counted()
     app[reference.DOCUMENT], app[reference.READERS] = [], Share(0)
     app.on_response_prepare.append(_protect)
     one, dead = "/api/sessions/{session_id}", "/api/webhooks/dead"
@@ -116,6 +118,10 @@ def create_app(
             web.get("/api/timeline", timeline.listing),
             web.get("/api/incidents", incidents.fleet),
             web.get("/api/incidents/all", incidents.every),
+            web.get("/api/hosts", hosts.listing),
+            web.post("/api/hosts/{host}/drain", hosts.drain),
+            web.delete("/api/hosts/{host}/drain", hosts.end_drain),
+            web.post(f"{one}/move", hosts.move),
             web.get("/api/log-level", log_level.show),
             web.put("/api/log-level", log_level.put),
             web.get("/api/keys", keys.listing),

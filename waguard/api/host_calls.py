@@ -152,12 +152,7 @@ class HostCalls:
         task = asyncio.ensure_future(self._exchange(request, to, seal))
         try:
             while not (await asyncio.wait({task}, timeout=WATCHED_EVERY))[0]:
-                if to not in self.others():
-                    raise CutOffError(f"{to} is no host that lives any more")
-                if (of := connection.of(request)) and of.has_hung_up:
-                    raise ConnectionResetError
-                if loop.time() > end:
-                    raise CutOffError(f"{to} has not answered in time")
+                self._require_worth(request, to, late=loop.time() > end)
             with _as_ours(to):
                 answer = task.result()
         except BaseException:
@@ -177,6 +172,15 @@ class HostCalls:
                 retry_after=RETRY_AFTER,
             )
         return answer
+
+    def _require_worth(self, request: web.Request, to: str, *, late: bool) -> None:
+        """Raise where an answer is not worth waiting for."""
+        if to not in self.others():
+            raise CutOffError(f"{to} is no host that lives any more", retry_after=RETRY_AFTER)
+        if (of := connection.of(request)) and of.has_hung_up:
+            raise ConnectionResetError
+        if late:
+            raise CutOffError(f"{to} has not answered in time", retry_after=RETRY_AFTER)
 
     def _within(self, request: web.Request) -> float:
         resource = request.match_info.route.resource

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from waguard.api.deps import CALLER, FORWARDED, Cluster
+from waguard.api.deps import CALLER, Cluster
 from waguard.api.local_socket import is_trusted
 from waguard.core.cluster import forwarded_request
 from waguard.core.cluster.forwarded_request import MARK, MOST_OFF, ForwardedRequest
