@@ -134,9 +134,9 @@ class Counted:
             with contextlib.suppress(WaguardError, TimeoutError):
                 async with asyncio.timeout(request.app[TIMINGS].ping):
                     views = await request.app[DEPS].sessions.views()
-                by = Counter(it.status for it in views)
+                total, connected = len(views), sum(it.status == "connected" for it in views)
                 self._counts = Counts(
-                    total=by.total(), connected=by["connected"], disconnected=by["disconnected"]
+                    total=total, connected=connected, disconnected=total - connected
                 )
         return self._counts
 
