@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +97,23 @@ class FakeHost:
         self.asked.append(("move", session, to_host))
 
 
+def cluster_of(host: FakeHost, base: str) -> Cluster:
+    """What its API needs."""
+    host.all.add(host.name, base)
+    return Cluster(
+        ownership=host,
+        hosts=host,
+        address=base,
+        instance_url=f"http://{host.name}",
+        key=SHARED_KEY,
+    )
+
+
+def one_host(base: str) -> Cluster:
+    """A cluster of one host, ``h1``."""
+    return cluster_of(FakeHost("h1", Everything()), base)
+
+
 @dataclass
 class Pair:
     """Hosts ``h1`` and ``h2``."""
@@ -119,20 +137,13 @@ async def pair(
         served = []
         for name in ("h1", "h2"):
             host = hosts[name] = FakeHost(name, everything)
-
-            def join(base: str, host: FakeHost = host) -> Cluster:
-                everything.add(host.name, base)
-                return Cluster(
-                    ownership=host,
-                    hosts=host,
-                    address=base,
-                    instance_url=f"http://{host.name}",
-                    key=SHARED_KEY,
-                )
-
             (folder / name).mkdir()
             one = serving(
-                folder / name, timings or Timings(), limits or Limits(), BOUNDS, join=join
+                folder / name,
+                timings or Timings(),
+                limits or Limits(),
+                BOUNDS,
+                join=partial(cluster_of, host),
             )
             served.append(await stack.enter_async_context(one))
         for session in served[0].sessions.known:
