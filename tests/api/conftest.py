@@ -4,7 +4,7 @@ import contextlib
 import io
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 
 from tests.api import described
+from tests.api.fake_cluster import Pair, pair
 from tests.api.fake_passkeys import FakePasskeys
 from tests.api.fake_sessions import FakeSessions
 from tests.api.fake_versions import FakeVersions
@@ -23,7 +24,7 @@ from tests.store import template
 from tests.store.memory import Account, MemoryStore
 from waguard.api import ApiDeps, create_app, serve
 from waguard.api.auth import Keys
-from waguard.api.deps import CALLER
+from waguard.api.deps import CALLER, Cluster
 from waguard.api.intake import Intake
 from waguard.api.key_table import IssuedKeys
 from waguard.api.problems import Handler
@@ -225,11 +226,23 @@ async def api(
         yield world
 
 
+@pytest.fixture
+async def hosts(tmp_path: Path) -> AsyncIterator[Pair]:
+    async with pair(serving, tmp_path) as both:
+        yield both
+
+
 @contextlib.asynccontextmanager
 async def serving(
-    tmp_path: Path, timings: Timings, limits: Limits, bounds: SendBounds
+    tmp_path: Path,
+    timings: Timings,
+    limits: Limits,
+    bounds: SendBounds,
+    *,
+    join: Callable[[str], Cluster] | None = None,
 ) -> AsyncIterator[Api]:
-    """An API with its files in a folder, until the end."""
+    """An API with its files in a folder, until the end. ``join`` makes its base URL one of a cluster."""
+    listener = listen("127.0.0.1", 0)
     sessions, store, bus = FakeSessions(), MemoryStore(), Bus(SystemClock())
     await store.open()
     for view in sessions.known.values():
@@ -313,8 +326,8 @@ async def serving(
             restored=world.control,
             standby=lambda: world.held_elsewhere,
             require_room=world.require_room,
+            cluster=join(base_url(listener)) if join else None,
         )
-        listener = listen("127.0.0.1", 0)
         world.base = base_url(listener)
         world.app = create_app(world.deps, timings=timings, limits=limits)
         world.app.middlewares.append(_as_caller(world))

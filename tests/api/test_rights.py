@@ -12,6 +12,7 @@ from typing import Any, Final
 import pytest
 
 from tests.api.conftest import KEY, Answer, Api
+from tests.api.fake_cluster import one_host
 from tests.api.fake_sessions import BLOCKED, HEALTHY, SESSION, WORKSPACE, a_view
 from tests.api.fake_versions import ADDED
 from tests.api.rights import LEFT_OUT, NO, NOTHING, NOTHING_OF_THEM, TARGET, YES, Rule, rules, table
@@ -37,6 +38,7 @@ NAMES = {
     "chat_id": CHAT,
     "numbers": CHAT,
     "function": "conn.isOnline",
+    "host": "h1",
 }
 SCOPES: Final[dict[str, dict[str, Any]]] = {
     "none": {},
@@ -115,6 +117,11 @@ async def of_file(api: Api, rule: Rule, number: int) -> Asked:
     return Asked(rule.path.format(sha256=name), missing=(name, hashlib.sha256(b"").hexdigest()))
 
 
+async def of_upload(api: Api, rule: Rule, _: int) -> Asked:
+    kept = await api.call("POST", "/api/media", data=PICTURE)
+    return Asked(rule.path.format(sha256=kept.json()["sha256"]))
+
+
 async def of_deferred(api: Api, rule: Rule, number: int) -> Asked:
     name = f"false_6281@c.us_3EB0{number}"
     media = {"mimetype": "image/png", "size": 5, "sha256": None}
@@ -191,6 +198,7 @@ MADE: Final[dict[str, Making]] = {
     "{bulk_id}": of_bulk,
     "{sha256}": of_file,
     "POST /api/messages/{id}/media": of_deferred,
+    "GET /api/media/outgoing/{sha256}": of_upload,
     "{key_id}": of_key,
     "GET /api/keys": of_keys,
     "POST /api/keys": of_new_key,
@@ -212,6 +220,7 @@ BODIES: Final[dict[str, Any]] = {
     "POST /api/wajs/try": {"sha256": ADDED, "session_id": SESSION},
     "POST /api/wajs/use": {"sha256": ADDED},
     "POST /api/sessions": {"session_id": SESSION, "workspace_id": WORKSPACE},
+    "POST /api/sessions/{session_id}/move": {"to": "h1"},
     "POST /api/sessions/{session_id}/pairing-code": {"phone_number": CHAT},
     "POST /api/sessions/{session_id}/passkey/answer": {"request": "r", "assertion": {}},
     "POST /api/sessions/{session_id}/passkey/confirm": {"code": "ABCD"},
@@ -277,6 +286,7 @@ def world(api: Api, monkeypatch: pytest.MonkeyPatch) -> Api:
     api.bus.publish("message_received", SESSION, WORKSPACE, {"message": {"body": "a"}})
     condition = replaced(BLOCKED, session=SESSION)
     api.sessions.status = replace(HEALTHY, conditions=(condition,))
+    object.__setattr__(api.deps, "cluster", one_host(api.base))
     held = Held(session_id=SESSION, partition="c", since=1.0, why="it is away")
     monkeypatch.setattr(type(api.webhooks.queues), "held", lambda _: [held])
     return api

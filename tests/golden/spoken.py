@@ -8,6 +8,8 @@ import msgspec
 
 from tests.golden.formats import KEPT, Format, as_json, misread
 from tests.golden.sampling import label, samples
+from waguard.core.cluster.forwarded_request import ForwardedRequest, opened, sealed
+from waguard.core.keys import Caller, Right
 from waguard.wire import forking
 from waguard.wire.protocol import PROTOCOL, FromDaemon, FromWorker
 from waguard.wire.worker import WorkerSpec
@@ -52,8 +54,39 @@ def protocols() -> dict[int, bytes]:
     return {int(path.stem): path.read_bytes() for path in (KEPT / "wire").glob("[0-9]*.json")}
 
 
+SHARED_KEY: Final = bytes(range(32))
+FORWARDED: Final = ForwardedRequest(
+    method="POST",
+    target="/api/messages/send?async=1",
+    to="http://10.0.0.2:3001",
+    at=1_732_233_600.5,
+    nonce="00112233445566778899aabbccddeeff",
+    caller=Caller(
+        name="shop",
+        right=Right.SEND,
+        workspaces=frozenset({7}),
+        sessions=frozenset({"shop_1"}),
+        key="ab12cd34",
+        expires_at=1_732_300_000.0,
+    ),
+    on_socket=True,
+    client="192.0.2.7",
+)
+
+
+def _sealed_fields(content: bytes) -> Any:
+    return msgspec.json.decode(base64.urlsafe_b64decode(content.split(b".")[1]))
+
+
 (SPEC,) = samples(WorkerSpec)
 FORMATS: Final = (
+    Format(
+        name="cluster/forwarded_request",
+        write=lambda _: sealed(FORWARDED, SHARED_KEY).encode(),
+        read=lambda content, _: opened(content.decode(), SHARED_KEY),
+        means=FORWARDED,
+        decode=_sealed_fields,
+    ),
     Format(
         name=f"wire/{PROTOCOL}.json",
         write=_messages,

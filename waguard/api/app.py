@@ -18,6 +18,7 @@ from waguard.api import (
     groups,
     health,
     history,
+    hosts,
     incidents,
     keys,
     log_level,
@@ -72,14 +73,21 @@ def create_app(
     deps: ApiDeps, *, timings: Timings = DEFAULT_TIMINGS, limits: Limits = DEFAULT_LIMITS
 ) -> web.Application:
     """The application; ``serve`` runs it."""
-    # a change that goes on behind its request keeps its place
-    passed = [witnessed, problems, gate, answers_for_itself, ending, bounded, audit.audited]
-    app = web.Application(middlewares=passed, client_max_size=MEDIA_BODY_LIMIT)
+    let_in = [witnessed, problems, gate, answers_for_itself]
+    app = web.Application(middlewares=let_in, client_max_size=MEDIA_BODY_LIMIT)
     app[DEPS] = deps
+    if cluster := getattr(deps, "cluster", None):  # who asks for the routes alone has no deps
+        from waguard.api import forwarding  # noqa: PLC0415 - one host alone needs nothing of it
+
+        forwarding.join(app, cluster, timings)
+        app.middlewares.append(forwarding.forwarding)
+    # a change that goes on behind its request keeps its place
+    app.middlewares.extend([ending, bounded, audit.audited])
     app[TIMINGS], app[LIMITS] = timings, limits
     app[LOAD] = Load(timings, limits)
     app[page_tickets.TICKETS] = page_tickets.Tickets(SystemClock())
     app[CHANGES], app[metrics.SCRAPES] = set(), set()
+    app[health.COUNTED] = health.Counted()
     app[reference.DOCUMENT], app[reference.READERS] = [], Share(0)
     app.on_response_prepare.append(_protect)
     one, dead = "/api/sessions/{session_id}", "/api/webhooks/dead"
@@ -110,6 +118,10 @@ def create_app(
             web.get("/api/timeline", timeline.listing),
             web.get("/api/incidents", incidents.fleet),
             web.get("/api/incidents/all", incidents.every),
+            web.get("/api/hosts", hosts.listing),
+            web.post("/api/hosts/{host}/drain", hosts.drain),
+            web.delete("/api/hosts/{host}/drain", hosts.end_drain),
+            web.post(f"{one}/move", hosts.move),
             web.get("/api/log-level", log_level.show),
             web.put("/api/log-level", log_level.put),
             web.get("/api/keys", keys.listing),
@@ -183,6 +195,7 @@ def create_app(
             web.get("/api/messages/{session_id}/validate", messages.validate),
             web.get("/api/media/{sha256}", media.show),
             web.post(media.UPLOAD, media.upload),
+            web.get("/api/media/outgoing/{sha256}", media.outgoing),
             web.post("/api/messages/bulk-send", bulk.send),
             web.get("/api/messages/bulk/{bulk_id:[0-9a-f-]{36}}", bulk.show),
             web.post("/api/messages/bulk/{bulk_id:[0-9a-f-]{36}}/cancel", bulk.cancel),

@@ -10,13 +10,13 @@ from msgspec import Struct
 
 from waguard.api import fields
 from waguard.api.deadline import READS
-from waguard.api.deps import CALLER, DEPS, SESSION
+from waguard.api.deps import CALLER, DEPS, ELSEWHERE, FORWARDED, SESSION
 from waguard.api.fields import Moment, Number
 from waguard.api.problems import REQUEST_ID, SERVER_ERROR, Handler
 from waguard.api.route import REPLY, SENDS, Done, route
 from waguard.core.incidents.changes import CHANGE, outcome
 from waguard.core.keys import Right
-from waguard.errors import WaguardError, printable
+from waguard.errors import UnavailableError, WaguardError, printable
 from waguard.ports.store import AuditEntry
 
 LISTED: Final = 500
@@ -38,6 +38,10 @@ NOT_AUDITED: Final = SENDS | frozenset(
 """Resources whose POST sends, or only reads."""
 
 
+class CutOffError(UnavailableError):
+    """The host that does it did not answer to the end: it may have been done."""
+
+
 def who(request: web.Request) -> str:
     """Who calls, for the audit log. The name of a key is quoted: it may be any."""
     caller = request.get(CALLER)
@@ -57,6 +61,8 @@ async def audited(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         response = await handler(request)
         status = response.status
+    except CutOffError:
+        raise
     except (WaguardError, web.HTTPException) as error:
         status = error.status
         raise
@@ -64,8 +70,9 @@ async def audited(request: web.Request, handler: Handler) -> web.StreamResponse:
         status = SERVER_ERROR
         raise
     finally:
-        if status not in _CHANGED_NOTHING:
-            caller = request.get(CALLER)
+        # who has answered it has recorded it
+        if status not in _CHANGED_NOTHING and not request.get(ELSEWHERE):
+            caller, forwarded = request.get(CALLER), request.get(FORWARDED)
             is_uncertain = getattr(request.get(REPLY), "outcome", None) == UNCERTAIN
             evidence = {
                 "path": request.rel_url.raw_path[:_PATH_LIMIT],
@@ -73,7 +80,7 @@ async def audited(request: web.Request, handler: Handler) -> web.StreamResponse:
                 "request": request[REQUEST_ID],
                 "seconds": math.ceil((time.monotonic() - began) * 1000) / 1000,
                 "key": caller.key if caller else None,
-                "address": request.remote or None,
+                "address": (forwarded.client if forwarded else request.remote) or None,
             }
             request.app[DEPS].audit(
                 AuditEntry(

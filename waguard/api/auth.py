@@ -29,6 +29,10 @@ APPLICATION: Final = Caller(name="the application", right=Right.ADMIN)
 """Who shows a key of ``api.key_file``: may do everything."""
 
 
+def _nobodys(_: str) -> bool:
+    return False
+
+
 def _none_issued(_: str) -> Caller | None:
     return None
 
@@ -41,6 +45,8 @@ class Keys:
     """Those of ``api.key_file``."""
     find_issued: Callable[[str], Caller | None] = _none_issued
     """Who shows a valid key that waguard issued; None: it is none."""
+    is_of_a_host: Callable[[str], bool] = _nobodys
+    """Whether another host of the cluster has made this text, with which it forwards a request."""
 
     def renew(self, other: Self) -> None:
         """From now on these are accepted, and no others."""
@@ -52,9 +58,11 @@ class Keys:
         return any([hmac.compare_digest(offered, key) for key in self.values])  # noqa: C419 - no early end
 
     def accept_any(self, given: Iterable[object]) -> bool:
-        """Whether one of them is a key, of the key file or issued."""
+        """Whether one of them is a key, of the key file or issued, or another host's."""
         texts = [one for one in given if isinstance(one, str)]
-        return self._of_file(texts) or any(map(self.find_issued, texts))
+        if self._of_file(texts) or any(map(self.find_issued, texts)):
+            return True
+        return any(map(self.is_of_a_host, texts))
 
     def caller(self, given: Iterable[object]) -> Caller | None:
         """Who shows these. A key of the key file counts, whatever is beside it; an issued key counts alone."""

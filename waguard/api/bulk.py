@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 from waguard.api import fields, scope
 from waguard.api.deps import DEPS, SESSION
 from waguard.api.fields import AS_IT_IS, ChatId, Kind, SessionId, Text, WorkspaceId
-from waguard.api.messages import session_for
+from waguard.api.messages import SendUncertain, session_for
 from waguard.api.outbox import BulkId
 from waguard.api.route import Done, Reply, read, route
 from waguard.api.scope import Narrowing
@@ -93,7 +93,9 @@ class BulkRefused(Reply, kw_only=True):
 
 
 @route(Right.SEND, 404)
-async def send(request: web.Request, headers: Once, body: BulkSend) -> BulkAccepted | BulkRefused:
+async def send(
+    request: web.Request, headers: Once, body: BulkSend
+) -> BulkAccepted | BulkRefused | SendUncertain:
     """Send a text to many."""
     commands, wrong = _commands(body)
     key = idempotency_key(headers, body.idempotency_key)

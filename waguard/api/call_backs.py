@@ -1,7 +1,7 @@
 """What the application read while it handled a message: the webhooks need to know it.
 
-Its requests have a key of ``api.key_file``, or none where none is needed. Answers to others, and refusals of the gate,
-are not its.
+Its requests have a key of ``api.key_file``, or none where none is needed. Answers to others, refusals of the gate,
+and what another host answers are not its.
 """
 
 from typing import Final
@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import web
 
 from waguard.api.auth import APPLICATION, shown_keys
-from waguard.api.deps import BODY, CALLER, DEPS
+from waguard.api.deps import BODY, CALLER, DEPS, ELSEWHERE
 from waguard.api.health import Vitals
 from waguard.api.problems import Handler
 from waguard.api.route import REPLY
@@ -25,7 +25,7 @@ _STATUS: Final = frozenset({"/sessions/{session_id}/status", "/api/sessions/{ses
 async def witnessed(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Report each answer about health and status to the webhooks as it leaves, also where it failed."""
     response = await handler(request)
-    if not _is_of_the_application(request):
+    if ELSEWHERE in request or not _is_of_the_application(request):
         return response
     resource = request.match_info.route.resource
     call_backs = request.app[DEPS].webhooks.call_backs

@@ -1,6 +1,6 @@
 """What the API is given."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -10,6 +10,7 @@ from aiohttp import web
 from waguard.api.auth import Keys
 from waguard.api.key_table import IssuedKeys
 from waguard.config.sections import Config
+from waguard.core.cluster.forwarded_request import ForwardedRequest
 from waguard.core.keys import Caller
 from waguard.core.lease import HeldElsewhere
 from waguard.core.metrics.tally import Tally
@@ -24,6 +25,7 @@ from waguard.messaging.outbox.outgoing_files import OutgoingFiles
 from waguard.messaging.outbox.voice import Voices
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
+from waguard.ports.cluster import Hosts, Ownership
 from waguard.ports.logs import LogLevels
 from waguard.ports.messages import MessageStore
 from waguard.ports.outbox import OutboxStore
@@ -50,6 +52,20 @@ class Events(Protocol):
         data: Mapping[str, Any],
     ) -> BusEvent:
         """Notify every listener."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """What the API needs where several hosts own the sessions."""
+
+    ownership: Ownership
+    hosts: Hosts
+    address: str
+    """The base URL of this host's API, as the others have it."""
+    instance_url: str
+    """What webhooks of this host carry as ``X-Instance-Url``; its replies have it, too."""
+    key: bytes = field(repr=False)
+    """What ``cluster.key_file`` holds: hosts sign with it what they forward."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +105,33 @@ class ApiDeps:
     voices: Voices = field(default_factory=Voices)
     tally: Tally = field(default_factory=Tally)
     """What was counted since the start."""
+    cluster: Cluster | None = None
+    """None: there is one host."""
     require_room: Callable[[], None] = lambda: None
     """Raises ``WaguardError`` while new work would end badly."""
 
 
+class Seals(Protocol):
+    """Knows what other hosts forward."""
+
+    def is_one(self, text: str) -> bool:
+        """Whether another host has made it within the last minute, for this one."""
+
+    def opened(self, request: web.Request, shown: Sequence[str]) -> ForwardedRequest | None:
+        """What is said of this request in what it shows as its key; None: nothing. Once: a copy of it says nothing."""
+
+
 DEPS = web.AppKey("deps", ApiDeps)
+SEALS: web.AppKey[Seals] = web.AppKey("seals", Seals)
+"""Only in a cluster."""
 BODY = web.RequestKey("body", dict[str, Any])
 CALLER = web.RequestKey("caller", Caller)
 """Who has shown a key, or needs none on the local socket."""
+BODY_BYTES = web.RequestKey("body_bytes", bytearray)
+"""The body as it came, unpacked."""
+FORWARDED = web.RequestKey("forwarded", ForwardedRequest)
+"""What the host says that has forwarded the request."""
+ELSEWHERE = web.RequestKey("elsewhere", bool)
+"""The request is another host's; whether that one has answered it."""
 SESSION = web.RequestKey("session", str)
 """The session that a change concerns, where its path does not name one."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -10,7 +11,7 @@ from aiohttp import web
 from waguard.api import auth, connection, media
 from waguard.api.body import Body, late
 from waguard.api.deadline import within_deadline
-from waguard.api.deps import BODY, CALLER, DEPS, ApiDeps
+from waguard.api.deps import BODY, BODY_BYTES, CALLER, DEPS, FORWARDED, SEALS, ApiDeps
 from waguard.api.key_table import require_known
 from waguard.api.limits import (
     BODY_LIMIT,
@@ -25,6 +26,7 @@ from waguard.api.problems import Handler
 from waguard.api.route import SENDS, is_open
 from waguard.api.timings import TIMINGS
 from waguard.config.addresses import is_loopback
+from waguard.core.cluster.forwarded_request import ForwardedRequest
 from waguard.core.host import http_cost
 from waguard.core.issued_keys import is_key
 from waguard.core.text import json_text
@@ -34,7 +36,8 @@ MEDIA_PATH: Final = "/api/messages/send-media"
 _LARGE: Final = frozenset(
     {"/api/openapi.json", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"}
 )
-_OWN_END: Final = SENDS | _LARGE | {"/api/events", media.UPLOAD}
+OWN_END: Final = SENDS | _LARGE | {"/api/events", media.UPLOAD}
+"""Resources whose handlers end by themselves."""
 _CODES: Final = frozenset(
     {
         "/api/sessions/{session_id}/qr",
@@ -73,6 +76,9 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     trusted, shown = is_trusted(request), auth.shown_keys(request)
     unknown: list[str] = []
     caller = auth.by_socket(request) if trusted else accepted.caller(shown)
+    if caller is None and (forwarded := _forwarded(request, shown)):
+        request[FORWARDED] = forwarded
+        caller = auth.APPLICATION if forwarded.caller == auth.APPLICATION else forwarded.caller
     _recognize(request, known=caller is not None)
     body = Body(request, limit=sys.maxsize if streams else limit)
     if caller is None and (streams or not await _key_inside(request, body, unknown)):
@@ -86,7 +92,8 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     _recognize(request, known=True)
     with counted(request, streams=streams) as charge:
         fields = {} if streams else await body.decoded(charge)
-        if not trusted and caller is not auth.APPLICATION:
+        request[BODY_BYTES] = body.raw
+        if not trusted and caller is not auth.APPLICATION and FORWARDED not in request:
             # what looked like a key of the body can be one of an object within it; a key may have ended meanwhile
             caller = accepted.caller([*shown, fields.get("api_key") or None])
         if caller is None:
@@ -96,9 +103,20 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         issued.record_use(caller)
         _require_client(request)
         response = await handler(request)
-        if _reads(request) and not (response.prepared or issued.accepts(caller)):
+        if _reads(request) and not (response.prepared or still_accepted(request)):
             raise auth.refused()  # the key ended while this was waited for
         return response
+
+
+def still_accepted(request: web.Request) -> bool:
+    """Whether the caller's key is still valid; of what is forwarded, the host that does so asks that."""
+    caller = request.get(CALLER)
+    return caller is None or FORWARDED in request or request.app[DEPS].issued_keys.accepts(caller)
+
+
+def _forwarded(request: web.Request, shown: Sequence[str]) -> ForwardedRequest | None:
+    seals = request.app.get(SEALS)
+    return seals.opened(request, shown) if seals else None
 
 
 def _reads(request: web.Request) -> bool:
@@ -153,7 +171,7 @@ def _holds_key(request: web.Request, body: Body, unknown: list[str]) -> bool:
 async def ending(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give every request an end that has none of its own."""
     resource = request.match_info.route.resource
-    if resource and resource.canonical in _OWN_END:
+    if resource and resource.canonical in OWN_END:
         return await handler(request)
     return await within_deadline(request, handler)
 
@@ -161,9 +179,14 @@ async def ending(request: web.Request, handler: Handler) -> web.StreamResponse:
 def _is_open(request: web.Request, deps: ApiDeps) -> bool:
     if is_open(request):
         return True
+    if FORWARDED in request:
+        return _is_keyless(request)
+    return deps.config().api.keyless_loopback and _is_keyless(request) and auth.is_local(request)
+
+
+def _is_keyless(request: web.Request) -> bool:
     resource = request.match_info.route.resource
-    route = (request.method, resource.canonical if resource else "")
-    return deps.config().api.keyless_loopback and route in _KEYLESS and auth.is_local(request)
+    return (request.method, resource.canonical if resource else "") in _KEYLESS
 
 
 def _check_host(request: web.Request, deps: ApiDeps) -> None:

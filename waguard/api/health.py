@@ -1,6 +1,7 @@
 """/health: the truth. 200 while waguard supervises: a cron restarts the service on anything else."""
 
 import asyncio
+import contextlib
 import os
 import time
 from collections import Counter
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from aiohttp import web
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from waguard.api import fields, scope
 from waguard.api.deps import DEPS
@@ -58,6 +59,14 @@ class Memory(Struct, kw_only=True):
     unit: str = "MB"
 
 
+class ClusterCounts(Struct, kw_only=True):
+    """Hosts, those of them that live, and sessions that none of these owns (null: unknown)."""
+
+    hosts: int
+    alive: int
+    without_owner: int | None
+
+
 class Vitals(Reply, kw_only=True):
     """Whether all is well, and for how many seconds this daemon runs."""
 
@@ -66,6 +75,8 @@ class Vitals(Reply, kw_only=True):
     sessions: Counts
     memory: Memory
     timestamp: str
+    cluster: ClusterCounts | UnsetType = UNSET
+    """Only where there are several hosts: ``sessions`` are those of all of them then."""
 
 
 class LeaseHolder(Struct, kw_only=True):
@@ -105,6 +116,50 @@ class Detailed(Vitals, kw_only=True):
     details: list[Session] | None
 
 
+COUNTED_EVERY: Final = 5.0  # s; whoever asks needs no key
+
+
+class Counted:
+    """How many sessions all hosts together have: from the database, at most so often, and the last that is known."""
+
+    def __init__(self) -> None:
+        self._counts: Counts | None = None
+        self._at = -COUNTED_EVERY
+
+    async def counts(self, request: web.Request) -> Counts | None:
+        """None: they have never been known."""
+        now = asyncio.get_running_loop().time()
+        if now - self._at >= COUNTED_EVERY:
+            self._at = now
+            with contextlib.suppress(WaguardError, TimeoutError):
+                async with asyncio.timeout(request.app[TIMINGS].ping):
+                    views = await request.app[DEPS].sessions.views()
+                total, connected = len(views), sum(it.status == "connected" for it in views)
+                self._counts = Counts(
+                    total=total, connected=connected, disconnected=total - connected
+                )
+        return self._counts
+
+
+COUNTED: Final = web.AppKey("counted", Counted)
+
+
+async def _of_cluster(request: web.Request) -> dict[str, Any]:
+    """What stands in place of this host's own."""
+    cluster = request.app[DEPS].cluster
+    if cluster is None:
+        return {}
+    view = cluster.hosts.view()
+    alive = sum(it.record.alive for it in view.hosts)
+    counts = await request.app[COUNTED].counts(request)
+    return {
+        "cluster": ClusterCounts(
+            hosts=len(view.hosts), alive=alive, without_owner=view.without_owner
+        ),
+        **({"sessions": counts} if counts else {}),
+    }
+
+
 def _vitals(it: sessions.Health, standby: HeldElsewhere | None) -> dict[str, Any]:
     healthy = "standby" if standby else "healthy"
     return {
@@ -122,7 +177,7 @@ async def health(request: web.Request) -> Healthy | NotSupervising:
     deps = request.app[DEPS]
     found, standby = deps.health(), deps.standby()
     counts = dict(Counter(it.type for it in found.conditions))
-    said = {**_vitals(found, standby), "conditions": counts}
+    said = {**_vitals(found, standby), **await _of_cluster(request), "conditions": counts}
     if standby:
         return NotSupervising(**said, error=held_elsewhere_words(standby), remedy=ASK_THE_HOLDER)
     return Healthy(**said) if found.supervising else NotSupervising(**said)
@@ -193,7 +248,7 @@ async def detailed(request: web.Request, query: Removed) -> Detailed:
     except WaguardError:
         details = None  # unknown is not empty
     return Detailed(
-        **_vitals(found, standby),
+        **_vitals(found, standby) | await _of_cluster(request),
         conditions=[condition(it) for it in found.conditions],
         problems=found.problems,
         database=await _database(request),

@@ -14,6 +14,7 @@ from aiohttp import web
 from loguru import logger
 
 from waguard.api.auth import is_for_another
+from waguard.api.deps import FORWARDED
 from waguard.api.door import Door
 from waguard.errors import ConfigError
 from waguard.host.files.lock import remedy_of
@@ -28,6 +29,12 @@ def is_trusted(request: web.Request) -> bool:
     if connection is None or connection.family != socket.AF_UNIX or is_for_another(request):
         return False
     return peer_uid(connection) in {0, os.geteuid()}
+
+
+def is_of_a_person(request: web.Request) -> bool:
+    """Whether root or the daemon's own user asked on a local socket: this host's, or that of the host that forwards it."""
+    forwarded = request.get(FORWARDED)
+    return forwarded.on_socket if forwarded else is_trusted(request)
 
 
 class LocalApi:

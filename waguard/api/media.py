@@ -1,6 +1,7 @@
 """/api/media: files that were received, and files to send; /api/messages/:id/media: a received one, once more."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated, ClassVar, Final
 
@@ -19,11 +20,15 @@ from waguard.core.keys import Right
 from waguard.core.messages.received_media import content_type
 from waguard.core.messages.transfers import transfer_time
 from waguard.errors import InvalidInputError, NotFoundError, WaguardError
-from waguard.ports.messages import DeferredFile, FileState
+from waguard.ports.messages import DeferredFile, FileState, NamedFile
 
 UPLOAD: Final = "/api/media"
 RETRY_AFTER: Final = 5.0  # s
+_TOO_OLD: Final = (
+    "it may be too old (media.keep_days): POST /api/messages/{id}/media fetches it again"
+)
 
+SHA256: Final = re.compile("[0-9a-f]{64}")
 Sha256 = Annotated[str, AS_IT_IS, Meta(pattern="^[0-9a-f]{64}$")]
 MessageId = Annotated[str, AS_IT_IS, Meta(description="WhatsApp's id, as message_received has it")]
 
@@ -32,6 +37,14 @@ class ComingError(WaguardError):
     """The file is being fetched."""
 
     status = 425
+
+
+class NotHereError(NotFoundError):
+    """This host has no such file, and the caller may have it."""
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__("there is no such file", remedy=_TOO_OLD)
+        self.sha256 = sha256
 
 
 class Uploaded(Done, kw_only=True):
@@ -67,7 +80,7 @@ async def show(request: web.Request, sha256: Sha256) -> web.StreamResponse:
             raise _no_such_file()
         kept = await asyncio.to_thread(deps.media.find, sha256)
     if kept is None:
-        raise _no_such_file()
+        raise NotHereError(sha256)
     path, mimetype = kept
     headers = {"Content-Type": mimetype, "Content-Disposition": "attachment"}
     return web.FileResponse(path, headers=headers)
@@ -85,6 +98,16 @@ async def upload(request: web.Request) -> Uploaded:
     except TimeoutError:
         raise late(within) from None
     return Uploaded(sha256=kept.name, size=kept.size, mimetype=mimetype)
+
+
+@route(Right.ADMIN, media=("*/*",))
+async def outgoing(request: web.Request, sha256: Sha256) -> web.StreamResponse:
+    """An uploaded file, for another host of the cluster that is to send it."""
+    files = request.app[DEPS].outgoing_files
+    kept, path = await files.find(sha256), await asyncio.to_thread(files.path, sha256)
+    if kept is None or path is None:
+        raise NotFoundError("there is no such file", remedy="upload it by POST /api/media")
+    return web.FileResponse(path, headers={"Content-Type": kept.mimetype})
 
 
 async def _pieces(request: web.Request) -> AsyncIterator[bytes]:
@@ -107,18 +130,23 @@ async def _pieces(request: web.Request) -> AsyncIterator[bytes]:
 @route(Right.SEND, 404, narrows=Narrowing.OWN)
 async def fetch_again(request: web.Request, id: MessageId) -> Fetched:  # noqa: A002 - its name in the path
     """Fetch a received file that is not there, or not there any more."""
-    deps, names = request.app[DEPS], await scope.sessions_seen(request)
-    if names is None:
-        views = await deps.sessions.views(removed=True, elsewhere=True)
-        names = {it.session_id for it in views}
-    file = await deps.messages.named_file(id, names)
-    if file is None:
+    deps = request.app[DEPS]
+    if (file := await named(request, id)) is None:
         raise NotFoundError(
             "there is no such message with a file", remedy="see retention.inbox_days"
         )
     request[SESSION] = file.session_id
     url, state = await deps.deferred.fetch_again(file)
     return Fetched(url=url, status=state)
+
+
+async def named(request: web.Request, message_id: str) -> NamedFile | None:
+    """The file of a message of a session that the caller sees."""
+    deps, names = request.app[DEPS], await scope.sessions_seen(request)
+    if names is None:
+        views = await deps.sessions.views(removed=True, elsewhere=True)
+        names = {it.session_id for it in views}
+    return await deps.messages.named_file(message_id, names)
 
 
 def _kept(file: DeferredFile) -> str:
@@ -133,7 +161,4 @@ def _kept(file: DeferredFile) -> str:
 
 
 def _no_such_file() -> NotFoundError:
-    return NotFoundError(
-        "there is no such file",
-        remedy="it may be too old (media.keep_days): POST /api/messages/{id}/media fetches it again",
-    )
+    return NotFoundError("there is no such file", remedy=_TOO_OLD)

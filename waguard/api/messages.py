@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 from waguard.api import contents, problems, send_content
 from waguard.api.deps import DEPS
 from waguard.api.fields import SessionId, Text
-from waguard.api.local_socket import is_trusted
+from waguard.api.local_socket import is_of_a_person
 from waguard.api.route import Done, OfSession, json_reply, route
 from waguard.api.send_content import How, Once, Sending, SendMedia, TextOnly
 from waguard.core.keys import Right
@@ -45,12 +45,12 @@ class Accepted(Done, kw_only=True):
 
 
 class SendUncertain(Done, kw_only=True):
-    """The message may have been sent: it must not be repeated."""
+    """The message may have been sent: it must not be repeated. ``message_id`` null: the host that knows it is away."""
 
     STATUS: ClassVar[int] = 202
     success: bool = False
     outcome: str = "uncertain"
-    message_id: str
+    message_id: str | None
     error: str
     remedy: str = "do not send it again; check the chat on the phone"
 
@@ -190,7 +190,7 @@ async def reply(
         if not written:
             outbox.unanswered(pending)
     # after the reply: for a message_sent before it the application would store a second row
-    outbox.answered(pending, direct=not is_trusted(request))
+    outbox.answered(pending, direct=not is_of_a_person(request))
     return response
 
 

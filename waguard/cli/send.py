@@ -43,7 +43,7 @@ def _send(arguments: argparse.Namespace) -> int:
         print(f"sent: {answer['message_id']}")
     else:
         print(
-            f"uncertain: WhatsApp did not answer; check the chat before sending it again ({answer.get('message_id')})"
+            f"uncertain: WhatsApp did not answer; check the chat before sending it again ({answer.get('message_id') or answer['error']})"
         )
     return 0 if sent else 1
 

@@ -1,4 +1,4 @@
-"""``waguard sessions``: create, list, show, start, stop, link and unlink sessions."""
+"""``waguard sessions``: create, list, show, start, stop, move, link and unlink sessions."""
 
 import argparse
 import sys
@@ -25,6 +25,7 @@ from waguard.cli.render import (
     condition,
     moment,
     paint,
+    print_either,
     print_json,
     print_table,
     sentinel,
@@ -104,6 +105,11 @@ def add(parser: argparse.ArgumentParser) -> None:
             one.add_argument("--purge", action="store_true", help="also mark its row deleted")
         with_json(one)
         with_daemon(one)
+    move = verb(verbs, "move", _move, "move a session to another host of the cluster, in order")
+    move.add_argument("session", metavar="SESSION")
+    move.add_argument("host", metavar="HOST", help="see `waguard hosts`")
+    with_json(move)
+    with_daemon(move)
     for name, noun in (("qr", qr), ("pair", pair), ("screenshot", screenshot), ("proxy", proxy)):
         noun.add(described(verbs, name, noun.ABOUT))
 
@@ -176,6 +182,13 @@ def _changing(change: _Change) -> Callable[[argparse.Namespace], int]:
         )
 
     return work
+
+
+def _move(arguments: argparse.Namespace) -> int:
+    session, host = connect(arguments).one(arguments.session), arguments.host
+    answer = session.call("POST", "/move", {"to": host})
+    print_either(arguments, answer, f"{session.name}: moves to {host}; see `waguard hosts`")
+    return 0
 
 
 def _each(

@@ -108,11 +108,19 @@ def fleet(
     scans = sum(map(needs_scan, sessions or ()))
     rest = f", {scans} to be scanned" if scans else ""
     yield f"waguard at {base}: {word}, {counts['connected']} of {counts['total']} connected{rest}"
+    if cluster := health.get("cluster"):
+        yield _of_hosts(cluster)
     for it in others(health["conditions"], sessions or ()):
         whose = f"{it['session_id']}: " if it["session_id"] else ""
         yield from condition({**it, "message": f"{whose}{it['message']}"})
     if sessions is None:
         yield "  The sessions are unknown while the database does not answer."
+
+
+def _of_hosts(cluster: Mapping[str, Any]) -> str:
+    without = cluster["without_owner"]
+    left = "an unknown number of sessions" if without is None else f"{without} sessions"
+    return f"  {cluster['alive']} of {cluster['hosts']} hosts live, {left} without a host: waguard hosts"
 
 
 def _held(by: Mapping[str, Any]) -> str:

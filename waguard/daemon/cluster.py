@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from waguard import __version__
+from waguard.api.deps import Cluster as ApiCluster
 from waguard.config.sections import Cluster as ClusterSettings
 from waguard.core.cluster.host_lease import LeaseTerms
 from waguard.core.cluster.records import FORMAT, HostRecord, Owning
@@ -14,6 +15,7 @@ from waguard.daemon.foundation import Foundation
 from waguard.daemon.lending import lend
 from waguard.daemon.stop_request import StopRequest
 from waguard.errors import InstanceHeldError
+from waguard.host.files.sealing import read_key
 from waguard.host.memory import incarnation_file
 from waguard.host.process.procfs import boot_id
 from waguard.host.system import resources
@@ -22,6 +24,7 @@ from waguard.ports.cluster import HostLeases, OwnedSessions
 from waguard.ports.process import Process, Spawn
 from waguard.store.sql import SqlStore
 from waguard.supervision.cluster.host_keeper import HostKeeper
+from waguard.supervision.cluster.hosts_here import HostsHere
 from waguard.supervision.cluster.owned_parts import OwnedParts
 from waguard.supervision.cluster.owner_keeper import OwnerKeeper
 from waguard.supervision.cluster.ownership import HostOwnership
@@ -90,6 +93,7 @@ class Cluster:
         owners = base.store.owners()
         self.owners = OwnerKeeper(self.host, owners, LateSessions(self._parts), self._use, reports)
         self.ownership = HostOwnership(self.host, self.owners, owners)
+        self.hosts = HostsHere(self.host, self.owners, owners)
 
     # ---- what the daemon asks ----
 
@@ -115,6 +119,18 @@ class Cluster:
         if self.owners.state is not None or self.host.is_held:
             return None
         return "this host has no lease yet"
+
+    def for_api(self, instance_url: str) -> ApiCluster:
+        """What the API needs of it."""
+        settings = self._config().cluster
+        assert settings.key_file  # noqa: S101 - the configuration was checked
+        return ApiCluster(
+            ownership=self.ownership,
+            hosts=self.hosts,
+            address=settings.address,
+            instance_url=instance_url,
+            key=read_key(settings.key_file, "cluster.key_file"),
+        )
 
     @property
     def drains(self) -> bool:

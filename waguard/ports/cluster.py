@@ -1,6 +1,7 @@
 """Several hosts: their leases in the engine, the owners of sessions in the database."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from waguard.core.cluster.records import Found, HostRecord, Owner
@@ -76,3 +77,41 @@ class OwnedSessions(Protocol):
 
     async def lose(self, sessions: Collection[str]) -> None:
         """They are another host's: end their workers at once, write nothing, forget them. Their profiles stay."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenHost:
+    """A host of the cluster, as this one sees it."""
+
+    record: HostRecord
+    renewed_ago: float
+    """Seconds since this daemon first saw what its lease says now; of its own lease: since it was confirmed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostsView:
+    """The cluster, as this host sees it."""
+
+    host: str
+    """This one's name."""
+    hosts: Sequence[SeenHost]
+    """All that have a lease, this one and dead ones too, by name."""
+    without_owner: int | None
+    """Sessions that nobody living owns; None: unknown, for the database does not answer."""
+
+
+class Hosts(Protocol):
+    """What the API asks of the cluster."""
+
+    def view(self) -> HostsView:
+        """What is known of it now, off memory; no I/O."""
+
+    async def drain(self, *, end: bool) -> None:
+        """Empty this host: it claims nothing, and moves its sessions to others that have room, in order. ``end``: do so
+        no more. It returns when that is asked for, before it is done; asked for again, it changes nothing. Raises
+        ``UnavailableError`` where the engine does not take it."""
+
+    async def move(self, session: str, to_host: str) -> None:
+        """Release a session that this host owns, in order, to another one; it returns when that is asked for. Raises
+        ``NotFoundError`` for a host that is unknown, ``ConflictError`` where that one is dead, drains or has no room, or
+        owns it already, and ``UnavailableError`` where this host does not own it or the database does not answer."""

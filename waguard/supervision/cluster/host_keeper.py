@@ -35,7 +35,7 @@ from waguard.core.cluster.records import Found, HostRecord
 from waguard.core.session.facts import Moment
 from waguard.errors import EngineUnavailableError, WaguardError
 from waguard.host.clock import since_boot
-from waguard.ports.cluster import HostLeases
+from waguard.ports.cluster import HostLeases, SeenHost
 from waguard.supervision.cluster.engine_calls import EngineCalls
 from waguard.supervision.cluster.peer_watch import PeerWatch
 
@@ -163,6 +163,17 @@ class HostKeeper:
     def is_held(self) -> bool:
         """Whether sessions may run and be claimed here."""
         return self.view.held_since is not None
+
+    def seen(self) -> list[SeenHost]:
+        """All hosts that have a lease, by name, with how long ago theirs was renewed."""
+        state, now = self._state, self._clock()
+        if state is None:
+            return []
+        found = [SeenHost(record=it.found.record, renewed_ago=now - it.since) for it in state.peers.values()]
+        if state.incarnation is not None and state.confirmed is not None:
+            own = self._duties.record(state.incarnation, state.number)
+            found.append(SeenHost(record=own, renewed_ago=now - state.confirmed))
+        return sorted(found, key=lambda it: it.record.host)
 
     @property
     def leases(self) -> HostLeases:

@@ -105,6 +105,7 @@ class OwnerKeeper:
         self.state: OwnerState | None = None
         """None: nothing is owned yet, or any more."""
         self._was_read = False
+        self._answers = False
         self._timer: asyncio.TimerHandle | None = None
         self._moved = asyncio.Event()
         self._shown: object = None
@@ -151,6 +152,12 @@ class OwnerKeeper:
     def load(self) -> Collection[str]:
         """All that this host has to run, by the database."""
         return self._claimed.keys() | self._endings.closing.keys()
+
+    @property
+    def without_owner(self) -> int | None:
+        """How many sessions nobody living owns, by the watch; None: the database does not answer."""
+        state = self.state
+        return len(state.free_since) if state and self._answers else None
 
     @property
     def _claimed(self) -> Mapping[str, int]:
@@ -228,11 +235,12 @@ class OwnerKeeper:
         try:
             rows = tuple(await self._owners.owners())
         except WaguardError as error:
+            self._answers = False
             logger.debug("the owners are not read", why=error.line())
             self.post(Unanswered(it))
             return
         room, idle = self._use.room(self.load), self._use.idle()
-        self._was_read = True
+        self._was_read = self._answers = True
         self.post(OwnersRead(rows=rows, room=room, idle=idle))
         for session in self._use.not_admitted():
             self.post(NotAdmitted(session))

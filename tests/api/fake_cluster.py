@@ -1,0 +1,151 @@
+"""Two hosts of a cluster, each with an API of its own: ``ports.cluster.Ownership`` and ``Hosts`` as a test says."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from waguard.api.deps import Cluster
+from waguard.api.timings import Limits, Timings
+from waguard.core.cluster.records import FORMAT, HostRecord
+from waguard.errors import NotFoundError
+from waguard.messaging.timings import BOUNDS
+from waguard.ports.cluster import HostsView, SeenHost
+
+if TYPE_CHECKING:
+    from tests.api.conftest import Api
+
+SHARED_KEY = b"what-both-hosts-have-in-a-file"
+
+
+@dataclass
+class Everything:
+    """What all hosts agree on."""
+
+    owners: dict[str, str] = field(default_factory=dict)
+    """Names of the hosts by session."""
+    records: dict[str, HostRecord] = field(default_factory=dict)
+    without_owner: int | None = 0
+
+    def add(self, host: str, address: str) -> None:
+        """Another host, which lives."""
+        self.records[host] = HostRecord(
+            format=FORMAT,
+            host=host,
+            incarnation=f"i-{host}",
+            number=1,
+            alive=True,
+            address=address,
+            version="1.0",
+            room=5,
+            owned=1,
+            drain=False,
+        )
+
+    def change(self, host: str, **changes: object) -> None:
+        """Its record says something else from now on."""
+        self.records[host] = replace(self.records[host], **changes)  # type: ignore[arg-type]
+
+
+@dataclass
+class FakeHost:
+    """Fills both ports, for the host of this name."""
+
+    name: str
+    all: Everything
+    asked: list[object] = field(default_factory=list)
+
+    # ---- Ownership ----
+
+    def epoch(self, session: str) -> int | None:
+        """See there."""
+        return 1 if self.all.owners.get(session) == self.name else None
+
+    def owned(self) -> Mapping[str, int]:
+        """See there."""
+        return {it: 1 for it, host in self.all.owners.items() if host == self.name}
+
+    def address(self, session: str) -> str | None:
+        """See there."""
+        found = self.all.records.get(self.all.owners.get(session, ""))
+        return found.address if found and found.alive else None
+
+    async def create(self, session: str) -> None:
+        """See there."""
+        self.all.owners[session] = self.name
+
+    # ---- Hosts ----
+
+    def view(self) -> HostsView:
+        """See there."""
+        hosts: Sequence[SeenHost] = [
+            SeenHost(record=it, renewed_ago=0.5) for _, it in sorted(self.all.records.items())
+        ]
+        return HostsView(host=self.name, hosts=hosts, without_owner=self.all.without_owner)
+
+    async def drain(self, *, end: bool) -> None:
+        """See there."""
+        self.asked.append(("drain", end))
+        self.all.change(self.name, drain=not end)
+
+    async def move(self, session: str, to_host: str) -> None:
+        """See there."""
+        if to_host not in self.all.records:
+            raise NotFoundError(f"there is no host {to_host}", field="to")
+        self.asked.append(("move", session, to_host))
+
+
+def cluster_of(host: FakeHost, base: str) -> Cluster:
+    """What its API needs."""
+    host.all.add(host.name, base)
+    return Cluster(
+        ownership=host,
+        hosts=host,
+        address=base,
+        instance_url=f"http://{host.name}",
+        key=SHARED_KEY,
+    )
+
+
+def one_host(base: str) -> Cluster:
+    """A cluster of one host, ``h1``."""
+    return cluster_of(FakeHost("h1", Everything()), base)
+
+
+@dataclass
+class Pair:
+    """Hosts ``h1`` and ``h2``."""
+
+    all: Everything
+    one: "Api"
+    two: "Api"
+    hosts: dict[str, FakeHost]
+
+
+@contextlib.asynccontextmanager
+async def pair(
+    serving: Callable[..., contextlib.AbstractAsyncContextManager[Any]],
+    folder: Path,
+    timings: Timings | None = None,
+    limits: Limits | None = None,
+) -> AsyncIterator[Pair]:
+    """Both, until the end; each knows the one session, which ``h2`` owns."""
+    everything, hosts = Everything(), dict[str, FakeHost]()
+    async with contextlib.AsyncExitStack() as stack:
+        served = []
+        for name in ("h1", "h2"):
+            host = hosts[name] = FakeHost(name, everything)
+            (folder / name).mkdir()
+            one = serving(
+                folder / name,
+                timings or Timings(),
+                limits or Limits(),
+                BOUNDS,
+                join=partial(cluster_of, host),
+            )
+            served.append(await stack.enter_async_context(one))
+        for session in served[0].sessions.known:
+            everything.owners[session] = "h2"
+        yield Pair(everything, served[0], served[1], hosts)

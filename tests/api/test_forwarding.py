@@ -1,0 +1,208 @@
+"""Any host answers for any session: two real APIs, and owners with bad manners."""
+
+import hashlib
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.api.conftest import KEY, Api
+from tests.api.fake_cluster import Pair
+from tests.api.fake_sessions import SESSION
+from waguard.core.keys import Caller, Right
+from waguard.ports.store import AuditEntry
+
+SEND: Final = "/api/messages/send"
+TEXT: Final = {"session_id": SESSION, "recipient_phone": "6281234567890", "message": "hello"}
+STATUS: Final = f"/api/sessions/{SESSION}/status"
+LARGE: Final = bytes(range(256)) * 40_000  # beyond what all buffers between two hosts hold
+NAME: Final = hashlib.sha256(LARGE).hexdigest()
+
+
+def changes(api: Api) -> list[AuditEntry]:
+    return [it for it in api.store.entries if it.kind == "change"]
+
+
+# ---- what is forwarded ----
+
+
+async def test_a_send_goes_to_the_owner(hosts: Pair) -> None:
+    answer = await hosts.one.call("POST", SEND, TEXT, headers={"X-Request-Id": "r-1"})
+    assert (answer.status, answer.json()["success"]) == (200, True)
+    assert len(hosts.two.sessions.sends()) == 1
+    assert not hosts.one.sessions.sends()
+    assert answer.headers["X-Instance-Url"] == "http://h2"
+    assert answer.headers.getall("X-Request-Id") == ["r-1"]
+
+
+async def test_what_is_its_own_stays_here(hosts: Pair) -> None:
+    answer = await hosts.two.call("POST", SEND, TEXT)
+    assert answer.status == 200
+    assert answer.headers["X-Instance-Url"] == "http://h2"
+    assert len(hosts.two.sessions.sends()) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", f"/api/sessions/{SESSION}/stop", {}),
+        ("DELETE", f"/api/sessions/{SESSION}?purge=0", None),
+        ("PUT", f"/api/sessions/{SESSION}/metadata", {"metadata": {"a": "é"}}),
+        ("GET", f"/api/sessions/{SESSION}/contacts/6281234567890%40c.us/picture?x=%2F", None),
+        ("POST", "/api/sessions", {"session_id": SESSION, "workspace_id": 1}),
+        ("GET", STATUS, None),
+        ("HEAD", STATUS, None),
+        ("GET", f"/api/sessions/{SESSION}/screenshot", None),
+        ("GET", f"/api/messages/{SESSION}/validate", None),
+    ],
+)
+async def test_every_route_of_a_session(
+    hosts: Pair, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    direct = await hosts.two.call(method, path, body)
+    answer = await hosts.one.call(method, path, body)
+    assert (answer.status, answer.content) == (direct.status, direct.content)
+    assert answer.headers["X-Instance-Url"] == "http://h2"
+    assert answer.headers["Content-Type"] == direct.headers["Content-Type"]
+
+
+async def test_a_change_is_recorded_once_by_who_made_it(hosts: Pair) -> None:
+    assert (await hosts.one.call("POST", f"/api/sessions/{SESSION}/stop", {})).status == 200
+    assert not changes(hosts.one)
+    [entry] = changes(hosts.two)
+    assert (entry.reason, entry.after) == ("the application", "done")
+    assert isinstance(entry.evidence, dict)
+    assert entry.evidence["address"] == "127.0.0.1"
+
+
+async def test_the_key_does_not_leave(hosts: Pair) -> None:
+    """In whichever place it was: the other host has keys of its own."""
+    hosts.two.deps.keys.values = frozenset({b"another-key-of-the-other-host"})
+    for place in ("header", "query", "body"):
+        path, key, body = SEND, None, {**TEXT, "message": place}
+        match place:
+            case "header":
+                key = KEY
+            case "query":
+                path = f"{SEND}?api_key={KEY}&x=1"
+            case _:
+                body["api_key"] = KEY
+        answer = await hosts.one.call("POST", path, body, key=key)
+        assert answer.status == 200, place
+    assert len(hosts.two.sessions.sends()) == 3
+
+
+async def test_a_key_for_some_sessions_is_one_there(hosts: Pair) -> None:
+    hosts.one.deps.keys.find_issued = {
+        "reader": Caller(name="reader", right=Right.READ),
+        "other": Caller(name="other", right=Right.ADMIN, sessions=frozenset({"x"})),
+    }.get
+    refused = await hosts.one.call("POST", SEND, TEXT, key="reader")
+    assert refused.status == 403
+    assert "read" in refused.json()["error"]
+    assert (await hosts.one.call("GET", STATUS, key="reader")).status == 200
+    assert (await hosts.one.call("GET", STATUS, key="other")).status == 404
+    assert not hosts.two.sessions.sends()
+
+
+async def test_without_a_key_from_the_loopback(hosts: Pair) -> None:
+    path = f"/sessions/{SESSION}/status"
+    assert (await hosts.one.call("GET", path, key=None)).status == 401
+    hosts.one.configure("api", keyless_loopback=True)
+    assert (await hosts.one.call("GET", path, key=None)).status == 200
+    assert (await hosts.one.call("GET", STATUS, key=None)).status == 401
+
+
+async def test_who_waits_for_a_message_of_another_host(hosts: Pair) -> None:
+    """Rows of messages and letters name their session."""
+    hosts.two.sessions.free.clear()
+    later = {**TEXT, "send_at": int(time.time()) + 3600}
+    accepted = (await hosts.two.call("POST", SEND, later)).json()
+    hosts.one.deps.outgoing.find = hosts.two.deps.outgoing.find  # type: ignore[method-assign]
+    answer = await hosts.one.call("POST", f"/api/messages/{accepted['id']}/cancel", {})
+    assert (answer.status, answer.json()["status"]) == (200, "cancelled")
+
+
+async def test_a_session_that_nobody_knows_is_answered_here(hosts: Pair) -> None:
+    assert (await hosts.one.call("POST", SEND, {**TEXT, "session_id": "none"})).status == 404
+    assert (await hosts.one.call("POST", SEND, {**TEXT, "session_id": "a b"})).status == 400
+    assert (await hosts.one.call("POST", SEND, {**TEXT, "session_id": 7})).status == 400
+
+
+async def test_a_new_session_is_this_hosts(hosts: Pair) -> None:
+    body = {"session_id": "new", "workspace_id": 1}
+    assert (await hosts.one.call("POST", "/api/sessions", body)).status == 201
+    assert "new" in hosts.one.sessions.known
+    assert "new" not in hosts.two.sessions.known
+
+
+# ---- large bodies ----
+
+
+async def test_a_large_body_goes_through(hosts: Pair) -> None:
+    content = "A" * (12 << 20)
+    body = {"session_id": SESSION, "recipient_phone": "6281234567890", "media": content}
+    answer = await hosts.one.call("POST", "/api/messages/send-media", {**body, "filename": "a.pdf"})
+    assert answer.status == 200, answer.content
+    [call] = hosts.two.sessions.sends()
+    assert len(call.content) == 9 << 20  # type: ignore[union-attr]
+
+
+async def test_a_received_file_of_another_host(hosts: Pair) -> None:
+    hosts.two.media.keep(LARGE, "application/pdf")
+    answer = await hosts.one.call("GET", f"/api/media/{NAME}")
+    assert answer.status == 200
+    assert answer.content == LARGE
+    assert answer.headers["Content-Type"] == "application/pdf"
+    part = await hosts.one.call("GET", f"/api/media/{NAME}", headers={"Range": "bytes=8-16"})
+    assert (part.status, part.content) == (206, LARGE[8:17])
+    assert (await hosts.one.call("GET", f"/api/media/{'0' * 64}")).status == 404
+
+
+async def test_a_file_of_a_host_that_is_away(hosts: Pair) -> None:
+    hosts.all.change("h2", alive=False)
+    answer = await hosts.one.call("GET", f"/api/media/{'0' * 64}")
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+
+
+async def test_an_upload_goes_to_the_host_that_sends_it(hosts: Pair) -> None:
+    """To whichever host it came; the send may come to either."""
+    headers = {"Content-Type": "application/pdf"}
+    assert (await hosts.one.call("POST", "/api/media", data=LARGE, headers=headers)).status == 200
+    body = {"session_id": SESSION, "recipient_phone": "6281234567890", "media_sha256": NAME}
+    for api in (hosts.one, hosts.two):
+        assert (await api.call("POST", "/api/messages/send-media", body)).status == 200
+    first, _ = hosts.two.sessions.sends()
+    assert Path(first.file).read_bytes() == LARGE  # type: ignore[union-attr]
+    missing = {**body, "media_sha256": "0" * 64}
+    assert (await hosts.one.call("POST", "/api/messages/send-media", missing)).status == 400
+
+
+# ---- nobody, or another one by now ----
+
+
+async def test_nobody_owns_it(hosts: Pair) -> None:
+    del hosts.all.owners[SESSION]
+    answer = await hosts.one.call("POST", SEND, TEXT)
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    status = await hosts.one.call("GET", STATUS)
+    assert (status.status, status.json()["status"]) == (200, "disconnected")
+    assert status.json()["waiting"]
+    assert not hosts.one.sessions.sends()
+
+
+async def test_one_hop(hosts: Pair) -> None:
+    """Each of two hosts takes the other one for the owner."""
+    hosts.hosts["h2"].all = replace(hosts.all, owners={SESSION: "h1"})
+    answer = await hosts.one.call("POST", SEND, TEXT)
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    assert not hosts.one.sessions.sends()
+    assert not hosts.two.sessions.sends()
+
+
+async def test_the_old_address_of_this_host_itself(hosts: Pair) -> None:
+    hosts.all.owners[SESSION] = "h0"
+    hosts.all.add("h0", hosts.one.base)
+    assert (await hosts.one.call("POST", SEND, TEXT)).status == 503

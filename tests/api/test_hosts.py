@@ -1,0 +1,74 @@
+"""/api/hosts, moves and /health in a cluster."""
+
+from tests.api.conftest import Api
+from tests.api.fake_cluster import Pair
+from tests.api.fake_sessions import DOWN, SESSION, a_view
+from waguard.errors import DatabaseUnavailableError
+
+
+async def test_the_hosts(hosts: Pair) -> None:
+    hosts.all.without_owner = 2
+    found = (await hosts.one.call("GET", "/api/hosts")).json()
+    assert (found["host"], found["without_owner"]) == ("h1", 2)
+    assert [it["host"] for it in found["hosts"]] == ["h1", "h2"]
+    assert found["hosts"][1] == {
+        "host": "h2",
+        "address": hosts.two.base,
+        "version": "1.0",
+        "alive": True,
+        "renewed_ago": 0.5,
+        "owned": 1,
+        "room": 5,
+        "drain": False,
+    }
+
+
+async def test_a_drain_is_that_hosts_to_do(hosts: Pair) -> None:
+    answer = await hosts.one.call("POST", "/api/hosts/h2/drain", {})
+    assert (answer.status, answer.json()["drain"]) == (200, True)
+    assert hosts.hosts["h2"].asked == [("drain", False)]
+    assert (await hosts.one.call("DELETE", "/api/hosts/h2/drain")).json()["drain"] is False
+    assert (await hosts.one.call("POST", "/api/hosts/h1/drain", {})).status == 200
+    assert hosts.hosts["h1"].asked == [("drain", False)]
+    assert (await hosts.one.call("POST", "/api/hosts/h9/drain", {})).status == 404
+    hosts.all.change("h2", alive=False)
+    assert (await hosts.one.call("POST", "/api/hosts/h2/drain", {})).status == 503
+
+
+async def test_a_move_is_the_owners_to_do(hosts: Pair) -> None:
+    path = f"/api/sessions/{SESSION}/move"
+    answer = await hosts.one.call("POST", path, {"to": "h1"})
+    assert (answer.status, answer.json()["to"]) == (200, "h1")
+    assert hosts.hosts["h2"].asked == [("move", SESSION, "h1")]
+    assert (await hosts.one.call("POST", path, {"to": "h9"})).status == 404
+    assert (await hosts.one.call("POST", path, {})).status == 400
+
+
+async def test_one_host_alone_has_no_hosts(api: Api) -> None:
+    for method, path in (
+        ("GET", "/api/hosts"),
+        ("POST", "/api/hosts/a/drain"),
+        ("DELETE", "/api/hosts/a/drain"),
+    ):
+        answer = await api.call(method, path, None if method != "POST" else {})
+        assert (answer.status, answer.json()["field"]) == (409, "cluster.engine")
+    answer = await api.call("POST", f"/api/sessions/{SESSION}/move", {"to": "a"})
+    assert answer.status == 409
+    assert "X-Instance-Url" not in answer.headers
+
+
+async def test_health_counts_the_sessions_of_all_hosts(hosts: Pair) -> None:
+    hosts.all.change("h2", alive=False)
+    hosts.one.sessions.known["b"] = a_view(session_id="b", **DOWN)
+    found = (await hosts.one.call("GET", "/health", key=None)).json()
+    assert found["sessions"] == {"total": 2, "connected": 1, "disconnected": 1}
+    assert found["cluster"] == {"hosts": 2, "alive": 1, "without_owner": 0}
+    detailed = (await hosts.one.call("GET", "/health/detailed")).json()
+    assert detailed["cluster"] == found["cluster"]
+
+
+async def test_health_without_the_database(hosts: Pair) -> None:
+    """Where nothing was ever known, it counts this host's own."""
+    hosts.one.sessions.fail = DatabaseUnavailableError("it is away")
+    found = (await hosts.one.call("GET", "/health", key=None)).json()
+    assert found["sessions"] == {"total": 1, "connected": 1, "disconnected": 0}

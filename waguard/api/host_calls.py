@@ -1,0 +1,301 @@
+"""What this host asks of others over HTTP. A connection serves one request, so it is known whether anything has gone out.
+
+While the head of an answer is waited for, it is watched whether that host still lives, and whether the client is there: of a
+host that stands still or has lost its power the socket says nothing.
+"""
+
+import asyncio
+import contextlib
+import json
+import math
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+from aiohttp import web
+from loguru import logger
+from multidict import CIMultiDict
+from yarl import URL
+
+from waguard.api import connection
+from waguard.api.audit import CutOffError
+from waguard.api.auth import refused
+from waguard.api.body import LARGE
+from waguard.api.deps import BODY, BODY_BYTES, Cluster
+from waguard.api.gate import OWN_END, still_accepted
+from waguard.api.host_seals import HostSeals, target_of
+from waguard.api.problems import REQUEST_ID, UNAUTHORIZED
+from waguard.api.timings import Timings
+from waguard.errors import InvalidInputError, UnavailableError
+
+CONNECT: Final = 3.0  # s
+WATCHED_EVERY: Final = 0.5  # s
+LONGER: Final = 5.0  # s that an answer may take beyond the time that the other host has for it
+STALLED: Final = 60.0  # s in which nothing comes of an answer that has begun
+WHOLE: Final = 256 << 10  # bytes of an answer that is there before any of it is passed on
+PIECE: Final = 64 << 10  # bytes
+RETRY_AFTER: Final = 5.0  # s
+_OF_THE_CONNECTION: Final = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_NOT_FORWARDED: Final = _OF_THE_CONNECTION | {
+    "authorization",
+    "content-encoding",  # it was unpacked
+    "content-length",
+    "cookie",
+    "expect",
+    "host",
+    "x-api-key",
+    "x-request-id",
+}
+_NOT_ANSWERED: Final = _OF_THE_CONNECTION | {"content-length", "date", "server", "x-request-id"}
+
+
+class NotConnectedError(UnavailableError):
+    """A host cannot be reached: nothing of the request has gone out."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """The head of another host's answer; ``content`` None: it is large, and still to be read."""
+
+    head: aiohttp.ClientResponse
+    content: bytes | None
+
+
+@dataclass(slots=True)
+class Upload:
+    """A file on its way from another host."""
+
+    head: aiohttp.ClientResponse
+    to: str
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """What comes of it. Raises ``CutOffError``: an error of the network is none of the disk that it is written to."""
+        with _as_ours(self.to):
+            async for piece in self.head.content.iter_chunked(PIECE):
+                yield piece
+
+
+class HostCalls:
+    """Calls of one host; ``begin`` comes first, ``close`` last."""
+
+    def __init__(self, cluster: Cluster, seals: HostSeals, timings: Timings) -> None:
+        self._cluster = cluster
+        self._seals = seals
+        self._timings = timings
+        self._http: aiohttp.ClientSession | None = None
+
+    async def begin(self) -> None:
+        """Within the loop."""
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, force_close=True),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+        )
+
+    async def close(self) -> None:
+        """No more calls."""
+        if self._http:
+            await self._http.close()
+
+    def others(self) -> list[str]:
+        """The addresses of the other hosts that live."""
+        found = [it.record.address for it in self._cluster.hosts.view().hosts if it.record.alive]
+        return [it for it in found if it != self._cluster.address]
+
+    async def forward(
+        self, request: web.Request, to: str, *, session: str | None
+    ) -> web.StreamResponse:
+        """The other host's answer. Raises ``NotConnectedError``, ``CutOffError``, ``UnavailableError`` where that one does
+        not take it, and ``ConnectionResetError`` where the client has left."""
+        seal = self._seals.of(request, to, session=session)
+        return await self.passed_on(request, await self.asked(request, to, seal))
+
+    async def file(self, request: web.Request, to: str) -> Answer:
+        """A received file as the request asks for it, whose caller may have it. Raises as ``forward``."""
+        seal = self._seals.of_this_host(request.method, target_of(request), to)
+        return await self.asked(request, to, seal)
+
+    @contextlib.asynccontextmanager
+    async def upload(self, sha256: str, to: str) -> AsyncIterator["Upload | None"]:
+        """A file that was uploaded to another host; None: it is not there. Raises ``NotConnectedError``, ``CutOffError``."""
+        target = f"/api/media/outgoing/{sha256}"
+        assert self._http  # noqa: S101 - it has begun
+        headers = {"Authorization": f"Bearer {self._seals.of_this_host('GET', target, to)}"}
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=STALLED)
+        with _as_ours(to):
+            async with self._http.get(
+                URL(f"{to}{target}", encoded=True), headers=headers, timeout=timeout
+            ) as response:
+                found = response.status == web.HTTPOk.status_code
+                yield Upload(response, to) if found else None
+
+    # ---- the answer's head ----
+
+    async def asked(self, request: web.Request, to: str, seal: str) -> Answer:
+        """The beginning of the answer, or all of a small one. Raises as ``forward``."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._within(request)
+        task = asyncio.ensure_future(self._exchange(request, to, seal))
+        try:
+            while not (await asyncio.wait({task}, timeout=WATCHED_EVERY))[0]:
+                self._require_worth(request, to, late=loop.time() > end)
+            with _as_ours(to):
+                answer = task.result()
+        except BaseException:
+            task.cancel()
+            done = await asyncio.gather(task, return_exceptions=True)
+            if isinstance(done[0], Answer):
+                done[0].head.close()
+            raise
+        if answer.head.status == UNAUTHORIZED:
+            answer.head.close()
+            logger.warning(
+                "another host takes nothing that this one forwards", event="host_refuses", to=to
+            )
+            raise UnavailableError(
+                f"{to} does not take what this host forwards",
+                remedy="compare cluster.key_file, cluster.address and the clocks of both hosts",
+                retry_after=RETRY_AFTER,
+            )
+        return answer
+
+    def _require_worth(self, request: web.Request, to: str, *, late: bool) -> None:
+        """Raise where an answer is not worth waiting for."""
+        if to not in self.others():
+            raise CutOffError(f"{to} is no host that lives any more", retry_after=RETRY_AFTER)
+        if (of := connection.of(request)) and of.has_hung_up:
+            raise ConnectionResetError
+        if late:
+            raise CutOffError(f"{to} has not answered in time", retry_after=RETRY_AFTER)
+
+    def _within(self, request: web.Request) -> float:
+        resource = request.match_info.route.resource
+        if resource and resource.canonical in OWN_END:
+            return math.inf  # as long as that host lives
+        return self._timings.request + LONGER
+
+    async def _exchange(self, request: web.Request, to: str, seal: str) -> Answer:
+        assert self._http  # noqa: S101 - it has begun
+        body = await _body(request)
+        headers = _headers(request, seal)
+        if body:
+            headers["Content-Length"] = str(len(body))
+        head = await self._http.request(
+            request.method,
+            URL(f"{to}{target_of(request)}", encoded=True),
+            headers=headers,
+            data=_pieces(body) if body else None,
+            allow_redirects=False,
+        )
+        length = head.content_length
+        if request.method == "HEAD" or length is None or length > WHOLE:
+            return Answer(head, None)
+        try:
+            return Answer(head, await head.read())
+        except BaseException:
+            head.close()
+            raise
+
+    # ---- the answer ----
+
+    async def passed_on(self, request: web.Request, answer: Answer) -> web.StreamResponse:
+        """The answer for the client: written already where it is large."""
+        headers = CIMultiDict(
+            (name, it)
+            for name, it in answer.head.headers.items()
+            if name.lower() not in _NOT_ANSWERED
+        )
+        if answer.content is not None:
+            return web.Response(status=answer.head.status, headers=headers, body=answer.content)
+        if not still_accepted(request):
+            answer.head.close()
+            raise refused()
+        response = web.StreamResponse(status=answer.head.status, headers=headers)
+        response.content_length = answer.head.content_length
+        try:
+            await response.prepare(request)
+            async with asyncio.timeout(STALLED) as stalled:
+                async for piece in answer.head.content.iter_any():
+                    stalled.reschedule(None)
+                    await response.write(piece)
+                    stalled.reschedule(asyncio.get_running_loop().time() + STALLED)
+            await response.write_eof()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            # its head is out: only the end of the connection can say that this is not all
+            logger.debug("an answer of another host was cut off: {}", type(error).__name__)
+            if request.transport:
+                request.transport.abort()
+        finally:
+            answer.head.close()
+        return response
+
+
+@contextlib.contextmanager
+def _as_ours(to: str) -> Any:
+    try:
+        yield
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        why = error.strerror if isinstance(error, aiohttp.ClientConnectorError) else "no answer"
+        raise NotConnectedError(
+            f"{to} cannot be reached: {why or error}",
+            remedy="repeat it; where that host is gone, another one takes its sessions over",
+            retry_after=RETRY_AFTER,
+        ) from None
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise CutOffError(
+            f"{to} was cut off: {type(error).__name__}", retry_after=RETRY_AFTER
+        ) from None
+
+
+def _headers(request: web.Request, seal: str) -> CIMultiDict[str]:
+    named = {it.strip().lower() for it in request.headers.get("Connection", "").split(",")}
+    kept = CIMultiDict(
+        (name, it)
+        for name, it in request.headers.items()
+        if name.lower() not in _NOT_FORWARDED and name.lower() not in named
+    )
+    for name, it in kept.items():
+        try:
+            it.encode()
+        except UnicodeEncodeError:
+            raise InvalidInputError(
+                "a header is no text", field=name[:60], remedy="send it in UTF-8"
+            ) from None
+    kept["Authorization"] = f"Bearer {seal}"
+    kept["X-Request-Id"] = request[REQUEST_ID]
+    return kept
+
+
+async def _body(request: web.Request) -> bytes | bytearray:
+    """What came, without a key."""
+    came: bytearray = request.get(BODY_BYTES, bytearray())
+    fields = request.get(BODY, {})
+    if "api_key" not in fields:
+        return came
+    rest = {name: it for name, it in fields.items() if name != "api_key"}
+    if len(came) > LARGE:
+        return await asyncio.to_thread(_encoded, rest)
+    return _encoded(rest)
+
+
+def _encoded(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False).encode()
+
+
+async def _pieces(body: bytes | bytearray) -> AsyncIterator[bytes]:
+    for begin in range(0, len(body), PIECE):
+        yield bytes(body[begin : begin + PIECE])

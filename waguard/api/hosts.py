@@ -1,0 +1,122 @@
+"""/api/hosts: the hosts of the cluster, emptying one, moving a session to one."""
+
+from typing import Annotated, Final
+
+from aiohttp import web
+from msgspec import Meta, Struct
+
+from waguard.api import fields
+from waguard.api.deps import DEPS, FORWARDED, Cluster
+from waguard.api.fields import SessionId
+from waguard.api.route import Done, OfSession, route
+from waguard.core.keys import Right
+from waguard.errors import ConflictError, NotFoundError, UnavailableError
+from waguard.ports.cluster import SeenHost
+
+NO_CLUSTER: Final = "there is one host alone"
+RETRY_AFTER: Final = 5.0  # s
+_NAME_LIMIT: Final = 253  # characters
+_SAID: Final = Meta(max_length=_NAME_LIMIT, description="as `GET /api/hosts` has it")
+HostName = Annotated[str, fields.short(_NAME_LIMIT), _SAID]
+
+
+class Host(Struct, kw_only=True):
+    """A host: ``room`` is how many more sessions it can take, ``renewed_ago`` (s) how old its lease is."""
+
+    host: str
+    address: str
+    version: str
+    alive: bool
+    renewed_ago: float
+    owned: int
+    room: int
+    drain: bool
+
+
+class Hosts(Done, kw_only=True):
+    """All that have a lease, as ``host`` sees them; ``without_owner`` null: unknown, for the database does not answer."""
+
+    host: str
+    hosts: list[Host]
+    without_owner: int | None
+
+
+class Drained(Done, kw_only=True):
+    """Whether the host is being emptied; it goes on behind this reply."""
+
+    host: str
+    drain: bool
+
+
+class MoveTo(Struct, kw_only=True):
+    """Where the session is to run."""
+
+    to: HostName
+
+
+class Moving(OfSession, kw_only=True):
+    """The session ends here in order, and then starts there."""
+
+    to: str
+
+
+@route(Right.ADMIN, 409)
+async def listing(request: web.Request) -> Hosts:
+    """List the hosts."""
+    view = _cluster(request).hosts.view()
+    return Hosts(
+        host=view.host, hosts=[_shown(it) for it in view.hosts], without_owner=view.without_owner
+    )
+
+
+@route(Right.ADMIN, 409)
+async def drain(request: web.Request, host: HostName) -> Drained:
+    """Empty a host: it takes no session, and its own move to others, in order."""
+    return await _drain(request, host, end=False)
+
+
+@route(Right.ADMIN, 409)
+async def end_drain(request: web.Request, host: HostName) -> Drained:
+    """Let a host take sessions again."""
+    return await _drain(request, host, end=True)
+
+
+@route(Right.ADMIN, 409)
+async def move(request: web.Request, session_id: SessionId, body: MoveTo) -> Moving:
+    """Move a session to another host: its owner ends it in order, and that one starts it."""
+    await _cluster(request).hosts.move(session_id, body.to)
+    return Moving(session_id=session_id, to=body.to)
+
+
+async def _drain(request: web.Request, host: str, *, end: bool) -> Drained:
+    hosts = _cluster(request).hosts
+    if host != hosts.view().host:  # what is another one's was forwarded
+        if FORWARDED in request:
+            raise UnavailableError(
+                "two hosts have this address", field="host", retry_after=RETRY_AFTER
+            )
+        raise NotFoundError(f"there is no host {host}", field="host", remedy="see `waguard hosts`")
+    await hosts.drain(end=end)
+    return Drained(host=host, drain=not end)
+
+
+def _cluster(request: web.Request) -> Cluster:
+    if cluster := request.app[DEPS].cluster:
+        return cluster
+    raise ConflictError(
+        NO_CLUSTER, field="cluster.engine", remedy="docs/cluster.md says how to make a cluster"
+    )
+
+
+def _shown(it: SeenHost) -> Host:
+    found = it.record
+    return Host(
+        host=found.host,
+        address=found.address,
+        version=found.version,
+        alive=found.alive,
+        renewed_ago=round(it.renewed_ago, 1),
+        owned=found.owned,
+        room=found.room,
+        drain=found.drain,
+    )
