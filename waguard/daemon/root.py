@@ -99,7 +99,6 @@ class Daemon:
             base, self._stop, spawn, lambda: (self._supervisor, self._outbox)
         )
         ownership = self._cluster.ownership if self._cluster else None
-
         restarts = RestartMemory(state, clock)
         remembered = restarts.load()
         self._supervisor = Supervisor(

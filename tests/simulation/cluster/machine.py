@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from tests.simulation.clock import Violation
 from waguard.core.cluster import host_lease, session_owner
-from waguard.core.cluster.host_lease import LeaseTerms
 from waguard.core.cluster.lease_facts import (
     CloseAll,
     DeclareDead,
@@ -19,7 +18,6 @@ from waguard.core.cluster.lease_facts import (
     Lend,
     NoAnswer,
     OwnRead,
-    PeersSeen,
     ReadOwn,
     Refused,
     Renew,
@@ -51,7 +49,6 @@ from waguard.core.session.facts import Moment
 if TYPE_CHECKING:
     from tests.simulation.cluster.world import World
 
-TERMS: Final = LeaseTerms(10.0)
 _Answer = TypeVar("_Answer")
 
 
@@ -72,12 +69,23 @@ class Machine:
         self.max_sessions = max_sessions
         self.workers: dict[str, Worker] = {}
         self.incarnation: str | None = None
-        self.drain = False
+        self._drain = False
         self.cut = False
         """Neither engine nor database is reached."""
         self.blind = False
         """The watch shows nothing new."""
         self.daemon: Daemon | None = None
+
+    @property
+    def drain(self) -> bool:
+        """Whether it is being emptied."""
+        return self._drain
+
+    @drain.setter
+    def drain(self, drain: bool) -> None:
+        self._drain = drain
+        if daemon := self.daemon:
+            daemon.receive(lambda: daemon.own(DrainAsked(drain=drain)))
 
     def now(self) -> float:
         """By the boot clock."""
@@ -131,7 +139,7 @@ class Daemon:
         number = self.world.chance.getrandbits(62)
         step = host_lease.begin(
             self.machine.name,
-            TERMS,
+            self.world.terms,
             number=number,
             adopts=self.machine.incarnation,
             now=self._moment(),
@@ -211,7 +219,7 @@ class Daemon:
         for effect in effects:
             self._perform(effect)
 
-    def _perform(self, effect: LeaseEffect) -> None:
+    def _perform(self, effect: LeaseEffect) -> None:  # noqa: C901 - a table of effects
         leases, name = self.world.leases, self.machine.name
         match effect:
             case Renew(incarnation, number, revision):
@@ -250,7 +258,7 @@ class Daemon:
                 self._after(0.1, lambda: self.hear(Swept(fresh)))
             case Exit():
                 self.machine.daemon = None
-                self.world.exits += 1
+                self.world.exited(self.machine)
 
     def _record(self, incarnation: str, number: int) -> HostRecord:
         return HostRecord(
@@ -261,12 +269,13 @@ class Daemon:
             alive=True,
             address="",
             version="",
-            room=self._room(),
+            room=self.room(),
             owned=len(self.owner.owned),
             drain=self.owner.drain,
         )
 
-    def _room(self) -> int:
+    def room(self) -> int:
+        """How many more sessions it takes."""
         return self.machine.max_sessions - len(self.owner.owned) - len(self.owner.ending)
 
     def _ask_engine(
@@ -292,7 +301,7 @@ class Daemon:
                 self._ask_database(
                     rows.owners,
                     lambda found: self.own(
-                        OwnersRead(rows=found, room=self._room(), idle=frozenset(self.owner.owned))
+                        OwnersRead(rows=found, room=self.room(), idle=frozenset(self.owner.owned))
                     ),
                     lambda: self.own(Unanswered(effect)),
                 )
@@ -375,7 +384,10 @@ class Daemon:
         self.own(Ended(session))
 
     def _ask_database(
-        self, do: Callable[[], _Answer], answer: Callable[[_Answer], None], no_answer: Callable[[], None]
+        self,
+        do: Callable[[], _Answer],
+        answer: Callable[[_Answer], None],
+        no_answer: Callable[[], None],
     ) -> None:
         self.world.database.call(
             do,

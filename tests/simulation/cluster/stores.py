@@ -77,9 +77,7 @@ class Leases:
     def lives(self, host: str | None, incarnation: str | None) -> bool:
         """Whether this incarnation is alive by its record."""
         found = self._found.get(host) if host else None
-        return (
-            found is not None and found.record.alive and found.record.incarnation == incarnation
-        )
+        return found is not None and found.record.alive and found.record.incarnation == incarnation
 
 
 class Rows:
@@ -87,7 +85,9 @@ class Rows:
 
     def __init__(self, time: VirtualTime, sessions: Sequence[str]) -> None:
         self._time = time
-        self._rows = {it: Owner(session=it, host=None, incarnation=None, epoch=0) for it in sessions}
+        self._rows = {
+            it: Owner(session=it, host=None, incarnation=None, epoch=0) for it in sessions
+        }
         self.claims = self.takeovers = 0
 
     def __getitem__(self, session: str) -> Owner:

@@ -32,6 +32,7 @@ from waguard.core.cluster.lease_facts import (
 from waguard.core.cluster.records import FORMAT, Found, HostRecord
 from waguard.core.session.facts import Moment
 
+RETRY: Final = 1.0  # s after a call that had no answer, and between readings of a foreign record
 FOREIGN_CHANGES: Final = (
     2  # that a dead daemon's late writes can make: each needs the revision before it
 )
@@ -107,6 +108,8 @@ class LeaseState:
     call: int | None = None
     """The call that has no answer yet."""
     called_at: float = -math.inf
+    unanswered: bool = False
+    """The last call had no answer."""
     sent: Mapping[int, float] = field(default_factory=dict)
     """When each recent renewal was sent."""
     begun: bool = False
@@ -185,7 +188,7 @@ def due_at(state: LeaseState) -> float | None:
         found.append(ends)
         found += [_declared_at(state, it) for it in state.peers.values() if _may_die(it)]
     if state.call is None and state.stage in {LeaseStage.READING, LeaseStage.RENEWING}:
-        found.append(state.called_at + state.terms.renewed_every)
+        found.append(_called_again_at(state))
     return min(found, default=None)
 
 
@@ -222,7 +225,7 @@ def _handle(state: LeaseState, fact: LeaseFact, now: float, out: _Out) -> LeaseS
                 return state
             return _read(state, now, out)
         case NoAnswer(call) if call == state.call:
-            return replace(state, call=None)
+            return replace(state, call=None, unanswered=True)
         case OwnRead(call, found) if call == state.call:
             return _on_read(replace(state, call=None), found, now, out)
         case Swept(incarnation) if state.stage is LeaseStage.SWEEPING:
@@ -327,7 +330,7 @@ def _lapse(state: LeaseState, now: float, out: _Out) -> LeaseState:
 
 
 def _decide(state: LeaseState, now: float, out: _Out) -> LeaseState:
-    if state.call is None and now >= state.called_at + state.terms.renewed_every:
+    if state.call is None and now >= _called_again_at(state):
         if state.stage is LeaseStage.READING:
             state = _read(state, now, out)
         elif state.stage is LeaseStage.RENEWING and state.incarnation is not None:
@@ -351,7 +354,14 @@ def _read(state: LeaseState, now: float, out: _Out) -> LeaseState:
 
 
 def _called(state: LeaseState, now: float) -> LeaseState:
-    return replace(state, call=state.number, called_at=now, number=state.number + 1)
+    number = state.number
+    return replace(state, call=number, called_at=now, unanswered=False, number=number + 1)
+
+
+def _called_again_at(state: LeaseState) -> float:
+    waits = state.unanswered or state.stage is LeaseStage.READING
+    every = state.terms.renewed_every
+    return state.called_at + (min(every, RETRY) if waits else every)
 
 
 def _at_once(state: LeaseState) -> LeaseState:

@@ -169,7 +169,10 @@ class HostKeeper:
         state, now = self._state, self._clock()
         if state is None:
             return []
-        found = [SeenHost(record=it.found.record, renewed_ago=now - it.since) for it in state.peers.values()]
+        found = [
+            SeenHost(record=it.found.record, renewed_ago=now - it.since)
+            for it in state.peers.values()
+        ]
         if state.incarnation is not None and state.confirmed is not None:
             own = self._duties.record(state.incarnation, state.number)
             found.append(SeenHost(record=own, renewed_ago=now - state.confirmed))
@@ -204,10 +207,10 @@ class HostKeeper:
         for effect in step.effects:
             self._perform(effect)
         self._wake_up()
-        self._reports.changed(self.view)
         self._changed()
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
+        self._reports.changed(self.view)
 
     def _wake_up(self) -> None:
         if self._timer:

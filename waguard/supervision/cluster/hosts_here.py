@@ -40,7 +40,10 @@ class HostsHere:
         if (found := view.peers.get(to_host)) is None:
             known = ", ".join(sorted(view.peers)) or "none"
             raise NotFoundError(
-                "there is no such host", field="to", value=to_host, remedy=f"the others are: {known}"
+                "there is no such host",
+                field="to",
+                value=to_host,
+                remedy=f"the others are: {known}",
             )
         if not placement.takes(placement.load(found.record)):
             it = found.record

@@ -1,0 +1,68 @@
+"""Many lives of clusters, in two processes."""
+
+import contextlib
+import multiprocessing
+import time
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Final, NamedTuple
+
+from tests.simulation.clock import Violation
+from tests.simulation.cluster import planted
+from tests.simulation.cluster.world import DRIFT, live, recover
+
+PROCESSES: Final = 2
+
+
+class Life(NamedTuple):
+    """What became of one."""
+
+    seed: int
+    takeovers: int
+    """Claims of sessions that another host or nobody owned."""
+    starts: int
+    violation: str | None
+
+
+def live_one(plant: str | None, drift: float, lasts: float, seed: int) -> Life:
+    """One life; with a planted mistake without the quiet time after it."""
+    mistake = getattr(planted, plant)() if plant else contextlib.nullcontext()
+    with mistake:
+        try:
+            world = live(seed, drift=drift, lasts=lasts)
+            if not plant:
+                recover(world)
+        except Violation as violation:
+            return Life(seed, 0, 0, str(violation))
+        return Life(seed, world.rows.takeovers, world.starts, None)
+
+
+def campaign(
+    seeds: Iterable[int], plant: str | None = None, *, drift: float = DRIFT, lasts: float = 10.0
+) -> list[Life]:
+    """All these lives."""
+    with multiprocessing.Pool(PROCESSES) as pool:
+        return pool.map(partial(live_one, plant, drift, lasts), seeds, chunksize=4)
+
+
+def broken(lives: Sequence[Life]) -> list[str]:
+    """What was violated, by seed."""
+    return [f"seed {it.seed}: {it.violation}" for it in lives if it.violation]
+
+
+def main(runs: int) -> int:
+    """``make simulate ARGS="--cluster 300"``; the exit code."""
+    violations = 0
+    for drift in (0.0, 0.01, DRIFT):
+        began, lives = time.perf_counter(), campaign(range(runs), drift=drift)
+        violations += len(broken(lives))
+        took = time.perf_counter() - began
+        done = f"{sum(it.takeovers for it in lives)} takeovers, {sum(it.starts for it in lives)} starts"
+        print(
+            f"as designed, clocks ±{drift:.0%}: {len(broken(lives))} of {runs}; {done}, {took:.0f} s"
+        )
+        print(*broken(lives)[:3], sep="\n", flush=True)
+    for it in planted.PLANTED:
+        found = broken(campaign(range(runs), it.plant.__name__))
+        print(f"planted {it.plant.__name__}: {len(found)} of {runs}", *found[:1], flush=True)
+    return min(violations, 1)
