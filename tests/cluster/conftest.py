@@ -82,7 +82,7 @@ class DatabaseBench(Bench):
 
     def __init__(self, stack: AsyncExitStack, relay: Relay, url: str, relayed: str) -> None:
         super().__init__(stack, relay)
-        self._url = url
+        self.url = url
         self._relayed = relayed
 
     async def store(self, url: str) -> SqlStore:
@@ -92,18 +92,18 @@ class DatabaseBench(Bench):
         return made
 
     async def leases(self, *, relayed: bool = False, deadline: float = PATIENT) -> DatabaseLeases:
-        store = await self.store(self._relayed if relayed else self._url)
+        store = await self.store(self._relayed if relayed else self.url)
         return DatabaseLeases(
             store.writing_the_lease, store.reading_the_lease, deadline=deadline, poll=0.02
         )
 
     async def write_raw(self, host: str, content: str) -> None:
-        store = await self.store(self._url)
+        store = await self.store(self.url)
         async with store.writing_the_lease() as connection:
             await connection.execute(insert(HOSTS).values(host=host, revision=7, record=content))
 
     async def delete_raw(self, host: str) -> None:
-        store = await self.store(self._url)
+        store = await self.store(self.url)
         async with store.writing_the_lease() as connection:
             await connection.execute(delete(HOSTS).where(HOSTS.c.host == host))
 

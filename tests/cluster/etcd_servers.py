@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -12,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,8 @@ class Member:
     peer: int
     scheme: str = "http"
     process: subprocess.Popen[bytes] | None = None
+    start: Callable[[], None] = lambda: None
+    """Once more, with what it stored, until it answers."""
 
     @property
     def endpoint(self) -> str:
@@ -90,15 +94,17 @@ def etcd(count: int = 1, *, certificates: Certificates | None = None) -> Iterato
         everybody = ",".join(f"{it.name}=http://127.0.0.1:{it.peer}" for it in members)
         for it in members:
             stack.callback(_end, it)
-            it.process = _start(program, it, folder, everybody, certificates)
+            command = _command(program, it, folder, everybody, certificates)
+            it.process = _started(command, it, folder)
+            it.start = partial(_start_again, command, it, folder)
         for it in members:
-            _wait_for(lambda it=it: _answers(it), it, folder)  # type: ignore[misc]
+            _wait_for(partial(_answers, it), it, folder)
         yield members
 
 
-def _start(
+def _command(
     program: str, it: Member, folder: Path, everybody: str, certificates: Certificates | None
-) -> subprocess.Popen[bytes]:
+) -> Sequence[str]:
     peer = f"http://127.0.0.1:{it.peer}"
     command = [program, f"--name={it.name}", f"--data-dir={folder / it.name}", *_QUICK]
     command += [f"--listen-client-urls={it.endpoint}", f"--advertise-client-urls={it.endpoint}"]
@@ -107,7 +113,16 @@ def _start(
     if certificates:
         command += [f"--cert-file={certificates.server}", f"--key-file={certificates.server_key}"]
         command += [f"--trusted-ca-file={certificates.ca}", "--client-cert-auth"]
-    with (folder / f"{it.name}.log").open("w") as log:
+    return command
+
+
+def _start_again(command: Sequence[str], it: Member, folder: Path) -> None:
+    it.process = _started(command, it, folder)
+    _wait_for(partial(_answers, it), it, folder)
+
+
+def _started(command: Sequence[str], it: Member, folder: Path) -> subprocess.Popen[bytes]:
+    with (folder / f"{it.name}.log").open("a") as log:
         return subprocess.Popen(
             command, stdout=log, stderr=log, cwd=folder, env={**os.environ, "GOMAXPROCS": "1"}
         )
@@ -115,19 +130,16 @@ def _start(
 
 def _answers(it: Member) -> bool:
     if it.scheme == "https":  # it wants a certificate for that
-        with contextlib.suppress(OSError), contextlib.closing(_connected(it.port)):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", it.port), 5):
             return True
         return False
-    with contextlib.suppress(OSError, urllib.error.URLError):
+    try:
         it.ask("kv/range", key="AA==")
-        return True
-    return False
-
-
-def _connected(port: int) -> Any:
-    import socket  # noqa: PLC0415
-
-    return socket.create_connection(("127.0.0.1", port), timeout=5)
+    except urllib.error.HTTPError as refused:
+        return refused.code == 400  # it wants a login
+    except (OSError, urllib.error.URLError):
+        return False
+    return True
 
 
 def _wait_for(is_up: Callable[[], bool], it: Member, folder: Path) -> None:

@@ -6,7 +6,16 @@ from typing import Final
 import msgspec
 import pytest
 
-from tests.golden import outbox, profile_marks, runtime_files, spoken, state_files, webhooks, words
+from tests.golden import (
+    host_records,
+    outbox,
+    profile_marks,
+    runtime_files,
+    spoken,
+    state_files,
+    webhooks,
+    words,
+)
 from tests.golden.formats import Format, lost, merged, misread
 from waguard.wire.forking import Fork
 from waguard.wire.protocol import PROTOCOL
@@ -20,6 +29,7 @@ FORMATS: Final = (
     *outbox.FORMATS,
     *webhooks.FORMATS,
     *words.FORMATS,
+    *host_records.FORMATS,
 )
 each = pytest.mark.parametrize("one", FORMATS, ids=[it.name for it in FORMATS])
 

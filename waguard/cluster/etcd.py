@@ -20,7 +20,7 @@ from waguard.host.files.ownership import require_private
 from waguard.host.small_file import UnreadableError
 
 DEADLINE: Final = 2.0  # s for a call, with all endpoints that it tries
-SILENCE: Final = 5.0  # s without a change, when some host should have renewed its lease
+SILENCE: Final = 3.0  # s without a change, when some host should have renewed its lease
 
 
 class _KeyValue(msgspec.Struct):
@@ -118,11 +118,16 @@ class EtcdLeases:
         first = await self._all()
         hosts = {it.key: it for it in first.kvs}
         yield [self._found(it) for it in hosts.values()]
-        async with aclosing(self._events(first.header.revision + 1)) as watched:
+        reported, written = first.header.revision, 0
+        async with aclosing(self._events(reported + 1)) as watched:
             async for events in watched:
                 if not events:
-                    await self._require_nothing_new(hosts)
+                    # a watch has no heartbeat: one that hangs looks as if nobody renewed a lease any more
+                    if written > reported:
+                        raise unavailable("its watch does not report what was written")
+                    written = max((it.mod_revision for it in (await self._all()).kvs), default=0)
                     continue
+                reported = events[-1].kv.mod_revision
                 for event in events:
                     if event.type == "DELETE":
                         hosts.pop(event.kv.key, None)
@@ -144,12 +149,6 @@ class EtcdLeases:
     async def _all(self) -> _Range:
         found, _ = await self._gateway.call("kv/range", self._every, _Range)
         return found
-
-    async def _require_nothing_new(self, hosts: dict[bytes, _KeyValue]) -> None:
-        """A watch has no heartbeat: one that hangs looks as if nobody renewed a lease any more."""
-        found = {it.key: it.mod_revision for it in (await self._all()).kvs}
-        if found != {key: it.mod_revision for key, it in hosts.items()}:
-            raise unavailable(f"its watch reported nothing for {self._silence:g} s")
 
     async def _events(self, revision: int) -> AsyncGenerator[Sequence[_Event]]:
         """What changes from ``revision`` on; nothing: there was silence."""

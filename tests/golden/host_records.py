@@ -1,0 +1,29 @@
+"""A host's lease, which hosts of other versions read."""
+
+from typing import Final
+
+from tests.golden.formats import Format
+from waguard.cluster.record_format import decode, encode
+from waguard.core.cluster.records import HostRecord
+
+RECORD: Final = HostRecord(
+    format=1,
+    host="a",
+    incarnation="0123456789abcdef",
+    number=1_234_567_890_123,
+    alive=True,
+    address="http://10.0.0.1:3001",
+    version="1.0.0",
+    room=47,
+    owned=3,
+    drain=False,
+)
+
+FORMATS: Final = (
+    Format(
+        name="cluster/host.json",
+        write=lambda _: encode(RECORD),
+        read=lambda content, _: decode(content, "a"),
+        means=RECORD,
+    ),
+)
