@@ -213,6 +213,15 @@ ROWS: Final[Mapping[str, Mapping[str, Any]]] = {
         "bytes": b"sealed",
     },
     "waguard_proxies": {"session_id": "alpha", "mark": "0e" * 8, "at": AT, "sealed": b"sealed"},
+    "waguard_owners": {
+        "session_id": "alpha",
+        "host": "h1",
+        "incarnation": "0b" * 16,
+        "epoch": 5,
+        "to_host": "h2",
+        "moved_at": AT,
+    },
+    "waguard_hosts": {"host": "h1", "revision": 9, "record": '{"format":1,"host":"h1"}'},
 }
 
 

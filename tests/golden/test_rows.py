@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from tests.golden import rows
+from waguard.core.cluster.records import Owner
 from waguard.core.messages.send_states import State
 from waguard.core.proxy import Recorded
 from waguard.ports.webhooks import GLOBAL
@@ -106,6 +107,15 @@ async def test_todays_store_reads_its_newest_tables(store: SqlStore) -> None:
     assert (part.epoch, part.sealed) == (3, b"sealed")
     recorded = Recorded(mark="0e" * 8, at=rows.AT, sealed=b"sealed")
     assert await store.proxies.recorded() == {"alpha": recorded}
+    (owner,) = await store.owners().owners()
+    assert owner == Owner(
+        session="alpha",
+        host="h1",
+        incarnation="0b" * 16,
+        epoch=5,
+        to_host="h2",
+        moved_at=rows.AT,
+    )
 
 
 @each_revision

@@ -103,6 +103,12 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
+async def ready(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of one that is up to date, for several stores; parametrized as ``database``."""
+    return await ready_database(request.param, request, tmp_path)
+
+
+@pytest.fixture
 def wall() -> Wall:
     """The clock of ``store``."""
     return Wall()

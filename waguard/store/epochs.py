@@ -45,12 +45,12 @@ from waguard.store.types import storable
 
 AT_ONCE: Final = 1_000  # of an IN
 _OWN: Final = OWNERS.c
-_LOCKED: Final = (
+_FOUND: Final = (
     select(_OWN.session_id, _OWN.epoch, _OWN.host, _OWN.incarnation)
     .where(_OWN.session_id.in_(bindparam("sessions", expanding=True)))
     .order_by(_OWN.session_id)
-    .with_for_update(read=True)
 )
+_LOCKED: Final = _FOUND.with_for_update(read=True)
 _ADD: Final = "INTO waguard_owners (session_id, epoch) VALUES (:session, 0)"
 _ADDED: Final = {
     "mysql": text(f"INSERT IGNORE {_ADD}"),
@@ -214,7 +214,7 @@ def _sessions_of(connection: Connection, batch: Batch) -> dict[_Name, str]:
         else:
             kind, name = _name(it)
             asked[kind].append(name)
-    for kind, column in _FOUND.items():
+    for kind, column in _NAMES.items():
         unknown = dict.fromkeys(it for it in asked[kind] if (kind, it) not in known)
         for some in _in_parts([*unknown]):
             stored = {storable(it) if isinstance(it, str) else it: it for it in some}
@@ -223,7 +223,7 @@ def _sessions_of(connection: Connection, batch: Batch) -> dict[_Name, str]:
     return known
 
 
-_FOUND: Final[Mapping[str, Column[Any]]] = {
+_NAMES: Final[Mapping[str, Column[Any]]] = {
     "message": OUTBOX.c.message_id,
     "outbox": OUTBOX.c.id,
     "deliveries": DELIVERIES.c.id,

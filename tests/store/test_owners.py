@@ -1,0 +1,124 @@
+"""The owners of sessions, on every database."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.store.application import SqlApplication
+from tests.store.conftest import BACKENDS
+from tests.store.hosts import Host, created, hosts
+from waguard.core.cluster.records import Owner
+from waguard.errors import NotOwnedError, SessionIdTakenError
+
+every_database = pytest.mark.parametrize("ready", BACKENDS, indirect=True)
+
+
+@pytest.fixture
+async def pair(ready: str) -> AsyncIterator[tuple[Host, Host]]:
+    async with hosts(ready, 2) as (first, second):
+        yield first, second
+
+
+@every_database
+async def test_a_session_of_the_applications_has_no_owner_until_one_claims_it(
+    ready: str, pair: tuple[Host, Host]
+) -> None:
+    first, second = pair
+    await SqlApplication(ready).insert("s1", 1, status="connected")
+    await SqlApplication(ready).insert("meta", 1, status="connected", provider_type="meta")
+    assert await first.store.owners().owners() == [
+        Owner(session="s1", host=None, incarnation=None, epoch=0)
+    ]
+    assert await asyncio.gather(first.claim("s1"), second.claim("s1")) in ([1, None], [None, 1])
+    seen = await first.owner("s1")
+    assert (seen.host, seen.epoch, seen.to_host) == (
+        "h0" if "s1" in first.epochs else "h1",
+        1,
+        None,
+    )
+    assert seen.moved_at is not None
+
+
+@every_database
+async def test_a_claim_is_of_the_epoch_that_was_seen(ready: str, pair: tuple[Host, Host]) -> None:
+    first, second = pair
+    await created(first, "s1")
+    seen = await second.owner("s1")
+    assert await second.store.owners().claim(seen, "h1", "1 of h1") == 2
+    assert await first.store.owners().claim(seen, "h0", "1 of h0") is None
+    found = await first.owner("s1")
+    assert (found.host, found.incarnation, found.epoch) == ("h1", "1 of h1", 2)
+
+
+@every_database
+async def test_an_owner_releases_its_own_alone_and_says_for_whom(
+    ready: str, pair: tuple[Host, Host]
+) -> None:
+    first, second = pair
+    await created(first, "s1")
+    owners = first.store.owners()
+    assert await owners.ask_for_move("s1", "h1")
+    asked = await second.owner("s1")
+    assert (asked.host, asked.epoch, asked.to_host) == ("h0", 1, "h1")
+    assert not await owners.ask_for_move("s2", "h1")
+    assert not await owners.release("s1", 7, to_host=None)
+    assert await owners.release("s1", 1, to_host="h1")
+    released = await second.owner("s1")
+    assert (released.host, released.incarnation, released.epoch) == (None, None, 1)
+    assert released.to_host == "h1"
+    assert await second.claim("s1") == 2
+    assert not await owners.release("s1", 1, to_host=None)
+    assert (await first.owner("s1")).to_host is None
+
+
+@every_database
+async def test_only_what_is_no_session_any_more_is_dropped(
+    ready: str, pair: tuple[Host, Host]
+) -> None:
+    first, _ = pair
+    for name in ("s1", "s2", "s3"):
+        await created(first, name)
+    await first.store.soft_delete("s2")
+    await SqlApplication(ready).run("DELETE FROM whatsapp_accounts WHERE session_id = 's3'")
+    await first.store.owners().drop(["s3", "s1", "s2", "s4"])
+    rows = await SqlApplication(ready).rows("SELECT session_id FROM waguard_owners")
+    assert [row["session_id"] for row in rows] == ["s1"]
+
+
+@every_database
+async def test_of_two_hosts_that_create_a_session_at_once_one_owns_it(
+    ready: str, pair: tuple[Host, Host]
+) -> None:
+    """Each believes that nobody owns it; the other one has created nothing."""
+    for number in range(5):
+        name = f"s{number}"
+        outcomes = await asyncio.gather(
+            *(created(host, name) for host in pair), return_exceptions=True
+        )
+        [failed] = [it for it in outcomes if it is not None]
+        assert isinstance(failed, NotOwnedError)
+        winner = pair[outcomes.index(None)]
+        assert (await winner.owner(name)).host == winner.name
+        row = await winner.store.session(name)
+        assert row
+        assert row.generation == 1
+
+
+@every_database
+async def test_who_owns_it_creates_it_again_and_a_refused_one_has_no_owner(
+    ready: str, pair: tuple[Host, Host]
+) -> None:
+    first, second = pair
+    with pytest.raises(NotOwnedError):  # it was not asked whether it may
+        await first.store.create("s1", 1, account_id=None, priority=0)
+    await created(first, "s1")
+    await first.store.leave("s1", removed=True)
+    again = await first.store.create("s1", 1, account_id=None, priority=0)
+    assert (again.generation, (await first.owner("s1")).epoch) == (3, 1)
+    with pytest.raises(NotOwnedError):
+        await second.store.create("s1", 1, account_id=None, priority=0)
+    await SqlApplication(ready).insert("s2", 2)
+    with pytest.raises(SessionIdTakenError):
+        await created(second, "s2")
+    assert (await second.owner("s2")).epoch == 0
