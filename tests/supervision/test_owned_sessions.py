@@ -323,7 +323,8 @@ async def test_a_lost_session_is_killed_at_once_and_nothing_of_it_is_written(
     assert {process.pid, process.pid + 1} <= set(world.spawn.cleared), "and what it left"
     assert shared.calls[-1] == "forget s"
     assert host.it.health.read().total == 0
-    await wait_until(lambda: world.events("incident"), "what comes before is published")
+    world.bus.publish("change", None, None, {})
+    await wait_until(lambda: world.names("change"), "all that was published is heard")
     assert world.names("session_disconnected") == published, "the next owner says what it does"
     await owned(host).lose(["s"])
 
