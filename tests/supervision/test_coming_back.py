@@ -233,7 +233,7 @@ async def test_a_row_that_was_made_again_while_it_was_compared_lives(
 ) -> None:
     process = await empty.connected()
     account = world.store.accounts["s"]
-    sessions = world.store.sessions
+    sessions = world.store.sessions_of_all_hosts
 
     async def without() -> list[SessionRow]:
         if how == "deleted":
@@ -245,7 +245,7 @@ async def test_a_row_that_was_made_again_while_it_was_compared_lives(
         world.store.accounts["s"] = account  # a moment after it was read
         return rows
 
-    monkeypatch.setattr(world.store, "sessions", without)
+    monkeypatch.setattr(world.store, "sessions_of_all_hosts", without)
     await empty.it.reconciler.reconcile()
     assert process.alive
     assert (await empty.it.sessions.view("s")).status == "connected"

@@ -257,12 +257,12 @@ async def test_a_worker_that_nobody_knows_is_ended(
 
 
 class Gate:
-    """Holds the answer of ``sessions`` back: what it says is old when it arrives."""
+    """Holds the answer of ``sessions_of_all_hosts`` back: what it says is old when it arrives."""
 
     def __init__(self, world: World) -> None:
         self.read, self.open = asyncio.Event(), asyncio.Event()
-        self._real = world.store.sessions
-        world.store.sessions = self._sessions  # type: ignore[method-assign]
+        self._real = world.store.sessions_of_all_hosts
+        world.store.sessions_of_all_hosts = self._sessions  # type: ignore[method-assign]
 
     async def _sessions(self) -> Any:
         rows = await self._real()

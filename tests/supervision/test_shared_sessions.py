@@ -25,7 +25,7 @@ class Shared:
         self.calls: list[str] = []
         self.paired: set[str] = set()
 
-    async def load(self, paired: Collection[str]) -> None:
+    async def load(self, paired: Collection[str], sessions: Collection[str] | None = None) -> None:
         self.calls.append("load")
         self.paired = set(paired)
 

@@ -121,11 +121,17 @@ class Host:
             self.shipping.began(self.at)
         return failure
 
+    def end(self) -> None:
+        """Its worker ends in order."""
+        with ProfileLock(self.at.profile) as lock:
+            start_marks.mark_clean_exit(self.at.profile, lock.descriptor)
+        self.shipping.ended("abc")
+
     async def stop(self, *, orderly: bool = True) -> None:
         if orderly:
-            with ProfileLock(self.at.profile) as lock:
-                start_marks.mark_clean_exit(self.at.profile, lock.descriptor)
-        self.shipping.ended("abc")
+            self.end()
+        else:
+            self.shipping.ended("abc")
         await self.shipping.close(DEADLINE)
 
     async def ship(self) -> None:
@@ -159,6 +165,7 @@ async def make(tmp_path: Path, memory: Memory) -> AsyncIterator[Make]:
         key: bytes = KEY,
         limit: int = 1 << 30,
         again: float = 60.0,
+        cluster: bool = False,
     ) -> Host:
         async def roll_back(session: str, _: float) -> None:
             host.rolled_back.append(session)
@@ -174,6 +181,7 @@ async def make(tmp_path: Path, memory: Memory) -> AsyncIterator[Make]:
             clock=Now(),
             rolled_back=roll_back,
             waits=waits,
+            all_share=cluster,
             rate=1 << 30,
             limit=limit,
             again=again,
@@ -578,3 +586,173 @@ async def test_nothing_large_is_begun_at_the_end_and_a_silent_database_is_not_wa
     again.shipping.ended("abc")
     await again.shipping.close(0.01)
     assert "abc: waguard was stopped before" in str(again.why[-1])
+
+
+# ---- a cluster: each session has an epoch of its own, and moves while its hosts go on ----
+
+
+async def test_a_session_that_is_handed_over_loses_nothing_on_its_way_and_back(
+    make: Make, memory: Memory
+) -> None:
+    a, b = make("a", epoch=1, cluster=True), make("b", epoch=2, cluster=True)
+    a.pair()
+    assert await a.start() is None
+    for source, target, epoch in ((a, b, 2), (b, a, 3), (a, b, 4)):
+        source.grow(f"before epoch {epoch}")
+        source.end()
+        assert await source.shipping.hand_over(source.at) is None
+        assert memory.claims["abc"].orderly
+        await source.shipping.forget("abc")
+        assert not source.shipping.has("abc")
+        moved = make("b" if target is b else "a", epoch=epoch, cluster=True)
+        target.shipping, target.ctx = moved.shipping, moved.ctx
+        await target.shipping.load(["abc"], ["abc"])
+        assert target.shipping.has("abc")
+        assert await target.start() is None
+        assert memory.claims["abc"].note == Note("b" if target is b else "a", epoch)
+        assert (target.at.profile / LOG).read_bytes() == (source.at.profile / LOG).read_bytes()
+        assert moved.rolled_back == []
+
+
+async def test_an_owner_that_never_started_it_costs_no_rollback(make: Make, memory: Memory) -> None:
+    """What admission holds back is released again: its epoch has passed, and nobody has used it."""
+    a = make("a", epoch=4, cluster=True)
+    a.pair()
+    await a.start()
+    a.end()
+    assert await a.shipping.hand_over(a.at) is None
+    before = memory.claims["abc"]
+    unused = make("b", epoch=5, cluster=True)
+    assert await unused.shipping.hand_over(unused.at) is None
+    assert memory.claims["abc"] == before
+    c = make("c", epoch=6, cluster=True)
+    assert await c.start() is None
+    assert c.rolled_back == []
+
+
+async def test_a_profile_that_is_lost_is_used_again_only_where_nobody_else_used_it(
+    make: Make, memory: Memory
+) -> None:
+    a = make("a", epoch=1, cluster=True)
+    a.pair()
+    await a.start()
+    await a.ship()
+    a.grow("what nobody shipped")
+    mine = (a.at.profile / LOG).read_bytes()
+    a.shipping.stop("abc")  # it is lost
+    await a.shipping.forget("abc")
+    unused = make("b", epoch=2, cluster=True)
+    assert unused.why == []
+    again = make("a", epoch=3, cluster=True)
+    assert await again.start() is None
+    assert (a.at.profile / LOG).read_bytes() == mine
+    again.shipping.stop("abc")
+    await again.shipping.forget("abc")
+    b = make("b", epoch=4, cluster=True)
+    assert await b.start() is None
+    assert b.rolled_back == ["abc"], "its host before has lost it without an end in order"
+    last = make("a", epoch=5, cluster=True)
+    assert await last.start() is None
+    assert (a.at.profile / LOG).read_bytes() == (b.at.profile / LOG).read_bytes()
+    [moved] = a.at.quarantine.iterdir()
+    assert (moved / LOG).read_bytes() == mine
+
+
+async def test_an_older_profile_is_never_handed_over(make: Make, memory: Memory) -> None:
+    a, b = make("a", epoch=1, cluster=True), make("b", epoch=2, cluster=True)
+    a.pair()
+    await a.start()
+    await a.ship()
+    assert await b.start() is None
+    b.grow("of the second host")
+    await b.ship()
+    left = memory.claims["abc"], dict(memory.stored)
+    # it comes back to the first one, which does not start it, and goes on
+    again = make("a", epoch=3, cluster=True)
+    assert await again.shipping.hand_over(again.at) is None
+    assert (memory.claims["abc"], memory.stored) == left
+    # nor one of an image of its disk
+    image = b.at.profile.with_name("image")
+    shutil.copytree(b.at.profile, image)
+    b.grow("weeks of messages")
+    await b.ship()
+    left = memory.claims["abc"], dict(memory.stored)
+    b.at.profile.rename(b.at.profile.with_name("broken disk"))
+    image.rename(b.at.profile)
+    came_back = make("b", epoch=4, cluster=True)
+    assert await came_back.shipping.hand_over(came_back.at) is None
+    assert (memory.claims["abc"], memory.stored) == left
+
+
+async def test_what_no_host_has_ever_shipped_is_handed_over_without_a_start(
+    make: Make, memory: Memory
+) -> None:
+    """It was stopped when its host became one of several."""
+    a = make("a", epoch=1, cluster=True)
+    a.pair()
+    assert await a.shipping.hand_over(a.at) is None
+    b = make("b", epoch=2, cluster=True)
+    assert await b.start() is None
+    assert (b.at.profile / LOG).read_bytes() == (a.at.profile / LOG).read_bytes()
+
+
+async def test_one_that_is_too_large_to_be_shared_all_the_time_moves_in_order(
+    make: Make, memory: Memory
+) -> None:
+    a = make("a", epoch=1, cluster=True, limit=1_000)
+    a.pair()
+    await a.start()
+    (a.at.profile / BLOBS / "1/00/8").write_bytes(Random(1).randbytes(1_200_000))
+    await a.ship()
+    assert "more than 0 MB" in str(a.why[-1])
+    a.end()
+    assert await a.shipping.hand_over(a.at) is None
+    await a.shipping.forget("abc")
+    assert a.why[-1] is None
+    b = make("b", epoch=2, cluster=True)
+    assert await b.start() is None
+    assert (b.at.profile / BLOBS / "1/00/8").exists()
+    assert b.rolled_back == []
+
+
+async def test_what_cannot_be_handed_over_says_why_and_can_go_on(
+    make: Make, memory: Memory
+) -> None:
+    a = make("a", epoch=1, cluster=True)
+    a.pair()
+    await a.start()
+    a.grow("a last message")
+    a.end()
+    memory.down = 0
+    assert await a.shipping.hand_over(a.at) == "it is away"
+    memory.down = None
+    assert await a.start() is None
+    a.end()
+    assert await a.shipping.hand_over(a.at) is None
+    b = make("b", epoch=2, cluster=True)
+    assert await b.start() is None
+    assert (b.at.profile / LOG).read_bytes() == (a.at.profile / LOG).read_bytes()
+    without = make("c", epoch=None, cluster=True)
+    without.pair()
+    memory.claims.clear()
+    why = await without.shipping.hand_over(without.at)
+    assert why == "the session's profile is not this host's to use"
+
+
+async def test_one_that_is_lost_ends_its_last_shipment_at_once(make: Make, memory: Memory) -> None:
+    a = make("a", epoch=1, again=9e9, cluster=True)
+    a.pair()
+    await a.start()
+    await a.ship()
+    a.grow("a last message")
+    memory.down = 0
+    a.end()
+    await wait_until(lambda: memory.refused > 0, "it was tried")
+    refused = memory.refused
+    a.shipping.stop("abc")
+    async with asyncio.timeout(DEADLINE):
+        await a.shipping.forget("abc")
+    assert memory.refused == refused
+    memory.down = None
+    await a.shipping.close()
+    assert not any(a.why[1:]), "it is another host's"

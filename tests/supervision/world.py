@@ -21,6 +21,7 @@ from tests.supervision.fake_host import (
     NoChance,
 )
 from tests.supervision.fake_inbox import FakeInbox
+from tests.supervision.fake_ownership import FakeOwnership
 from tests.supervision.fake_workers import KILLED, FakeProcess, FakeSpawn
 from tests.waiting import wait_until
 from waguard.config.sections import Config, Paths
@@ -72,6 +73,7 @@ class World:
         self.cpu_is_saturated = False
         self.lent_until: float | None = None
         self.shipping: Any = None
+        self.ownership: FakeOwnership | None = None
         self.key: bytes | None = None
         self.remembered: Mapping[str, Remembered] = {}
         self.bus = Bus(self.clock)
@@ -105,6 +107,7 @@ class World:
                 remembered=lambda: self.remembered,
                 lent_until=lambda: self.lent_until,
                 shipping=self.shipping,
+                ownership=self.ownership,
                 tally=self.tally,
                 timers=self._soon,
                 chance=NoChance(),
@@ -136,6 +139,12 @@ class World:
         if not 0 < (delay := when - self.clock.monotonic()) < SOON:
             return None
         return asyncio.get_running_loop().call_later(delay, callback)
+
+    def in_cluster(self) -> FakeOwnership:
+        """From the next supervisor on: this host owns what it claims."""
+        self.ownership = made = FakeOwnership()
+        self.store.owned = made.epochs.__contains__
+        return made
 
     def change(self, section: str, **keys: Any) -> None:
         """Change the configuration."""

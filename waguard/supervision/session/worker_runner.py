@@ -276,7 +276,8 @@ class WorkerRunner:
     async def _converse(
         self, worker: int, process: Process, spec: WorkerSpec | WorkerRecord
     ) -> None:
-        await process.listening()
+        if isinstance(spec, WorkerSpec):  # it was started a moment ago
+            await process.listening()
         hello = Hello(
             protocol=PROTOCOL,
             instance=self._ctx.instance,
@@ -331,6 +332,8 @@ class WorkerRunner:
         standstill = self._begin(self._await_standstill(worker, process), "standstill")
         code = await process.wait()
         standstill.cancel()
+        if self._dropped:
+            return
         if self.link:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._ctx.timings.final_flush):
