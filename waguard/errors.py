@@ -128,6 +128,15 @@ class DatabaseUnavailableError(UnavailableError):
     """The database does not answer: what it holds is unknown, which is never empty."""
 
 
+class NotOwnedError(UnavailableError):
+    """Another host of the cluster owns the session, or none does for the moment. ``address``: the base URL of its owner's
+    API; None: it is not known."""
+
+    def __init__(self, message: str, *, address: str | None = None) -> None:
+        super().__init__(message, retry_after=5)
+        self.address = address
+
+
 class EngineUnavailableError(UnavailableError):
     """The engine of the hosts' leases does not answer: whether a write took place is unknown."""
 

@@ -81,6 +81,7 @@ async def sending(store: SqlStore, chat: str, stem: str = "A") -> int:
     kept = draft(message_id=name, chat=chat, state=State.SENDING)
     written = await store.messages.write([], outgoing=[kept])
     number = written.kept[0]
+    assert number
     move = StateUpdate(id=number, state=State.SENT, answered=True, reports=("a", name))
     await store.messages.write([], outgoing=[move], for_global=EVENTS)
     return number

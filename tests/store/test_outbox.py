@@ -38,7 +38,8 @@ def draft(name: str = "m", **changes: Any) -> NewMessage:
 
 
 async def write(store: SqlStore, *items: NewMessage | StateUpdate | Withdrawal) -> tuple[int, ...]:
-    return (await store.messages.write([], outgoing=items)).kept
+    kept = (await store.messages.write([], outgoing=items)).kept
+    return tuple(number for number in kept if number is not None)
 
 
 async def keep(store: SqlStore, name: str = "m", **changes: Any) -> int:

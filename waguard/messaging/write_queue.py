@@ -14,13 +14,14 @@ from typing import Any, Final
 
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.webhooks.pending import DeliveryResult, Hold
-from waguard.errors import DatabaseUnavailableError
+from waguard.errors import DatabaseUnavailableError, NotOwnedError
 from waguard.ports.inbox import Stored
 from waguard.ports.messages import Written
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
 
 BATCH: Final = 500  # rows a transaction, and no more than …
 BATCH_BYTES: Final = 32 << 20  # … of events and files, but for a single one
+_NOT_WRITTEN: Final = "it is not written: this host does not own the session, or no more"
 
 
 def _future() -> "asyncio.Future[Any]":
@@ -82,14 +83,18 @@ class Batch:
         return len(self.keeps) + len(self.puts) + len(self.saves)
 
     def succeed(self, written: Written) -> None:
-        """Those who wait for keeps and saves have their results."""
+        """Those who wait for keeps and saves have their results, or hear that this host does not own the session."""
         kept = iter(written.kept)
         for keep in self.keeps:
-            numbers = tuple(itertools.islice(kept, len(keep.items)))
-            if not keep.done.done():
-                keep.done.set_result(numbers)
+            numbers = list(itertools.islice(kept, len(keep.items)))
+            if None in numbers:
+                _fail(keep.done, NotOwnedError(_NOT_WRITTEN))
+            elif not keep.done.done():
+                keep.done.set_result(tuple(number for number in numbers if number is not None))
         for save in self.saves:
-            if not save.done.done():
+            if save.result.id in written.unrecorded:
+                _fail(save.done, NotOwnedError(_NOT_WRITTEN))
+            elif not save.done.done():
                 save.done.set_result(None)
 
     def fail(self, error: Exception) -> None:

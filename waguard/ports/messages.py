@@ -18,14 +18,20 @@ from waguard.ports.webhooks import DeadLetter, Endpoint, Queued, Replayed, Unide
 class Written:
     """What a write did: which records were news, which endpoints have more to deliver, for each
     write to the outbox the new id, or how many messages it changed, and what it reports besides of
-    how messages ended."""
+    how messages ended. In a cluster nothing was written of a session that this host does not own."""
 
     news: tuple[bool, ...]
+    """For each record that was written."""
     endpoints: frozenset[str]
-    kept: tuple[int, ...] = ()
+    kept: tuple[int | None, ...] = ()
+    """None: it was not written, for this host may not."""
     reported: tuple[InboxRecord, ...] = ()
     received: tuple[InboxRecord, ...] = ()
     """The records as the application gets them: with numbers for LIDs, under known ids."""
+    lost: frozenset[str] = frozenset()
+    """Sessions of records that were not written."""
+    unrecorded: frozenset[int] = frozenset()
+    """Ids of webhooks of which it was not written what became of them."""
 
 
 class Undecryptables(Protocol):
@@ -106,7 +112,7 @@ class DeferredFiles(Protocol):
         """By its handle."""
 
     async def files_to_fetch(self) -> list[DeferredFile]:
-        """The oldest of each session that waits, the oldest first."""
+        """The oldest of each session that waits, the oldest first; in a cluster of those that this host owns."""
 
     async def begin_file(self, handle: str) -> None:
         """Count another try."""
@@ -127,14 +133,17 @@ class FilesNamed(Protocol):
     """What the database says of received files. Errors are those of ``Store``."""
 
     async def files_awaited(self) -> Collection[str]:
-        """The names of the files that webhooks name which still wait."""
+        """The names of the files that webhooks name which still wait, whichever host delivers them: what it leaves out is
+        deleted from this one's disk."""
 
     async def has_file(self, name: str, sessions: Collection[str]) -> bool:
         """Whether a message of one of these sessions came with the file, as far as the inbox goes back."""
 
 
 class MessageStore(Undecryptables, FilesNamed, DeferredFiles, Protocol):
-    """The part of the database that keeps messages. Errors are those of ``Store``."""
+    """The part of the database that keeps messages. Errors are those of ``Store``. In a cluster what is about many sessions
+    is done for those that this host owns, and what is about one raises ``NotOwnedError`` where it does not; but for what
+    people list, ``tidy`` and endpoints."""
 
     async def write(
         self,
@@ -161,10 +170,13 @@ class MessageStore(Undecryptables, FilesNamed, DeferredFiles, Protocol):
         limit: int,
         partition: tuple[str, str] | None = None,
         until: int | None = None,
+        sessions: Collection[str] | None = None,
     ) -> tuple[list[Pending], dict[int, bytes]]:
         """What is to be delivered there, by id, which is the order of the writes; and the bodies of those that are small.
 
-        ``partition``: of this session and partition only; ``until``: no higher ids.
+        ``partition``: of this session and partition only; ``until``: no higher ids; ``sessions``: of these only, None: of
+        all, in a cluster of those that this host owns. Ids of different hosts are not committed in their order: what a
+        session has is read from 0 when it is acquired.
         """
 
     async def body(self, number: int) -> bytes | None:
@@ -259,6 +271,9 @@ class MessageStore(Undecryptables, FilesNamed, DeferredFiles, Protocol):
         messages ended goes only before ``reported_before``: it must not be reported twice. What is still
         pending when its inbox entry may go is a dead letter first. A message that was undecryptable
         stays until ``undecryptable_before``."""
+
+    def forget(self, sessions: Collection[str]) -> None:
+        """Read again what memory has of these sessions: another host may have written since."""
 
     async def linked_phone(self, session_id: str) -> str | None:
         """The number that the session was linked to last; None: to none."""

@@ -33,6 +33,9 @@ class NewMessage:
     bulk_id: str | None = None
     phone: str | None = None
     """The session's number when it was accepted; None: it had none yet."""
+    seen: int | None = None
+    """The epoch of a session that nobody living owns, as the host saw it that accepts this for whoever will own it; None:
+    this host owns the session."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +64,10 @@ class StateUpdate:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """Forget a message whose keeping seemed to fail, if it was kept all the same."""
+    """Forget a message whose keeping seemed to fail, if it was kept all the same. ``seen``: as the message had it."""
 
     message_id: str
+    seen: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,13 +118,14 @@ class OutboxStore(Protocol):
         sessions: Collection[str] | None = None,
     ) -> list[Outgoing]:
         """All that are accepted or sending, those that became uncertain since, and those since
-        whose reply was not written; by id. Times are unix time. ``sessions``: of these only."""
+        whose reply was not written; by id. Times are unix time. ``sessions``: of these only; None: of all, in a cluster of
+        those that this host owns."""
 
     async def unreported(
         self, *, since: float, sessions: Collection[str] | None = None
     ) -> list[Outgoing]:
         """Those accepted since that WhatsApp's server has, without a ``message_sent``; and queued
-        ones that it will never have, without a ``message_failed``. ``sessions``: of these only."""
+        ones that it will never have, without a ``message_failed``. ``sessions`` as ``unfinished``."""
 
     async def find(self, number: int) -> Outgoing | None:
         """By waguard's id."""
@@ -157,7 +162,8 @@ class OutboxStore(Protocol):
         """How many are in each state that is no end."""
 
     async def files_awaited(self) -> Collection[str]:
-        """The names of the files that are still to be sent."""
+        """The names of the files that are still to be sent, whichever host owns their sessions: what it leaves out is
+        deleted from this one's disk."""
 
     async def largest_body(self) -> int | None:
         """Bytes that the database takes at once; None: more than any message has."""

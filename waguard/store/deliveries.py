@@ -74,11 +74,14 @@ class SqlDeliveries:
         limit: int,
         partition: tuple[str, str] | None = None,
         until: int | None = None,
+        sessions: Collection[str] | None = None,
     ) -> tuple[list[Pending], dict[int, bytes]]:
         own = DELIVERIES.c
         query = _NEXT.where(own.endpoint == endpoint, own.id > after).limit(limit)
         if partition is not None:
             query = query.where(own.session_id == partition[0], own.lane == partition[1])
+        if sessions is not None:
+            query = query.where(own.session_id.in_(sorted(sessions)))
         if until is not None:
             query = query.where(own.id <= until)
         async with self._database.reading() as (connection, _):

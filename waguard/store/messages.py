@@ -88,9 +88,12 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
                 await deliveries.record_results(connection, results, self._database.wall())
                 return await self._store(connection, received, outgoing, kept, for_global)
         except BaseException:
-            self._people.forget(sessions)
-            self._undecryptable.forget(sessions)
+            self.forget(sessions)
             raise
+
+    def forget(self, sessions: Collection[str]) -> None:
+        self._people.forget(sessions)
+        self._undecryptable.forget(sessions)
 
     async def _store(
         self,
