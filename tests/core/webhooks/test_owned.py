@@ -104,6 +104,8 @@ class Host:
                 if result.error is None:
                     self.rows.pop(result.id, None)
                 self.post(Saved(key=key, id=result.id))
+            case _:
+                raise AssertionError(effect)
 
     def run(self) -> None:
         """Until nothing is to be done."""
