@@ -116,6 +116,7 @@ async def gateway(
     limits: JournalLimits | None = None,
     timings: WebhookTimings = WEBHOOK,
     window: MemoryWindow | None = None,
+    in_cluster: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Gateway]:
     """Over the database in ``folder``. ``wrap`` may put itself before the store."""
@@ -149,6 +150,7 @@ async def gateway(
         window=window,
         table=_table(made) if made.settings.stored else None,
         tally=made.tally,
+        in_cluster=in_cluster,
     )
     try:
         async with made.journal, made.webhooks, _ticking(made):

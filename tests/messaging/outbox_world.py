@@ -62,7 +62,8 @@ class World:
         self.timings = timings
         self.bounds = bounds
         self.busy_timeout = BUSY_TIMEOUT
-        self.in_cluster = False
+        self.owners: dict[str, int] | None = None
+        """In a cluster: the epochs of sessions that nobody owns."""
         self.sessions = FakeSessions()
         self.tally = Tally()
         self.clock = Clock()
@@ -96,7 +97,7 @@ class World:
             bounds=self.bounds,
             tally=self.tally,
             file=self._file,
-            in_cluster=self.in_cluster,
+            epoch_seen=None if self.owners is None else self.owners.get,
         )
         if begin:
             await self.outbox.begin()

@@ -74,7 +74,7 @@ class World:
         self.reserve = 0
         self.published: list[Any] = []
 
-    async def start(self) -> None:
+    async def start(self, *, in_cluster: bool = False) -> None:
         self.stack = AsyncExitStack()
         url = f"sqlite+aiosqlite:///{self.folder / 'w.db'}"
         self.store = SqlStore(url, wall=self.clock.wall)
@@ -99,6 +99,7 @@ class World:
             threads=self.stack.enter_context(ThreadPoolExecutor(2, "large")),
             base="http://h",
             timings=QUICK,
+            in_cluster=in_cluster,
         )
         await self.stack.enter_async_context(self.deferred)
 
@@ -144,10 +145,15 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+def in_cluster() -> bool:
+    return False
+
+
+@pytest.fixture
+async def world(tmp_path: Path, *, in_cluster: bool) -> AsyncIterator[World]:
     await template.copy_to(tmp_path / "w.db")
     made = World(tmp_path)
-    await made.start()
+    await made.start(in_cluster=in_cluster)
     yield made
     await made.stop()
 
@@ -303,6 +309,33 @@ async def test_one_session_waits_for_no_other(world: World) -> None:
     world.workers.held.set()
     for handle in (first, second):
         await world.ends(handle, FileState.KEPT)
+
+
+@pytest.mark.parametrize("in_cluster", [True])
+async def test_a_session_that_goes_and_comes_back_has_its_file_fetched_by_its_owner_alone(
+    world: World,
+) -> None:
+    world.workers.known[OTHER] = a_view(session_id=OTHER)
+    other = await world.receive(2, row=dataclasses.replace(ROW, session_id=OTHER))
+    await world.deferred.acquire({OTHER})
+    await world.ends(other, FileState.KEPT)
+    handle = await world.receive()
+    await world.ends(
+        await world.receive(3, row=dataclasses.replace(ROW, session_id=OTHER)), FileState.KEPT
+    )
+    assert len(world.workers.asked) == 2, "another host fetches the first one"
+    world.workers.held = asyncio.Event()
+    await world.deferred.acquire({SESSION})
+    await wait_until(lambda: len(world.workers.asked) == 3, "it comes")
+    before = await world.row(handle)
+    await world.deferred.lose({SESSION})
+    assert await world.row(handle) == before, "nothing is written"
+    assert not world.left()
+    world.workers.held = None
+    await world.deferred.acquire({SESSION})
+    await world.ends(handle, FileState.KEPT)
+    await world.deferred.release(SESSION)
+    assert not world.deferred._busy
 
 
 async def test_what_failed_or_is_gone_is_fetched_again(world: World) -> None:

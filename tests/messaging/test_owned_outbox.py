@@ -13,10 +13,12 @@ from tests.messaging.outbox_world import CHAT, START, World
 from tests.messaging.restarts import in_flight, state
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.messages.send_states import State
-from waguard.errors import DatabaseUnavailableError, UnavailableError
+from waguard.errors import DatabaseUnavailableError, NotOwnedError, UnavailableError
 from waguard.messaging.outbox.commands import text
 from waguard.messaging.outbox.pending_sends import KEPT_FOR, KeyReusedError, Options, PendingSend
 from waguard.messaging.timings import SendTimings
+from waguard.ports.messages import Written
+from waguard.ports.outbox import StateUpdate
 from waguard.ports.outcomes import Acked, NotSent, Uncertain
 
 OTHER = "webjs_1_1732240000_another0"
@@ -27,7 +29,7 @@ BULK = Options(later=True, bulk_id="bulk")
 async def a_host(folder: Path, **seconds: Any) -> AsyncIterator[World]:
     """A host of a cluster, which has acquired nothing yet."""
     host = World(folder, timings=SendTimings(**seconds))
-    host.in_cluster = True
+    host.owners = {}
     host.sessions.known[OTHER] = a_view(session_id=OTHER)
     await host.start()
     try:
@@ -275,7 +277,14 @@ async def test_what_is_queued_while_nobody_owns_it_is_the_next_owners(
     first: World, second: World
 ) -> None:
     await first.outbox.lose({SESSION})
-    with pytest.raises(UnavailableError, match="does not run"):
+    for how in (Options(), Options(queue=True), Options(later=True)):
+        with pytest.raises(NotOwnedError):
+            await first.result(
+                first.outbox.accept(SESSION, 1, text(CHAT, "another host owns it"), how)
+            )
+    assert first.owners is not None
+    first.owners[SESSION] = 7
+    with pytest.raises(NotOwnedError):
         await first.result(first.send("now"))
     queued = first.send("queue", queue=True)
     assert await first.result(queued) is None
@@ -288,6 +297,44 @@ async def test_what_is_queued_while_nobody_owns_it_is_the_next_owners(
     assert await state(second, later, State.SENT)
     await wait_until(lambda: len(sent(second)) == 3, "all that was accepted is sent")
     assert sent(second)[:2] == [queued.message_id, later.message_id]
+
+
+async def test_what_is_queued_during_a_release_is_the_next_owners(
+    first: World, second: World
+) -> None:
+    under_way = await in_flight(first)
+    releasing = asyncio.create_task(first.outbox.release(SESSION))
+    await asyncio.sleep(0)
+    queued = first.send("queue", queue=True)
+    assert await first.result(queued) is None
+    with pytest.raises(NotOwnedError):
+        await first.result(first.send("now"))
+    first.sessions.free.set()
+    await asyncio.wait_for(releasing, DEADLINE)
+    assert (await first.row(under_way)).state is State.SENT
+    await second.outbox.acquire({SESSION})
+    assert await state(second, queued, State.SENT)
+    assert sent(second) == [queued.message_id]
+
+
+async def test_one_that_begins_when_the_database_knows_another_owner_is_that_ones(
+    first: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store refuses it, before the keeper hears of the loss."""
+    first.sessions.connect(UnavailableError("not yet"))
+    pending = await kept(first)
+    write = first.store.messages.write
+
+    async def refusing(received: Any, results: Any, *, outgoing: Any, **more: Any) -> Written:
+        if any(isinstance(it, StateUpdate) for it in outgoing):
+            return Written(news=(), endpoints=frozenset(), kept=(None,) * len(outgoing))
+        return await write(received, results, outgoing=outgoing, **more)
+
+    monkeypatch.setattr(first.store.messages, "write", refusing)
+    first.sessions.connect()
+    assert await asyncio.wait_for(first.outbox.result(pending), DEADLINE) is None
+    assert sent(first) == []
+    assert (await first.row(pending)).state is State.ACCEPTED
 
 
 async def test_what_comes_while_a_session_is_acquired_waits_behind_what_was_left(

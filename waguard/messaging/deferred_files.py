@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Executor
 from typing import Final, Self
 
@@ -15,6 +15,7 @@ from waguard.core.messages.transfers import transfer_time
 from waguard.errors import NotFoundError, UnavailableError, WaguardError
 from waguard.host.files.media import MediaFolder
 from waguard.messaging.journal import Journal
+from waguard.messaging.own_sessions import OwnSessions
 from waguard.ports.clock import Clock
 from waguard.ports.messages import DeferredFile, FileState, MessageStore, NamedFile
 from waguard.ports.sessions import Sessions
@@ -39,7 +40,7 @@ class FetchTimings(Struct, frozen=True, kw_only=True):
 
 class DeferredFiles:
     """An async context manager. ``config`` is read at each file; ``threads`` are for large ones; ``base``: of the
-    addresses of files."""
+    addresses of files; ``in_cluster``: only files of sessions that are acquired are fetched."""
 
     def __init__(  # noqa: PLR0913 - the seams, as a port each
         self,
@@ -52,6 +53,7 @@ class DeferredFiles:
         threads: Executor,
         base: str,
         timings: FetchTimings | None = None,
+        in_cluster: bool = False,
     ) -> None:
         self._sessions = sessions
         self._store: MessageStore = journal.store
@@ -61,6 +63,7 @@ class DeferredFiles:
         self._threads = threads
         self._base = base
         self._timings = timings or FetchTimings()
+        self._own = OwnSessions(every=not in_cluster)
         self._changed = asyncio.Event()
         self._busy: dict[str, asyncio.Task[None]] = {}
         """By session."""
@@ -81,6 +84,25 @@ class DeferredFiles:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def acquire(self, sessions: Collection[str]) -> None:
+        """See ``ports.cluster.OwnedSessions``."""
+        self._own.expect(sessions)
+        self._changed.set()
+
+    async def release(self, session_id: str) -> None:
+        """As at the end: what is under way is fetched by the next owner."""
+        await self.lose((session_id,))
+
+    async def lose(self, sessions: Collection[str]) -> None:
+        """Fetch nothing more of them, and write nothing."""
+        self._own.drop(sessions)
+        tasks = [task for name in sessions if (task := self._busy.get(name))]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for name in sessions:
+            self._rests.pop(name, None)
+
     async def fetch_again(self, file: NamedFile) -> tuple[str, FileState]:
         """Have a message's file fetched, unless it is kept; its address, and whether it is there. Errors are those of ``Store``."""
         kept = file.deferred.sha256 if file.deferred else file.sha256
@@ -99,7 +121,7 @@ class DeferredFiles:
             busy = frozenset(self._busy)  # of those that end meanwhile it reads what was before
             try:
                 for file in await self._store.files_to_fetch():
-                    if file.session_id not in busy:
+                    if file.session_id not in busy and file.session_id in self._own:
                         self._begin(file)
             except WaguardError as error:
                 logger.debug("files wait for the database", why=error.line())

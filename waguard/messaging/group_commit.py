@@ -8,11 +8,12 @@ holds up nobody else, and is logged.
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from loguru import logger
 
+from waguard.core.messages.inbox import InboxRecord
 from waguard.errors import DatabaseUnavailableError
 from waguard.messaging.announcer import Announcer
 from waguard.messaging.write_queue import Batch, Keep, Put, Save, WriteQueue
@@ -25,7 +26,8 @@ RETRY: Final = (0.2, 0.5, 1.0, 2.0, 5.0)  # s; the last one repeats
 
 class GroupCommit:
     """Writes ``queue`` into ``store`` from ``start`` to ``close``; ``announcer`` hears what was written.
-    ``for_global``: the events that webhook.url gets; ``staged``: puts that will be added soon."""
+    ``for_global``: the events that webhook.url gets; ``staged``: puts that will be added soon; ``refused`` gets what is
+    not stored, for another host owns its session."""
 
     def __init__(
         self,
@@ -35,12 +37,14 @@ class GroupCommit:
         *,
         for_global: Callable[[], Collection[str]],
         staged: Callable[[], int],
+        refused: Callable[[Sequence[InboxRecord]], None],
     ) -> None:
         self._store = store
         self._queue = queue
         self._announcer = announcer
         self._for_global = for_global
         self._staged = staged
+        self._refused = refused
         self.failing = False
         """The last write was refused."""
         self._some = asyncio.Event()
@@ -150,8 +154,10 @@ class GroupCommit:
             some = [it for it in put.records if it.session_id not in written.lost]
             own = itertools.islice(fresh, len(some))
             news = [record for record, is_news in own if is_news]
-            if len(some) == len(put.records):  # else nobody acknowledges it
+            if len(some) == len(put.records):
                 self._announcer.stored(put.stored, news)
+            else:  # nobody acknowledges it
+                self._refused([it for it in put.records if it.session_id in written.lost])
         for record in written.reported:
             self._announcer.announce(record)
         for endpoint in sorted(written.endpoints):

@@ -6,6 +6,7 @@ refuses is left out, its message is not.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Self
 
@@ -16,10 +17,12 @@ from waguard.core.messages.people import People
 from waguard.core.messages.received_media import handle_of
 from waguard.core.metrics.tally import Tally
 from waguard.core.webhooks.pending import DeliveryResult, Hold
+from waguard.errors import WaguardError
 from waguard.messaging.announcer import Announcer, Publish
 from waguard.messaging.database_backlog import Backlog, JournalLimits
 from waguard.messaging.file_stage import FileStage, MediaWriter
 from waguard.messaging.group_commit import GroupCommit
+from waguard.messaging.left_events import LeftEvents
 from waguard.messaging.records import size_of, with_media_of, without_file
 from waguard.messaging.write_queue import Keep, Put, Save, WriteQueue
 from waguard.ports.inbox import MediaStore, Stored
@@ -54,8 +57,15 @@ class Journal:
         self.announcer = Announcer(publish, tally)
         """Calls its listeners after each commit."""
         queue = WriteQueue()
+        self.left = LeftEvents()
+        """What was received of sessions that are another host's now, and is not stored."""
         self._writer = GroupCommit(
-            store, queue, self.announcer, for_global=for_global, staged=lambda: len(self._stage)
+            store,
+            queue,
+            self.announcer,
+            for_global=for_global,
+            staged=lambda: len(self._stage),
+            refused=self.left.keep,
         )
         writer = MediaWriter(files, deadline=limits.file_deadline)
         self._stage = FileStage(writer, self._writer.add, base=base)
@@ -69,6 +79,9 @@ class Journal:
         """Store what still waits, if the database takes it at once."""
         await self._stage.close()
         await self._writer.close()
+        if left := sum(self.left.counts().values()):
+            said = "events of sessions of other hosts are not stored before the stop"
+            logger.error(said, event="inbox_not_stored", count=left)
 
     @property
     def failing(self) -> bool:
@@ -96,6 +109,26 @@ class Journal:
         self._writer.add(Put((), lambda _: written.set_result(None), 0))
         while not written.done():
             await self.keep_all(())
+
+    # ---- sessions that come and go, as ``ports.cluster.OwnedSessions`` has it ----
+
+    async def acquire(self, sessions: Collection[str]) -> None:
+        """Store what was left here, and read again what memory has of them. A repetition of what is stored has the
+        same key."""
+        self.store.forget(sessions)
+        for session_id in sessions:
+            if records := self.left.take(session_id):
+                self._writer.add(Put(records, lambda _: None, size_of(records)))
+
+    async def release(self, session_id: str) -> None:
+        """Return when what the session reported is stored; after its worker's end."""
+        with contextlib.suppress(WaguardError):  # else it is left here
+            await self.caught_up()
+        await self.lose((session_id,))
+
+    async def lose(self, sessions: Collection[str]) -> None:
+        """What waits for the database is refused by it, and left here."""
+        self.store.forget(sessions)
 
     # ---- the outbox ----
 

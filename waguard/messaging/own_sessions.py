@@ -2,9 +2,7 @@
 
 from collections.abc import Collection
 
-from waguard.errors import UnavailableError
-
-RETRY_AFTER = 5.0  # s; somebody owns it by then, mostly
+from waguard.errors import NotOwnedError
 
 
 class OwnSessions:
@@ -14,23 +12,24 @@ class OwnSessions:
         self.every = every
         self._acquired: set[str] = set()
         self._coming: set[str] = set()
+        self._leaving: set[str] = set()
 
     def __contains__(self, session_id: str) -> bool:
         """Whether it is this host's, also while it is being acquired."""
         return self.every or session_id in self._acquired
+
+    def acquired(self) -> Collection[str] | None:
+        """Those that were acquired; None: there is no cluster."""
+        return None if self.every else frozenset(self._acquired)
 
     def is_coming(self, session_id: str) -> bool:
         """Whether it is being acquired: nothing new goes before what was left."""
         return session_id in self._coming
 
     def require(self, session_id: str) -> None:
-        """Raises ``UnavailableError`` where it is not this host's."""
+        """Raises ``NotOwnedError`` where it is not this host's."""
         if session_id not in self:
-            raise UnavailableError(
-                "this host does not run its session",
-                remedy="send it again: it is then for the host that runs it",
-                retry_after=RETRY_AFTER,
-            )
+            raise NotOwnedError("another host runs its session, or none for the moment")
 
     def expect(self, sessions: Collection[str]) -> None:
         """They are this host's, and what was left of them is being read."""
@@ -41,7 +40,16 @@ class OwnSessions:
         """What was left of them is in memory."""
         self._coming.difference_update(sessions)
 
+    def is_leaving(self, session_id: str) -> bool:
+        """Whether it is being released: this host still writes about it, and begins nothing."""
+        return session_id in self._leaving
+
+    def leave(self, session_id: str) -> None:
+        """Begin nothing more of it."""
+        self.drop((session_id,))
+        self._leaving.add(session_id)
+
     def drop(self, sessions: Collection[str]) -> None:
         """They are this host's no more."""
-        self._acquired.difference_update(sessions)
-        self._coming.difference_update(sessions)
+        for some in (self._acquired, self._coming, self._leaving):
+            some.difference_update(sessions)

@@ -141,6 +141,33 @@ class Requeued(Fact, frozen=True, kw_only=True):
     newest: int
 
 
+class Acquired(Fact, frozen=True, kw_only=True):
+    """A session is this host's now: what its owner before left is to be read."""
+
+    session: str
+
+
+class SessionLoaded(Fact, frozen=True, kw_only=True):
+    """The webhooks of a session after the id ``after`` were read; ``whole``: there were no more."""
+
+    session: str
+    after: int
+    found: tuple[Pending, ...]
+    whole: bool
+
+
+class Leaving(Fact, frozen=True, kw_only=True):
+    """A session is being released: nothing of it is begun any more."""
+
+    session: str
+
+
+class Lost(Fact, frozen=True, kw_only=True):
+    """A session is this host's no more: what is pending of it is its next owner's."""
+
+    session: str
+
+
 class Repaired(Fact, frozen=True):
     """The settings were read again: what was refused may be accepted now."""
 
@@ -177,6 +204,14 @@ class LoadPartition(Effect, frozen=True, kw_only=True):
     key: Key
     after: int
     until: int
+    limit: int
+
+
+class LoadSession(Effect, frozen=True, kw_only=True):
+    """Read the next webhooks of one session: ``SessionLoaded``."""
+
+    session: str
+    after: int
     limit: int
 
 

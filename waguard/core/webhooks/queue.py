@@ -12,11 +12,12 @@ out of turn does no harm.
 """
 
 from waguard.core.replace import replace
-from waguard.core.webhooks import circuit
+from waguard.core.webhooks import circuit, owned
 from waguard.core.webhooks import queue_memory as contents
 from waguard.core.webhooks.answers import handle_answer, handle_lookup, try_refused_again
 from waguard.core.webhooks.delivery import HELD, LOOKUP_PAUSE, Cause
 from waguard.core.webhooks.facts import (
+    Acquired,
     Answered,
     Attempt,
     Closed,
@@ -24,10 +25,12 @@ from waguard.core.webhooks.facts import (
     Dropped,
     Ending,
     Fact,
+    Leaving,
     Load,
     Loaded,
     Lookup,
     LookupDone,
+    Lost,
     Now,
     PartitionLoaded,
     Poked,
@@ -36,6 +39,7 @@ from waguard.core.webhooks.facts import (
     Repaired,
     Requeued,
     Saved,
+    SessionLoaded,
     TimerDue,
 )
 from waguard.core.webhooks.partition import Partition, PartitionStage, has_lookup
@@ -71,13 +75,23 @@ def _handle(work: Work, fact: Fact) -> None:  # noqa: C901, PLR0912 - one line a
                 contents.done(work, partition)
         case Released(session=session):
             work.release(session)
-        case ReadyExpected(session=session, comes=comes):
+        case ReadyExpected(session=session, comes=comes) if work.owns(session):
             contents.expect(work, session, comes=comes)
         case Dropped(session=session, before=before):
             for partition in [it for it in work.partitions.values() if it.key[0] == session]:
                 contents.drop(work, partition, before)
-        case Requeued(key=key, newest=newest):
+        case Requeued(key=key, newest=newest) if work.owns(key[0]):
             contents.requeue(work, key, newest)
+        case ReadyExpected() | Requeued():
+            pass  # its owner reads it, or has it read already
+        case Acquired(session=session):
+            owned.acquired(work, session)
+        case SessionLoaded():
+            owned.loaded(work, fact)
+        case Leaving(session=session):
+            owned.leaving(work, session)
+        case Lost(session=session):
+            owned.lost(work, session)
         case Repaired():
             try_refused_again(work)
         case TimerDue():
@@ -101,7 +115,7 @@ def _loaded(work: Work, fact: Loaded) -> None:
     reading = work.reading
     tail = fact.found[-1].id if fact.found else reading.tail
     for item in fact.found:
-        if item.id > reading.tail:
+        if item.id > reading.tail and owned.takes(work, item):
             contents.admit(work, item)
     more = reading.more or not fact.whole
     first_time = fact.whole and not reading.once
@@ -178,7 +192,7 @@ def _pick(work: Work) -> Partition | None:
 
 
 def _begin(work: Work, partition: Partition) -> None:
-    if work.ending and not partition.of_session:
+    if (work.ending and not partition.of_session) or not work.delivers(partition.key[0]):
         work.to(partition, PartitionStage.PAUSED)
         return
     first, key = partition.first, partition.key

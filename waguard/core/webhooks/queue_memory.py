@@ -94,7 +94,7 @@ def expire_older(work: Work, limit: float) -> None:
 
 def _known(work: Work, first: Pending) -> Partition:
     # an earlier daemon may have ended between the delivery and its commit: of each partition one
-    again = not work.reading.once and has_lookup(first)
+    again = not (work.reading.once and work.delivers(first.session_id)) and has_lookup(first)
     own = next((it for it in OWN_FAULTS if it == first.cause), None)
     refusals = first.attempts if own else 0
     return Partition(

@@ -1,12 +1,13 @@
 """A delivery queue as a value, and what others ask it. Pure; ``queue`` says how it moves."""
 
 from collections.abc import Container, Iterator
+from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from msgspec import Struct, field
 
 from waguard.core.webhooks.facts import Effect
-from waguard.core.webhooks.partition import MemoryWindow, Partition
+from waguard.core.webhooks.partition import MemoryWindow, Partition, PartitionStage
 from waguard.core.webhooks.pending import Key
 from waguard.core.webhooks.persistent_map import PersistentMap
 from waguard.core.webhooks.receiver import Receiver
@@ -34,6 +35,19 @@ class Reading(Struct, frozen=True, kw_only=True):
     """All was read once."""
     partitions: int = 0
     """Partitions of which more is being read."""
+
+
+class Owned(Enum):
+    """What is done with a session's webhooks; of one that has no such word nothing is."""
+
+    READING = auto()
+    """They are being read, from the first one on."""
+    BEHIND = auto()
+    """They are being read, and more have come meanwhile."""
+    HERE = auto()
+    """They are delivered."""
+    LEAVING = auto()
+    """Those in flight are awaited."""
 
 
 class Queue(Struct, frozen=True, kw_only=True):
@@ -64,6 +78,9 @@ class Queue(Struct, frozen=True, kw_only=True):
     """Who waits for that, by session."""
     following: PersistentMap[str, Key] = field(default_factory=PersistentMap)
     """Who of them may go now."""
+    owned: PersistentMap[str, Owned] | None = None
+    """In a cluster the sessions of this host. Ids of different hosts are not committed in their order, so each is read by
+    itself when it comes. None: there is no cluster."""
     reading: Reading = Reading()
     receiver: Receiver = Receiver()
     in_flight: int = 0
@@ -115,6 +132,11 @@ class Queue(Struct, frozen=True, kw_only=True):
         """Whether its receiver takes nothing of what waits, as far as is known."""
         failing = self.receiver.failing_since is not None
         return failing and self.receiver.circuit.trips > 0 and not self.idle
+
+    def is_saved_of(self, session: str) -> bool:
+        """As ``is_saved``, of one session."""
+        stages = (it.stage for it in self.partitions.values() if it.key[0] == session)
+        return not any(it in {PartitionStage.IN_FLIGHT, PartitionStage.SAVING} for it in stages)
 
     def is_announced(self, key: Key) -> bool:
         """Whether the receiver knows that the session of this partition is ready, or need not."""

@@ -7,7 +7,7 @@ from waguard.core.webhooks.partition import Partition, PartitionStage
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Key, Pending
 from waguard.core.webhooks.persistent_map import MapBuilder, PersistentMap
 from waguard.core.webhooks.retry_policy import pause
-from waguard.core.webhooks.state import Queue, Reading
+from waguard.core.webhooks.state import Owned, Queue, Reading
 
 
 class Work:
@@ -27,6 +27,7 @@ class Work:
         self.held, self.announced = queue.held.builder(), queue.announced.builder()
         self.handled, self.turns = queue.handled.builder(), queue.turns.builder()
         self.following = queue.following.builder()
+        self.owned = None if queue.owned is None else queue.owned.builder()
         self.reading: Reading = queue.reading
         self.receiver = queue.receiver
         self.in_flight, self.unsaved = queue.in_flight, queue.unsaved
@@ -51,6 +52,7 @@ class Work:
             handled=self.handled.finish(),
             turns=self.turns.finish(),
             following=self.following.finish(),
+            owned=None if self.owned is None else self.owned.finish(),
             reading=self.reading,
             receiver=self.receiver,
             in_flight=self.in_flight,
@@ -184,6 +186,33 @@ class Work:
         """The session may be connected, and the receiver know it: try what waited for that."""
         for key in self.held.get(session, ()):
             self.resume(self.unhold(self.partitions[key]))
+
+    # ---- sessions that come and go ----
+
+    def delivers(self, session: str) -> bool:
+        """Whether webhooks of a session may begin here."""
+        return self.owned is None or self.owned.get(session) is Owned.HERE
+
+    def owns(self, session: str) -> bool:
+        """Whether webhooks of a session are this host's."""
+        return self.owned is None or session in self.owned
+
+    def lose(self, partition: Partition) -> None:
+        """Forget the partition, whatever it waits for."""
+        match partition.stage:
+            case PartitionStage.IN_FLIGHT:
+                self.in_flight -= 1
+            case PartitionStage.SAVING:
+                self.unsaved -= 1
+            case PartitionStage.READING:
+                left = self.reading.partitions - 1
+                self.reading = replace(self.reading, partitions=left)
+            case PartitionStage.TURN:
+                _leave(self.turns, partition.key)
+            case _:
+                pass
+        self.count -= len(partition.waiting)
+        self.remove(partition)
 
     # ---- one message of a session at a time ----
 

@@ -79,7 +79,7 @@ class Acceptance:
         sends = [new_pending_send(session_id, workspace_id, *message) for message in messages]
         phone = await self._transmission.number(session_id)
         for pending in sends:
-            pending.phone = phone
+            pending.phone, pending.seen = phone, self._epoch_seen(session_id)
             await self._transmission.find_chat_key(pending)
         new = [
             _new_message(pending, command, State.ACCEPTED)
@@ -95,7 +95,7 @@ class Acceptance:
                 numbers = await journal.keep_all(new)
         except BaseException:
             for pending in sends:
-                self._ctx.not_sent.write(Withdrawal(pending.message_id))
+                self._ctx.not_sent.write(Withdrawal(pending.message_id, pending.seen))
             raise
         for pending, pending.id in zip(sends, numbers, strict=True):
             pending.stored.set_result(pending.id)
@@ -189,8 +189,9 @@ class Acceptance:
     async def _keep(self, pending: PendingSend, command: Command, options: Options) -> bool:
         """Keep it; whether it may go at once, and is kept so."""
         ready = options.send_at is None and await self._is_ready(pending, options)
+        pending.seen = self._epoch_seen(pending.session_id)
         queues = self._dispatcher.queues(pending.session_id)
-        direct = ready and queues.reserve(pending.chat_key)
+        direct = ready and pending.session_id in self._ctx.own and queues.reserve(pending.chat_key)
         content = (isinstance(command, SendMedia) and command.content) or None
         if content and (most := self._largest) and len(content) > most:
             if direct:
@@ -207,7 +208,7 @@ class Acceptance:
         except BaseException:
             if direct:
                 queues.release(pending.chat_key)
-            self._ctx.not_sent.write(Withdrawal(pending.message_id))
+            self._ctx.not_sent.write(Withdrawal(pending.message_id, pending.seen))
             raise
         if direct:
             pending.begun.set()
@@ -215,6 +216,15 @@ class Acceptance:
         pending.command = command if direct or not (pending.queued or content) else None
         pending.stored.set_result(pending.id)
         return direct
+
+    def _epoch_seen(self, session_id: str) -> int | None:
+        """As ``NewMessage.seen``. Raises ``NotOwnedError`` where another host owns the session."""
+        own = self._ctx.own
+        if session_id in own or own.is_leaving(session_id):
+            return None
+        if (seen := self._ctx.epoch_seen(session_id)) is None:
+            own.require(session_id)
+        return seen
 
     async def _is_ready(self, pending: PendingSend, options: Options) -> bool:
         """Raises where it is not, and nothing is to wait for it."""
@@ -268,6 +278,7 @@ def _new_message(
         expires_at=pending.expires_at,
         bulk_id=pending.bulk_id,
         phone=pending.phone,
+        seen=pending.seen,
     )
 
 

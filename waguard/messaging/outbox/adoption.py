@@ -70,7 +70,7 @@ class Adoption:
         """What is on its way is awaited as at an end in order. The rest stays accepted, and whoever waits for it is
         answered that it will be sent."""
         grace = self._ctx.timings.release
-        self._ctx.own.drop((session_id,))
+        self._ctx.own.leave(session_id)
         for pending in self._ctx.accepted.waiting(session_id):
             pending.lose(under_way=False)
         await asyncio.gather(

@@ -11,6 +11,7 @@ from waguard.errors import (
     ConflictError,
     DatabaseUnavailableError,
     NotFoundError,
+    NotOwnedError,
     OtherNumberError,
     UnavailableError,
     WaguardError,
@@ -201,6 +202,10 @@ class Dispatcher:
             if not await self._may_begin(pending):
                 self._accepted.pop(pending.id)
                 return True
+        except NotOwnedError:  # its row says as before that it is accepted
+            self._accepted.pop(pending.id)
+            pending.lose(under_way=False)
+            return True
         except WaguardError as error:
             # who hears so now must not have it sent later; and another number is no passing state
             if pending.is_awaited or pending.abandoned or isinstance(error, OtherNumberError):

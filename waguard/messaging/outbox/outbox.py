@@ -71,9 +71,10 @@ class Outbox:
         tally: Tally | None = None,
         group_waits: GroupWaits = no_group_waits,
         file: Callable[[str], Path | None] = lambda _: None,
-        in_cluster: bool = False,
+        epoch_seen: Callable[[str], int | None] | None = None,
     ) -> None:
-        """``in_cluster``: only messages of sessions that are acquired are sent."""
+        """``epoch_seen`` as ``SendContext``: then only messages of sessions that are acquired are sent; None: there is no
+        cluster."""
         self._ctx = ctx = SendContext(
             sessions=sessions,
             store=store,
@@ -86,7 +87,8 @@ class Outbox:
             not_sent=NotSentWrites(journal),
             accepted=AcceptedSends(bounds.waiting),
             tally=tally or Tally(),
-            own=OwnSessions(every=not in_cluster),
+            own=OwnSessions(every=epoch_seen is None),
+            epoch_seen=epoch_seen or (lambda _: None),
             group_waits=group_waits,
             file=file,
         )

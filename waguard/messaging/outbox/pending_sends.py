@@ -112,6 +112,8 @@ class PendingSend:
     """When its reply could not be written, or is kept for its key; None: still to be tried."""
     left: bool = False
     """By an earlier run: it may take days until its outcome is known."""
+    seen: int | None = None
+    """As ``NewMessage`` has it."""
     lost: bool = False
     """Its session is another host's: nothing more of it is sent or written here."""
 

@@ -90,6 +90,8 @@ class SendContext:
     accepted: AcceptedSends
     tally: Tally
     own: OwnSessions
+    epoch_seen: Callable[[str], int | None] = lambda _: None
+    """In a cluster the epoch of a session that nobody living owns, as it was seen; None: somebody does."""
     group_waits: GroupWaits = no_group_waits
     """Whether nothing is sent to a chat of a session for now."""
     file: Callable[[str], Path | None] = lambda _: None

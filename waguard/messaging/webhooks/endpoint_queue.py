@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from loguru import logger
 
+from waguard.core.replace import replace
 from waguard.core.webhooks.circuit import Circuit
 from waguard.core.webhooks.delivery import Answer
 from waguard.core.webhooks.facts import (
@@ -22,19 +23,24 @@ from waguard.core.webhooks.facts import (
     Fact,
     Failed,
     Later,
+    Leaving,
     Load,
     Loaded,
     LoadPartition,
+    LoadSession,
     Lookup,
     LookupDone,
+    Lost,
     Now,
     PartitionLoaded,
     Poked,
     Save,
     Saved,
     SaveLater,
+    SessionLoaded,
     TimerDue,
 )
+from waguard.core.webhooks.owned import all_here
 from waguard.core.webhooks.partition import MemoryWindow
 from waguard.core.webhooks.pending import Pending
 from waguard.core.webhooks.queue import advance
@@ -73,14 +79,20 @@ class EndpointQueue:
         attempts: Attempts,
         settings: Settings,
         window: MemoryWindow,
+        acquired: Collection[str] | None = None,
     ) -> None:
+        """``acquired``: in a cluster the sessions whose webhooks it delivers; of one that is acquired later it hears by
+        ``Acquired``."""
         self.endpoint = endpoint
         self._ctx = ctx
         self._attempts = attempts
         self._settings = settings
         self._configured = policy, holds, uses_lookup = settings.read()
         self.state = Queue(policy=policy, holds=holds, uses_lookup=uses_lookup, window=window)
-        self._tasks: set[asyncio.Future[None]] = set()
+        if acquired is not None:
+            self.state = replace(self.state, owned=all_here(acquired))
+        self._tasks: dict[asyncio.Future[None], str] = {}
+        """With their sessions; "": with none, or it is a write, which is not cut off."""
         self._reader = _Reader(endpoint, ctx, attempts.bodies, lambda: self.state)
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -103,18 +115,10 @@ class EndpointQueue:
     def _advance(self, fact: Fact) -> None:
         before = self.state.receiver.circuit
         self.state, effects = advance(self.state, fact, self._now(fact))
-        self._log_circuit(before, self.state.receiver.circuit)
+        _log_circuit(self.endpoint, before, self.state.receiver.circuit)
         for effect in effects:
             self._perform(effect)
         self._attempts.bodies.tidy(self.state)
-
-    def _log_circuit(self, before: Circuit, after: Circuit) -> None:
-        if after.trips and not before.trips:
-            logger.debug(
-                "the receiver fails: one delivery is tried at a time", endpoint=self.endpoint
-            )
-        elif before.trips and not after.trips:
-            logger.debug("the receiver works again", endpoint=self.endpoint)
 
     def _now(self, fact: Fact) -> Now:
         ctx, expired, long = self._ctx, float("-inf"), float("-inf")
@@ -174,29 +178,42 @@ class EndpointQueue:
             async with asyncio.timeout(grace):
                 while self._tasks:  # an answer is followed by the write of its result
                     await asyncio.wait(self._tasks)
-        left = list(self._tasks)
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await _end(list(self._tasks))
+
+    # ---- sessions that come and go ----
+
+    async def release(self, session: str, grace: float) -> None:
+        """Begin nothing more of a session; what is in flight has ``grace`` s to end."""
+        self.post(Leaving(session=session))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._until(lambda: self.state.is_saved_of(session))
+
+    async def lose(self, session: str) -> None:
+        """Forget a session; what is in flight of it is cut off."""
+        self.post(Lost(session=session))
+        await _end([task for task, of in self._tasks.items() if of == session])
 
     # ---- what the queue wants done ----
 
     def _perform(self, effect: Effect) -> None:  # noqa: C901 - one line an effect
         match effect:
             case Attempt():
-                self._start(partial(self._attempt, effect))
+                self._start(partial(self._attempt, effect), effect.item.session_id)
             case Save():
                 self._save(effect)
             case SaveLater(result=result):
                 self._ctx.journal.save_later(result)
-            case Load() | LoadPartition() if self.state.closed:
+            case Load() | LoadPartition() | LoadSession() if self.state.closed:
                 pass  # nothing more is begun
             case Load():
                 self._start(partial(self._reader.load, effect))
             case LoadPartition():
-                self._start(partial(self._reader.load_partition, effect))
+                self._start(partial(self._reader.load_partition, effect), effect.key[0])
+            case LoadSession(session=session):
+                self._start(partial(self._reader.load_session, effect), session)
             case Lookup(item=item):
-                self._start(partial(self._lookup, item))
+                self._start(partial(_looked_up, self._attempts, item), item.session_id)
             case Failed(item=item, why=why, attempt=attempt):
                 _log(item).warning(
                     "webhook delivery failed", event="webhook_failed", why=why, attempt=attempt
@@ -210,8 +227,8 @@ class EndpointQueue:
             case _:
                 raise AssertionError(effect)
 
-    def _start(self, work: Callable[[], Awaitable[Fact | None]]) -> None:
-        """Do it by itself; what comes of it is a fact. A bug is logged."""
+    def _start(self, work: Callable[[], Awaitable[Fact | None]], session: str = "") -> None:
+        """Do it by itself, for a session or for all; what comes of it is a fact. A bug is logged."""
 
         async def run() -> None:
             with self._logging_bugs():
@@ -219,8 +236,8 @@ class EndpointQueue:
                     self.post(fact)
 
         task = asyncio.create_task(run(), name=f"webhook {self.endpoint}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = session
+        task.add_done_callback(self._tasks.pop)
 
     @contextlib.contextmanager
     def _logging_bugs(self) -> Iterator[None]:
@@ -242,20 +259,27 @@ class EndpointQueue:
             self._attempts.bodies.drop(item.id)
         return Answered(key=item.key, id=item.id, outcome=outcome)
 
-    async def _lookup(self, item: Pending) -> Fact:
-        return LookupDone(key=item.key, id=item.id, found=await self._attempts.is_stored(item))
-
     def _save(self, effect: Save) -> None:
         saved = self._ctx.journal.save_later(effect.result)
-        self._tasks.add(saved)
+        self._tasks[saved] = ""
         saved.add_done_callback(partial(self._saved, effect))
 
     def _saved(self, effect: Save, saved: "asyncio.Future[None]") -> None:
-        self._tasks.discard(saved)
+        self._tasks.pop(saved)
         # an error is logged by the writer; after a cut the webhook is delivered again
         if not saved.cancelled() and saved.exception() is None:
             with self._logging_bugs():
                 self.post(Saved(key=effect.key, id=effect.result.id))
+
+
+async def _looked_up(attempts: Attempts, item: Pending) -> Fact:
+    return LookupDone(key=item.key, id=item.id, found=await attempts.is_stored(item))
+
+
+async def _end(tasks: "Sequence[asyncio.Future[None]]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _Reader:
@@ -288,6 +312,15 @@ class _Reader:
         whole = len(found) < effect.limit
         return PartitionLoaded(key=effect.key, found=tuple(found), until=effect.until, whole=whole)
 
+    async def load_session(self, effect: LoadSession) -> Fact | None:
+        """The next of one session."""
+        after, sessions = effect.after, (effect.session,)
+        found = await self._read(after=after, limit=effect.limit, sessions=sessions)
+        if found is None:
+            return None
+        whole = len(found) < effect.limit
+        return SessionLoaded(session=effect.session, after=after, found=tuple(found), whole=whole)
+
     async def _read(self, **which: object) -> list[Pending] | None:
         while not self._state().closed:
             try:
@@ -300,6 +333,13 @@ class _Reader:
             self._bodies.keep(bodies, self._state())
             return found
         return None
+
+
+def _log_circuit(endpoint: str, before: Circuit, after: Circuit) -> None:
+    if after.trips and not before.trips:
+        logger.debug("the receiver fails: one delivery is tried at a time", endpoint=endpoint)
+    elif before.trips and not after.trips:
+        logger.debug("the receiver works again", endpoint=endpoint)
 
 
 def _log(item: Pending) -> "Logger":

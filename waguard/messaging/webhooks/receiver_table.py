@@ -135,6 +135,13 @@ class ReceiverTable:
         whys = await asyncio.gather(*map(self.why_not, waits))  # side by side: one statement
         return [it for it, why in zip(waits, whys, strict=True) if why is None]
 
+    def forget(self, sessions: Collection[str]) -> None:
+        """Other hosts' sessions: what is known of their rows is outdated when they come back."""
+        for session_id in sessions:
+            self._histories.pop(session_id, None)
+            self._right_until.pop(session_id, None)
+            self._wrong.pop(session_id, None)
+
     def _is_down(self, session_id: str) -> bool:
         """Whether its messages wait for the session itself."""
         return self._owner.known(session_id).why_not is not None

@@ -1,7 +1,7 @@
 """Whether the application would drop a message of a session now (``Health.connection`` says it), and whose messages wait."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from loguru import logger
@@ -48,6 +48,13 @@ class SessionGate:
             self.linking[session_id] = task
             task.add_done_callback(lambda _: self.linking.pop(session_id, None))
         return LINKING
+
+    def forget(self, sessions: Collection[str]) -> None:
+        """Other hosts' sessions: compare no numbers of them."""
+        for session_id in sessions:
+            self._numbers.pop(session_id, None)
+            if task := self.linking.get(session_id):
+                task.cancel()
 
     async def close(self) -> None:
         """Compare no numbers any more."""

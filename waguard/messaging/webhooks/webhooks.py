@@ -26,6 +26,7 @@ from waguard.core.webhooks.pending import Key
 from waguard.core.webhooks.retry_policy import DeliveryPolicy
 from waguard.errors import WaguardError
 from waguard.messaging.journal import Journal
+from waguard.messaging.own_sessions import OwnSessions
 from waguard.messaging.timings import WEBHOOK, WebhookTimings
 from waguard.messaging.webhooks.attempt import Attempts
 from waguard.messaging.webhooks.body_files import completed, without_content
@@ -35,6 +36,7 @@ from waguard.messaging.webhooks.delivery_context import DeliveryContext
 from waguard.messaging.webhooks.endpoint_queue import EndpointQueue, Settings
 from waguard.messaging.webhooks.endpoint_queues import EndpointQueues, Held
 from waguard.messaging.webhooks.endpoints import Endpoints
+from waguard.messaging.webhooks.owned_webhooks import OwnedWebhooks
 from waguard.messaging.webhooks.post import WebhookPost
 from waguard.messaging.webhooks.receiver_table import ReceiverTable
 from waguard.messaging.webhooks.session_gate import SessionGate
@@ -46,7 +48,7 @@ from waguard.ports.webhooks import GLOBAL
 class Webhooks:
     """An async context manager. ``settings`` is read at each use, a reload reaches it;
     ``connection`` says whether a session is connected; ``table``: what is known of the database of
-    ``webhook.url``'s receiver."""
+    ``webhook.url``'s receiver; ``in_cluster``: only webhooks of sessions that are acquired are delivered."""
 
     def __init__(  # noqa: PLR0913 - the seams, as a port each
         self,
@@ -63,12 +65,14 @@ class Webhooks:
         window: MemoryWindow | None = None,
         table: ReceiverTable | None = None,
         tally: Tally | None = None,
+        in_cluster: bool = False,
     ) -> None:
         self._timings = timings
         self._files = journal.files
         self._settings = settings
         self._secrets = tuple(secrets)
         self.call_backs = CallBacks()
+        self._own = OwnSessions(every=not in_cluster)
         self.queues = EndpointQueues(self._make_queue)
         self.endpoints = Endpoints(journal.store, settings)
         self.dead_letters = DeadLetterQueue(
@@ -93,6 +97,15 @@ class Webhooks:
         self._policy = policy or (lambda: _policy(settings().give_up_after))
         self._window = window or MemoryWindow()
         self._table = table
+        self.owned = OwnedWebhooks(
+            self._own,
+            journal,
+            self.endpoints,
+            self.queues,
+            self._gate,
+            table,
+            last_answer=timings.last_answer,
+        )
         self._beginning: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         journal.announcer.on_queued.append(self.poke)
@@ -125,13 +138,13 @@ class Webhooks:
 
     def poke(self, endpoint: str) -> None:
         """The database has more for this endpoint."""
-        if self.endpoints.is_loaded and endpoint in self.endpoints:
+        if self.owned.delivers(endpoint):
             self.queues[endpoint].poke()
         # else all are poked when it is known which there are
 
     def _requeued(self, endpoint: str, key: Key, newest: int) -> None:
         """Dead letters of a partition are pending again."""
-        if self.endpoints.is_loaded and endpoint in self.endpoints:
+        if self.owned.delivers(endpoint):
             self.queues.requeued(endpoint, key, newest)
 
     def _make_queue(self, endpoint: str) -> EndpointQueue:
@@ -160,7 +173,8 @@ class Webhooks:
             holds=lambda: self.endpoints.holds(endpoint),
             uses_lookup=lambda: table is not None and table.uses_lookup,
         )
-        return EndpointQueue(endpoint, self._ctx, attempts, settings, self._window)
+        acquired = self._own.acquired()
+        return EndpointQueue(endpoint, self._ctx, attempts, settings, self._window, acquired)
 
     async def drain(self, timeout: float) -> bool:
         """Wait at most ``timeout`` s until all is delivered; whether it is."""
@@ -216,7 +230,7 @@ class Webhooks:
     def expect_ready(self, session_id: str) -> None:
         """Expect the session's session_ready, which is on its way to the database: no message goes before it."""
         for endpoint in (GLOBAL, session_id):
-            if self.endpoints.gets_ready(endpoint):
+            if session_id in self._own and self.endpoints.gets_ready(endpoint):
                 self.queues[endpoint].post(ReadyExpected(session=session_id))
 
     def not_ready(self, session_id: str) -> None:

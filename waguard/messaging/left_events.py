@@ -1,0 +1,31 @@
+"""What was received here and is not stored, for its session is another host's now.
+
+The worker that reported it keeps it too, where it ends in order: then a file of this host's runtime folder has it, and the
+session's next worker here reports it again. Where the worker was killed, this memory has the only copy.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from waguard.core.messages.inbox import InboxRecord
+from waguard.core.webhooks.delivery import SESSION_EVENTS
+
+
+class LeftEvents:
+    """By session, in the order of their coming."""
+
+    def __init__(self) -> None:
+        self._left: dict[str, list[InboxRecord]] = {}
+
+    def keep(self, records: Sequence[InboxRecord]) -> None:
+        """Keep what was refused; not what said how its session stood here: its owner says that now."""
+        for one in records:
+            if not any(it.event in SESSION_EVENTS for it in one.events):
+                self._left.setdefault(one.session_id, []).append(one)
+
+    def take(self, session_id: str) -> tuple[InboxRecord, ...]:
+        """Those of a session that is this host's again."""
+        return tuple(self._left.pop(session_id, ()))
+
+    def counts(self) -> Mapping[str, int]:
+        """How many are left, by session."""
+        return {name: len(records) for name, records in self._left.items()}
