@@ -192,7 +192,7 @@ def _uncertain(request: web.Request, error: CutOffError) -> Reply | None:
     if resource in _GROUPS and request.method not in READS:
         return ChangeUncertain(error=error.message, remedy=_DO_NOT_REPEAT)
     if resource in SENDS or resource == _BULK:
-        named = "Idempotency-Key" in request.headers or request[BODY].get("idempotency_key")
+        named = request.headers.get("Idempotency-Key") or request[BODY].get("idempotency_key")
         # with a key a repetition is the same message
         return None if named else SendUncertain(message_id=None, error=error.message)
     return None
@@ -223,6 +223,7 @@ async def _at_host(request: web.Request, handler: Handler) -> web.StreamResponse
     if name == view.host or found is None:
         return await handler(request)
     scope.require_right(request, Right.ADMIN)
+    scope.require_narrowing(request, scope.Narrowing.REFUSED)
     if not found.alive:
         raise UnavailableError(
             f"{name} does not run", remedy="there is nothing to drain", retry_after=RETRY_AFTER
