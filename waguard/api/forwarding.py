@@ -28,6 +28,7 @@ from waguard.api.timings import Timings
 from waguard.core.keys import Right
 from waguard.core.messages.received_media import content_type
 from waguard.errors import InvalidInputError, UnavailableError, WaguardError
+from waguard.host.clock import SystemClock
 
 CALLS: Final = web.AppKey("host_calls", HostCalls)
 RETRY_AFTER: Final = 5.0  # s
@@ -47,7 +48,7 @@ _DO_NOT_REPEAT: Final = "do not repeat it; look at the chat on the phone"
 
 def join(app: web.Application, cluster: Cluster, timings: Timings) -> None:
     """Make it the API of one host of a cluster, before it serves."""
-    seals = HostSeals(cluster)
+    seals = HostSeals(cluster, SystemClock())
     calls = HostCalls(cluster, seals, timings)
     app[SEALS], app[CALLS] = seals, calls
     app[DEPS].keys.is_of_a_host = seals.is_one
