@@ -11,6 +11,7 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from tests.api.conftest import KEY, Api
+from tests.api.fake_cluster import one_host
 from tests.api.fake_sessions import SESSION
 from tests.api.fake_versions import ADDED
 from tests.api.test_local_socket import Local, local_api  # noqa: F401 - a fixture
@@ -54,6 +55,9 @@ EACH: Final[dict[str, tuple[str, Any, str | None]]] = {
         {"phone_number": "6281180009"},
         SESSION,
     ),
+    "POST /api/hosts/{host}/drain": ("/api/hosts/h1/drain", {}, None),
+    "DELETE /api/hosts/{host}/drain": ("/api/hosts/h1/drain", {}, None),
+    "POST /api/sessions/{session_id}/move": (f"{ONE}/move", {"to": "h1"}, SESSION),
     f"POST {PASSKEY}/start": (f"{ONE}/passkey/start", {}, SESSION),
     f"POST {PASSKEY}/answer": (
         f"{ONE}/passkey/answer",
@@ -125,6 +129,7 @@ async def test_each_change_is_a_row_and_no_other_route(
     assert {path for _, path in changing(api)} >= NOT_AUDITED
     assert {*OF_SESSION, *OF_FLEET} <= audited, "incidents speak of routes that are there"
 
+    object.__setattr__(api.deps, "cluster", one_host(api.base))
     dead, *_, last = await letters(api, 3)
     api.sessions.not_ready = UnavailableError("it is not ready")
     queued = (await api.call("POST", "/api/messages/send?queue=1", SEND)).json()

@@ -15,6 +15,7 @@ from tests.api.conftest import Api, serving
 from tests.api.fake_cluster import Everything, Pair, pair
 from tests.api.fake_sessions import SESSION
 from tests.waiting import wait_until
+from waguard.api import host_calls
 from waguard.api.limits import LOAD
 from waguard.api.timings import Timings
 from waguard.host.system.listen import base_url, listen
@@ -106,6 +107,9 @@ async def test_cut_off(hosts: Pair, manner: Any, subtests: pytest.Subtests) -> N
             body = {"session_id": SESSION, "recipients": ["6281234567890"], "message": "a"}
             answer = await hosts.one.call("POST", "/api/messages/bulk-send", body)
             assert (answer.status, answer.json()["outcome"]) == (202, "uncertain")
+        with subtests.test("an empty key is none"):
+            answer = await hosts.one.call("POST", SEND, TEXT, headers={"Idempotency-Key": ""})
+            assert answer.status == 202
         with subtests.test("with a key it may be repeated"):
             keyed = {"Idempotency-Key": "k1"}
             answer = await hosts.one.call("POST", SEND, TEXT, headers=keyed)
@@ -208,3 +212,54 @@ async def test_what_takes_longer_than_a_request_may(tmp_path: Path) -> None:
             503,
             "this takes longer than expected; it continues",
         )
+
+
+async def test_an_owner_that_says_nothing_has_as_long_as_a_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lives, and its answer would be 503 by then."""
+    monkeypatch.setattr(host_calls, "LONGER", 0.1)
+
+    async def hangs(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read(-1)
+
+    async with (
+        pair(serving, tmp_path, Timings(request=0.1)) as hosts,
+        BadOwner(hangs).serving(hosts.all),
+    ):
+        answer = await hosts.one.call("POST", f"/api/sessions/{SESSION}/stop", {})
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+        [entry] = changes(hosts.one)
+        assert entry.after == "unknown"
+
+
+async def test_a_reset_in_the_middle_of_a_large_body(hosts: Pair) -> None:
+    async def resets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1 << 20)
+        reset(writer)
+
+    body = {"session_id": SESSION, "recipient_phone": "6281234567890", "media": "A" * (12 << 20)}
+    async with BadOwner(resets).serving(hosts.all):
+        answer = await hosts.one.call("POST", "/api/messages/send-media", body)
+        assert (answer.status, answer.json()["outcome"]) == (202, "uncertain")
+
+
+@pytest.mark.parametrize("manner", [*_CUTS, None])
+async def test_an_upload_that_its_host_does_not_hand_out(hosts: Pair, manner: Any) -> None:
+    """It is no lack of room here, and nothing of it is left."""
+
+    async def cuts(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nContent-Length: 9000000\r\n\r\n")
+        writer.write(bytes(3_000_000))
+        await writer.drain()
+        reset(writer)
+
+    body = {"session_id": SESSION, "recipient_phone": "6281234567890", "media_sha256": NAME}
+    async with BadOwner(manner or cuts).serving(hosts.all):
+        hosts.all.owners[SESSION] = "h1"
+        answer = await hosts.one.call("POST", "/api/messages/send-media", body)
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+        assert not hosts.one.sessions.sends()
+        left = hosts.one.deps.outgoing_files.folder.coming("")
+        assert not [it for it in left.rglob("*") if it.is_file()]

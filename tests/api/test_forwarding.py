@@ -1,6 +1,9 @@
 """Any host answers for any session: two real APIs, and owners with bad manners."""
 
+import asyncio
 import hashlib
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +12,9 @@ from typing import Any, Final
 import pytest
 
 from tests.api.conftest import KEY, Api
-from tests.api.fake_cluster import Pair
+from tests.api.fake_cluster import SHARED_KEY, Pair
 from tests.api.fake_sessions import SESSION
+from waguard.core.cluster.forwarded_request import ForwardedRequest, sealed
 from waguard.core.keys import Caller, Right
 from waguard.ports.store import AuditEntry
 
@@ -206,3 +210,52 @@ async def test_the_old_address_of_this_host_itself(hosts: Pair) -> None:
     hosts.all.owners[SESSION] = "h0"
     hosts.all.add("h0", hosts.one.base)
     assert (await hosts.one.call("POST", SEND, TEXT)).status == 503
+
+
+async def test_what_a_person_sends_on_the_socket_of_another_host(
+    hosts: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The application has to hear of it by a webhook, as of any other that it did not send."""
+    seal = sealed(
+        ForwardedRequest(
+            method="POST",
+            target=SEND,
+            to=hosts.two.base,
+            at=time.time(),
+            nonce="n",
+            caller=Caller(name="root by the socket", right=Right.ADMIN),
+            on_socket=True,
+        ),
+        SHARED_KEY,
+    )
+    said, answered = [], hosts.two.outbox.answered
+
+    def noting(which: Any, *, direct: bool) -> bool:
+        said.append(direct)
+        return answered(which, direct=direct)
+
+    monkeypatch.setattr(hosts.two.outbox, "answered", noting)
+    headers = {"Authorization": f"Bearer {seal}"}
+    assert (await hosts.two.call("POST", SEND, TEXT, key=None, headers=headers)).status == 200
+    assert (await hosts.one.call("POST", SEND, TEXT | {"message": "b"})).status == 200
+    assert said == [False, True]
+
+
+async def test_a_header_that_is_no_text(hosts: Pair) -> None:
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", int(hosts.one.base.rpartition(":")[2])
+    )
+    head = f"GET {STATUS} HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {KEY}\r\nX-Odd: "
+    writer.write(head.encode() + b"\xff\xfe\r\n\r\n")
+    assert b" 400 " in await reader.readline()
+    writer.close()
+
+
+def test_one_host_alone_imports_nothing_of_it() -> None:
+    code = (
+        "import sys, waguard.api, waguard.api.app; waguard.api.create_app(None);"
+        "own = {'waguard.api.forwarding', 'waguard.api.host_calls', 'waguard.api.host_seals'};"
+        "print(sorted(it for it in sys.modules if it in own or 'cluster' in it))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "[]\n"

@@ -5,13 +5,17 @@ from dataclasses import replace
 from typing import Any, Final
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
 
 from tests.api.conftest import Answer, Api
-from tests.api.fake_cluster import SHARED_KEY, Pair
+from tests.api.fake_cluster import SHARED_KEY, Pair, one_host
 from tests.api.fake_sessions import SESSION
+from tests.clocks import Clock
 from waguard.api.auth import APPLICATION
 from waguard.api.deps import SEALS
-from waguard.core.cluster.forwarded_request import ForwardedRequest, sealed
+from waguard.api.host_seals import REMEMBERED, HostSeals
+from waguard.core.cluster.forwarded_request import MOST_OFF, ForwardedRequest, sealed
+from waguard.core.replace import replace as replaced
 
 STATUS: Final = f"/api/sessions/{SESSION}/status"
 
@@ -89,3 +93,42 @@ async def test_hosts_whose_keys_differ(hosts: Pair) -> None:
     answer = await hosts.one.call("GET", STATUS)
     assert answer.status == 503
     assert "cluster.key_file" in answer.json()["remedy"]
+
+
+def seals(clock: Clock, base: str = "http://h2") -> HostSeals:
+    return HostSeals(one_host(base), clock)
+
+
+def shown(clock: Clock, nonce: str = "n", **changes: Any) -> str:
+    it = ForwardedRequest(
+        method="GET", target="/a", to="http://h2", at=clock.wall(), nonce=nonce, caller=None
+    )
+    return sealed(replaced(it, **changes), SHARED_KEY)
+
+
+def is_taken(by: HostSeals, text: str) -> bool:
+    return by.opened(make_mocked_request("GET", "/a"), ["a key", text]) is not None
+
+
+def test_a_copy_is_refused_as_long_as_it_is_in_time() -> None:
+    clock = Clock()
+    it = seals(clock)
+    early = shown(clock, at=clock.wall() + MOST_OFF)
+    assert is_taken(it, early)
+    clock.live(2 * MOST_OFF)
+    assert it.is_one(early)
+    assert not is_taken(it, early)
+    clock.live(1.0)
+    assert not it.is_one(early)
+    assert is_taken(it, shown(clock, "m"))
+    assert len(it._seen) == 1, "what is refused for its age is forgotten"
+
+
+def test_a_clock_that_is_set_back() -> None:
+    """Only those that have just begun ask whether it was before their start."""
+    clock = Clock()
+    it = seals(clock)
+    assert not is_taken(it, shown(clock, at=clock.wall() - 1.0))
+    clock.live(REMEMBERED)
+    clock.at -= 3600.0
+    assert is_taken(it, shown(clock))

@@ -124,6 +124,20 @@ def test_sessions_that_are_unknown_are_not_none(
     assert json.loads(capsys.readouterr().out)["sessions"] is None
 
 
+@pytest.mark.parametrize(
+    ("without", "words"), [(0, "0 sessions"), (None, "an unknown number of sessions")]
+)
+def test_several_hosts_are_one_line(
+    api: Api, capsys: pytest.CaptureFixture[str], without: int | None, words: str
+) -> None:
+    health = says(api, ALPHA)
+    cluster = {"hosts": 3, "alive": 2, "without_owner": without}
+    api.says(ONE, Answer(200, {**health, "details": [ALPHA], "cluster": cluster}))
+    assert main(["status"]) == 0
+    line = said(capsys)[0][1]
+    assert line == f"  2 of 3 hosts live, {words} without a host: waguard hosts"
+
+
 def test_status_as_json_has_health_and_sessions(
     api: Api, capsys: pytest.CaptureFixture[str]
 ) -> None:

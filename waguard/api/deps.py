@@ -3,14 +3,13 @@
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp import web
 
 from waguard.api.auth import Keys
 from waguard.api.key_table import IssuedKeys
 from waguard.config.sections import Config
-from waguard.core.cluster.forwarded_request import ForwardedRequest
 from waguard.core.keys import Caller
 from waguard.core.lease import HeldElsewhere
 from waguard.core.metrics.tally import Tally
@@ -25,7 +24,6 @@ from waguard.messaging.outbox.outgoing_files import OutgoingFiles
 from waguard.messaging.outbox.voice import Voices
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
-from waguard.ports.cluster import Hosts, Ownership
 from waguard.ports.logs import LogLevels
 from waguard.ports.messages import MessageStore
 from waguard.ports.outbox import OutboxStore
@@ -34,6 +32,10 @@ from waguard.ports.proxies import Proxies
 from waguard.ports.sessions import Health, Reconciliation, Sessions
 from waguard.ports.store import AuditEntry, DatabaseControl, GroupRelease, Store
 from waguard.ports.versions import VersionControl
+
+if TYPE_CHECKING:  # one host alone imports nothing of it
+    from waguard.core.cluster.forwarded_request import ForwardedRequest
+    from waguard.ports.cluster import Hosts, Ownership
 
 
 class Events(Protocol):
@@ -58,8 +60,8 @@ class Events(Protocol):
 class Cluster:
     """What the API needs where several hosts own the sessions."""
 
-    ownership: Ownership
-    hosts: Hosts
+    ownership: "Ownership"
+    hosts: "Hosts"
     address: str
     """The base URL of this host's API, as the others have it."""
     instance_url: str
@@ -117,7 +119,7 @@ class Seals(Protocol):
     def is_one(self, text: str) -> bool:
         """Whether another host has made it within the last minute, for this one."""
 
-    def opened(self, request: web.Request, shown: Sequence[str]) -> ForwardedRequest | None:
+    def opened(self, request: web.Request, shown: Sequence[str]) -> "ForwardedRequest | None":
         """What is said of this request in what it shows as its key; None: nothing. Once: a copy of it says nothing."""
 
 
@@ -129,7 +131,7 @@ CALLER = web.RequestKey("caller", Caller)
 """Who has shown a key, or needs none on the local socket."""
 BODY_BYTES = web.RequestKey("body_bytes", bytearray)
 """The body as it came, unpacked."""
-FORWARDED = web.RequestKey("forwarded", ForwardedRequest)
+FORWARDED: "web.RequestKey[ForwardedRequest]" = web.RequestKey("forwarded")
 """What the host says that has forwarded the request."""
 ELSEWHERE = web.RequestKey("elsewhere", bool)
 """The request is another host's; whether that one has answered it."""

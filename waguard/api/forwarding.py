@@ -28,6 +28,7 @@ from waguard.api.timings import Timings
 from waguard.core.keys import Right
 from waguard.core.messages.received_media import content_type
 from waguard.errors import InvalidInputError, UnavailableError, WaguardError
+from waguard.host.clock import SystemClock
 
 CALLS: Final = web.AppKey("host_calls", HostCalls)
 RETRY_AFTER: Final = 5.0  # s
@@ -47,7 +48,7 @@ _DO_NOT_REPEAT: Final = "do not repeat it; look at the chat on the phone"
 
 def join(app: web.Application, cluster: Cluster, timings: Timings) -> None:
     """Make it the API of one host of a cluster, before it serves."""
-    seals = HostSeals(cluster)
+    seals = HostSeals(cluster, SystemClock())
     calls = HostCalls(cluster, seals, timings)
     app[SEALS], app[CALLS] = seals, calls
     app[DEPS].keys.is_of_a_host = seals.is_one
@@ -192,7 +193,7 @@ def _uncertain(request: web.Request, error: CutOffError) -> Reply | None:
     if resource in _GROUPS and request.method not in READS:
         return ChangeUncertain(error=error.message, remedy=_DO_NOT_REPEAT)
     if resource in SENDS or resource == _BULK:
-        named = "Idempotency-Key" in request.headers or request[BODY].get("idempotency_key")
+        named = request.headers.get("Idempotency-Key") or request[BODY].get("idempotency_key")
         # with a key a repetition is the same message
         return None if named else SendUncertain(message_id=None, error=error.message)
     return None
@@ -223,6 +224,7 @@ async def _at_host(request: web.Request, handler: Handler) -> web.StreamResponse
     if name == view.host or found is None:
         return await handler(request)
     scope.require_right(request, Right.ADMIN)
+    scope.require_narrowing(request, scope.Narrowing.REFUSED)
     if not found.alive:
         raise UnavailableError(
             f"{name} does not run", remedy="there is nothing to drain", retry_after=RETRY_AFTER

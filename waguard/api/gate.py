@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -26,11 +26,13 @@ from waguard.api.problems import Handler
 from waguard.api.route import SENDS, is_open
 from waguard.api.timings import TIMINGS
 from waguard.config.addresses import is_loopback
-from waguard.core.cluster.forwarded_request import ForwardedRequest
 from waguard.core.host import http_cost
 from waguard.core.issued_keys import is_key
 from waguard.core.text import json_text
 from waguard.errors import WaguardError
+
+if TYPE_CHECKING:
+    from waguard.core.cluster.forwarded_request import ForwardedRequest
 
 MEDIA_PATH: Final = "/api/messages/send-media"
 _LARGE: Final = frozenset(
@@ -114,7 +116,7 @@ def still_accepted(request: web.Request) -> bool:
     return caller is None or FORWARDED in request or request.app[DEPS].issued_keys.accepts(caller)
 
 
-def _forwarded(request: web.Request, shown: Sequence[str]) -> ForwardedRequest | None:
+def _forwarded(request: web.Request, shown: Sequence[str]) -> "ForwardedRequest | None":
     seals = request.app.get(SEALS)
     return seals.opened(request, shown) if seals else None
 

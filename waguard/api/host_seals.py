@@ -1,9 +1,9 @@
 """Requests that hosts forward to each other: each is sealed for one host, and taken once. Only in a cluster."""
 
 import secrets
-import time
 from collections import deque
 from collections.abc import Sequence
+from typing import Final
 
 from aiohttp import web
 
@@ -12,20 +12,23 @@ from waguard.api.local_socket import is_trusted
 from waguard.core.cluster import forwarded_request
 from waguard.core.cluster.forwarded_request import MARK, MOST_OFF, ForwardedRequest
 from waguard.core.keys import Caller, Right
+from waguard.ports.clock import Clock
 
-_NONCE_BYTES = 16
+REMEMBERED: Final = 2 * MOST_OFF  # s
+_NONCE_BYTES: Final = 16
 
 
 class HostSeals:
     """Those of one host. All calls are of the event loop."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, clock: Clock) -> None:
         self._cluster = cluster
+        self._clock = clock
         self._seen: set[str] = set()
         self._oldest: deque[tuple[float, str]] = deque()
-        """Nonces with the unix time after which a copy is refused for its age."""
+        """Nonces with the monotonic time after which a copy is refused for its age."""
         # what was taken before a restart is not known any more, and is refused
-        self._since = time.time()
+        self._since, self._began = clock.wall(), clock.monotonic()
 
     def of(self, request: web.Request, to: str, *, session: str | None) -> str:
         """The seal with which it is forwarded as it is, without a key in its query."""
@@ -35,7 +38,7 @@ class HostSeals:
                 method=request.method,
                 target=target_of(request),
                 to=to,
-                at=time.time(),
+                at=self._clock.wall(),
                 nonce=secrets.token_hex(_NONCE_BYTES),
                 caller=forwarded_request.concerning(caller, session)
                 if caller and session
@@ -52,7 +55,7 @@ class HostSeals:
                 method=method,
                 target=target,
                 to=to,
-                at=time.time(),
+                at=self._clock.wall(),
                 nonce=secrets.token_hex(_NONCE_BYTES),
                 caller=Caller(name=self._cluster.hosts.view().host, right=Right.ADMIN),
             )
@@ -76,18 +79,22 @@ class HostSeals:
 
     def _valid(self, text: str) -> ForwardedRequest | None:
         it = forwarded_request.opened(text, self._cluster.key)
-        if it is None or it.to != self._cluster.address or it.at < self._since:
+        if it is None or it.to != self._cluster.address:
             return None
-        return it if forwarded_request.is_in_time(it, now=time.time()) else None
+        # for so long only: a wall clock that is set back later must not keep all others out
+        is_new = self._clock.monotonic() - self._began < REMEMBERED
+        if is_new and it.at < self._since:
+            return None
+        return it if forwarded_request.is_in_time(it, now=self._clock.wall()) else None
 
     def _is_first(self, it: ForwardedRequest) -> bool:
-        now = time.time()
+        now = self._clock.monotonic()
         while self._oldest and self._oldest[0][0] < now:
             self._seen.discard(self._oldest.popleft()[1])
         if it.nonce in self._seen:
             return False
         self._seen.add(it.nonce)
-        self._oldest.append((now + 2 * MOST_OFF, it.nonce))
+        self._oldest.append((now + REMEMBERED, it.nonce))
         return True
 
 

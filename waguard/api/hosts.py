@@ -1,6 +1,6 @@
 """/api/hosts: the hosts of the cluster, emptying one, moving a session to one."""
 
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from aiohttp import web
 from msgspec import Meta, Struct
@@ -11,7 +11,9 @@ from waguard.api.fields import SessionId
 from waguard.api.route import Done, OfSession, route
 from waguard.core.keys import Right
 from waguard.errors import ConflictError, NotFoundError, UnavailableError
-from waguard.ports.cluster import SeenHost
+
+if TYPE_CHECKING:
+    from waguard.ports.cluster import SeenHost
 
 NO_CLUSTER: Final = "there is one host alone"
 RETRY_AFTER: Final = 5.0  # s
@@ -108,7 +110,7 @@ def _cluster(request: web.Request) -> Cluster:
     )
 
 
-def _shown(it: SeenHost) -> Host:
+def _shown(it: "SeenHost") -> Host:
     found = it.record
     return Host(
         host=found.host,

@@ -25,6 +25,7 @@ STARTS: Final[Mapping[str, str]] = {
 OF_SESSION: Final[Mapping[str, str]] = {
     **STARTS,
     f"POST {_ONE}/stop": "it was stopped by {}",
+    f"POST {_ONE}/move": "it was moved to another host by {}",
     f"POST {_ONE}/logout": "it was logged out by {}",
     "POST /sessions/{session_id}/logout": "it was logged out by {}",
     f"DELETE {_ONE}": "it was deleted by {}",
