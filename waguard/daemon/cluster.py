@@ -3,8 +3,6 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
 
 from waguard import __version__
 from waguard.api.deps import Cluster as ApiCluster
@@ -19,8 +17,10 @@ from waguard.host.files.sealing import read_key
 from waguard.host.memory import incarnation_file
 from waguard.host.process.procfs import boot_id
 from waguard.host.system import resources
+from waguard.messaging.deferred_files import DeferredFiles
 from waguard.messaging.outbox.outbox import Outbox
-from waguard.ports.cluster import HostLeases, OwnedSessions
+from waguard.messaging.webhooks.webhooks import Webhooks
+from waguard.ports.cluster import HostLeases
 from waguard.ports.process import Process, Spawn
 from waguard.store.sql import SqlStore
 from waguard.supervision.cluster.host_keeper import HostKeeper
@@ -38,46 +38,28 @@ from waguard.wire.worker import WorkerRecord
 Workers = list[tuple[WorkerRecord, Process]]
 
 
-@dataclass(frozen=True)
-class LateSessions:
-    """Fills ``ports.cluster.OwnedSessions`` by what is made later."""
-
-    later: Callable[[], OwnedSessions]
-
-    async def acquire(self, sessions: Collection[str]) -> None:
-        """See ``ports.cluster.OwnedSessions``."""
-        await self.later().acquire(sessions)
-
-    async def release(self, session: str) -> None:
-        """See ``ports.cluster.OwnedSessions``."""
-        await self.later().release(session)
-
-    async def lose(self, sessions: Collection[str]) -> None:
-        """See ``ports.cluster.OwnedSessions``."""
-        await self.later().lose(sessions)
-
-
 class Cluster:
-    """Fills ``host_keeper.HostDuties``. ``later`` is asked for at each use. Raises ``ConfigError`` for files of ``[cluster]`` that cannot be used."""
+    """Fills ``host_keeper.HostDuties``. ``connect`` comes before everything else. Raises ``ConfigError`` for files of ``[cluster]`` that cannot be used."""
 
     def __init__(
         self,
         base: Foundation,
         stop: StopRequest,
         spawn: Spawn,
-        later: Callable[[], tuple[Supervisor, Outbox]],
     ) -> None:
         self._config = base.config
         self._store = base.store
         self._stop = stop
         self._spawn = spawn
-        self._later = later
+        self._journal = base.journal
+        self._supervisor: Supervisor
+        self.owned = OwnedParts()
         self._cluster_id = ""
         self._restored: set[str] = set()
         """What is brought up by the restore at the start; the rest, as it is claimed."""
         settings = base.config().cluster
         _leases(settings, base.store, "checked only")
-        reports = ClusterReports(lambda: later()[0].fleet.outages)
+        reports = ClusterReports(lambda: self._supervisor.fleet.outages)
         self.lending = Lending()
         """For workers that an earlier daemon left, until they are their sessions'."""
         self.host = HostKeeper(
@@ -88,14 +70,25 @@ class Cluster:
             changed=lambda: self.owners.lease_changed(),  # noqa: PLW0108 - it is made below
         )
         self._use = SessionsHere(
-            lambda: later()[0].registry, base.config, base.clock, resources.read
+            lambda: self._supervisor.registry, base.config, base.clock, resources.read
         )
         owners = base.store.owners()
-        self.owners = OwnerKeeper(self.host, owners, LateSessions(self._parts), self._use, reports)
+        self.owners = OwnerKeeper(self.host, owners, self.owned, self._use, reports)
         self.ownership = HostOwnership(self.host, self.owners, owners)
         self.hosts = HostsHere(self.host, self.owners, owners)
 
     # ---- what the daemon asks ----
+
+    def connect(
+        self, supervisor: Supervisor, outbox: Outbox, webhooks: Webhooks, deferred: DeferredFiles
+    ) -> None:
+        """What owning a session means here. What a worker reports needs what the journal keeps of its session, and
+        messages and webhooks that are on their way have their time while it still runs."""
+        self._supervisor = supervisor
+        assert supervisor.owned  # noqa: S101 - it was made with an ownership
+        self.owned.running = supervisor.owned
+        self.owned.journal = self._journal
+        self.owned.others = (webhooks.owned, outbox, deferred)
 
     @property
     def owning(self) -> Owning:
@@ -167,17 +160,12 @@ class Cluster:
         """Have messaging read what it keeps of the sessions that are restored. Raises ``DatabaseUnavailableError``; may
         be called again then."""
         self._restored |= self.owners.take()
-        await self._parts().remember(self._restored & self.ownership.owned().keys())
+        await self.owned.remember(self._restored & self.ownership.owned().keys())
         self._restored.clear()
 
     def open(self) -> None:
         """The restore has read its rows: from now on what is claimed is brought up as it comes."""
         self.owners.open()
-
-    def _parts(self) -> OwnedParts:
-        supervisor, outbox = self._later()
-        assert supervisor.owned  # noqa: S101 - it was made with an ownership
-        return OwnedParts(sending=outbox, running=supervisor.owned, receiving=outbox)
 
     def _begin(self, cluster_id: str, *, adopts: str | None) -> None:
         self._cluster_id = cluster_id
@@ -213,7 +201,7 @@ class Cluster:
     def lend(self, until: float) -> None:
         """See ``host_keeper.HostDuties``."""
         self.lending.lend(until)
-        lend(self._later()[0], lends=True, closes=self.owners.is_closing)
+        lend(self._supervisor, lends=True, closes=self.owners.is_closing)
 
     def close_all(self) -> None:
         """See ``host_keeper.HostDuties``."""
@@ -221,12 +209,12 @@ class Cluster:
 
     def kill_all(self) -> None:
         """See ``host_keeper.HostDuties``."""
-        self._later()[0].kill()
+        self._supervisor.kill()
 
     async def sweep(self) -> str:
         """See ``host_keeper.HostDuties``."""
         paths = self._config().paths
-        sessions = self._later()[0].registry.sessions
+        sessions = self._supervisor.registry.sessions
         started = [it.runner.process for it in sessions if it.runner.process]
         await end_all(self._spawn, started, runtime=paths.runtime, sessions=paths.sessions)
         incarnation = secrets.token_hex(16)

@@ -1,7 +1,7 @@
 """What sessions, messages and the API stand on: time, network, host, bus, database, journal."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from waguard.core.metrics.tally import Tally
 from waguard.daemon.reload import CurrentConfig
@@ -18,12 +18,15 @@ from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.fetch import Fetcher
 from waguard.messaging.outbox.outgoing_files import OutgoingFiles
 from waguard.messaging.stored import StoredMessages
+from waguard.messaging.webhooks.receiver_table import ReceiverTable
+from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.sessions import Sessions
 from waguard.ports.store import AuditEntry
 from waguard.profile.layout import temporary
 from waguard.store.sql import SqlStore
 from waguard.supervision.event_bus import Bus
 from waguard.supervision.status_writer import AuditLog
+from waguard.supervision.supervisor import Supervisor
 from waguard.supervision.timings import Timings
 
 
@@ -46,7 +49,7 @@ class Foundation:
             folder.sweep()
         self.bus = Bus(self.clock)
         self.tally = Tally()
-        others = config().lease.standby or config().cluster.engine != "none"
+        others = config().lease.standby or self.in_cluster
         self.store = SqlStore(config().database.url, standby=others)
         self.outgoing = OutgoingFiles(outgoing, config, self.store.outbox.files_awaited, self.ages)
         self.fetcher = Fetcher(lambda: config().send, files=self.outgoing)
@@ -74,6 +77,33 @@ class Foundation:
         self._last_write = timings.last_write
         self._trail = asyncio.create_task(self.changes.trail(), name="trail of changes")
 
+    @property
+    def in_cluster(self) -> bool:
+        """Whether this host is one of several."""
+        return self.config().cluster.engine != "none"
+
+    def webhooks(self, supervisor: Supervisor, secrets: Sequence[bytes]) -> Webhooks:
+        """What delivers to the application, signed with ``secrets``."""
+        table = ReceiverTable(
+            self.stored,
+            self.store.accounts,
+            supervisor.account_rows,
+            self.clock,
+            expect_ready=lambda session_id: webhooks.expect_ready(session_id),  # noqa: PLW0108 - it is made below
+        )
+        webhooks = Webhooks(
+            self.journal,
+            lambda: self.config().webhook,
+            secrets,
+            instance_url=self._public_url,
+            connection=supervisor.health.connection,
+            ages=self.ages,
+            table=table,
+            tally=self.tally,
+            in_cluster=self.in_cluster,
+        )
+        return webhooks
+
     def deferred_files(self, sessions: Sessions) -> DeferredFiles:
         """What fetches files after their messages."""
         return DeferredFiles(
@@ -84,6 +114,7 @@ class Foundation:
             self.clock,
             threads=self.outgoing.threads,
             base=self._public_url,
+            in_cluster=self.in_cluster,
         )
 
     async def end_calls(self) -> None:

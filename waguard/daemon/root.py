@@ -61,7 +61,6 @@ from waguard.messaging.alerts.alerts import Alerts
 from waguard.messaging.health import COUNTED_EVERY, MessageHealth
 from waguard.messaging.outbox.bulk import Bulks
 from waguard.messaging.outbox.outbox import Outbox
-from waguard.messaging.webhooks.receiver_table import ReceiverTable
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.supervision.fleet.database_watch import ASKED_EVERY, DatabaseWatch
 from waguard.supervision.fleet.disk import DiskReserve
@@ -95,9 +94,7 @@ class Daemon:
         self._base = base = Foundation(current, timings, public_url=self._public_url)
         self._runtime = RuntimeFolder(config.paths.runtime, lock)
         state, clock = config.paths.state, base.clock
-        self._cluster = cluster_of(
-            base, self._stop, spawn, lambda: (self._supervisor, self._outbox)
-        )
+        self._cluster = cluster_of(base, self._stop, spawn)
         ownership = self._cluster.ownership if self._cluster else None
         restarts = RestartMemory(state, clock)
         remembered = restarts.load()
@@ -154,7 +151,7 @@ class Daemon:
             tally=base.tally,
             group_waits=base.restored.group_waits,
             file=base.outgoing.path,
-            in_cluster=self._cluster is not None,
+            epoch_seen=ownership.epoch_seen if ownership else None,
         )
         self._deferred = base.deferred_files(self._supervisor.sessions)
         self._database = DatabaseWatch(base.store, self._supervisor.state, file=base.store.file)
@@ -199,23 +196,9 @@ class Daemon:
         secrets = SecretFiles(self._config, self._base.clock)
         self._alerts.configure()
         logs.hide(*passwords(self._config().database.url))
-        table = ReceiverTable(
-            self._base.stored,
-            self._base.store.accounts,
-            self._supervisor.account_rows,
-            self._base.clock,
-            expect_ready=lambda session_id: webhooks.expect_ready(session_id),  # noqa: PLW0108 - it is made below
-        )
-        webhooks = Webhooks(
-            self._base.journal,
-            lambda: self._config().webhook,
-            secrets.webhook,
-            instance_url=self._public_url,
-            connection=self._supervisor.health.connection,
-            ages=self._base.ages,
-            table=table,
-            tally=self._base.tally,
-        )
+        webhooks = self._base.webhooks(self._supervisor, secrets.webhook)
+        if self._cluster:
+            self._cluster.connect(self._supervisor, self._outbox, webhooks, self._deferred)
         self._reload.subscribe(lambda _: secrets.read_again(webhooks.configure))
         self._reload.subscribe(lambda _: self._report_keys(secrets.issued_keys))
         self._reload.subscribe(lambda _: self._alerts.configure())

@@ -112,10 +112,6 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
         self._people.forget(sessions)
         self._undecryptable.forget(sessions)
 
-    def forget(self, sessions: Collection[str]) -> None:
-        self._people.forget(sessions)
-        self._undecryptable.forget(sessions)
-
     async def _store(
         self,
         connection: AsyncConnection,

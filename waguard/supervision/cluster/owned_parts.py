@@ -1,26 +1,28 @@
 """What owning a session means on this host, for all parts of it in their order."""
 
 import asyncio
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 
+from waguard.errors import UnavailableError
 from waguard.ports.cluster import OwnedSessions
 
 
-@dataclass(frozen=True, kw_only=True)
 class OwnedParts:
-    """Fills ``ports.cluster.OwnedSessions``. What a worker reports needs what ``receiving`` keeps of its session. What is
-    being sent has its time while the session still runs, and hears of a loss before its worker ends: how that fails is no
-    answer to those who wait."""
+    """Fills ``ports.cluster.OwnedSessions``, when its parts are set."""
 
-    sending: OwnedSessions
     running: OwnedSessions
-    receiving: OwnedSessions
+    """The session itself."""
+    journal: OwnedSessions
+    """What stores its reports: there before it runs, and after it has ended."""
+    others: Sequence[OwnedSessions]
+    """What is on its way for it: there before it runs, released while it still runs, and lost before its worker ends, so
+    that how it fails then is nobody's answer."""
 
     async def remember(self, sessions: Collection[str]) -> None:
-        """Read what memory keeps of their messages. Raises ``DatabaseUnavailableError``."""
-        await self.receiving.acquire(sessions)
-        await self.sending.acquire(sessions)
+        """Read what memory keeps of them beside what runs. Raises ``DatabaseUnavailableError``."""
+        await self.journal.acquire(sessions)
+        for part in self.others:
+            await part.acquire(sessions)
 
     async def acquire(self, sessions: Collection[str]) -> None:
         """See ``ports.cluster.OwnedSessions``."""
@@ -28,12 +30,17 @@ class OwnedParts:
         await self.running.acquire(sessions)
 
     async def release(self, session: str) -> None:
-        """See ``ports.cluster.OwnedSessions``."""
-        await self.sending.release(session)
-        await self.running.release(session)
-        await self.receiving.release(session)
+        """See ``ports.cluster.OwnedSessions``. Raises ``UnavailableError`` where it cannot leave now: then it goes on
+        here, with all of its parts."""
+        await asyncio.gather(*(part.release(session) for part in self.others))
+        try:
+            await self.running.release(session)
+        except UnavailableError:
+            await self.remember((session,))
+            raise
+        await self.journal.release(session)
 
     async def lose(self, sessions: Collection[str]) -> None:
-        """See ``ports.cluster.OwnedSessions``. Each begins at once."""
-        await asyncio.gather(self.sending.lose(sessions), self.running.lose(sessions))
-        await self.receiving.lose(sessions)
+        """See ``ports.cluster.OwnedSessions``. None waits for another one."""
+        await asyncio.gather(*(part.lose(sessions) for part in (*self.others, self.running)))
+        await self.journal.lose(sessions)

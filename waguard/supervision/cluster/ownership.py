@@ -34,6 +34,12 @@ class HostOwnership:
             return None
         return found.record.address if found.record.incarnation == row.incarnation else None
 
+    def epoch_seen(self, session: str) -> int | None:
+        """The epoch of a session that nobody living owns, as it was read last; None: somebody does, or it is not
+        known."""
+        state, row = self._keeper.state, self._row(session)
+        return row.epoch if row and state and session in state.free_since else None
+
     async def create(self, session: str) -> None:
         """See ``ports.cluster.Ownership``."""
         if self.epoch(session) is None and await self._claim(session) is False:
