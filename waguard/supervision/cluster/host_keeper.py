@@ -42,6 +42,7 @@ from waguard.supervision.cluster.peer_watch import PeerWatch
 CALL_SHARE: Final = 0.75  # of the renewal interval: an answer that is later is unknown
 SWEPT_AGAIN: Final = 0.5  # s after a sweep that failed, growing …
 SWEPT_AT_LEAST_EACH: Final = 5.0  # … up to so many
+SHORTEST_NAP: Final = 0.001  # s; two clocks round differently
 LONGEST_NAP: Final = 1.0  # s; the loop's clock stops in a suspend, the boot clock does not
 NUMBER_BITS: Final = 62
 
@@ -216,7 +217,8 @@ class HostKeeper:
         if self._timer:
             self._timer.cancel()
         due = host_lease.due_at(self._state) if self._state else None
-        nap = LONGEST_NAP if due is None else min(max(0.0, due - self._clock()), LONGEST_NAP)
+        left = LONGEST_NAP if due is None else due - self._clock()
+        nap = min(max(SHORTEST_NAP, left), LONGEST_NAP)
         self._timer = asyncio.get_running_loop().call_later(nap, self._woken)
 
     def _woken(self) -> None:
