@@ -272,6 +272,7 @@ class Daemon:
             room=self.room(),
             owned=len(self.owner.owned),
             drain=self.owner.drain,
+            lasts=self.world.terms.lasts,
         )
 
     def room(self) -> int:

@@ -43,7 +43,7 @@ class LeaseTerms:
     """What follows from how long a lease lasts; all in seconds."""
 
     lasts: float
-    """10 for etcd, 60 for the database. All hosts of a cluster have the same."""
+    """10 for etcd, 60 for the database."""
 
     @property
     def renewed_every(self) -> float:
@@ -282,7 +282,8 @@ def _on_foreign(state: LeaseState, found: Found, now: float, out: _Out) -> Lease
             return _over(state, found.record, out)
         changes = state.foreign_changes + 1
         return replace(state, foreign=Peer(found, now), foreign_changes=changes)
-    if now - state.foreign.since < state.terms.dead_after:
+    lasts = max(state.terms.lasts, found.record.lasts)
+    if now - state.foreign.since < LeaseTerms(lasts).dead_after:
         return state
     return _at_once(replace(state, stage=LeaseStage.RENEWING, revision=found.revision))
 
@@ -384,4 +385,5 @@ def _declared_at(state: LeaseState, it: Peer) -> float:
     away from all: each has time to renew then."""
     if it.declared_at is not None:
         return it.declared_at + state.terms.renewed_every
-    return max(it.since, state.held_since or it.since) + state.terms.dead_after
+    lasts = max(state.terms.lasts, it.found.record.lasts)  # hosts may be configured differently
+    return max(it.since, state.held_since or it.since) + LeaseTerms(lasts).dead_after

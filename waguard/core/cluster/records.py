@@ -33,6 +33,8 @@ class HostRecord:
     """How many sessions it owns."""
     drain: bool
     """Whether it is being emptied: it claims nothing."""
+    lasts: float = 0.0
+    """Seconds that it holds without a renewal, as its host is configured; 0: as here."""
 
 
 @dataclass(frozen=True, slots=True)
