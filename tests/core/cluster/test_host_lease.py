@@ -178,6 +178,15 @@ def test_who_was_declared_dead_kills_all_and_begins_a_new_incarnation() -> None:
     assert host_lease.lent_until(lease.state) is None
 
 
+def test_who_sees_its_own_death_reads_it_at_once() -> None:
+    lease = held()
+    gone = dead(found("a", "one", 7, number=101))
+    assert kinds(lease.hear(PeersSeen((gone,)), at=0.5)) == [ReadOwn]
+    assert lease.hear(PeersSeen((gone,)), at=0.6) == []
+    assert lease.read(gone, at=0.7) == [KillAll(), Sweep()]
+    assert lease.hear(PeersSeen((gone,)), at=0.8) == []
+
+
 def test_nothing_revives_a_dead_record() -> None:
     """Neither a late answer to the incarnation that is dead, nor its revision."""
     lease = held()

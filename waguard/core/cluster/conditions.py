@@ -52,14 +52,18 @@ def _no_room(lease: LeaseView, owner: OwnerState, now: Moment) -> str | None:
 def _differ(peers: Sequence[Found], terms: LeaseTerms) -> str | None:
     newer = [it.record.host for it in peers if it.record.format > FORMAT]
     if newer:
-        return f"{_hosts(newer)} of a newer waguard: until this one is upgraded it claims no session"
+        return (
+            f"{_hosts(newer)} of a newer waguard: until this one is upgraded it claims no session"
+        )
     other = [
         it.record.host
         for it in peers
         if it.record.alive and it.record.lasts not in {0.0, terms.lasts}
     ]
     if other:
-        return f"{_hosts(other)} configured with another `cluster.lease` than {terms.lasts:g} s here"
+        return (
+            f"{_hosts(other)} configured with another `cluster.lease` than {terms.lasts:g} s here"
+        )
     return None
 
 

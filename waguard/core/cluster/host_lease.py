@@ -232,7 +232,7 @@ def _handle(state: LeaseState, fact: LeaseFact, now: float, out: _Out) -> LeaseS
             swept = replace(state, stage=LeaseStage.READING, incarnation=incarnation)
             return _read(swept, now, out)
         case PeersSeen(found):
-            return _on_peers(state, found, now)
+            return _on_peers(state, found, now, out)
         case _:
             return state
 
@@ -294,11 +294,14 @@ def _over(state: LeaseState, other: HostRecord, out: _Out) -> LeaseState:
     return replace(state, stage=LeaseStage.OVER, held_since=None, call=None)
 
 
-def _on_peers(state: LeaseState, found: tuple[Found, ...], now: float) -> LeaseState:
+def _on_peers(state: LeaseState, found: tuple[Found, ...], now: float, out: _Out) -> LeaseState:
     peers = {}
     for it in found:
         host = it.record.host
         if host == state.host:
+            own = it.record.incarnation == state.incarnation
+            if own and not it.record.alive and state.call is None:
+                state = _read(state, now, out)  # before a renewal is refused
             continue
         before = state.peers.get(host)
         known = before is not None and before.found.revision == it.revision
