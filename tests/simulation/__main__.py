@@ -1,4 +1,4 @@
-"""``make simulate``: months of a fleet's life side by side, and how soon it was well again."""
+"""``make simulate``: months of a fleet's life side by side, and how soon it was well again; or lives of several hosts."""
 
 import argparse
 import multiprocessing
@@ -9,6 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 from tests.simulation.clock import Violation
+from tests.simulation.cluster import campaign
 from tests.simulation.faults import KINDS, SLOWLY, TURN
 from tests.simulation.story import DAY, draw_plan, live, report
 
@@ -68,7 +69,10 @@ def main() -> int:
     asked.add_argument("--sessions", type=int, default=100)
     asked.add_argument("--own", type=float, default=8.0, help="faults a session-day")
     asked.add_argument("--host", type=float, default=12.0, help="faults of all a day")
+    asked.add_argument("--cluster", type=int, metavar="LIVES", help="of several hosts, instead")
     given = asked.parse_args()
+    if given.cluster:
+        return campaign.main(given.cluster)
     seeds = [given.seed * 1_000 + n for n in range(max(1, round(given.years * 12)))]
     began, months = time.perf_counter(), list[Month]()
     one = partial(live_month, given.sessions, given.own, given.host)

@@ -39,6 +39,7 @@ NEEDS_PERSON: Final[Mapping[str, bool | Mapping[str, bool]]] = {
     "keys_unreadable": True,
     "ratchets_rolled_back": True,
     "alerts_undeliverable": True,
+    "hosts_differ": True,
     # ---- messages on their way ----
     "webhooks_down": True,
     "webhooks_late": True,

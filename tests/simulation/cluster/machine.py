@@ -179,7 +179,8 @@ class Daemon:
             return
         if (self.lease.incarnation, self.lease.held_since, self.lease.peers) != before:
             self.own(TimerDue())
-        self._arm()
+        else:
+            self._arm()
 
     def own(self, fact: OwnerFact) -> None:
         """A fact about sessions."""
@@ -272,6 +273,7 @@ class Daemon:
             room=self.room(),
             owned=len(self.owner.owned),
             drain=self.owner.drain,
+            lasts=self.world.terms.lasts,
         )
 
     def room(self) -> int:

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from tests.simulation.clock import VirtualTime
 from waguard.core.cluster.records import Found, HostRecord, Owner
 
-DEADLINE: Final = 1.0  # s after which a call has no answer
+DEADLINE: Final = 1.5  # s after which a call has no answer
 LATE: Final = (0.01, 0.05, 0.3, 1.5, 6.0)
 _Answer = TypeVar("_Answer")
 

@@ -43,7 +43,7 @@ class LeaseTerms:
     """What follows from how long a lease lasts; all in seconds."""
 
     lasts: float
-    """10 for etcd, 60 for the database. All hosts of a cluster have the same."""
+    """10 for etcd, 60 for the database."""
 
     @property
     def renewed_every(self) -> float:
@@ -232,7 +232,7 @@ def _handle(state: LeaseState, fact: LeaseFact, now: float, out: _Out) -> LeaseS
             swept = replace(state, stage=LeaseStage.READING, incarnation=incarnation)
             return _read(swept, now, out)
         case PeersSeen(found):
-            return _on_peers(state, found, now)
+            return _on_peers(state, found, now, out)
         case _:
             return state
 
@@ -282,7 +282,8 @@ def _on_foreign(state: LeaseState, found: Found, now: float, out: _Out) -> Lease
             return _over(state, found.record, out)
         changes = state.foreign_changes + 1
         return replace(state, foreign=Peer(found, now), foreign_changes=changes)
-    if now - state.foreign.since < state.terms.dead_after:
+    lasts = max(state.terms.lasts, found.record.lasts)
+    if now - state.foreign.since < LeaseTerms(lasts).dead_after:
         return state
     return _at_once(replace(state, stage=LeaseStage.RENEWING, revision=found.revision))
 
@@ -293,11 +294,14 @@ def _over(state: LeaseState, other: HostRecord, out: _Out) -> LeaseState:
     return replace(state, stage=LeaseStage.OVER, held_since=None, call=None)
 
 
-def _on_peers(state: LeaseState, found: tuple[Found, ...], now: float) -> LeaseState:
+def _on_peers(state: LeaseState, found: tuple[Found, ...], now: float, out: _Out) -> LeaseState:
     peers = {}
     for it in found:
         host = it.record.host
         if host == state.host:
+            own = it.record.incarnation == state.incarnation
+            if own and not it.record.alive and state.call is None:
+                state = _read(state, now, out)  # before a renewal is refused
             continue
         before = state.peers.get(host)
         known = before is not None and before.found.revision == it.revision
@@ -384,4 +388,5 @@ def _declared_at(state: LeaseState, it: Peer) -> float:
     away from all: each has time to renew then."""
     if it.declared_at is not None:
         return it.declared_at + state.terms.renewed_every
-    return max(it.since, state.held_since or it.since) + state.terms.dead_after
+    lasts = max(state.terms.lasts, it.found.record.lasts)  # hosts may be configured differently
+    return max(it.since, state.held_since or it.since) + LeaseTerms(lasts).dead_after

@@ -118,6 +118,7 @@ FLEET_ENDS: Final = {
     "credentials_not_shared": "credentials_shared",
     "keys_unreadable": "keys_readable",
     "alerts_undeliverable": "alerts_delivered",
+    "hosts_differ": "hosts_agree",
     "whatsapp_refuses": "whatsapp_serves",
     "version_held": "version_released",
     "version_refused": "version_accepted",
@@ -166,6 +167,7 @@ FLEET_DONE: Final = {
     "credentials_not_shared": "the sessions went on; what was shared before was kept",
     "keys_unreadable": "none was issued, and the file was left as it is; keys of api.key_file were accepted",
     "alerts_undeliverable": "they were tried again at growing intervals",
+    "hosts_differ": "each host went on with its own sessions",
     "whatsapp_refuses": "one session at a time tried for all, at growing intervals; no restart was spent",
     "version_held": "sessions that failed, or had not sent anything, were loaded with an older version",
     "version_refused": "the sessions keep what they have",
@@ -214,6 +216,7 @@ FLEET_RESULTS: Final = {
     "credentials_shared": "they are shared again, or the sessions are gone",
     "keys_readable": "it was put right, or moved away",
     "alerts_delivered": "they were delivered, or are not true any more",
+    "hosts_agree": "all hosts have the same lease and format again",
     "lease_taken": "the lease was released, or it expired without a renewal",
     RESTORED: "the sessions were supervised again",
     STARTED: "waguard was started again",
@@ -264,6 +267,7 @@ FLEET_BLAMES: Final = {
     "keys_unreadable": Blame.OPERATOR,
     "release_rolled_back": Blame.OPERATOR,
     "alerts_undeliverable": Blame.OPERATOR,
+    "hosts_differ": Blame.OPERATOR,
     "database_unknown": Blame.OPERATOR,
 }
 """The blame of each kind; all others are the host's."""

@@ -1,0 +1,55 @@
+"""What people should know of the hosts."""
+
+from dataclasses import replace
+
+from tests.core.cluster.hosts import TERMS, dead, found
+from waguard.core.cluster import session_owner
+from waguard.core.cluster.conditions import HOST_MISSING, HOSTS_DIFFER, NO_ROOM, conditions
+from waguard.core.cluster.host_lease import LeaseView
+from waguard.core.cluster.owner_state import OwnerState
+from waguard.core.cluster.records import FORMAT, Found
+from waguard.core.session.facts import Moment
+
+OWNER = session_owner.begin("a", frozenset())
+
+
+def why(kind: str, *peers: Found, owner: OwnerState = OWNER) -> str | None:
+    view = LeaseView(
+        host="a",
+        incarnation="one",
+        held_since=1.0,
+        newer_format=False,
+        peers={it.record.host: it for it in peers},
+    )
+    return conditions(view, TERMS, owner, Moment(100.0))[kind]
+
+
+def test_a_host_that_was_not_taken_out_in_order_is_missing() -> None:
+    assert why(HOST_MISSING, found("b", "x")) is None
+    assert why(HOST_MISSING, dead(found("b", "x", drain=True))) is None
+    said = why(HOST_MISSING, dead(found("c", "y")), dead(found("b", "x")))
+    assert said == "b, c are down and not taken out in order; other hosts own the sessions"
+
+
+def test_no_host_has_room() -> None:
+    waits = replace(OWNER, free_since={"s0": 50.0, "s1": 99.0})
+    full = found("b", "x", room=0)
+    assert why(NO_ROOM, full, owner=waits) == "1 session stays without a host: none has room"
+    assert why(NO_ROOM, found("b", "x", room=1), owner=waits) is None
+    assert why(NO_ROOM, full, owner=replace(waits, room=1)) is None
+    assert why(NO_ROOM, full) is None
+
+
+def test_a_host_cannot_be_emptied() -> None:
+    drained = replace(OWNER, drain=True, owned={"s0": 1, "s1": 1})
+    assert why(NO_ROOM, owner=drained) == "2 sessions stay here: no other host has room"
+    assert why(NO_ROOM, owner=replace(drained, owned={})) is None
+    assert why(NO_ROOM, found("b", "x"), owner=drained) is None
+
+
+def test_hosts_differ() -> None:
+    assert why(HOSTS_DIFFER, found("b", "x"), found("c", "y", lasts=10.0)) is None
+    newer = why(HOSTS_DIFFER, found("b", "x", format=FORMAT + 1))
+    assert newer == "b is of a newer waguard: until this one is upgraded it claims no session"
+    other = why(HOSTS_DIFFER, found("b", "x", lasts=60.0), dead(found("c", "y", lasts=5.0)))
+    assert other == "b is configured with another `cluster.lease` than 10 s here"
