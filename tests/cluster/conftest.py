@@ -57,13 +57,13 @@ class EtcdBench(Bench):
     def __init__(self, stack: AsyncExitStack, relay: Relay, member: Member) -> None:
         super().__init__(stack, relay)
         self.member = member
-        self.installation = f"i{next(_NUMBERS)}"
+        self.installation = f"i{next(_NUMBERS)}-"
 
     async def leases(
-        self, *, relayed: bool = False, deadline: float = PATIENT, silence: float = PATIENT
+        self, *, relayed: bool = False, deadline: float = PATIENT, idle: float = PATIENT
     ) -> EtcdLeases:
         endpoint = f"http://127.0.0.1:{self.relay.port}" if relayed else self.member.endpoint
-        made = EtcdLeases([endpoint], self.installation, deadline=deadline, silence=silence)
+        made = EtcdLeases([endpoint], self.installation, deadline=deadline, idle=idle)
         self.stack.push_async_callback(made.close)
         return made
 

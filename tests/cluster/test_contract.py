@@ -209,7 +209,7 @@ async def test_what_was_deleted_is_gone_from_what_is_watched(bench: Bench) -> No
 
 NEWER = (
     '{"format":2,"host":"a","incarnation":"i9","number":4,"alive":true,"address":["x"],'
-    '"room":3,"zones":{"z":[1]}}'
+    '"room":3,"zones":{"z":["Köln"]}}'
 )
 
 
@@ -231,7 +231,7 @@ async def test_a_record_of_a_newer_format_is_read_as_far_as_it_can_be(bench: Ben
         room=3,
         owned=0,
         drain=True,
-        more={"zones": {"z": [1]}},
+        more={"zones": {"z": ["Köln"]}},
     )
     assert await leases.hosts() == [found, Found(B, kept)]
     async with watching(leases.changes()) as changes:

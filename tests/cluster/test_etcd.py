@@ -93,7 +93,7 @@ async def test_a_watch_that_hangs_is_noticed(bench: EtcdBench) -> None:
     other = await bench.leases()
     first = await other.put(A, 0)
     assert first
-    leases = await bench.leases(relayed=True, silence=0.05)
+    leases = await bench.leases(relayed=True, idle=0.05)
     async with watching(leases.changes()) as changes:
         await anext(changes)
         waiting = asyncio.ensure_future(anext(changes))
@@ -108,7 +108,7 @@ async def test_a_watch_that_hangs_is_noticed(bench: EtcdBench) -> None:
 async def test_a_watch_without_changes_goes_on(
     bench: EtcdBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    leases = await bench.leases(silence=1.0)
+    leases = await bench.leases(idle=1.0)
     first = await leases.put(A, 0)
     assert first
     asked: list[int] = []
@@ -122,7 +122,7 @@ async def test_a_watch_without_changes_goes_on(
     async with watching(leases.changes()) as changes:
         await anext(changes)
         waiting = asyncio.ensure_future(anext(changes))
-        await wait_until(lambda: len(asked) > 1, "the silence is noticed")
+        await wait_until(lambda: len(asked) > 1, "it asks whether it missed something")
         second = await (await bench.leases()).put(numbered(2), first)
         async with asyncio.timeout(DEADLINE):
             assert await waiting == [Found(numbered(2), second or 0)]

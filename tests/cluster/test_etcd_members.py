@@ -139,8 +139,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture(scope="module")
-def anothers(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return certificates(tmp_path_factory.mktemp("anothers"))
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return certificates(tmp_path_factory.mktemp("foreign"))
 
 
 @pytest.fixture(scope="module")
@@ -153,8 +153,8 @@ def encrypted(own: Certificates) -> Iterator[Member]:
     ("ca", "client", "good"),
     [
         ("own", "own", True),
-        ("anothers", "own", False),
-        ("own", "anothers", False),
+        ("foreign", "own", False),
+        ("own", "foreign", False),
         ("own", None, False),
         (None, "own", False),
     ],

@@ -20,7 +20,7 @@ from waguard.host.files.ownership import require_private
 from waguard.host.small_file import UnreadableError
 
 DEADLINE: Final = 2.0  # s for a call, with all endpoints that it tries
-SILENCE: Final = 3.0  # s without a change, when some host should have renewed its lease
+IDLE: Final = 3.0  # s without a change, when some host should have renewed its lease
 
 
 class _KeyValue(msgspec.Struct):
@@ -67,7 +67,7 @@ class _WatchLine(msgspec.Struct):
 
 class EtcdLeases:
     """Fills ``ports.cluster.HostLeases``. ``installation``: whose the database is, so that several clusters may use one
-    etcd; ``deadline`` and ``silence`` are seconds. Nothing is connected before the first call."""
+    etcd; ``deadline`` and ``idle`` are seconds. Nothing is connected before the first call."""
 
     def __init__(
         self,
@@ -77,14 +77,14 @@ class EtcdLeases:
         tls: ssl.SSLContext | None = None,
         login: Login | None = None,
         deadline: float = DEADLINE,
-        silence: float = SILENCE,
+        idle: float = IDLE,
     ) -> None:
         self._gateway = Gateway(endpoints, tls=tls, login=login, deadline=deadline)
         self._folder = f"waguard/{installation}/hosts/".encode()
         # all keys that begin with it: the last byte counted up is the first that does not
         end = self._folder[:-1] + bytes([self._folder[-1] + 1])
         self._every = {"key": self._folder, "range_end": end}
-        self._silence = silence
+        self._idle = idle
 
     async def read(self, host: str) -> Found | None:
         """See ``ports.cluster.HostLeases``."""
@@ -151,9 +151,9 @@ class EtcdLeases:
         return found
 
     async def _events(self, revision: int) -> AsyncGenerator[Sequence[_Event]]:
-        """What changes from ``revision`` on; nothing: there was silence."""
+        """What changes from ``revision`` on; nothing: nothing came for a while."""
         wanted = {"create_request": {**self._every, "start_revision": revision}}
-        watch = self._gateway.lines("watch", wanted, silence=self._silence)
+        watch = self._gateway.lines("watch", wanted, idle=self._idle)
         async with aclosing(watch) as answer:
             async for lines in answer:
                 if not lines:

@@ -81,10 +81,8 @@ class Gateway:
         except TimeoutError as error:
             raise unavailable(failure or f"no answer within {self._deadline:g} s") from error
 
-    async def lines(
-        self, path: str, body: Any, *, silence: float
-    ) -> AsyncGenerator[Sequence[bytes]]:
-        """The lines of an answer without an end, as they come; none: there was nothing for ``silence`` s. The caller has
+    async def lines(self, path: str, body: Any, *, idle: float) -> AsyncGenerator[Sequence[bytes]]:
+        """The lines of an answer without an end, as they come; none: there was nothing for ``idle`` s. The caller has
         called just before, so a token is new."""
         rest = b""
         number = self._current
@@ -96,7 +94,7 @@ class Gateway:
                     raise MemberError(_words(response.status, await response.read()))  # noqa: TRY301 - as one that is away
                 while True:
                     try:
-                        async with asyncio.timeout(silence):
+                        async with asyncio.timeout(idle):
                             piece = await response.content.readany()
                     except TimeoutError:
                         yield ()

@@ -5,6 +5,7 @@ Five fields are the same in every format, for the safety of sessions depends on 
 host writes another one's record when it declares that one dead.
 """
 
+import json
 from typing import Any, Final
 
 import msgspec
@@ -34,7 +35,8 @@ _KNOWN: Final = {*_Stable.__struct_fields__, *_DETAILS}
 def encode(record: HostRecord) -> bytes:
     """The record as one JSON object, with what a newer format has in it."""
     known = {name: getattr(record, name) for name in HostRecord.__slots__ if name != "more"}
-    return msgspec.json.encode({**record.more, **known})
+    # ASCII alone: a column of the database may have any character set
+    return json.dumps({**record.more, **known}, separators=(",", ":")).encode()
 
 
 def decode(content: bytes | str, host: str) -> HostRecord:

@@ -1,0 +1,16 @@
+"""A host's record as every database can keep it."""
+
+from dataclasses import replace
+
+from tests.golden.host_records import RECORD
+from waguard.cluster.record_format import decode, encode
+
+
+def test_any_character_set_holds_it() -> None:
+    record = replace(RECORD, more={"zone": "Köln 北京"})
+    assert encode(record).isascii()
+    assert decode(encode(record).decode(), "a") == record
+
+
+def test_what_is_known_is_not_hidden_by_what_was_kept() -> None:
+    assert decode(encode(replace(RECORD, more={"alive": False})), "a") == RECORD
