@@ -21,8 +21,11 @@ from waguard.core.lease import (
     held_words,
     is_lost,
     is_short,
+    left_behind_words,
     lent_until,
     lost_words,
+    next_epoch,
+    of_cluster,
     terms,
     waiting_words,
 )
@@ -195,3 +198,31 @@ def test_a_standby_says_for_whom_it_waits_and_when_that_was_renewed() -> None:
         it = held_elsewhere(found, read_ago=read_ago, answers=answers)
         assert (it.holder, it.since, it.renewed_ago) == (OTHER, T - 100, renewed_ago)
         assert held_elsewhere_words(it) == words
+
+
+# ---- a cluster ----
+
+HOSTS = of_cluster("c1")
+
+
+def test_a_host_joins_what_another_host_of_its_cluster_holds_however_fresh_it_is() -> None:
+    assert claim(of_cluster("c1"), lease(HOSTS), None) == Take()
+    assert isinstance(claim(of_cluster("c2"), lease(HOSTS), None), Wait)
+    assert isinstance(claim(HOSTS, lease(), None), Wait)
+    assert isinstance(claim(ME, lease(HOSTS), None), Wait)
+
+
+def test_only_what_the_cluster_holds_keeps_its_epoch() -> None:
+    assert next_epoch(HOSTS, lease(HOSTS), 0) == 4
+    assert next_epoch(HOSTS, lease(HOSTS), 6) == 6  # a copy of the database from before
+    assert next_epoch(HOSTS, lease(HOSTS, released=True), 0) == 5
+    assert next_epoch(HOSTS, lease(), 0) == 5
+    assert next_epoch(HOSTS, None, 0) == 1
+    assert next_epoch(ME, lease(ME), 0) == 5
+    assert next_epoch(ME, lease(HOSTS), 0) == 5
+
+
+def test_a_cluster_is_named_as_one() -> None:
+    message, _ = held_words(lease(HOSTS))
+    assert "the cluster c1 since 2024-11-21T23:58:20Z, which renewed it" in message
+    assert "the cluster c1 lost the database's lease" in left_behind_words(lease(HOSTS))

@@ -18,7 +18,7 @@ from waguard.core.webhooks.delivery import Cause
 from waguard.core.webhooks.pending import DeliveryResult
 from waguard.errors import NotOwnedError
 from waguard.ports.messages import NamedFile
-from waguard.ports.outbox import StateUpdate, Withdrawal
+from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
 from waguard.ports.store import AuditEntry
 from waguard.ports.webhooks import GLOBAL, Endpoint
 from waguard.store.models import METADATA
@@ -108,7 +108,7 @@ async def begin_file(it: Filled) -> None:
     await it.store.messages.begin_file(row["handle"])
 
 
-REFUSED: Mapping[str, Write] = {
+REFUSED: dict[str, Write] = {
     "touch": lambda it: it.store.touch("s1"),
     "keep_limits": lambda it: it.store.keep_limits("s1", "{}"),
     "create": lambda it: it.store.create("s1", 1, account_id=None, priority=3),
@@ -124,7 +124,7 @@ REFUSED: Mapping[str, Write] = {
     "discard": lambda it: it.store.messages.discard(it.ids["dead"]),
     "discard_unidentified": lambda it: it.store.messages.discard_unidentified("s1", "7@lid"),
 }
-NOT_ACCEPTED: Mapping[str, Write] = {
+NOT_ACCEPTED: dict[str, Write] = {
     "write_status": lambda it: it.store.write_status("s1", 9, CONNECTED),
     "correct": lambda it: it.store.accounts.correct("s1", said="qr_scanning", generation=1),
     "dead_letter_pending": lambda it: it.store.messages.dead_letter_pending(
@@ -196,7 +196,8 @@ async def test_a_lost_session_leaves_the_batch_and_the_others_are_written(filled
             StateUpdate(id=filled.ids["sending"], answered=True, reports=("s1", "x")),
         ],
     )
-    assert (written.lost, written.news) == ({"s1"}, (True,))
+    assert written.lost == {"s1"}
+    assert written.news == (True,)
     assert [record.key for record in written.received] == ["k4"]
     assert written.unrecorded == {filled.ids["pending"]}
     assert [number is None for number in written.kept] == [True, False, True, True, True]
@@ -248,7 +249,10 @@ async def test_a_host_that_is_no_owner_accepts_for_an_epoch_that_it_saw(filled: 
     sends = message("s1", "f", seen=1, state=State.SENDING)
     assert (await write([], outgoing=[sends])).kept == (None,), "nothing leaves from there"
     await first.claim("s1")
-    late = [message("s1", "g", seen=1), Withdrawal("true_49170@c.us_d", seen=1)]
+    late: list[NewMessage | Withdrawal] = [
+        message("s1", "g", seen=1),
+        Withdrawal("true_49170@c.us_d", seen=1),
+    ]
     assert (await write([], outgoing=late)).kept == (None, None)
     mine = await first.store.messages.write([], outgoing=[message("s1", "h", seen=1)])
     assert mine.kept == (None,), "the owner has read already what was accepted in that epoch"

@@ -12,7 +12,7 @@ import pytest
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, ready_database
 from tests.store.memory import MemoryLease
-from waguard.core.lease import Holder, Lease, Terms
+from waguard.core.lease import Holder, Lease, Terms, of_cluster
 from waguard.errors import DatabaseUnavailableError, InstanceHeldError
 from waguard.ports.store import LeaseStore
 from waguard.store.revision import VERSION_TABLE
@@ -166,6 +166,25 @@ async def test_a_row_that_somebody_deleted_is_made_again_above_the_epoch_before(
         bench.lease.row = None
     assert not await bench.lease.renew(epoch, TERMS)
     assert await bench.lease.acquire(A, TERMS, always, above=epoch) == epoch + 1
+
+
+async def test_the_hosts_of_a_cluster_have_one_lease_in_one_epoch(bench: Bench) -> None:
+    hosts = of_cluster("c1")
+    for store in (bench.lease, bench.other, bench.lease):
+        assert await store.acquire(hosts, TERMS, always) == 1
+    assert await bench.lease.renew(1, TERMS)
+    assert await bench.other.renew(1, TERMS)
+    first = await bench.held()
+    assert (first.holder, first.released) == (hosts, False)
+    assert await bench.lease.acquire(A, TERMS, always) == 2
+    assert not await bench.other.renew(1, TERMS)
+    assert await bench.other.acquire(hosts, TERMS, always) == 3
+
+
+async def test_hosts_of_a_cluster_that_begin_at_once_have_one_lease(bench: Bench) -> None:
+    hosts = of_cluster("c1")
+    both = (store.acquire(hosts, TERMS, always) for store in (bench.lease, bench.other))
+    assert await asyncio.gather(*both) == [1, 1]
 
 
 @pytest.mark.parametrize("database", BACKENDS, indirect=True)

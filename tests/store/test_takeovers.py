@@ -2,15 +2,16 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 from sqlalchemy import Connection
 from sqlalchemy.util import await_only
 
 from tests.store.application import SqlApplication
-from tests.store.hosts import SERVERS, Host, created, hosts, message
+from tests.store.hosts import SERVERS, Host, hosts, message
 from tests.store.test_messages import entry
 from waguard.core.cluster.records import Owning
 from waguard.core.row_status import DerivedStatus, Reason, Status
@@ -80,7 +81,7 @@ class Barrier:
 
 
 @pytest.fixture
-def slow_commits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def slow_commits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the check and the commit other things happen."""
     checked = epochs.allowed
 
@@ -90,7 +91,6 @@ def slow_commits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return found
 
     monkeypatch.setattr(epochs, "allowed", allowed)
-    yield
 
 
 @on_servers
@@ -202,12 +202,8 @@ async def test_a_storm_of_all_that_locks_has_no_deadlock(ready: str) -> None:
                 f"UPDATE whatsapp_accounts SET is_primary = false WHERE session_id IN ({some})"
             )
 
-        doing = [repeat(update)]
-        doing += [
-            repeat(lambda it=it, do=do: do(it))
-            for it in made
-            for do in (commit, status, claim, create)
-        ]
+        each = (commit, status, claim, create)
+        doing = [repeat(update), *(repeat(partial(do, it)) for it in made for do in each)]
         async with asyncio.timeout(900):
             tasks = [asyncio.create_task(it) for it in doing]
             await asyncio.sleep(45.0)

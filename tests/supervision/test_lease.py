@@ -9,7 +9,7 @@ import pytest
 from tests.store.memory import MemoryLease
 from tests.supervision.world import World
 from tests.waiting import DEADLINE
-from waguard.core.lease import Holder, Terms
+from waguard.core.lease import Holder, Terms, of_cluster
 from waguard.errors import DatabaseUnavailableError, DatabaseUnknownError, InstanceHeldError
 from waguard.ports.store import AuditEntry
 from waguard.supervision.fleet.lease_keeper import LEFT_BEHIND_SHOWN, LeaseKeeper
@@ -446,3 +446,114 @@ async def test_a_holder_that_lost_it_is_the_standby_next_but_for_a_clone(
     [lost] = host.lost
     assert lost.code == code
     assert ("standby" in str(lost.remedy)) == (code == 6)
+
+
+# ---- a cluster: its hosts hold one lease together ----
+
+
+@pytest.fixture
+def cluster(world: World, row: MemoryLease) -> list[Host]:
+    return [Host(world, row, of_cluster("c1")) for _ in range(3)]
+
+
+async def test_all_hosts_of_a_cluster_renew_one_lease(
+    cluster: list[Host], row: MemoryLease
+) -> None:
+    for host in cluster:
+        host.standby = True  # has no meaning there
+        await host.keeper.acquire()
+        assert (host.pauses, row.row and row.row.epoch) == ([], 1)
+        assert host.keeper.fence is None
+        assert host.keeper.lent_until is None
+    await cluster[0].live(100)
+    assert not cluster[0].lost
+    assert cluster[1].keeper.why_barred(), "who does not renew it may write nothing"
+    await cluster[1].tick()
+    assert cluster[1].keeper.why_barred() is None
+    assert row.row
+    assert row.row.epoch == 1
+
+
+async def test_a_host_that_ends_leaves_the_lease_to_the_others(
+    cluster: list[Host], row: MemoryLease
+) -> None:
+    for host in cluster:
+        await host.keeper.acquire()
+    await cluster[0].keeper.release()
+    assert row.row
+    assert not row.row.released
+    await cluster[1].live(10)
+    assert (cluster[1].lost, cluster[1].keeper.why_barred()) == ([], None)
+
+
+async def test_a_daemon_without_the_cluster_gives_up_while_a_host_of_it_lives(
+    host: Host, cluster: list[Host], row: MemoryLease
+) -> None:
+    await cluster[0].keeper.acquire()
+
+    def renew() -> None:
+        assert row.row
+        row.row = replace(row.row, renewed_at=row.now())
+
+    host.meanwhile = renew
+    with pytest.raises(InstanceHeldError, match="the cluster c1"):
+        await host.keeper.acquire()
+    assert host.keeper.why_barred()
+
+
+async def test_a_daemon_without_the_cluster_begins_when_its_hosts_have_ended(
+    host: Host, cluster: list[Host], row: MemoryLease
+) -> None:
+    await cluster[0].keeper.acquire()
+    await cluster[0].keeper.release()
+    await host.keeper.acquire()
+    assert sum(host.pauses) == pytest.approx(75.0)
+    assert row.row
+    assert (row.row.epoch, row.row.holder) == (2, ME)
+
+
+async def test_a_host_of_a_cluster_does_not_begin_while_another_daemon_lives(
+    host: Host, cluster: list[Host], row: MemoryLease
+) -> None:
+    await host.keeper.acquire()
+
+    def renew() -> None:
+        assert row.row
+        row.row = replace(row.row, renewed_at=row.now())
+
+    cluster[0].meanwhile = renew
+    with pytest.raises(InstanceHeldError, match="the waguard on alpha"):
+        await cluster[0].keeper.acquire()
+    await host.keeper.release()
+    for one in cluster:
+        await one.keeper.acquire()
+    assert row.row
+    assert (row.row.epoch, row.row.holder) == (2, of_cluster("c1"))
+
+
+async def test_a_host_that_was_away_while_another_daemon_took_it_ends(
+    host: Host, cluster: list[Host], row: MemoryLease
+) -> None:
+    await cluster[0].keeper.acquire()
+    await host.keeper.acquire()
+    await cluster[0].live(10)
+    [lost] = cluster[0].lost
+    assert "the waguard on alpha" in lost.message
+
+
+@pytest.mark.parametrize("left", [None, 1])
+async def test_a_cluster_keeps_its_lease_in_a_database_that_was_restored_from_a_copy(
+    cluster: list[Host], row: MemoryLease, left: int | None
+) -> None:
+    await row.acquire(of_cluster("c1"), TERMS, lambda _: True, above=6)
+    for host in cluster:
+        await host.keeper.acquire()
+    assert row.row
+    row.row = None if left is None else replace(row.row, epoch=left)
+    late = Host(cluster[0].world, row, of_cluster("c1"))
+    if left is not None:  # one that begins at that moment
+        await late.keeper.acquire()
+    for host in (*cluster, late):
+        await host.live(6)
+    for host in cluster:
+        assert (host.lost, host.keeper.why_barred()) == ([], None)
