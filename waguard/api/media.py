@@ -109,8 +109,7 @@ async def fetch_again(request: web.Request, id: MessageId) -> Fetched:  # noqa: 
     """Fetch a received file that is not there, or not there any more."""
     deps, names = request.app[DEPS], await scope.sessions_seen(request)
     if names is None:
-        views = await deps.sessions.views(removed=True, elsewhere=True)
-        names = {it.session_id for it in views}
+        names = {it.session_id for it in await deps.sessions.views(removed=True)}
     file = await deps.messages.named_file(id, names)
     if file is None:
         raise NotFoundError(
