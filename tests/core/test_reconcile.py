@@ -329,3 +329,35 @@ def test_a_status_outside_the_enum_is_corrected() -> None:
     assert plan(rows, sessions, UNKNOWN) == [CorrectRow("a")]
     correction = explain(CorrectRow("a"), rows, sessions)
     assert (correction.before, correction.after) == ("error", "connected")
+
+
+@given(rows_like, sessions_like, hosts, st.frozensets(ids))
+def test_nothing_is_done_to_a_session_of_another_host_but_that_it_is_lost(
+    rows: Rows, sessions: Sessions, host: Host, mine: frozenset[str]
+) -> None:
+    actions = plan(rows, sessions, host, mine.__contains__)
+    others = [it for it in actions if it.session not in mine]
+    assert [it for it in others if isinstance(it, Lose)] == [
+        Lose(name) for name in sorted(sessions.keys() - mine)
+    ]
+    assert all(isinstance(it, Lose | EndWorker | EndRemains) for it in others)
+    ours = [it for it in actions if it.session in mine]
+    assert ours == [it for it in plan(rows, sessions, host) if it.session in mine]
+
+
+def test_what_other_hosts_have_is_not_this_ones_to_report() -> None:
+    rows = {
+        "a": row(phone="1"),
+        "b": row(phone="1"),
+        "c": row(),
+    }
+    kept = {(1, name): Stored(profile=True, copies=False) for name in "abcx"}
+    kept[2, "c"] = kept[1, "c"]
+    found = findings(rows, {"a": session(State.RUNNING)}, Host(profiles=kept), "a".__eq__)
+    assert [(it.session, it.kind) for it in found] == [
+        ("a", Kind.SAME_PHONE),
+        ("x", Kind.PROFILE_WITHOUT_ROW),
+    ]
+    (action,) = plan({}, {"a": session(State.RUNNING)}, UNKNOWN, lambda _: False)
+    said = explain(action, {}, {"a": session(State.RUNNING)})
+    assert (said.action, said.after) == ("lose", "ended and forgotten")

@@ -91,14 +91,14 @@ async def test_a_row_that_is_made_again_before_it_is_noticed_lives_on(
 ) -> None:
     process = await empty.connected()
     takes_away(world, how)
-    real = world.store.sessions
+    real = world.store.sessions_of_all_hosts
 
     async def sessions() -> object:
         found = await real()
         makes_again(world)  # between the look and the deed
         return found
 
-    monkeypatch.setattr(world.store, "sessions", sessions)
+    monkeypatch.setattr(world.store, "sessions_of_all_hosts", sessions)
     await empty.it.reconciler.reconcile()
     monkeypatch.undo()
     await empty.it.reconciler.reconcile()

@@ -34,6 +34,8 @@ class HostRecord:
     """How many sessions it owns."""
     drain: bool
     """Whether it is being emptied: it claims nothing."""
+    lasts: float = 0.0
+    """Seconds that it holds without a renewal, as its host is configured; 0: as here."""
     more: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """What a newer format has besides; it stays when another host writes this record."""
 

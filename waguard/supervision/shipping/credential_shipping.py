@@ -267,15 +267,13 @@ class CredentialShipping:
         except SupersededError:
             return True
         except NotSharedError as error:  # until something changes
-            if self._knows(it):
-                self._report(it.shipment.name, str(error))
+            self._report(it.shipment.name, str(error))
             return True
         except Exception as error:  # noqa: BLE001 - whatever it is, the next shipment may be possible
             self._failed(it, error)
             return False
         it.failures = 0
-        if self._knows(it):
-            self._shipped_is(it.shipment.name, shipped=shipped)
+        self._shipped_is(it.shipment.name, shipped=shipped)
         return True
 
     async def _ship_in_turn(self, it: _Session, life: int, *, ended: bool) -> bool:
@@ -294,14 +292,9 @@ class CredentialShipping:
         log = logger.bind(session=name).opt(exception=not isinstance(error, _EXPECTED))
         log.debug("credentials are not shipped", why=why)
         it.failures += 1
-        away = isinstance(error, DatabaseUnavailableError)
-        if it.failures >= SHOWN_AFTER and not away and self._knows(it):
+        if it.failures >= SHOWN_AFTER and not isinstance(error, DatabaseUnavailableError):
             self._report(name, why)
         it.first = self._ctx.clock.monotonic()  # it is due again
-
-    def _knows(self, it: _Session) -> bool:
-        """Whether it was not forgotten meanwhile."""
-        return self._sessions.get(it.shipment.name) is it
 
     def _of(self, at: Places) -> _Session:
         if at.session not in self._sessions:
@@ -311,14 +304,15 @@ class CredentialShipping:
         return it
 
     def _shipped_is(self, session: str, *, shipped: bool) -> None:
-        (self._shipped.add if shipped else self._shipped.discard)(session)
+        known = session in self._sessions  # and not forgotten meanwhile
+        (self._shipped.add if shipped and known else self._shipped.discard)(session)
         self._report(session, None)
 
     def _report(self, session: str, why: str | None) -> None:
         before = dict(self._not_shared)
         if why is None:
             self._not_shared.pop(session, None)
-        else:
+        elif session in self._sessions:
             self._not_shared[session] = why
         if before != self._not_shared:
             self._report_all(not_shared_words(self._not_shared))
