@@ -213,7 +213,7 @@ class EndpointQueue:
             case LoadSession(session=session):
                 self._start(partial(self._reader.load_session, effect), session)
             case Lookup(item=item):
-                self._start(partial(_looked_up, self._attempts, item), item.session_id)
+                self._start(partial(_stored_there, self._attempts, item), item.session_id)
             case Failed(item=item, why=why, attempt=attempt):
                 _log(item).warning(
                     "webhook delivery failed", event="webhook_failed", why=why, attempt=attempt
@@ -272,7 +272,7 @@ class EndpointQueue:
                 self.post(Saved(key=effect.key, id=effect.result.id))
 
 
-async def _looked_up(attempts: Attempts, item: Pending) -> Fact:
+async def _stored_there(attempts: Attempts, item: Pending) -> Fact:
     return LookupDone(key=item.key, id=item.id, found=await attempts.is_stored(item))
 
 
