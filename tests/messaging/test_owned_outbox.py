@@ -248,7 +248,7 @@ async def test_a_session_that_goes_and_comes_back_sends_each_once_and_in_order(
     assert first.outbox.waiting() == 0
 
 
-async def test_one_under_way_at_the_loss_is_looked_for_when_the_session_comes_back(
+async def test_one_under_way_at_the_loss_is_polled_when_the_session_comes_back(
     first: World,
 ) -> None:
     pending = await in_flight(first, key="k")

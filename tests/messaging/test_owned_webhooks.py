@@ -227,6 +227,8 @@ class Refusing:
     async def write(self, received: Any, results: Any = (), **more: Any) -> Written:
         ours = [it for it in received if it.session_id not in self.foreign]
         lost = frozenset(it.session_id for it in received) & self.foreign
+        refused = frozenset(it.id for it in results if self.foreign)
+        results = [] if self.foreign else results
         written = await self._store.write(ours, results, **more)
         return Written(
             news=written.news,
@@ -234,6 +236,7 @@ class Refusing:
             kept=written.kept,
             received=written.received,
             lost=lost,
+            unrecorded=refused,
         )
 
 
@@ -291,6 +294,23 @@ async def test_what_its_owner_has_stored_too_is_no_news_when_it_is_stored_here(
         await acquire(it, "a")
         assert await it.drained()
     assert len(receiver.attempts) == 1
+
+
+async def test_results_that_the_database_refuses_hold_up_no_other_session(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    async with refused(tmp_path, receiver) as (it, store):
+        receiver.free.clear()
+        await it.stored(*(message(n, f"{n}@c.us", session="a") for n in range(1, 20)))
+        await wait_until(lambda: receiver.arrived > 0, "some are in flight")
+        store.foreign = {"a"}
+        receiver.free.set()
+        await wait_until(lambda: it.queue().state.idle, "it is another host's")
+        store.foreign = set()
+        await it.stored(message(20, session="b"))
+        assert await it.drained()
+        assert len(await it.pending()) == 19
+    assert numbers(of(receiver.taken(), "b")) == [20]
 
 
 async def test_what_is_left_at_the_stop_is_said(

@@ -62,7 +62,9 @@ class MessageHealth:
         return [
             *self._database(),
             *conditions.of_receivers(self.receivers),
-            *conditions.of_dead_letters(self._queued.dead),
+            *conditions.of_dead_letters(
+                [it for it in self._queued.dead if self._is_ours(it.session)]
+            ),
             *conditions.of_unidentified(self._unidentified()),
             *conditions.of_held(overdue(self._webhooks.queues.held(), limit)),
             *self._webhooks.conditions(),
@@ -75,9 +77,15 @@ class MessageHealth:
             return []
         return [conditions.database_behind(count, since=self._ages.ago(age), age=age)]
 
+    def _is_ours(self, session_id: str | None) -> bool:
+        """Another host reports its sessions itself. None: it is about all."""
+        return session_id is None or self._webhooks.owned.owns(session_id)
+
     def _unidentified(self) -> list[Unidentified]:
         sessions: dict[str, list[tuple[float, str]]] = {}
         for it in self._queued.unidentified:
+            if not self._is_ours(it.session_id):
+                continue
             sessions.setdefault(it.session_id, []).append((it.since, it.chat))
         return [
             Unidentified(

@@ -117,7 +117,7 @@ class Journal:
         same key."""
         self.store.forget(sessions)
         for session_id in sessions:
-            if records := self.left.take(session_id):
+            if records := self.left.pop(session_id):
                 self._writer.add(Put(records, lambda _: None, size_of(records)))
 
     async def release(self, session_id: str) -> None:

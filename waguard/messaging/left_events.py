@@ -22,7 +22,7 @@ class LeftEvents:
             if not any(it.event in SESSION_EVENTS for it in one.events):
                 self._left.setdefault(one.session_id, []).append(one)
 
-    def take(self, session_id: str) -> tuple[InboxRecord, ...]:
+    def pop(self, session_id: str) -> tuple[InboxRecord, ...]:
         """Those of a session that is this host's again."""
         return tuple(self._left.pop(session_id, ()))
 

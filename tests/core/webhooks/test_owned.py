@@ -161,6 +161,8 @@ def test_what_the_common_reading_meets_meanwhile_waits_for_what_is_older() -> No
     host.run()
     host.insert(item(1))
     host.acquire("a")
+    assert not host.queue.idle
+    assert not host.queue.quiet
     [by_itself, common] = sorted(host.open, key=lambda it: isinstance(it, Load))
     host.answer(by_itself)  # the last one as far as this reading sees
     host.insert(item(2))
@@ -183,6 +185,8 @@ def test_what_came_after_its_own_reading_and_was_met_by_the_common_one_is_not_le
     host.post(Poked())
     host.answer(next(it for it in host.open if isinstance(it, Load)))
     host.open.remove(by_itself)
+    assert not host.queue.idle
+    assert not host.queue.quiet
     host.post(found)
     host.run()
     assert numbers(host.sent) == [1]

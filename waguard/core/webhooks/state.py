@@ -114,13 +114,20 @@ class Queue(Struct, frozen=True, kw_only=True):
     @property
     def idle(self) -> bool:
         """Everything is delivered, as far as is known."""
-        return not self.partitions and not self.reading.more and not self.reading.loading
+        reading = self.reading.more or self.reading.loading or self._reads_sessions
+        return not self.partitions and not reading
 
     @property
     def quiet(self) -> bool:
         """Nothing is to be done now: what is left waits for its time, or for its session."""
         reading = self.reading.more or self.reading.loading or self.reading.partitions
+        reading = reading or self._reads_sessions
         return not (self.in_flight or self.unsaved or reading or self.fresh or self.failed)
+
+    @property
+    def _reads_sessions(self) -> bool:
+        stages = () if self.owned is None else self.owned.values()
+        return any(it in {Owned.READING, Owned.BEHIND} for it in stages)
 
     @property
     def is_saved(self) -> bool:

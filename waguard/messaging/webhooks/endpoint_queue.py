@@ -46,7 +46,7 @@ from waguard.core.webhooks.pending import Pending
 from waguard.core.webhooks.queue import advance
 from waguard.core.webhooks.retry_policy import DeliveryPolicy
 from waguard.core.webhooks.state import Queue
-from waguard.errors import WaguardError
+from waguard.errors import NotOwnedError, WaguardError
 from waguard.messaging.webhooks.attempt import Attempts, Bodies
 from waguard.messaging.webhooks.delivery_context import DeliveryContext
 
@@ -213,7 +213,7 @@ class EndpointQueue:
             case LoadSession(session=session):
                 self._start(partial(self._reader.load_session, effect), session)
             case Lookup(item=item):
-                self._start(partial(_looked_up, self._attempts, item), item.session_id)
+                self._start(partial(_stored_there, self._attempts, item), item.session_id)
             case Failed(item=item, why=why, attempt=attempt):
                 _log(item).warning(
                     "webhook delivery failed", event="webhook_failed", why=why, attempt=attempt
@@ -266,13 +266,19 @@ class EndpointQueue:
 
     def _saved(self, effect: Save, saved: "asyncio.Future[None]") -> None:
         self._tasks.pop(saved)
-        # an error is logged by the writer; after a cut the webhook is delivered again
-        if not saved.cancelled() and saved.exception() is None:
-            with self._logging_bugs():
-                self.post(Saved(key=effect.key, id=effect.result.id))
+        if saved.cancelled():  # the webhook is delivered again
+            return
+        with self._logging_bugs():
+            match saved.exception():
+                case None:
+                    self.post(Saved(key=effect.key, id=effect.result.id))
+                case NotOwnedError():  # before the keeper hears of the loss; else it would hold up the others
+                    self.post(Lost(session=effect.key[0]))
+                case _:
+                    pass  # the writer logs it
 
 
-async def _looked_up(attempts: Attempts, item: Pending) -> Fact:
+async def _stored_there(attempts: Attempts, item: Pending) -> Fact:
     return LookupDone(key=item.key, id=item.id, found=await attempts.is_stored(item))
 
 

@@ -49,6 +49,10 @@ class OwnedWebhooks:
         ours = endpoint == GLOBAL or endpoint in self._own
         return ours and self._endpoints.is_loaded and endpoint in self._endpoints
 
+    def owns(self, session_id: str) -> bool:
+        """Whether its webhooks are delivered from here."""
+        return session_id in self._own
+
     async def acquire(self, sessions: Collection[str]) -> None:
         """Read what their owner before left, and deliver it; after ``Journal.acquire``. Raises
         ``DatabaseUnavailableError``."""
