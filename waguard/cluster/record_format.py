@@ -28,6 +28,7 @@ _DETAILS: Final[dict[str, Any]] = {
     "room": 0,
     "owned": 0,
     "drain": True,
+    "lasts": 0.0,
 }
 _KNOWN: Final = {*_Stable.__struct_fields__, *_DETAILS}
 

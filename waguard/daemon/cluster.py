@@ -196,6 +196,7 @@ class Cluster:
             room=self._use.room(owned),
             owned=len(owned),
             drain=self.drains or self._stop.requested,
+            lasts=self._config().cluster.lasts,
         )
 
     def lend(self, until: float) -> None:

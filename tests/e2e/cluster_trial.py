@@ -1,0 +1,231 @@
+"""Some daemons of one cluster on this machine, and a referee that knows processes and nothing else."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from tests.e2e.conftest import World
+from tests.e2e.harness import Daemon, short_folder
+from tests.ports import reserved_port
+from waguard.host.process import procfs
+
+SAMPLED_EVERY: Final = 0.01  # s
+LEASE: Final = 10.0  # s
+OWNED_WITHIN: Final = 15.0  # s from the end of a host
+
+
+class Referee:
+    """Samples all processes of Chromium in a thread: which sessions have a browser on which host."""
+
+    def __init__(self, folders: Mapping[str, Path]) -> None:
+        self._places = {f"--user-data-dir={path}/sessions/": name for name, path in folders.items()}
+        self._known: dict[int, tuple[int | None, tuple[str, str] | None]] = {}
+        self.overlaps: list[str] = []
+        self.longest = 0.0
+        """Between two samples, in s."""
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="referee")
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Sample inside."""
+        self._thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            self._thread.join()
+
+    def browsers(self) -> Mapping[str, set[str]]:
+        """Of each session, the hosts on which its Chromium lives."""
+        found = defaultdict(set)
+        pids = procfs.pids()
+        for pid in pids:
+            if (it := self._browser(pid)) and not _is_dead(pid):
+                found[it[1]].add(it[0])
+        self._known = {pid: it for pid, it in self._known.items() if pid in set(pids)}
+        return found
+
+    def _browser(self, pid: int) -> tuple[str, str] | None:
+        """Host and session, read once for a process; a shell that becomes a Chromium is another one."""
+        started = procfs.start_time(pid)
+        if (known := self._known.get(pid)) and known[0] == started and known[1]:
+            return known[1]
+        argv = procfs.command_line(pid)
+        if any(it.startswith("--type=") for it in argv):
+            self._known[pid] = (started, None)
+            return None
+        for place, host in self._places.items():
+            for argument in argv:
+                if argument.startswith(place):
+                    self._known[pid] = (started, (host, Path(argument).name))
+        return self._known.get(pid, (None, None))[1]
+
+    def _run(self) -> None:
+        last = time.monotonic()
+        while not self._over.wait(SAMPLED_EVERY):
+            for session, hosts in self.browsers().items():
+                if len(hosts) > 1:
+                    self.overlaps.append(f"{time.monotonic():.2f} s: {session} on {sorted(hosts)}")
+            now = time.monotonic()
+            self.longest, last = max(self.longest, now - last), now
+
+
+def _is_dead(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+class Trial:
+    """The hosts h0, h1, …, with paired sessions s0, s1, …"""
+
+    def __init__(self, world: World, hosts: Sequence[Daemon], url: str) -> None:
+        self.world = world
+        self.hosts = list(hosts)
+        self.sessions: list[str] = []
+        self.referee = Referee({f"h{n}": it.folder.resolve() for n, it in enumerate(hosts)})
+        self._engine = create_async_engine(url, poolclass=NullPool)
+
+    async def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """Its rows."""
+        async with self._engine.connect() as connection:
+            return [tuple(row) for row in await connection.execute(text(statement))]
+
+    async def owners(self) -> dict[str, str | None]:
+        """By the database: whose each session is."""
+        rows = await self.query("SELECT session_id, host FROM waguard_owners ORDER BY session_id")
+        return dict(rows)
+
+    async def epochs(self) -> dict[str, int]:
+        """The epoch of each session."""
+        return dict(await self.query("SELECT session_id, epoch FROM waguard_owners"))
+
+    async def of(self, host: Daemon) -> list[str]:
+        """What a host owns."""
+        name = f"h{self.hosts.index(host)}"
+        return [session for session, owner in (await self.owners()).items() if owner == name]
+
+    async def spread(self, *counts: int) -> None:
+        """Pair so many sessions on each host."""
+        for host, count in zip(self.hosts, counts, strict=True):
+            for _ in range(count):
+                name = f"s{len(self.sessions)}"
+                await host.pair(self.world.standin, name, f"62811800{len(self.sessions):03}")
+                self.sessions.append(name)
+
+    async def workers(self, host: Daemon) -> dict[str, int | None]:
+        """The pids of the workers of its sessions."""
+        return {it: (await host.status(it))["worker_pid"] for it in await self.of(host)}
+
+    async def all_owned_by(self, *hosts: Daemon, deadline: float = 90.0) -> float:
+        """Wait for it; the seconds that it took."""
+        names = {f"h{self.hosts.index(it)}" for it in hosts}
+        began = time.monotonic()
+
+        async def are() -> bool:
+            return set((await self.owners()).values()) <= names
+
+        await hosts[0].until(are, deadline=deadline)
+        return time.monotonic() - began
+
+    async def all_connected(self) -> float:
+        """Wait until each session is, on its owner; the seconds that it took."""
+        began = time.monotonic()
+        for session in self.sessions:
+
+            async def is_connected(name: str = session) -> bool:
+                owner = (await self.owners()).get(name)
+                if owner is None:
+                    return False
+                host = self.hosts[int(owner.removeprefix("h"))]
+                code, found = await host.call("GET", f"/api/sessions/{name}/status")
+                return code == 200 and found["status"] == "connected"
+
+            await self.hosts[-1].until(is_connected)
+        return time.monotonic() - began
+
+    def ends(self, host: Daemon) -> Counter[str]:
+        """How its workers exited so far: the code of each."""
+        lines = [line for line in host.log().splitlines() if "event=worker_exited" in line]
+        return Counter(line.partition(" code=")[2].split()[0] for line in lines)
+
+    def tree(self, host: Daemon) -> list[int]:
+        """Every process of a host, its daemon first."""
+        assert host.process
+        folder = f"{host.folder}/".encode()
+        pids = [host.process.pid]
+        others = {it.process.pid for it in self.hosts if it.process}
+        for pid in procfs.pids():
+            try:
+                path = Path(f"/proc/{pid}")
+                known = (path / "environ").read_bytes() + (path / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if folder in known and pid not in {os.getpid(), *pids, *others}:
+                pids.append(pid)
+        return pids
+
+    async def close(self) -> None:
+        """Let the database go."""
+        await self._engine.dispose()
+
+
+def signal_all(pids: Sequence[int], number: signal.Signals) -> None:
+    """Those that still live."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+@asynccontextmanager
+async def trial(
+    world: World, url: str, settings: Mapping[str, str], folder: Path, *, hosts: int
+) -> AsyncIterator[Trial]:
+    """All daemons are ready. In the end no session ran twice at any time."""
+    key = folder / "shared-key"
+    key.write_text(secrets.token_hex(32))
+    key.chmod(0o600)
+    async with AsyncExitStack() as stack:
+        daemons = [world.daemon]
+        for _ in range(hosts - 1):
+            place = stack.enter_context(short_folder())
+            daemons.append(await stack.enter_async_context(Daemon(place, world.daemon.settings)))
+        for number, daemon in enumerate(daemons):
+            port = stack.enter_context(reserved_port())
+            daemon.settings = {
+                **daemon.settings,
+                "WAGUARD_DATABASE__URL": url,
+                "WAGUARD_API__PORT": str(port),
+                "WAGUARD_CLUSTER__HOST": f"h{number}",
+                "WAGUARD_CLUSTER__ADDRESS": f"http://127.0.0.1:{port}",
+                "WAGUARD_CLUSTER__KEY_FILE": str(key),
+                "WAGUARD_CLUSTER__LEASE": str(LEASE),
+                "WAGUARD_CLUSTER__MAX_SESSIONS": "20",
+                **settings,
+            }
+            await daemon.start()
+        made = Trial(world, daemons, url)
+        stack.push_async_callback(made.close)
+        try:
+            with made.referee.watching():
+                yield made
+        finally:
+            for daemon in daemons:
+                print(f"== {daemon.folder}: {made.ends(daemon)}")
+        assert made.referee.overlaps == []
+        print(f"overlap 0 ms, samples at most {1000 * made.referee.longest:.0f} ms apart")

@@ -1,0 +1,227 @@
+"""Several hosts, as far as one machine can be several: each session runs once, whatever ends or stands still."""
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.cluster.etcd_servers import Member, etcd
+from tests.e2e.cluster_trial import LEASE, OWNED_WITHIN, Trial, signal_all, trial
+from tests.e2e.conftest import World
+from tests.e2e.harness import Daemon
+from tests.store.conftest import new_database
+from tests.store.servers import Server
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.chromium,
+    pytest.mark.long,
+    pytest.mark.timeout(600),
+]
+
+AWAY: Final = 30.0  # s
+ENGINES: Final = ("etcd", "database")
+both = pytest.mark.parametrize("engine", ENGINES)
+with_etcd = pytest.mark.parametrize("engine", ["etcd"])
+
+
+@pytest.fixture
+async def member() -> AsyncIterator[Member]:
+    with etcd() as (one,):
+        yield one
+
+
+@pytest.fixture
+def settings(request: pytest.FixtureRequest, engine: str) -> Mapping[str, str]:
+    if engine == "database":
+        return {"WAGUARD_CLUSTER__ENGINE": "database"}
+    endpoint = request.getfixturevalue("member").endpoint
+    return {
+        "WAGUARD_CLUSTER__ENGINE": "etcd",
+        "WAGUARD_CLUSTER__ENDPOINTS": f'["{endpoint}"]',
+    }
+
+
+@pytest.fixture
+async def two(
+    request: pytest.FixtureRequest, world: World, settings: Mapping[str, str], tmp_path: Path
+) -> AsyncIterator[Trial]:
+    """Two hosts with two sessions each."""
+    url = await new_database("postgresql", request, tmp_path)
+    async with trial(world, url, settings, tmp_path, hosts=2) as made:
+        await made.spread(2, 2)
+        yield made
+
+
+async def is_shown(host: Daemon, kind: str) -> bool:
+    code, found = await host.call("GET", "/health/detailed")
+    return code == 200 and kind in {it["type"] for it in found["conditions"]}
+
+
+ENDS: Final = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
+
+
+@both
+@pytest.mark.parametrize("how", ["killed", "killed whole", "stopped", "stopped whole"])
+async def test_the_sessions_of_a_host_that_is_gone_are_owned_by_the_others(
+    two: Trial, how: str
+) -> None:
+    first, second = two.hosts
+    assert first.process
+    held, before = await two.of(first), await two.epochs()
+    assert held == ["s0", "s1"]
+    pids = two.tree(first) if "whole" in how else [first.process.pid]
+    began = time.monotonic()
+    signal_all(pids, ENDS[how.split()[0]])
+    try:
+        await two.all_owned_by(second)
+        owned = time.monotonic() - began
+        await two.all_connected()
+        print(f"{how}: owned after {owned:.1f} s, connected {time.monotonic() - began:.1f} s")
+        assert owned < OWNED_WITHIN
+        assert await is_shown(second, "host_missing")
+    finally:
+        signal_all(pids, signal.SIGCONT)
+    if "killed" in how:
+        await first.process.wait()
+        await first.start()
+    # it comes back as another incarnation, without a session, and its workers are gone
+    await first.logs("event=host_lease_acquired", 2)
+    await second.until(lambda: _is_over(second, "host_missing"))
+    assert await two.of(first) == []
+    assert set(two.ends(first)) <= {"24", "-9", "null", "None"}, "no orderly end after the loss"
+    epochs = await two.epochs()
+    assert all(epochs[it] == before[it] + 1 for it in held)
+    rows = await two.query("SELECT session_id, status FROM whatsapp_accounts")
+    assert {status for _, status in rows} == {"connected"}, "nothing was written by the lost one"
+
+
+async def _is_over(host: Daemon, kind: str) -> bool:
+    return not await is_shown(host, kind)
+
+
+@with_etcd
+async def test_an_engine_that_is_away_for_longer_than_the_lease_moves_nothing(
+    two: Trial, member: Member
+) -> None:
+    before = await two.owners()
+    began = time.monotonic()
+    with member.frozen():
+        await two.hosts[0].until(lambda: is_shown(two.hosts[0], "engine_away"))
+        for host in two.hosts:
+            await host.until(lambda host=host: is_shown(host, "host_without_lease"))
+            await host.logs("event=session_released", 2)
+        closed = time.monotonic() - began
+        assert not two.referee.browsers()
+        await asyncio.sleep(AWAY - closed)
+        assert await two.owners() == before
+    began = time.monotonic()
+    await two.all_connected()
+    print(f"closed after {closed:.1f} s, connected {time.monotonic() - began:.1f} s after")
+    assert closed < LEASE
+    assert await two.owners() == before
+    for host in two.hosts:
+        assert two.ends(host) == {"0": 2}, "in order"
+        assert "host_declared_dead" not in host.log()
+        assert not await is_shown(host, "engine_away")
+
+
+@with_etcd
+async def test_an_engine_that_is_restarted_costs_nothing(two: Trial, member: Member) -> None:
+    before = [await two.workers(host) for host in two.hosts]
+    member.kill()
+    await asyncio.to_thread(member.start)
+    await asyncio.sleep(LEASE * 1.5)
+    assert [await two.workers(host) for host in two.hosts] == before
+
+
+@with_etcd
+async def test_while_the_database_is_away_nothing_ends_and_nothing_moves(
+    two: Trial, request: pytest.FixtureRequest
+) -> None:
+    before = [await two.workers(host) for host in two.hosts]
+    server: Server = request.getfixturevalue("postgresql")
+    with server.frozen():
+        await asyncio.sleep(AWAY)
+    for host in two.hosts:
+        await host.until(lambda host=host: _is_over(host, "database_down"))
+        assert not two.ends(host)
+    assert [await two.workers(host) for host in two.hosts] == before
+
+
+@both
+async def test_a_restart_of_a_daemon_ends_nothing_and_moves_nothing(two: Trial) -> None:
+    first, second = two.hosts
+    before = [await two.workers(host) for host in two.hosts]
+    assert await first.stop(signal.SIGUSR2) == 0
+    await asyncio.sleep(2)
+    await first.start()
+    await two.all_connected()
+    await asyncio.sleep(LEASE * 1.5)  # what the earlier daemon lent would be over
+    assert [await two.workers(host) for host in two.hosts] == before
+    assert "host_declared_dead" not in second.log()
+    assert not two.ends(first)
+
+
+@with_etcd
+async def test_a_daemon_is_restarted_while_the_database_is_away(
+    two: Trial, request: pytest.FixtureRequest
+) -> None:
+    first = two.hosts[0]
+    before = await two.workers(first)
+    server: Server = request.getfixturevalue("postgresql")
+    with server.frozen():
+        assert first.process
+        first.process.kill()
+        await first.process.wait()
+        await first.start(ready=False)
+        await first.logs("event=worker_greeted", 2)
+        await asyncio.sleep(LEASE * 1.5)
+        assert not two.ends(first)
+    await two.all_connected()
+    assert await two.workers(first) == before
+
+
+@both
+async def test_a_drain_moves_sessions_in_order_and_a_stop_leaves_them_at_once(two: Trial) -> None:
+    first, second = two.hosts
+    began = time.monotonic()
+    code, found = await first.call("POST", "/api/hosts/h0/drain")
+    assert code == 200, found
+    await two.all_owned_by(second)
+    await two.all_connected()
+    print(f"drained and connected after {time.monotonic() - began:.1f} s")
+    assert two.ends(first) == {"0": 2}
+    assert await first.stop() == 0
+    await asyncio.sleep(LEASE * 1.5)
+    assert not await is_shown(second, "host_missing"), "it was taken out in order"
+    await first.start()
+    began = time.monotonic()
+    assert await second.stop() == 0
+    await two.all_owned_by(first)
+    print(f"a stop took {time.monotonic() - began:.1f} s until all were owned")
+    await two.all_connected()
+    assert "host_declared_dead" not in first.log()
+    assert two.ends(second) == {"0": 4}
+    await second.start()
+
+
+@with_etcd
+async def test_a_second_machine_with_the_name_of_a_host_ends(
+    two: Trial, settings: Mapping[str, str]
+) -> None:
+    first, second = two.hosts
+    assert await second.stop() == 0
+    await two.all_owned_by(first)
+    second.settings = {**second.settings, "WAGUARD_CLUSTER__HOST": "h0"}
+    await second.spawn()
+    assert second.process
+    async with asyncio.timeout(90):
+        assert await second.process.wait() == 3
+    assert "another machine has the name h0" in second.log()
+    await two.all_connected()
+    assert len(await two.of(first)) == 4
