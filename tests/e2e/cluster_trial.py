@@ -1,6 +1,5 @@
 """Some daemons of one cluster on this machine, and a referee that knows processes and nothing else."""
 
-import asyncio
 import contextlib
 import os
 import secrets

@@ -76,7 +76,7 @@ async def test_the_sessions_of_a_host_that_is_gone_are_owned_by_the_others(
     assert held == ["s0", "s1"]
     pids = two.tree(first) if "whole" in how else [first.process.pid]
     began = time.monotonic()
-    signal_all(pids, ENDS[how.split()[0]])
+    signal_all(pids, ENDS[how.split(maxsplit=1)[0]])
     try:
         await two.all_owned_by(second)
         owned = time.monotonic() - began
