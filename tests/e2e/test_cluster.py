@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -62,6 +63,10 @@ async def is_shown(host: Daemon, kind: str) -> bool:
     return code == 200 and kind in {it["type"] for it in found["conditions"]}
 
 
+async def is_over(host: Daemon, kind: str) -> bool:
+    return not await is_shown(host, kind)
+
+
 ENDS: Final = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
 
 
@@ -91,17 +96,13 @@ async def test_the_sessions_of_a_host_that_is_gone_are_owned_by_the_others(
         await first.start()
     # it comes back as another incarnation, without a session, and its workers are gone
     await first.logs("event=host_lease_acquired", 2)
-    await second.until(lambda: _is_over(second, "host_missing"))
+    await second.until(lambda: is_over(second, "host_missing"))
     assert await two.of(first) == []
     assert set(two.ends(first)) <= {"24", "-9", "null", "None"}, "no orderly end after the loss"
     epochs = await two.epochs()
     assert all(epochs[it] == before[it] + 1 for it in held)
     rows = await two.query("SELECT session_id, status FROM whatsapp_accounts")
     assert {status for _, status in rows} == {"connected"}, "nothing was written by the lost one"
-
-
-async def _is_over(host: Daemon, kind: str) -> bool:
-    return not await is_shown(host, kind)
 
 
 @with_etcd
@@ -113,7 +114,7 @@ async def test_an_engine_that_is_away_for_longer_than_the_lease_moves_nothing(
     with member.frozen():
         await two.hosts[0].until(lambda: is_shown(two.hosts[0], "engine_away"))
         for host in two.hosts:
-            await host.until(lambda host=host: is_shown(host, "host_without_lease"))
+            await host.until(partial(is_shown, host, "host_without_lease"))
             await host.logs("event=session_released", 2)
         closed = time.monotonic() - began
         assert not two.referee.browsers()
@@ -148,7 +149,7 @@ async def test_while_the_database_is_away_nothing_ends_and_nothing_moves(
     with server.frozen():
         await asyncio.sleep(AWAY)
     for host in two.hosts:
-        await host.until(lambda host=host: _is_over(host, "database_down"))
+        await host.until(partial(is_over, host, "database_down"))
         assert not two.ends(host)
     assert [await two.workers(host) for host in two.hosts] == before
 
@@ -176,7 +177,7 @@ async def test_a_daemon_is_restarted_while_the_database_is_away(
     server: Server = request.getfixturevalue("postgresql")
     with server.frozen():
         assert first.process
-        first.process.kill()
+        first.process.send_signal(signal.SIGKILL)
         await first.process.wait()
         await first.start(ready=False)
         await first.logs("event=worker_greeted", 2)
