@@ -145,7 +145,7 @@ def test_an_earlier_incarnation_of_this_host_is_read_too() -> None:
     assert keeper.hear(HolderRead("a", found("a", "one"))) == [claim]
 
 
-def test_the_engine_s_silence_claims_nothing() -> None:
+def test_an_engine_that_does_not_answer_lets_nothing_be_claimed() -> None:
     keeper = Keeper(dead(found("b", "x")))
     there = row("s0", "b", "x")
     keeper.see(there)
@@ -153,7 +153,7 @@ def test_the_engine_s_silence_claims_nothing() -> None:
     assert keeper.see(there) == [ReadHolder("b")]
 
 
-def test_the_database_s_silence_moves_nothing() -> None:
+def test_a_database_that_does_not_answer_lets_nothing_move() -> None:
     keeper = Keeper()
     keeper.own("s0")
     for _ in range(30):

@@ -47,7 +47,7 @@ class Swept:
     """The answer to ``Sweep``: nothing of an earlier incarnation runs on this host."""
 
     incarnation: str
-    """Of the next one: a new random name, which ``<paths.runtime>/incarnation`` has already."""
+    """The next one: a new random name, which ``<paths.runtime>/incarnation`` has already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Renew:
 
     incarnation: str
     number: int
-    """It is the number of the call, too (``NoAnswer.call``)."""
+    """The call has this number, too (``NoAnswer.call``)."""
     revision: int
 
 

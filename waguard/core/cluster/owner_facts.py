@@ -129,7 +129,7 @@ class Claim:
 
     seen: Owner
     incarnation: str
-    """Of this host, at the time of the claim."""
+    """This host's, at the time of the claim."""
     creates: bool = False
     """The session is about to be created: there is nothing to ``Acquire``."""
 
