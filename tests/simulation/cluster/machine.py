@@ -199,7 +199,7 @@ class Daemon:
         return Moment(self.machine.now(), wall=self.world.time.t)
 
     def _arm(self) -> None:
-        due = session_owner.due_at(self.owner) if not self.owner.reads else float("inf")
+        due = session_owner.due_at(self.owner)
         lease_due = host_lease.due_at(self.lease)
         due = due if lease_due is None else min(due, lease_due)
         self._timer += 1

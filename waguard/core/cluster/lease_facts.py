@@ -94,8 +94,8 @@ class Lend:
 
 @dataclass(frozen=True, slots=True)
 class CloseAll:
-    """Close all sessions in order, and lend nothing further to what is being closed. What has not ended when its time is
-    over is ended by the kernel. Their rows stay."""
+    """Close all sessions in order, adopted ones too, and lend nothing further to what is being closed. What has not ended
+    when its time is over is ended by the kernel. Their rows stay. ``session_owner`` waits for ``Ended`` of each."""
 
 
 @dataclass(frozen=True, slots=True)

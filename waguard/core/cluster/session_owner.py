@@ -8,6 +8,7 @@ A row of this host is not enough to run its session: an earlier release may stil
 claimed again, which increments the epoch, so that the release finds another one.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -64,14 +65,16 @@ def advance(state: OwnerState, fact: OwnerFact, lease: LeaseView, now: Moment) -
     after = _follow(state, lease, out)
     after = _handle(after, fact, lease, now, out)
     after = _drain(after, lease, out)
-    if not after.reads and now.at >= due_at(after):
+    if now.at >= due_at(after):
         out(ReadOwners())
         after = replace(after, reads=True, read_at=now.at, unsure=frozenset())
     return OwnerStep(after, tuple(effects))
 
 
 def due_at(state: OwnerState) -> float:
-    """When ``TimerDue`` has to be posted, on the boot clock."""
+    """When ``TimerDue`` has to be posted, on the boot clock; infinite while ``ReadOwners`` has no answer."""
+    if state.reads:
+        return math.inf
     return 0.0 if state.read_at is None else state.read_at + READ_EVERY
 
 
