@@ -247,7 +247,8 @@ class Daemon:
                     if self.machine.runs(session) and worker and not worker.closing:
                         worker.until = until
             case CloseAll():
-                for session in sorted(self.mine - self._ends.keys()):
+                closing = self.mine - self._ends.keys() - self.owner.adopted
+                for session in sorted(closing):
                     self._end(session, None)
             case KillAll():
                 for session in self.mine:

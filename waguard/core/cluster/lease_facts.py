@@ -94,8 +94,9 @@ class Lend:
 
 @dataclass(frozen=True, slots=True)
 class CloseAll:
-    """Close all sessions in order, adopted ones too, and lend nothing further to what is being closed. What has not ended
-    when its time is over is ended by the kernel. Their rows stay. ``session_owner`` waits for ``Ended`` of each."""
+    """Close all owned sessions in order, and lend nothing further to what is being closed. What has not ended when its time
+    is over is ended by the kernel. Their rows stay. ``session_owner`` waits for ``Ended`` of each; adopted workers whose
+    sessions are not claimed yet close by themselves."""
 
 
 @dataclass(frozen=True, slots=True)

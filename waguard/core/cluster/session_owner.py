@@ -90,9 +90,8 @@ def _follow(state: OwnerState, lease: LeaseView, out: Out) -> OwnerState:
         state = replace(state, incarnation=lease.incarnation)
     if lease.held_since != state.held_since:
         if state.held_since is not None:
-            closing = dict.fromkeys((*state.owned, *state.adopted), Ending(None))
-            ending = {**state.ending, **closing}
-            state = replace(state, owned={}, adopted=frozenset(), ending=ending)
+            closing = dict.fromkeys(state.owned, Ending(None))
+            state = replace(state, owned={}, ending={**state.ending, **closing})
         state = replace(state, held_since=lease.held_since)
     living = frozenset(
         (host, it.record.incarnation) for host, it in lease.peers.items() if it.record.alive
