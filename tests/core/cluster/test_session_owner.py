@@ -407,11 +407,20 @@ def test_a_drained_host_moves_two_at_a_time_and_claims_none() -> None:
     assert keeper.hear(Ended("s3")) == [Release("s1", 1, "b")]
 
 
-def test_what_no_host_has_room_for_stays_unless_it_is_to_end() -> None:
+def test_what_no_host_has_room_for_stays_until_one_has() -> None:
     keeper = Keeper(found("b", "x", room=0))
-    keeper.own("s0")
+    rows = keeper.own("s0")
     assert keeper.hear(DrainAsked(drain=True)) == []
-    assert keeper.hear(DrainAsked(drain=True, end=True)) == [Release("s0", 1, None)]
+    keeper.peer(found("b", "x", room=1))
+    assert keeper.see(*rows) == [Release("s0", 1, "b")]
+
+
+def test_a_host_that_is_no_longer_drained_claims_again() -> None:
+    keeper = Keeper()
+    keeper.hear(DrainAsked(drain=True))
+    assert keeper.see(row("s0")) == []
+    keeper.hear(DrainAsked(drain=False))
+    assert keeper.see(row("s0")) == [Claim(row("s0"), "one")]
 
 
 def test_a_drained_host_s_restart_releases_what_it_adopted() -> None:

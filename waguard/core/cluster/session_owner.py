@@ -136,8 +136,8 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             )
         case NotAdmitted(session):
             return _on_not_admitted(state, session, lease, now, out)
-        case DrainAsked(drain, end):
-            return replace(state, drain=drain, drain_ends=end)
+        case DrainAsked(drain):
+            return replace(state, drain=drain)
         case _:
             return state
 
@@ -280,7 +280,7 @@ def _drain(state: OwnerState, lease: LeaseView, out: Out) -> OwnerState:
         state.owned.items(), key=lambda it: (it[0] not in state.idle, it[0])
     ):
         target = _target(state, lease)
-        if len(state.ending) >= DRAINED_AT_ONCE or (target is None and not state.drain_ends):
+        if target is None or len(state.ending) >= DRAINED_AT_ONCE:
             break
         state = owning.release(state, session, epoch, target, out)
     return state
