@@ -145,7 +145,7 @@ def test_an_earlier_incarnation_of_this_host_is_read_too() -> None:
     assert keeper.hear(HolderRead("a", found("a", "one"))) == [claim]
 
 
-def test_the_engine_s_silence_claims_nothing() -> None:
+def test_an_engine_that_does_not_answer_lets_nothing_be_claimed() -> None:
     keeper = Keeper(dead(found("b", "x")))
     there = row("s0", "b", "x")
     keeper.see(there)
@@ -153,7 +153,7 @@ def test_the_engine_s_silence_claims_nothing() -> None:
     assert keeper.see(there) == [ReadHolder("b")]
 
 
-def test_the_database_s_silence_moves_nothing() -> None:
+def test_a_database_that_does_not_answer_lets_nothing_move() -> None:
     keeper = Keeper()
     keeper.own("s0")
     for _ in range(30):
@@ -297,12 +297,13 @@ def test_an_interruption_that_is_over_closed_all_the_same() -> None:
     assert (keeper.state.owned, set(keeper.state.ending)) == ({}, {"s0"})
 
 
-def test_adopted_sessions_are_closed_with_the_lease_too() -> None:
+def test_adopted_sessions_that_are_not_claimed_yet_stay_adopted() -> None:
+    """Nobody here can close them yet: their workers do that, or are lent further."""
     keeper = Keeper(adopted=("s0",))
-    keeper.show(held_since=1_020.0)
+    keeper.show(held_since=None)
     there = row("s0", "a", "one")
     assert keeper.see(there) == []
-    keeper.hear(Ended("s0"))
+    keeper.show(held_since=1_020.0)
     assert keeper.see(there) == [Claim(there, "one")]
 
 
@@ -406,11 +407,20 @@ def test_a_drained_host_moves_two_at_a_time_and_claims_none() -> None:
     assert keeper.hear(Ended("s3")) == [Release("s1", 1, "b")]
 
 
-def test_what_no_host_has_room_for_stays_unless_it_is_to_end() -> None:
+def test_what_no_host_has_room_for_stays_until_one_has() -> None:
     keeper = Keeper(found("b", "x", room=0))
-    keeper.own("s0")
+    rows = keeper.own("s0")
     assert keeper.hear(DrainAsked(drain=True)) == []
-    assert keeper.hear(DrainAsked(drain=True, end=True)) == [Release("s0", 1, None)]
+    keeper.peer(found("b", "x", room=1))
+    assert keeper.see(*rows) == [Release("s0", 1, "b")]
+
+
+def test_a_host_that_is_no_longer_drained_claims_again() -> None:
+    keeper = Keeper()
+    keeper.hear(DrainAsked(drain=True))
+    assert keeper.see(row("s0")) == []
+    keeper.hear(DrainAsked(drain=False))
+    assert keeper.see(row("s0")) == [Claim(row("s0"), "one")]
 
 
 def test_a_drained_host_s_restart_releases_what_it_adopted() -> None:

@@ -63,7 +63,7 @@ def main(runs: int) -> int:
             f"as designed, lease {lasts:g} s: {len(found)} of {len(lives)} lives violate something,"
             f" {moved:,} takeovers, {starts:,} starts, {time.perf_counter() - began:.0f} s"
         )
-        print(*found[:3], sep="\n", flush=True)
+        print(*found[:3], sep="\n", end="\n" if found else "", flush=True)
     for it in planted.PLANTED:
         lives = campaign(range(min(runs, PLANTED_LIVES)), it.plant.__name__)
         found = broken(lives)

@@ -199,7 +199,7 @@ class Daemon:
         return Moment(self.machine.now(), wall=self.world.time.t)
 
     def _arm(self) -> None:
-        due = session_owner.due_at(self.owner) if not self.owner.reads else float("inf")
+        due = session_owner.due_at(self.owner)
         lease_due = host_lease.due_at(self.lease)
         due = due if lease_due is None else min(due, lease_due)
         self._timer += 1
@@ -247,7 +247,8 @@ class Daemon:
                     if self.machine.runs(session) and worker and not worker.closing:
                         worker.until = until
             case CloseAll():
-                for session in sorted(self.mine - self._ends.keys()):
+                closing = self.mine - self._ends.keys() - self.owner.adopted
+                for session in sorted(closing):
                     self._end(session, None)
             case KillAll():
                 for session in self.mine:

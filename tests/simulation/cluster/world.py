@@ -105,7 +105,7 @@ class World:
     def started(self, machine: Machine, session: str) -> None:
         """A browser was started: it must be the only one."""
         self.starts += 1
-        self.note(f"{session} starts on {machine.name}")
+        self.record(f"{session} starts on {machine.name}")
         running = [it.name for it in self.machines if it.runs(session)]
         if len(running) > 1:
             raise Violation(f"{self.time.t:.2f} s: {session} runs on {', '.join(running)}")
@@ -141,8 +141,8 @@ class World:
                 row = self.rows[session]
                 raise Violation(f"{self.time.t:.2f} s: {session} runs nowhere: {row}")
 
-    def note(self, what: str) -> None:
-        """Remember what happened, for the story."""
+    def record(self, what: str) -> None:
+        """For the story."""
         self.story.append(f"{self.time.t:9.2f} s  {what}")
 
     # ---- what befalls it ----
@@ -173,7 +173,7 @@ class World:
         drawn = self.chance.random()
         for share, strike in kinds:
             if drawn < share:
-                self.note(f"{strike.__name__.strip('_')} {machine.name}")
+                self.record(f"{strike.__name__.strip('_')} {machine.name}")
                 strike(machine)
                 return
             drawn -= share

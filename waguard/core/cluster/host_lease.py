@@ -100,11 +100,11 @@ class LeaseState:
     stage: LeaseStage
     incarnation: str | None
     number: int
-    """Of the next call."""
+    """The next call's."""
     first: int
     """The first number of this process; drawn at random, so that no two daemons of a host share one."""
     revision: int = 0
-    """Of the record, as it was last read or written."""
+    """What the record had when it was last read or written; 0: there was none."""
     call: int | None = None
     """The call that has no answer yet."""
     called_at: float = -math.inf
@@ -140,7 +140,7 @@ class LeaseView:
 
     host: str
     incarnation: str | None
-    """Of this host; None: it has none yet, and may own nothing."""
+    """This host's; None: there is none yet, and nothing may be owned."""
     held_since: float | None
     """Since when sessions may run and be claimed here; another value than before: all were closed meanwhile. None: they
     may not."""

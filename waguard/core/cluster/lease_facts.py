@@ -47,7 +47,7 @@ class Swept:
     """The answer to ``Sweep``: nothing of an earlier incarnation runs on this host."""
 
     incarnation: str
-    """Of the next one: a new random name, which ``<paths.runtime>/incarnation`` has already."""
+    """The next one: a new random name, which ``<paths.runtime>/incarnation`` has already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Renew:
 
     incarnation: str
     number: int
-    """It is the number of the call, too (``NoAnswer.call``)."""
+    """The call has this number, too (``NoAnswer.call``)."""
     revision: int
 
 
@@ -94,8 +94,9 @@ class Lend:
 
 @dataclass(frozen=True, slots=True)
 class CloseAll:
-    """Close all sessions in order, and lend nothing further to what is being closed. What has not ended when its time is
-    over is ended by the kernel. Their rows stay."""
+    """Close all owned sessions in order, and lend nothing further to what is being closed. What has not ended when its time
+    is over is ended by the kernel. Their rows stay. ``session_owner`` waits for ``Ended`` of each; adopted workers whose
+    sessions are not claimed yet close by themselves."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,11 +85,9 @@ class NotAdmitted:
 
 @dataclass(frozen=True, slots=True)
 class DrainAsked:
-    """Move all sessions to other hosts, and claim none; ``drain`` False: no more. ``end``: release also what no other
-    host has room for."""
+    """Move all sessions to other hosts that have room, and claim none; ``drain`` False: no more."""
 
     drain: bool
-    end: bool = False
 
 
 OwnerFact = (
@@ -129,7 +127,7 @@ class Claim:
 
     seen: Owner
     incarnation: str
-    """Of this host, at the time of the claim."""
+    """This host's, at the time of the claim."""
     creates: bool = False
     """The session is about to be created: there is nothing to ``Acquire``."""
 

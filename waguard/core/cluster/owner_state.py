@@ -54,8 +54,6 @@ class OwnerState:
     uneven_since: float | None = None
     """Since when this host has so many more sessions than another that some should move."""
     drain: bool = False
-    drain_ends: bool = False
-    """``DrainAsked.end``."""
 
 
 def claim(state: OwnerState, claim: Claim, out: Out) -> OwnerState:

@@ -46,7 +46,7 @@ class Hosts:
     host: str
     """The one that moves its own sessions."""
     loads: Sequence[HostLoad]
-    """Of all, this one's included."""
+    """All hosts', this one's included."""
     uneven_for: float
     """s since when ``emptiest`` has found one without interruption."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 FORMAT: Final = 1
-"""Of the host lease: who reads a newer one claims nothing."""
+"""The host lease's: who reads a newer one claims nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,23 +19,23 @@ class HostRecord:
 
     format: int
     host: str
-    """Its name, which no other host of the cluster has."""
+    """A name that no other host of the cluster has."""
     incarnation: str
     number: int
-    """Of the write: different for each renewal of each process."""
+    """Each write's: different for each renewal of each process."""
     alive: bool
+    lasts: float = 0.0
+    """Seconds that it holds without a renewal, as its host is configured; 0: as here."""
     address: str
     """The base URL of its API, for the other hosts."""
     version: str
-    """Of waguard."""
+    """waguard's."""
     room: int
     """How many more sessions it can take."""
     owned: int
     """How many sessions it owns."""
     drain: bool
     """Whether it is being emptied: it claims nothing."""
-    lasts: float = 0.0
-    """Seconds that it holds without a renewal, as its host is configured; 0: as here."""
     more: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """What a newer format has besides; it stays when another host writes this record."""
 

@@ -8,6 +8,7 @@ A row of this host is not enough to run its session: an earlier release may stil
 claimed again, which increments the epoch, so that the release finds another one.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -64,14 +65,16 @@ def advance(state: OwnerState, fact: OwnerFact, lease: LeaseView, now: Moment) -
     after = _follow(state, lease, out)
     after = _handle(after, fact, lease, now, out)
     after = _drain(after, lease, out)
-    if not after.reads and now.at >= due_at(after):
+    if now.at >= due_at(after):
         out(ReadOwners())
         after = replace(after, reads=True, read_at=now.at, unsure=frozenset())
     return OwnerStep(after, tuple(effects))
 
 
 def due_at(state: OwnerState) -> float:
-    """When ``TimerDue`` has to be posted, on the boot clock."""
+    """When ``TimerDue`` has to be posted, on the boot clock; infinite while ``ReadOwners`` has no answer."""
+    if state.reads:
+        return math.inf
     return 0.0 if state.read_at is None else state.read_at + READ_EVERY
 
 
@@ -87,9 +90,8 @@ def _follow(state: OwnerState, lease: LeaseView, out: Out) -> OwnerState:
         state = replace(state, incarnation=lease.incarnation)
     if lease.held_since != state.held_since:
         if state.held_since is not None:
-            closing = dict.fromkeys((*state.owned, *state.adopted), Ending(None))
-            ending = {**state.ending, **closing}
-            state = replace(state, owned={}, adopted=frozenset(), ending=ending)
+            closing = dict.fromkeys(state.owned, Ending(None))
+            state = replace(state, owned={}, ending={**state.ending, **closing})
         state = replace(state, held_since=lease.held_since)
     living = frozenset(
         (host, it.record.incarnation) for host, it in lease.peers.items() if it.record.alive
@@ -134,8 +136,8 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             )
         case NotAdmitted(session):
             return _on_not_admitted(state, session, lease, now, out)
-        case DrainAsked(drain, end):
-            return replace(state, drain=drain, drain_ends=end)
+        case DrainAsked(drain):
+            return replace(state, drain=drain)
         case _:
             return state
 
@@ -278,7 +280,7 @@ def _drain(state: OwnerState, lease: LeaseView, out: Out) -> OwnerState:
         state.owned.items(), key=lambda it: (it[0] not in state.idle, it[0])
     ):
         target = _target(state, lease)
-        if len(state.ending) >= DRAINED_AT_ONCE or (target is None and not state.drain_ends):
+        if target is None or len(state.ending) >= DRAINED_AT_ONCE:
             break
         state = owning.release(state, session, epoch, target, out)
     return state
