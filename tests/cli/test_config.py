@@ -292,6 +292,37 @@ def test_a_key_that_hosts_share_is_read(here: Path) -> None:
     assert said == [end, "database.key_file has no effect without lease.standby", end]
 
 
+def test_what_a_cluster_names_is_read(here: Path) -> None:
+    found, key, user = Found(path=here / "w.toml", by="--config"), here / "key", here / "user"
+    (here / "w.toml").write_text(
+        f"""
+        database = {{url = 'postgresql+asyncpg://db/x'}}
+        [cluster]
+        engine = "etcd"
+        endpoints = ["http://etcd1:2379"]
+        host = "a"
+        address = "http://10.0.0.1:3001"
+        key_file = "{key}"
+        user_file = "{user}"
+        """
+    )
+    said: list[str] = []
+    for path in (key, user):
+        path.touch(0o600)
+        path.write_text("waguard")
+    for path, content in ((key, "ab" * 32), (user, "waguard:sesame")):
+        with pytest.raises(ConfigError) as refused:
+            config_commands.check(*configuration_file.read(found.path, {}), said.append, root=here)
+        assert refused.value.field == f"cluster.{path.name}_file"
+        path.write_text(content)
+    config_commands.check(*configuration_file.read(found.path, {}), said.append, root=here)
+    user.chmod(0o644)
+    with pytest.raises(ConfigError) as refused:
+        config_commands.check(*configuration_file.read(found.path, {}), said.append, root=here)
+    assert refused.value.field == "cluster.user_file"
+    assert said == [f"{found.path}: ok"]
+
+
 def test_another_file_than_the_units_is_not_the_units(check: Check, here: Path) -> None:
     found = Found(path=here / "w.toml", by="--config")
     (here / "w.toml").write_text(paths("/home/nobody-at-all"))

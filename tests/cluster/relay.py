@@ -19,6 +19,7 @@ class Relay:
         self.swallow: bytes | None = None
         """Who has ever said this gets no answer any more; b"": nobody gets one. What is asked is passed on."""
         self.swallowed = asyncio.Event()
+        self._answered: list[bytes] = []
         self._cut = False
 
     async def __aenter__(self) -> Self:
@@ -39,6 +40,10 @@ class Relay:
         for task in self._serving:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
+
+    def has_answered(self, what: bytes) -> bool:
+        """Whether somebody who said this was given an answer."""
+        return any(what in said for said in self._answered)
 
     def mend(self) -> None:
         """Pass everything on again."""
@@ -89,6 +94,7 @@ class Relay:
                     continue
                 writer.write(piece)
                 await writer.drain()
+                self._answered.append(bytes(said))
 
         both = [asyncio.ensure_future(ask()), asyncio.ensure_future(answer())]
         try:

@@ -9,7 +9,7 @@ import msgspec
 
 from waguard.cli.context import in_place
 from waguard.config.reading import Reading, holds_password
-from waguard.config.sections import SECTIONS, Config
+from waguard.config.sections import SECTIONS, Cluster, Config
 from waguard.core.host import unit as units
 from waguard.core.profile.ownership import Us
 from waguard.errors import ConfigError
@@ -93,6 +93,7 @@ def _check_owners(found: Found, config: Config, who: Us | None) -> None:
         "paths.state": config.paths.state,
         "api.key_file": config.api.key_file,
         "database.key_file": config.database.key_file,
+        **config.cluster.secret_files,
         "webhook.secret_file": config.webhook.secret_file,
         "alerts.destination_file": config.alerts.destination_file,
         found.by or "the configuration": found.path
@@ -102,14 +103,37 @@ def _check_owners(found: Found, config: Config, who: Us | None) -> None:
     for key, path in wanted.items():
         if path:
             ownership.require_private(key, path, who)
-    if key_file := config.database.key_file:
-        with in_place("database.key_file", key_file):
-            sealing.read_key(key_file, "database.key_file")
+    for key, key_file in (
+        ("database.key_file", config.database.key_file),
+        ("cluster.key_file", config.cluster.secret_files.get("cluster.key_file")),
+    ):
+        if key_file:
+            with in_place(key, key_file):
+                sealing.read_key(key_file, key)
+    if config.cluster.engine == "etcd":
+        _check_etcd(config.cluster)
     if destinations := config.alerts.destination_file:
         with in_place("alerts.destination_file", destinations):
             _, refused = destination_file.read(destinations, who)
         if refused:
             raise refused
+
+
+def _check_etcd(cluster: Cluster) -> None:
+    """Raises ``ConfigError`` for files of etcd that cannot serve. Nothing is connected."""
+    from waguard.cluster.etcd import connect  # noqa: PLC0415 - few have one
+
+    named = next(
+        (
+            (f"cluster.{key}", path)
+            for key in ("user_file", "private_key_file", "ca_file")
+            if (path := getattr(cluster, key)) is not None
+        ),
+        None,
+    )
+    if named is not None:
+        with in_place(*named):
+            connect(cluster, "")
 
 
 def _check_unit(unit: units.Unit, config: Config, say: Callable[[str], None]) -> None:

@@ -88,6 +88,13 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
         over than three etcd."""
         return self.lease or (60.0 if self.engine == "database" else 10.0)
 
+    @property
+    def secret_files(self) -> Mapping[str, Path]:
+        """Files that nobody else may read, by the keys that name them; none without an engine."""
+        keys = ("key_file", "private_key_file", "user_file") if self.engine != "none" else ()
+        named = {f"cluster.{key}": getattr(self, key) for key in keys}
+        return {key: path for key, path in named.items() if path is not None}
+
 
 class Browser(Reloadable, frozen=True, kw_only=True):
     """Which Chromium, and what more it is given."""

@@ -58,12 +58,7 @@ def owned(reading: Reading) -> list[Owned]:
     ]
     if config.database.key_file:
         private.append(("database.key_file", config.database.key_file, False))
-    if config.cluster.engine != "none":
-        private.extend(
-            (f"cluster.{key}", path, False)
-            for key in ("key_file", "private_key_file", "user_file")
-            if (path := getattr(config.cluster, key))
-        )
+    private.extend((key, path, False) for key, path in config.cluster.secret_files.items())
     if config.webhook.secret_file:
         private.append(("webhook.secret_file", config.webhook.secret_file, False))
     if config.alerts.destination_file:
