@@ -31,7 +31,7 @@ class Owners(Protocol):
     """The owners of sessions. Each call raises ``DatabaseUnavailableError``."""
 
     async def owners(self) -> Sequence[Owner]:
-        """Of all sessions of waguard's (provider webjs, not deleted); of one without a row: epoch 0, nobody."""
+        """Those of all sessions of waguard's (provider webjs, not deleted); of one without a row: epoch 0, nobody."""
 
     async def claim(self, seen: Owner, host: str, incarnation: str) -> int | None:
         """Own it where its epoch still is as it was seen. The new epoch; None: somebody was faster."""

@@ -140,7 +140,14 @@ class FilesNamed(Protocol):
         """Whether a message of one of these sessions came with the file, as far as the inbox goes back."""
 
 
-class MessageStore(Undecryptables, FilesNamed, DeferredFiles, Protocol):
+class Remembered(Protocol):
+    """What is kept in memory of the database: whose LIDs sessions know, which messages they could not decrypt."""
+
+    def forget(self, sessions: Collection[str]) -> None:
+        """Read again what memory has of these sessions: another host may have written since."""
+
+
+class MessageStore(Undecryptables, FilesNamed, DeferredFiles, Remembered, Protocol):
     """The part of the database that keeps messages. Errors are those of ``Store``. In a cluster what is about many sessions
     is done for those that this host owns, and what is about one raises ``NotOwnedError`` where it does not; but for what
     people list, ``tidy`` and endpoints."""
@@ -271,9 +278,6 @@ class MessageStore(Undecryptables, FilesNamed, DeferredFiles, Protocol):
         messages ended goes only before ``reported_before``: it must not be reported twice. What is still
         pending when its inbox entry may go is a dead letter first. A message that was undecryptable
         stays until ``undecryptable_before``."""
-
-    def forget(self, sessions: Collection[str]) -> None:
-        """Read again what memory has of these sessions: another host may have written since."""
 
     async def linked_phone(self, session_id: str) -> str | None:
         """The number that the session was linked to last; None: to none."""

@@ -45,12 +45,12 @@ from waguard.store.types import storable
 
 AT_ONCE: Final = 1_000  # of an IN
 _OWN: Final = OWNERS.c
-_FOUND: Final = (
+_LOCKED: Final = (
     select(_OWN.session_id, _OWN.epoch, _OWN.host, _OWN.incarnation)
     .where(_OWN.session_id.in_(bindparam("sessions", expanding=True)))
     .order_by(_OWN.session_id)
+    .with_for_update(read=True)
 )
-_LOCKED: Final = _FOUND.with_for_update(read=True)
 _ADD: Final = "INTO waguard_owners (session_id, epoch) VALUES (:session, 0)"
 _ADDED: Final = {
     "mysql": text(f"INSERT IGNORE {_ADD}"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 FORMAT: Final = 1
-"""Of the host lease: who reads a newer one claims nothing."""
+"""The host lease's form: who reads a newer one claims nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,15 +19,15 @@ class HostRecord:
 
     format: int
     host: str
-    """Its name, which no other host of the cluster has."""
+    """The host's name, which no other one of the cluster has."""
     incarnation: str
     number: int
-    """Of the write: different for each renewal of each process."""
+    """The write's: different for each renewal of each process."""
     alive: bool
     address: str
     """The base URL of its API, for the other hosts."""
     version: str
-    """Of waguard."""
+    """The version of waguard."""
     room: int
     """How many more sessions it can take."""
     owned: int
