@@ -156,10 +156,13 @@ def allowed(connection: Connection, owning: Owning, batch: Batch) -> Allowed:
             return it is not None and it == _mine(owning, session)
         return it is not None and it.epoch == seen
 
-    kept = [
-        may(sessions.get(_name(it)), _seen(it)) and not _is_refused(connection, it)
-        for it in batch.outgoing
-    ]
+    def may_keep(it: Outbox) -> bool:
+        session = sessions.get(_name(it))
+        if isinstance(it, Withdrawal) and may(session):  # this host owns it meanwhile
+            return True
+        return may(session, _seen(it)) and not _is_refused(connection, it)
+
+    kept = [may_keep(it) for it in batch.outgoing]
     recorded = [may(sessions.get(_name(it))) for it in batch.results]
     return Allowed(
         batch=Batch(
