@@ -13,7 +13,7 @@ import multiprocessing
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ def slower(server: servers.Server, database: str, seconds: float) -> Iterator[st
 
 
 async def in_turns(
-    writes: dict[str, Callable[[], Awaitable[object]]], rounds: int
+    writes: Mapping[str, Callable[[], Awaitable[object]]], rounds: int
 ) -> dict[str, str]:
     """Milliseconds: the median and the tenth percentile."""
     took: dict[str, list[float]] = {name: [] for name in writes}

@@ -212,6 +212,12 @@ def test_a_host_joins_what_another_host_of_its_cluster_holds_however_fresh_it_is
     assert isinstance(claim(ME, lease(HOSTS), None), Wait)
 
 
+def test_a_daemon_that_is_a_host_of_a_cluster_from_now_on_follows_itself_at_once() -> None:
+    before = lease(replace(ME, pid=6, instance="i6"))
+    assert claim(HOSTS, before, None, here=ME) == Take()
+    assert isinstance(claim(HOSTS, lease(), None, here=ME), Wait)
+
+
 def test_only_what_the_cluster_holds_keeps_its_epoch() -> None:
     assert next_epoch(HOSTS, lease(HOSTS), 0) == 4
     assert next_epoch(HOSTS, lease(HOSTS), 6) == 6  # a copy of the database from before

@@ -95,10 +95,14 @@ async def test_an_older_database_waits_for_the_next_start(host: Host) -> None:
     ("change", "said"),
     [
         ("released = 1", "nobody supervises this database"),
+        (
+            "released = 0, lasts = 1e12, machine = 'cluster', runtime = 'etcd'",
+            "the cluster etcd since",
+        ),
         ("renewed_at = 1, host = 'other'", "it may be taken over"),
     ],
 )
-async def test_a_lease_that_is_over(host: Host, change: str, said: str) -> None:
+async def test_a_lease_that_is_no_trouble(host: Host, change: str, said: str) -> None:
     await host.sql(f"UPDATE waguard_lease SET {change}")
     seen = await database.database(f"sqlite+aiosqlite:///{host.database}")
     checks = {c.name: c for c in checks_of.database(seen, DOWN, "/run/other", Cli())}

@@ -9,18 +9,21 @@ import pytest
 
 from tests.messaging.gateway import gateway
 from tests.messaging.receiver import Receiver, event
+from tests.store.hosts import message, nothing
 from tests.store.test_outages import write_locked
 from tests.waiting import wait_until
+from waguard.core.cluster.records import Owner, Owning
 from waguard.core.messages.inbox import InboxRecord, Kind
+from waguard.core.messages.send_states import State
 from waguard.core.metrics.families import RECEIVED
 from waguard.core.metrics.tally import Count
 from waguard.core.webhooks.pending import DeliveryResult
-from waguard.errors import DatabaseUnavailableError, UnavailableError
+from waguard.errors import DatabaseUnavailableError, NotOwnedError, UnavailableError
 from waguard.messaging import group_commit
 from waguard.messaging.database_backlog import JournalLimits
 from waguard.messaging.records import of_event
 from waguard.ports.messages import MessageStore, Written
-from waguard.ports.outbox import Withdrawal
+from waguard.ports.outbox import StateUpdate, Withdrawal
 
 
 class Wrapped:
@@ -229,3 +232,32 @@ async def test_what_is_withdrawn_while_the_database_is_away_counts_too(
             it.journal.backlog.require_room()
         assert await it.journal.flushed(10.0)
         it.journal.backlog.require_room()
+
+
+async def test_of_a_session_that_another_host_owns_nothing_is_acknowledged(
+    tmp_path: Path, logged: list[str]
+) -> None:
+    """What is committed with it is."""
+    async with gateway(tmp_path, None) as it:
+        epochs = {"a": 1, "b": 1}
+        host = Owning(host="h", incarnation="i", epochs=epochs)
+        it.store.guard(before_migration=nothing, owning=lambda: host)
+        for name in epochs:
+            await it.store.create(name, 1, account_id=None, priority=0)
+        kept = await it.journal.keep(message("b", "m"))
+        await it.store.messages.write([of_event(event(0, session="b"))])
+        [webhook] = await it.pending()
+        lost = Owner(session="b", host="h", incarnation="i", epoch=1)
+        assert await it.store.owners().claim(lost, "h2", "i") == 2
+        saved = it.journal.save_later(DeliveryResult(id=webhook.id))
+        kept_too = it.journal.keep(StateUpdate(id=kept, state=State.SENT))
+        outcome = asyncio.gather(saved, kept_too, return_exceptions=True)
+        it.put(event(1, session="b"))
+        it.put(event(2, session="a"))
+        assert await it.journal.flushed(10.0)
+        assert [type(one) for one in await outcome] == [NotOwnedError] * 2
+        assert [record.session_id for record in it.news] == ["a"]
+        row = await it.store.outbox.find(kept)
+        assert row
+        assert row.state is State.ACCEPTED
+    assert sum("does not own these sessions" in said for said in logged) == 1

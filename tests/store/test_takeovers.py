@@ -2,12 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 from sqlalchemy.util import await_only
 
 from tests.store.application import SqlApplication
@@ -17,6 +17,7 @@ from waguard.core.cluster.records import Owning
 from waguard.core.row_status import DerivedStatus, Reason, Status
 from waguard.errors import DatabaseUnavailableError, WaguardError
 from waguard.store import epochs
+from waguard.store.models import OWNERS
 
 on_servers = pytest.mark.parametrize("ready", SERVERS, indirect=True)
 WRITTEN = DerivedStatus(Status.FAILED, Reason.ERROR, "written by the one that lost it")
@@ -46,7 +47,7 @@ class Barrier:
             if written.kept[0]:
                 self.accepted.setdefault(seen, set()).add(name)
 
-    async def take_over(self) -> None:
+    async def move(self) -> None:
         """The next owner claims it, and reads what it has to send."""
         host = self.owners[self.epoch % len(self.owners)]
         epoch = await host.claim("s1")
@@ -56,7 +57,7 @@ class Barrier:
         )
         self.read[epoch], self.epoch = {row.fingerprint for row in left}, epoch
 
-    def missed(self) -> set[str]:
+    def unread(self) -> set[str]:
         """Accepted in an epoch, and not there when the next owner read."""
         return {
             name
@@ -64,7 +65,7 @@ class Barrier:
             for name in names - self.read.get(seen + 1, names)
         }
 
-    async def run(self, takeovers: int, *, until_missed: bool = False) -> None:
+    async def run(self, takeovers: int, *, until_mistake: bool = False) -> None:
         """So many, each after something was accepted."""
         ended = asyncio.Event()
         tasks = [asyncio.create_task(self.accept(host, ended)) for host in self.acceptors]
@@ -72,8 +73,8 @@ class Barrier:
             for _ in range(takeovers):
                 while not self.accepted.get(self.epoch) and not any(it.done() for it in tasks):
                     await asyncio.sleep(0.005)
-                await self.take_over()
-                if until_missed and self.missed():
+                await self.move()
+                if until_mistake and self.unread():
                     break
         finally:
             ended.set()
@@ -101,7 +102,7 @@ async def test_a_new_owner_reads_all_that_was_accepted(ready: str, takeovers: in
         barrier = Barrier(made[2:], made[:2])
         await barrier.run(takeovers)
     assert sum(map(len, barrier.accepted.values())) >= takeovers
-    assert barrier.missed() == set()
+    assert barrier.unread() == set()
 
 
 @on_servers
@@ -110,11 +111,17 @@ async def test_a_comparison_without_the_lock_misses_some(
     ready: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Planted: so the test above can fail."""
-    monkeypatch.setattr(epochs, "_LOCKED", epochs._FOUND)
+
+    def read(connection: Connection, sessions: Iterable[str]) -> dict[str, epochs.Held]:
+        query = select(OWNERS).where(OWNERS.c.session_id.in_(sorted(sessions)))
+        rows = connection.execute(query)
+        return {row.session_id: epochs.Held(row.epoch, row.host, row.incarnation) for row in rows}
+
+    monkeypatch.setattr(epochs, "hold", read)
     async with hosts(ready, ACCEPTORS + 2, sessions=["s1"]) as made:
         barrier = Barrier(made[2:], made[:2])
-        await barrier.run(PLANTED, until_missed=True)
-    assert barrier.missed()
+        await barrier.run(PLANTED, until_mistake=True)
+    assert barrier.unread()
 
 
 @on_servers

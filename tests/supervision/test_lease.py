@@ -24,7 +24,9 @@ TERMS = Terms(lasts=75.0, renewed_every=5.0)
 class Host:
     """A daemon's keeper and all that it touches; the database's clock and ours move together."""
 
-    def __init__(self, world: World, row: MemoryLease, mine: Holder = ME) -> None:
+    def __init__(
+        self, world: World, row: MemoryLease, mine: Holder = ME, here: Holder | None = None
+    ) -> None:
         self.world = world
         self.row = row
         self.terms = TERMS
@@ -42,6 +44,7 @@ class Host:
             recognized=self._recognized,
             standby=lambda: self.standby,
             held=lambda: self.lent.append(self.keeper.lent_until),
+            here=here,
             clock=world.clock.monotonic,
             pause=self._pause,
         )
@@ -557,3 +560,16 @@ async def test_a_cluster_keeps_its_lease_in_a_database_that_was_restored_from_a_
         await host.live(6)
     for host in cluster:
         assert (host.lost, host.keeper.why_barred()) == ([], None)
+
+
+async def test_a_daemon_that_was_alone_goes_on_as_a_host_of_a_cluster_at_once(
+    host: Host, row: MemoryLease
+) -> None:
+    """Its configuration was changed and it was restarted, with its workers left."""
+    await host.keeper.acquire()
+    again = Host(host.world, row, of_cluster("c1"), replace(ME, pid=9, instance="i9"))
+    await again.keeper.acquire()
+    assert (again.pauses, again.keeper.took_over) == ([], False)
+    assert again.outages.why("events_left_behind") is None
+    assert row.row
+    assert (row.row.epoch, row.row.holder) == (2, of_cluster("c1"))

@@ -128,10 +128,12 @@ def terms(*, orphan_grace: float, margin: float) -> Terms:
     return Terms(lasts=orphan_grace + margin, renewed_every=margin / RENEWALS)
 
 
-def claim(mine: Holder, found: Lease | None, watch: Watch | None) -> Decision:
+def claim(
+    mine: Holder, found: Lease | None, watch: Watch | None, *, here: Holder | None = None
+) -> Decision:
     """What to do about the lease. ``watch``: from the reading before; None: this is the first reading, or the
-    database was away since then."""
-    if found is None or found.released or found.holder.same_place(mine):
+    database was away since then. ``here``: this daemon, where ``mine`` is its cluster."""
+    if found is None or found.released or is_next(mine, found.holder, here=here):
         return Take()
     if watch is not None and (watch.epoch, watch.renewed_at) != (found.epoch, found.renewed_at):
         return Held()
@@ -160,6 +162,11 @@ def next_epoch(mine: Holder, found: Lease | None, above: int) -> int:
     """The epoch of a lease that is acquired: a new holder's is higher than any, a cluster's stays."""
     last = max(found.epoch if found else 0, above)
     return last if joins(mine, found) else last + 1
+
+
+def is_next(mine: Holder, before: Holder, *, here: Holder | None = None) -> bool:
+    """Whether the holder before is dead, or this daemon's cluster. ``here`` as ``claim`` has it."""
+    return before.same_place(mine) or (here is not None and before.same_place(here))
 
 
 def lent_until(renewed_at: float, terms: Terms) -> float:

@@ -5,15 +5,15 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from loguru import logger
-from sqlalchemy import ColumnElement, Connection, Engine, Select, inspect
+from sqlalchemy import Connection, Engine, inspect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from waguard.core.installation import Found
-from waguard.errors import DatabaseUnavailableError, NotOwnedError
+from waguard.errors import DatabaseUnavailableError
 from waguard.store import lease, marker
 from waguard.store.engine import (
     DEADLINE,
@@ -27,13 +27,12 @@ from waguard.store.failures import RETRY_AFTER, answering, unavailable
 from waguard.store.layout import Layout, reflect
 from waguard.store.models import LEASE
 from waguard.store.revision import HEAD, is_current, is_newer, noted
-from waguard.store.work import NOT_OWNED, Work
+from waguard.store.work import Work
 
 if TYPE_CHECKING:
     from waguard.core.cluster.records import Owning
 
 T = TypeVar("T")
-Query = TypeVar("Query", bound=Select[Any])
 
 # s for an upgrade: it rewrites no row, but cut off on a slow disk it would begin again each time
 UPGRADE_LIMIT = 600.0
@@ -66,7 +65,8 @@ class Database:
         self._why_barred: Callable[[], str | None] = lambda: None
         self._before_migration: Callable[[], Awaitable[None]] = _nothing_to_wait_for
         self._fence: Callable[[], int | None] = lambda: None
-        self._owning: Callable[[], Owning | None] = lambda: None
+        self.owning: Callable[[], Owning | None] = lambda: None
+        """What this host of a cluster owns; None: there is no cluster."""
         self.recognize: Callable[[Found], None] = lambda _: None
         """Raises ``DatabaseUnknownError`` where what was found is not known to be ours."""
 
@@ -90,23 +90,7 @@ class Database:
         lease must have when a write is committed; None: it is not checked. ``owning``: what this host of a cluster
         owns; None: there is no cluster."""
         self._why_barred, self._before_migration = why_barred, before_migration
-        self.recognize, self._fence, self._owning = recognize, fence, owning
-
-    @property
-    def owning(self) -> "Owning | None":
-        """What this host of a cluster owns; None: there is no cluster."""
-        return self._owning()
-
-    def require_owned(self, session_id: str) -> None:
-        """Raises ``NotOwnedError`` where it is known here that another host owns the session, or none."""
-        owning = self._owning()
-        if owning is not None and session_id not in owning.epochs:
-            raise NotOwnedError(NOT_OWNED)
-
-    def only_owned(self, query: Query, column: ColumnElement[str]) -> Query:
-        """``query``, in a cluster of those sessions that this host owns."""
-        owning = self._owning()
-        return query if owning is None else query.where(column.in_(sorted(owning.epochs)))
+        self.recognize, self._fence, self.owning = recognize, fence, owning
 
     @property
     def barred(self) -> bool:
@@ -195,7 +179,7 @@ class Database:
         async with self.answering(), engines.writer.connect() as connection:
             if (epoch := self._fence()) is not None:
                 _require(epoch, await connection.scalar(lease.LOCKED))
-            yield Work(connection, layout, now, self._owning())
+            yield Work(connection, layout, now, self.owning())
             await connection.commit()
 
     @asynccontextmanager

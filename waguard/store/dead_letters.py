@@ -15,7 +15,7 @@ from waguard.core.conditions import DeadLetters
 from waguard.core.messages.people import LID
 from waguard.core.webhooks.delivery import SESSION_EVENTS, Cause, DeadLetterState
 from waguard.ports.webhooks import GLOBAL, DeadLetter, Queued, Replayed, UnidentifiedChat
-from waguard.store import unidentified
+from waguard.store import owned, unidentified
 from waguard.store.database import Database
 from waguard.store.deliveries import PENDING, REPLAYED, column
 from waguard.store.models import DELIVERIES
@@ -108,7 +108,7 @@ class SqlDeadLetters:
                 .where(chosen, own.endpoint.in_(sorted(receivers)))
                 .order_by(own.id)
             )
-            query = self._database.only_owned(query, own.session_id)
+            query = owned.only(self._database.owning(), query, own.session_id)
             found = (await work.connection.execute(query.limit(REPLAYED_AT_ONCE))).all()
             lost = await work.lost(row.session_id for row in found)
             replayed = [
@@ -162,7 +162,7 @@ class SqlDeadLetters:
     async def replay_unidentified(
         self, session_id: str, chat: str, receivers: Collection[str]
     ) -> list[Replayed]:
-        self._database.require_owned(session_id)
+        owned.require(self._database.owning(), session_id)
         return await self._replay(unidentified.of_chat(session_id, chat), receivers)
 
     async def discard_unidentified(self, session_id: str, chat: str) -> int:
@@ -172,12 +172,12 @@ class SqlDeadLetters:
             return (await work.connection.execute(waits)).rowcount
 
     async def _require_owner_of(self, number: int) -> None:
-        if self._database.owning is None:
+        if self._database.owning() is None:
             return
         async with self._database.reading() as (connection, _):
             whose = await _session_of(connection, number)
         if whose is not None:
-            self._database.require_owned(whose)
+            owned.require(self._database.owning(), whose)
 
 
 async def _session_of(connection: AsyncConnection, number: int) -> str | None:

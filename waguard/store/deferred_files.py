@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from waguard.core.messages.inbox import InboxRecord, Kind, fitting, sent_key
 from waguard.core.messages.received_media import UNKNOWN, handle_of
 from waguard.ports.messages import DeferredFile, FileState, NamedFile
+from waguard.store import owned
 from waguard.store.database import Database
 from waguard.store.models import FILES, INBOX
 from waguard.store.types import storable
@@ -68,7 +69,7 @@ class SqlDeferredFiles:
     async def files_to_fetch(self) -> list[DeferredFile]:
         waits = _OWN.state == FileState.WAITING
         first = select(func.min(_OWN.id)).where(waits).group_by(_OWN.session_id)
-        first = self._database.only_owned(first, _OWN.session_id)
+        first = owned.only(self._database.owning(), first, _OWN.session_id)
         async with self._database.reading() as (connection, _):
             found = await connection.execute(_FOUND.where(_OWN.id.in_(first)).order_by(_OWN.id))
             return [_file(row) for row in found]

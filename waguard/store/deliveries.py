@@ -28,7 +28,7 @@ from waguard.core.restored import WHY, doubt
 from waguard.core.webhooks.delivery import HELD, OWN_SEND, SESSION_EVENTS, Cause, Doubt
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
 from waguard.ports.webhooks import GLOBAL
-from waguard.store import endpoints, unidentified
+from waguard.store import endpoints, owned, unidentified
 from waguard.store.database import Database
 from waguard.store.group import Group
 from waguard.store.models import DELIVERIES, FILES, SESSIONS
@@ -81,7 +81,7 @@ class SqlDeliveries:
         if partition is not None:
             query = query.where(own.session_id == partition[0], own.lane == partition[1])
         if sessions is None:
-            query = self._database.only_owned(query, own.session_id)
+            query = owned.only(self._database.owning(), query, own.session_id)
         else:
             query = query.where(own.session_id.in_(sorted(sessions)))
         if until is not None:
@@ -126,7 +126,7 @@ class SqlDeliveries:
         own = DELIVERIES.c
         chosen = PENDING
         if session_id is not None:
-            self._database.require_owned(session_id)
+            owned.require(self._database.owning(), session_id)
             # what waits for somebody's number is of its old number too
             chosen = (PENDING & (own.event == HELD)) | unidentified.WAITS
             chosen &= own.session_id == session_id
@@ -149,7 +149,7 @@ class SqlDeliveries:
         own = DELIVERIES.c
         query = select(own.id, own.session_id).where(chosen).order_by(own.id).limit(limit)
         if not of_all_hosts:
-            query = self._database.only_owned(query, own.session_id)
+            query = owned.only(self._database.owning(), query, own.session_id)
         async with self._database.reading() as (connection, _):
             sessions = {row.id: row.session_id for row in await connection.execute(query)}
         found = list(sessions)

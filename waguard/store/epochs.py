@@ -45,12 +45,12 @@ from waguard.store.types import storable
 
 AT_ONCE: Final = 1_000  # of an IN
 _OWN: Final = OWNERS.c
-_FOUND: Final = (
+_LOCKED: Final = (
     select(_OWN.session_id, _OWN.epoch, _OWN.host, _OWN.incarnation)
     .where(_OWN.session_id.in_(bindparam("sessions", expanding=True)))
     .order_by(_OWN.session_id)
+    .with_for_update(read=True)
 )
-_LOCKED: Final = _FOUND.with_for_update(read=True)
 _ADD: Final = "INTO waguard_owners (session_id, epoch) VALUES (:session, 0)"
 _ADDED: Final = {
     "mysql": text(f"INSERT IGNORE {_ADD}"),
@@ -156,10 +156,13 @@ def allowed(connection: Connection, owning: Owning, batch: Batch) -> Allowed:
             return it is not None and it == _mine(owning, session)
         return it is not None and it.epoch == seen
 
-    kept = [
-        may(sessions.get(_name(it)), _seen(it)) and not _is_refused(connection, it)
-        for it in batch.outgoing
-    ]
+    def may_keep(it: Outbox) -> bool:
+        session = sessions.get(_name(it))
+        if isinstance(it, Withdrawal) and may(session):  # this host owns it meanwhile
+            return True
+        return may(session, _seen(it)) and not _is_refused(connection, it)
+
+    kept = [may_keep(it) for it in batch.outgoing]
     recorded = [may(sessions.get(_name(it))) for it in batch.results]
     return Allowed(
         batch=Batch(

@@ -100,7 +100,7 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
         return written if allowed is None else allowed.said(written)
 
     def _keep(self, draft: NewMessage, connection: Connection) -> int | None:
-        owning = self._database.owning
+        owning = self._database.owning()
         if owning is not None:
             from waguard.store import epochs  # noqa: PLC0415 - one host alone has none
 

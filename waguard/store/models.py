@@ -35,19 +35,12 @@ METADATA = MetaData()
 # SQLite counts up only a column that is exactly INTEGER PRIMARY KEY
 SERIAL = BigInteger().with_variant(Integer, "sqlite")
 
-# MySQL compares by collation: without this "A" and "a" would be one session
-SESSION_ID = String(255).with_variant(
-    mysql.VARCHAR(255, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb"
-)
-
-# the keys of the inbox are compared byte by byte too
+# MySQL compares by collation: without this "A" and "a" would be one session, or one key of the inbox
+_BYTEWISE = {"charset": "utf8mb4", "collation": "utf8mb4_bin"}
+SESSION_ID = String(255).with_variant(mysql.VARCHAR(255, **_BYTEWISE), "mysql", "mariadb")
 KEY = SESSION_ID
-
 # WhatsApp's id of a message has at most so many characters (``wire.bounds.Id``)
-MESSAGE_ID = String(256).with_variant(
-    mysql.VARCHAR(256, charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb"
-)
-
+MESSAGE_ID = String(256).with_variant(mysql.VARCHAR(256, **_BYTEWISE), "mysql", "mariadb")
 # a received file can be inside: MySQL's BLOB ends at 64 KiB
 BODY = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
 

@@ -38,6 +38,7 @@ from waguard.core.messages.send_states import (
 from waguard.core.messages.sent_events import NOT_SENT
 from waguard.ports.outbox import NewMessage, Outgoing, Reader, StateUpdate, Withdrawal
 from waguard.store import group_readers as readers
+from waguard.store import owned
 from waguard.store.database import Database
 from waguard.store.engine import commit_with_next
 from waguard.store.models import INBOX, OUTBOX
@@ -105,7 +106,7 @@ class SqlOutbox:
     def _of(self, sessions: Collection[str] | None, query: Select[Any]) -> Select[Any]:
         """None: of those that this host owns."""
         if sessions is None:
-            return self._database.only_owned(query, _OWN.session_id)
+            return owned.only(self._database.owning(), query, _OWN.session_id)
         return query.where(_OWN.session_id.in_(sorted(sessions)))
 
     async def find(self, number: int) -> Outgoing | None:

@@ -29,7 +29,7 @@ class SqlSessions:
 
         Raises ``DatabaseUnknownError`` where they are not known to be ours.
         """
-        found, owning = await self.sessions_of_all_hosts(), self._database.owning
+        found, owning = await self.sessions_of_all_hosts(), self._database.owning()
         return [row for row in found if owning is None or row.session_id in owning.epochs]
 
     async def sessions_of_all_hosts(self) -> list[SessionRow]:

@@ -322,7 +322,7 @@ class SqlUndecryptables:
         except BaseException:
             self._undecryptable.forget_all()
             raise
-        if owning := self._database.owning:  # memory is for those that nobody else writes
+        if owning := self._database.owning():  # memory is for those that nobody else writes
             others = {session for session, _ in given_up} - owning.epochs.keys()
             self._people.forget(others)
             self._undecryptable.forget(others)

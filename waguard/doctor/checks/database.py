@@ -152,6 +152,10 @@ def _lease(seen: Database, daemon: Instance, runtime: str, cli: Cli, *, standby:
     left = lease.expires_at - lease.now
     if left <= 0:
         return ok("lease", f"{who(lease)} held it, and has not renewed it: it may be taken over")
+    if lease.holder.is_cluster:
+        return ok(
+            "lease", f"{who(lease)} holds it: a daemon without it begins when its hosts have ended"
+        )
     if standby:
         return ok(
             "lease", f"{who(lease)} supervises this database, and a daemon here is its standby"

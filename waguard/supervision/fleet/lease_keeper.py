@@ -42,7 +42,7 @@ class LeaseKeeper:
     ours: in that one the lease is not ours to renew, take or lose. With ``standby`` a lease that is held is waited for,
     and what is held is lent to the workers; ``held`` is called at each renewal that counts. Where ``mine`` is a cluster
     its lease is joined: it lends nothing and fences no write, for the hosts' own leases and the epochs of sessions do
-    that."""
+    that; ``here`` is this daemon then, whose place may have had the lease without the cluster."""
 
     def __init__(  # noqa: PLR0913 - what a lease depends on
         self,
@@ -55,6 +55,7 @@ class LeaseKeeper:
         recognized: Callable[[], Awaitable[None]] = _known,
         standby: Callable[[], bool] = lambda: False,
         held: Callable[[], None] = lambda: None,
+        here: Holder | None = None,
         clock: Callable[[], float] = since_boot,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -66,6 +67,7 @@ class LeaseKeeper:
         self._recognized = recognized
         self._standby: Callable[[], bool] = _never if mine.is_cluster else standby
         self._held = held
+        self._here = here
         self._clock = clock
         self._pause = pause
         self._epoch: int | None = None
@@ -168,7 +170,8 @@ class LeaseKeeper:
         decisions: list[tuple[lease.Decision, Lease | None]] = []
 
         def may(found: Lease | None) -> bool:
-            decisions.append((lease.claim(self._mine, found, watch), found))
+            decision = lease.claim(self._mine, found, watch, here=self._here)
+            decisions.append((decision, found))
             return isinstance(decisions[-1][0], Take)
 
         terms, began = self._terms(), self._clock()
@@ -176,7 +179,7 @@ class LeaseKeeper:
         decision, found = decisions[-1]
         if epoch is not None:
             self._hold(epoch, terms, began)
-            self.took_over = found is not None and not found.holder.same_place(self._mine)
+            self.took_over = found is not None and not self._is_next(found.holder)
             before = lease.who(found) if found else None
             logger.info(
                 "the database's lease is taken", event="lease_acquired", epoch=epoch, before=before
@@ -188,10 +191,13 @@ class LeaseKeeper:
 
     def _report_lost_holder(self, found: Lease | None) -> None:
         """What its workers acknowledged to WhatsApp and did not deliver is known to nobody here."""
-        if found is None or found.released or found.holder.same_place(self._mine):
+        if found is None or found.released or self._is_next(found.holder):
             return
         self._outages.update("events_left_behind", lease.left_behind_words(found))
         self._left_behind_at = self._clock()
+
+    def _is_next(self, before: Holder) -> bool:
+        return lease.is_next(self._mine, before, here=self._here)
 
     def _hold(self, epoch: int, terms: Terms, since: float) -> None:
         self._epoch, self._granted, self._renewed_at = epoch, terms, since
