@@ -13,6 +13,7 @@ from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.blame import Failure
 from waguard.core.lifecycle import State
+from waguard.core.proxy import Recorded
 from waguard.core.session.restart import Remembered
 from waguard.errors import (
     DatabaseUnavailableError,
@@ -222,8 +223,9 @@ async def test_a_released_session_ends_in_order_and_is_forgotten(
     # the owner's row is written a moment later
     await host.it.reconciler.correct()
     assert "s" not in host.it.registry, "it is not taken back"
-    with pytest.raises(NotOwnedError):
-        await host.it.sessions.view("s")
+    for call in (host.it.sessions.view("s"), host.create("s")):
+        with pytest.raises(NotOwnedError):
+            await call
     ownership.leave("s", OTHER)
     await owned(host).release("s")
     assert len(world.spawn.started) == 1
@@ -615,6 +617,16 @@ async def test_a_new_session_is_owned_before_its_row_is_made(
     with pytest.raises(NotOwnedError):
         await host.create("t")
     assert "t" not in host.it.registry
+
+
+async def test_a_new_session_has_no_proxy_of_an_earlier_one_of_its_name_elsewhere(
+    ownership: FakeOwnership, host: Bench, world: World
+) -> None:
+    world.store.proxies.rows["s"] = Recorded(mark="of another session", at=1.0)
+    await host.create("s")
+    await until(host.session(), connected)
+    assert await host.it.proxies.find("s") is None
+    assert world.store.proxies.rows["s"].mark == ""
 
 
 async def test_on_one_host_everything_is_its_own(empty: Bench, world: World) -> None:

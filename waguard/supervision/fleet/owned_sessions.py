@@ -117,7 +117,9 @@ class OwnedActors:
                 self._dropping[name] = ending
                 dropping.append(ending)
         if dropping:
-            await asyncio.wait(dropping)
+            await asyncio.wait(dropping)  # who is cancelled cuts none of them off
+        for ending in dropping:
+            ending.result()
 
     async def _drop(self, session: SessionActor) -> None:
         try:

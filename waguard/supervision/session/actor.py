@@ -86,6 +86,8 @@ class SessionActor:
         self._last: SessionState | None = None
         self.is_forgotten = False
         """Nothing becomes of it any more: it was removed, or is another host's."""
+        self.is_lost = False
+        """Another host may have it: its profile is not this one's to change."""
         self._tasks = Tasks(self.name)
         self.publisher = StatusPublisher(row, ctx, self.notify)
         self.profile = SessionProfile(ctx, self.publisher.writer)
@@ -228,9 +230,10 @@ class SessionActor:
         self.detach()
         await self._tasks.end()
 
-    def detach(self) -> None:
-        """From now on nothing is decided of it, whatever its worker does; its state stays as it is."""
-        self._last, self.is_forgotten = self.state, True
+    def detach(self, *, lost: bool = False) -> None:
+        """From now on nothing is decided of it, whatever its worker does; its state stays as it is. ``lost``: to another
+        host."""
+        self._last, self.is_forgotten, self.is_lost = self.state, True, lost
         self._ctx.mailbox.forget(self.name, self)
         self._ctx.versions.forget(self.name)
         self.notify()
