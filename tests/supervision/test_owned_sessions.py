@@ -14,6 +14,7 @@ from tests.waiting import DEADLINE, wait_until
 from waguard.core.blame import Failure
 from waguard.core.lifecycle import State
 from waguard.core.proxy import Recorded
+from waguard.core.row_status import MOVES
 from waguard.core.session.restart import Remembered
 from waguard.errors import (
     DatabaseUnavailableError,
@@ -24,7 +25,6 @@ from waguard.errors import (
 from waguard.ports.cluster import OwnedSessions
 from waguard.ports.outcomes import NotSent, Uncertain
 from waguard.profile.layout import Places
-from waguard.supervision.fleet.owned_sessions import MOVES
 from waguard.wire.calls import Call, Failed, Sent, Unlink, Value
 
 OTHER = "http://b:3001"
@@ -217,6 +217,7 @@ async def test_a_released_session_ends_in_order_and_is_forgotten(
     assert process.signals == ["TERM"]
     assert shared.calls[-3:] == ["ended s", "hand over s", "forget s"]
     assert world.row_status("s") == ("disconnected", "instance_restart")
+    assert world.store.accounts["s"].disconnect_details == MOVES
     assert "s" not in host.it.registry
     assert profile.exists()
     assert slot not in host.it.registry._ctx.heartbeats._taken

@@ -200,9 +200,9 @@ class SessionActor:
             )
         )
 
-    async def stop(self, *, daemon_stopping: bool = False) -> None:
-        """Stop it in order and wait until worker and browser are gone."""
-        self.post(StopRequested(daemon_stopping=daemon_stopping))
+    async def stop(self, *, daemon_stopping: bool = False, moves: bool = False) -> None:
+        """Stop it in order and wait until worker and browser are gone; as ``StopRequested`` has it."""
+        self.post(StopRequested(daemon_stopping=daemon_stopping, moves=moves))
         # the last request wins: whoever wants it up meanwhile ends the wait
         while (
             not self.is_forgotten and (state := self.state).worker and state.intent is not Intent.UP
