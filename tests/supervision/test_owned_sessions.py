@@ -13,6 +13,8 @@ from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.blame import Failure
 from waguard.core.lifecycle import State
+from waguard.core.proxy import Recorded
+from waguard.core.row_status import MOVES
 from waguard.core.session.restart import Remembered
 from waguard.errors import (
     DatabaseUnavailableError,
@@ -23,7 +25,6 @@ from waguard.errors import (
 from waguard.ports.cluster import OwnedSessions
 from waguard.ports.outcomes import NotSent, Uncertain
 from waguard.profile.layout import Places
-from waguard.supervision.fleet.owned_sessions import MOVES
 from waguard.wire.calls import Call, Failed, Sent, Unlink, Value
 
 OTHER = "http://b:3001"
@@ -216,14 +217,16 @@ async def test_a_released_session_ends_in_order_and_is_forgotten(
     assert process.signals == ["TERM"]
     assert shared.calls[-3:] == ["ended s", "hand over s", "forget s"]
     assert world.row_status("s") == ("disconnected", "instance_restart")
+    assert world.store.accounts["s"].disconnect_details == MOVES
     assert "s" not in host.it.registry
     assert profile.exists()
     assert slot not in host.it.registry._ctx.heartbeats._taken
     # the owner's row is written a moment later
     await host.it.reconciler.correct()
     assert "s" not in host.it.registry, "it is not taken back"
-    with pytest.raises(NotOwnedError):
-        await host.it.sessions.view("s")
+    for call in (host.it.sessions.view("s"), host.create("s")):
+        with pytest.raises(NotOwnedError):
+            await call
     ownership.leave("s", OTHER)
     await owned(host).release("s")
     assert len(world.spawn.started) == 1
@@ -615,6 +618,16 @@ async def test_a_new_session_is_owned_before_its_row_is_made(
     with pytest.raises(NotOwnedError):
         await host.create("t")
     assert "t" not in host.it.registry
+
+
+async def test_a_new_session_has_no_proxy_of_an_earlier_one_of_its_name_elsewhere(
+    ownership: FakeOwnership, host: Bench, world: World
+) -> None:
+    world.store.proxies.rows["s"] = Recorded(mark="of another session", at=1.0)
+    await host.create("s")
+    await until(host.session(), connected)
+    assert await host.it.proxies.find("s") is None
+    assert world.store.proxies.rows["s"].mark == ""
 
 
 async def test_on_one_host_everything_is_its_own(empty: Bench, world: World) -> None:

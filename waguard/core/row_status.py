@@ -53,6 +53,8 @@ class StatusInputs:
     link: Link = Link.UNKNOWN
     parked: ParkCause | None = None
     daemon_stopping: bool = False
+    moves: bool = False
+    """With ``daemon_stopping``: to another host."""
     expects_qr: bool = False
     """The session has no credentials yet: while it starts, it will show a QR code."""
     details: str | None = None
@@ -82,8 +84,9 @@ LEFT: Final = DerivedStatus(Status.DISCONNECTED, Reason.USER_INITIATED)
 
 
 REQUESTED: Final = "a person or the application requested a start"
-RESTORED: Final = "its worker had ended when waguard was started"
+RESTORED: Final = "its worker had ended when waguard took it over"
 """Why it starts, where no failure says so."""
+MOVES: Final = "the session is being moved to another host"
 
 
 def derive(inputs: StatusInputs) -> DerivedStatus | None:
@@ -91,7 +94,8 @@ def derive(inputs: StatusInputs) -> DerivedStatus | None:
     if inputs.left:
         return LEFT
     if inputs.daemon_stopping and inputs.state is not State.PARKED:
-        return DerivedStatus(Status.DISCONNECTED, Reason.INSTANCE_RESTART, "waguard was stopped")
+        details = MOVES if inputs.moves else "waguard was stopped"
+        return DerivedStatus(Status.DISCONNECTED, Reason.INSTANCE_RESTART, details)
     match inputs.state:
         case State.STOPPED | State.STOPPING:
             return DerivedStatus(Status.DISCONNECTED, Reason.USER_INITIATED, inputs.details)

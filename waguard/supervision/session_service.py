@@ -99,6 +99,8 @@ class SessionService:
         self._require_changeable(session_id)
         await self._ours.create(session_id)
         known = self._registry.get(session_id)
+        if known is None and self._ours.in_cluster:
+            await self._registry.read_kept([], new=session_id)
         if known and known.row.workspace_id != workspace_id:
             known.update_row(await self._ctx.store.session(session_id) or known.row)
         if known and known.row.workspace_id != workspace_id:
@@ -120,8 +122,6 @@ class SessionService:
         row = await self._ctx.store.create(
             session_id, workspace_id, account_id=account_id, priority=priority
         )
-        if known is None and self._ours.in_cluster:
-            await self._registry.read_kept([row])
         self._require_changeable(session_id)  # much may have happened meanwhile
         self._ours.require(session_id)
         session = self._registry.add(row)

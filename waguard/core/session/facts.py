@@ -145,9 +145,11 @@ class StartRequested(Struct, frozen=True, kw_only=True):
 
 
 class StopRequested(Struct, frozen=True, kw_only=True):
-    """The session is wanted down. ``daemon_stopping``: only until the next daemon; what was down keeps its reason."""
+    """The session is wanted down. ``daemon_stopping``: only until the next daemon; what was down keeps its reason.
+    ``moves``: that one is another host's, and this one goes on."""
 
     daemon_stopping: bool = False
+    moves: bool = False
 
 
 class RestartRequested(Struct, frozen=True, kw_only=True):

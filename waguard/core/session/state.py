@@ -221,6 +221,8 @@ class SessionState(Struct, frozen=True, kw_only=True):
     asked: bool = False
     """A person or the application requested the start; False: a restore, or a restart after a failure."""
     daemon_stopping: bool = False
+    moves: bool = False
+    """With ``daemon_stopping``: to another host, and the daemon itself goes on."""
     left: bool = False
     """The session was logged out or deleted; its worker, if it still lives, is ending."""
     parked: ParkCause | None = None

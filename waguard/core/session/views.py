@@ -178,6 +178,7 @@ def derive_status(state: SessionState) -> DerivedStatus:
         link=link(state),
         parked=parked_for(state),
         daemon_stopping=state.daemon_stopping,
+        moves=state.moves,
         left=state.left,
         expects_qr=state.expects_qr and not (wait and wait.cause in _LACKING),
         details=_shown_details(state),

@@ -53,7 +53,7 @@ async def finish(session: SessionActor) -> None:
 
 
 def _require_here(session: SessionActor) -> None:
-    if session.is_forgotten:
+    if session.is_lost:
         why = "another host has the session now, and ends what was begun here"
         raise UnavailableError(why, retry_after=5)
 

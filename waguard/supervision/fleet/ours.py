@@ -45,10 +45,10 @@ class Ours:
         return self._ownership.address(session) if self._ownership else None
 
     async def create(self, session: str) -> None:
-        """See ``Ownership.create``."""
+        """See ``Ownership.create``. Raises ``NotOwnedError`` for one that is on its way to another host."""
         if self._ownership:
             await self._ownership.create(session)
-            self.begin(session)
+            self.require(session)
 
     def begin(self, session: str) -> None:
         """From now on it runs here, also in an epoch in which it was ended."""

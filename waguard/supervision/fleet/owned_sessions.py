@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Collection
-from typing import Final
 from weakref import WeakValueDictionary
 
 from loguru import logger
 
 from waguard.core.host import admission
+from waguard.core.row_status import MOVES
 from waguard.core.session import views
 from waguard.core.session.facts import RowRead
 from waguard.errors import UnavailableError
@@ -20,8 +20,6 @@ from waguard.supervision.fleet.run_state import RunState
 from waguard.supervision.fleet.starting import start_or_park
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.session_context import SessionContext
-
-MOVES: Final = "the session is being moved to another host"
 
 
 class OwnedActors:
@@ -88,7 +86,7 @@ class OwnedActors:
                 self._ours.end(session)
                 return
             with self._registry.leaving(session, MOVES):
-                await it.stop(daemon_stopping=True)
+                await it.stop(daemon_stopping=True, moves=True)
                 if it.state.worker and not it.is_forgotten:
                     raise UnavailableError("the session was started meanwhile", retry_after=5)
                 why = None if it.is_forgotten else await it.profile.hand_over()
@@ -117,7 +115,9 @@ class OwnedActors:
                 self._dropping[name] = ending
                 dropping.append(ending)
         if dropping:
-            await asyncio.wait(dropping)
+            await asyncio.wait(dropping)  # who is cancelled cuts none of them off
+        for ending in dropping:
+            ending.result()
 
     async def _drop(self, session: SessionActor) -> None:
         try:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -58,11 +58,12 @@ class Registry:
         """Profiles, made or not, of those that have nothing to miss."""
         return {it.profile.at.profile for it in self._sessions.values() if not it.profile.paired}
 
-    async def read_kept(self, rows: Iterable[SessionRow]) -> None:
-        """Read what memory keeps of sessions beside their rows, before they come to it. Raises
+    async def read_kept(self, rows: Collection[SessionRow], new: str | None = None) -> None:
+        """Read what memory keeps of sessions beside their rows, before they come to it; ``new``: one without a row. Raises
         ``DatabaseUnavailableError``."""
-        rows = list(rows)
-        names = {row.session_id for row in rows} if self.ours.in_cluster else None
+        names = None
+        if self.ours.in_cluster:
+            names = {row.session_id for row in rows} | ({new} if new else set())
         await self._ctx.proxies.load(names)
         if self._ctx.shipping:
             paired = [row.session_id for row in rows if is_paired(row)]
@@ -85,7 +86,7 @@ class Registry:
         """Forget a session that is another host's, and end its worker now. Whoever calls awaits
         ``SessionActor.dropped``."""
         if session := self._sessions.pop(session_id, None):
-            session.detach()
+            session.detach(lost=True)
             session.runner.drop()
             if self._ctx.shipping:
                 self._ctx.shipping.stop(session_id)

@@ -86,6 +86,8 @@ class SessionActor:
         self._last: SessionState | None = None
         self.is_forgotten = False
         """Nothing becomes of it any more: it was removed, or is another host's."""
+        self.is_lost = False
+        """Another host may have it: its profile is not this one's to change."""
         self._tasks = Tasks(self.name)
         self.publisher = StatusPublisher(row, ctx, self.notify)
         self.profile = SessionProfile(ctx, self.publisher.writer)
@@ -198,9 +200,9 @@ class SessionActor:
             )
         )
 
-    async def stop(self, *, daemon_stopping: bool = False) -> None:
-        """Stop it in order and wait until worker and browser are gone."""
-        self.post(StopRequested(daemon_stopping=daemon_stopping))
+    async def stop(self, *, daemon_stopping: bool = False, moves: bool = False) -> None:
+        """Stop it in order and wait until worker and browser are gone; as ``StopRequested`` has it."""
+        self.post(StopRequested(daemon_stopping=daemon_stopping, moves=moves))
         # the last request wins: whoever wants it up meanwhile ends the wait
         while (
             not self.is_forgotten and (state := self.state).worker and state.intent is not Intent.UP
@@ -228,9 +230,10 @@ class SessionActor:
         self.detach()
         await self._tasks.end()
 
-    def detach(self) -> None:
-        """From now on nothing is decided of it, whatever its worker does; its state stays as it is."""
-        self._last, self.is_forgotten = self.state, True
+    def detach(self, *, lost: bool = False) -> None:
+        """From now on nothing is decided of it, whatever its worker does; its state stays as it is. ``lost``: to another
+        host."""
+        self._last, self.is_forgotten, self.is_lost = self.state, True, lost
         self._ctx.mailbox.forget(self.name, self)
         self._ctx.versions.forget(self.name)
         self.notify()
