@@ -40,6 +40,9 @@ class ForwardedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The address of the client."""
 
 
+_DECODER: Final = msgspec.json.Decoder(ForwardedRequest)
+
+
 def sealed(it: ForwardedRequest, key: bytes) -> str:
     """As text, in the characters of a header."""
     said = base64.urlsafe_b64encode(msgspec.json.encode(it)).decode()
@@ -54,7 +57,7 @@ def opened(text: str, key: bytes) -> ForwardedRequest | None:
     if not hmac.compare_digest(seal, _seal(said, key)):
         return None
     try:
-        return msgspec.json.decode(base64.urlsafe_b64decode(said), type=ForwardedRequest)
+        return _DECODER.decode(base64.urlsafe_b64decode(said))
     except (binascii.Error, msgspec.MsgspecError):  # of another version
         return None
 
