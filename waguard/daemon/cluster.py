@@ -39,7 +39,7 @@ Workers = list[tuple[WorkerRecord, Process]]
 
 
 class Cluster:
-    """Fills ``host_keeper.HostDuties``. ``connect`` comes before everything else. Raises ``ConfigError`` for files of ``[cluster]`` that cannot be used."""
+    """Fills ``host_duties.HostDuties``. ``connect`` comes before everything else. Raises ``ConfigError`` for files of ``[cluster]`` that cannot be used."""
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ class Cluster:
     async def remember(self) -> None:
         """Have messaging read what it keeps of the sessions that are restored. Raises ``DatabaseUnavailableError``; may
         be called again then."""
-        self._restored |= self.owners.take()
+        self._restored |= self.owners.pop_waiting()
         await self.owned.remember(self._restored & self.ownership.owned().keys())
         self._restored.clear()
 
@@ -183,7 +183,7 @@ class Cluster:
     # ---- what the lease means ----
 
     def record(self, incarnation: str, number: int) -> HostRecord:
-        """See ``host_keeper.HostDuties``."""
+        """See ``host_duties.HostDuties``."""
         owned = self.owners.load
         return HostRecord(
             format=FORMAT,
@@ -200,20 +200,20 @@ class Cluster:
         )
 
     def lend(self, until: float) -> None:
-        """See ``host_keeper.HostDuties``."""
+        """See ``host_duties.HostDuties``."""
         self.lending.lend(until)
         lend(self._supervisor, lends=True, closes=self.owners.is_closing)
 
     def close_all(self) -> None:
-        """See ``host_keeper.HostDuties``."""
+        """See ``host_duties.HostDuties``."""
         self.owners.close_all()
 
     def kill_all(self) -> None:
-        """See ``host_keeper.HostDuties``."""
+        """See ``host_duties.HostDuties``."""
         self._supervisor.kill()
 
     async def sweep(self) -> str:
-        """See ``host_keeper.HostDuties``."""
+        """See ``host_duties.HostDuties``."""
         paths = self._config().paths
         sessions = self._supervisor.registry.sessions
         started = [it.runner.process for it in sessions if it.runner.process]
@@ -229,7 +229,7 @@ class Cluster:
         return incarnation
 
     def exit(self, why: str) -> None:
-        """See ``host_keeper.HostDuties``."""
+        """See ``host_duties.HostDuties``."""
         remedy = "use another `cluster.host` for one of the two"
         self._stop.lose_database(InstanceHeldError(why, field="cluster.host", remedy=remedy))
 

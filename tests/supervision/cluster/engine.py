@@ -64,15 +64,15 @@ class EngineLine:
     closed: bool = False
 
     async def read(self, host: str) -> Found | None:
-        await self._reach()
+        await self._connect()
         return self.engine.records.get(host)
 
     async def hosts(self) -> Sequence[Found]:
-        await self._reach()
+        await self._connect()
         return list(self.engine.records.values())
 
     async def put(self, record: HostRecord, revision: int) -> int | None:
-        await self._reach()
+        await self._connect()
         match self.next_puts.pop(0) if self.next_puts else "":
             case "":
                 return await self.engine.write(record, revision)
@@ -92,7 +92,7 @@ class EngineLine:
 
     async def changes(self) -> AsyncIterator[Sequence[Found]]:
         self.watches += 1
-        await self._reach()
+        await self._connect()
         yield list(self.engine.records.values())
         while True:
             async with self.engine.news:
@@ -118,7 +118,7 @@ class EngineLine:
         await asyncio.sleep(seconds)
         return await self.engine.write(record, revision)
 
-    async def _reach(self) -> None:
+    async def _connect(self) -> None:
         await asyncio.sleep(0.01)
         if self.refused:
             raise EngineUnavailableError("connection refused")

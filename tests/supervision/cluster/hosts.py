@@ -1,7 +1,7 @@
 """Hosts with real keepers on doubles: an engine, owners' rows, and sessions that only have a time until they end."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Final
@@ -36,12 +36,12 @@ class Rows:
     """Those that the application has; one may be without an owner's row."""
 
     async def owners(self) -> Sequence[Owner]:
-        await self._reach()
+        await self._connect()
         nobody = (Owner(session=it, host=None, incarnation=None, epoch=0) for it in self.sessions)
         return [self.rows.get(it.session, it) for it in sorted(nobody, key=lambda it: it.session)]
 
     async def claim(self, seen: Owner, host: str, incarnation: str) -> int | None:
-        await self._reach()
+        await self._connect()
         found = self.rows.get(seen.session)
         if (found.epoch if found else 0) != seen.epoch:
             return None
@@ -50,7 +50,7 @@ class Rows:
         return row.epoch
 
     async def release(self, session: str, epoch: int, *, to_host: str | None) -> bool:
-        await self._reach()
+        await self._connect()
         found = self.rows.get(session)
         if found is None or found.epoch != epoch:
             return False
@@ -58,18 +58,18 @@ class Rows:
         return True
 
     async def ask_for_move(self, session: str, to_host: str) -> bool:
-        await self._reach()
+        await self._connect()
         if session not in self.rows:
             return False
         self.rows[session] = replace(self.rows[session], to_host=to_host)
         return True
 
     async def drop(self, sessions: Collection[str]) -> None:
-        await self._reach()
+        await self._connect()
         for session in set(sessions) - self.sessions:
             self.rows.pop(session, None)
 
-    async def _reach(self) -> None:
+    async def _connect(self) -> None:
         await asyncio.sleep(0.005)
         if self.down:
             raise DatabaseUnavailableError("the database does not answer")
@@ -77,11 +77,12 @@ class Rows:
 
 @dataclass
 class Log:
-    """``host_keeper.HostReports`` and ``owner_keeper.OwnerReports``."""
+    """``host_duties.HostReports`` and ``owner_keeper.OwnerReports``."""
 
     claims: list[tuple[str, int]] = field(default_factory=list)
     dead: list[str] = field(default_factory=list)
     unanswered: int = 0
+    shown: set[str] = field(default_factory=set)
 
     def answered(self, why_not: str | None) -> None:
         self.unanswered = self.unanswered + 1 if why_not else 0
@@ -91,6 +92,9 @@ class Log:
 
     def declared_dead(self, found: Found) -> None:
         self.dead.append(found.record.host)
+
+    def conditions(self, found: Mapping[str, str | None]) -> None:
+        self.shown = {kind for kind, why in found.items() if why}
 
     def claimed(self, seen: Owner, epoch: int) -> None:
         self.claims.append((seen.session, epoch))
@@ -138,7 +142,7 @@ class Host:
         await self.keeper.held()
         self.owners.begin(list(self.alive))
         await self.owners.first()
-        self.owners.take()
+        self.owners.pop_waiting()
         for session in self.owners.owned:
             self.running.setdefault(session, self.keeper.lent_until)
         self.owners.open()
@@ -164,7 +168,7 @@ class Host:
         """Sessions whose workers live."""
         return {session for session, until in self.running.items() if until > now()}
 
-    # ---- host_keeper.HostDuties ----
+    # ---- host_duties.HostDuties ----
 
     def record(self, incarnation: str, number: int) -> HostRecord:
         owned = self.owners.load
@@ -227,7 +231,7 @@ class Host:
             self.running.pop(session, None)
             self.happened.append(f"lost {session}")
 
-    # ---- owner_keeper.SessionUse ----
+    # ---- session_use.SessionUse ----
 
     def room(self, owned: Collection[str]) -> int:
         return max(0, self.capacity - len(owned))

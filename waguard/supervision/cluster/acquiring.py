@@ -32,7 +32,7 @@ class Acquiring:
         self._is_open = True
         self._begin()
 
-    def take(self) -> frozenset[str]:
+    def pop_waiting(self) -> frozenset[str]:
         """Those that wait; the caller brings them up."""
         taken = frozenset(self._waiting)
         self._waiting.clear()
@@ -64,7 +64,7 @@ class Acquiring:
 
     async def end(self) -> None:
         """Bring nothing up any more."""
-        self.take()
+        self.pop_waiting()
         if self._running:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)

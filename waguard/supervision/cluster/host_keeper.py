@@ -5,11 +5,10 @@ import dataclasses
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol, assert_never
+from typing import Final, assert_never
 
 from loguru import logger
 
-from waguard.core.backoff import backoff
 from waguard.core.cluster import host_lease
 from waguard.core.cluster.host_lease import LeaseState, LeaseStep, LeaseTerms, LeaseView
 from waguard.core.cluster.lease_facts import (
@@ -31,56 +30,19 @@ from waguard.core.cluster.lease_facts import (
     Swept,
     TimerDue,
 )
-from waguard.core.cluster.records import Found, HostRecord
+from waguard.core.cluster.records import Found
 from waguard.core.session.facts import Moment
-from waguard.errors import EngineUnavailableError, WaguardError
+from waguard.errors import EngineUnavailableError
 from waguard.host.clock import since_boot
 from waguard.ports.cluster import HostLeases, SeenHost
 from waguard.supervision.cluster.engine_calls import EngineCalls
+from waguard.supervision.cluster.host_duties import HostDuties, HostReports, sweep
 from waguard.supervision.cluster.peer_watch import PeerWatch
 
 CALL_SHARE: Final = 0.75  # of the renewal interval: an answer that is later is unknown
-SWEPT_AGAIN: Final = 0.5  # s after a sweep that failed, growing …
-SWEPT_AT_LEAST_EACH: Final = 5.0  # … up to so many
 SHORTEST_NAP: Final = 0.001  # s; two clocks round differently
 LONGEST_NAP: Final = 1.0  # s; the loop's clock stops in a suspend, the boot clock does not
 NUMBER_BITS: Final = 62
-
-
-class HostDuties(Protocol):
-    """What the lease means for what runs on this host."""
-
-    def record(self, incarnation: str, number: int) -> HostRecord:
-        """What this host says of itself now, alive."""
-
-    def lend(self, until: float) -> None:
-        """Have each worker that is not being closed live until then, seconds by CLOCK_BOOTTIME."""
-
-    def close_all(self) -> None:
-        """Begin to close all sessions in order; what is being closed is lent nothing further."""
-
-    def kill_all(self) -> None:
-        """SIGKILL all workers, and what they started."""
-
-    async def sweep(self) -> str:
-        """The name of the next incarnation, which is kept, when nothing of an earlier one runs here. Raises
-        ``WaguardError``, ``OSError``."""
-
-    def exit(self, why: str) -> None:
-        """End the daemon: two machines have this host's name."""
-
-
-class HostReports(Protocol):
-    """Who reports what changes of the leases."""
-
-    def answered(self, why_not: str | None) -> None:
-        """A call of the engine was answered; ``why_not``: it was not."""
-
-    def changed(self, view: LeaseView) -> None:
-        """Called after each fact."""
-
-    def declared_dead(self, found: Found) -> None:
-        """This host declares another one dead."""
 
 
 class HostKeeper:
@@ -97,7 +59,7 @@ class HostKeeper:
         clock: Callable[[], float] = since_boot,
     ) -> None:
         self._host = host
-        self._terms = terms
+        self.terms = terms
         self._duties = duties
         self._reports = reports
         self._changed = changed
@@ -117,13 +79,15 @@ class HostKeeper:
         before is swept first."""
         self._leases = leases
         number = random.SystemRandom().getrandbits(NUMBER_BITS)
-        now = self._moment()
-        self._take(host_lease.begin(self._host, self._terms, number=number, adopts=adopts, now=now))
+        now = moment(self._clock())
+        self._follow(
+            host_lease.begin(self._host, self.terms, number=number, adopts=adopts, now=now)
+        )
         watch = PeerWatch(
             leases,
             self._calls,
             self._seen,
-            renewed_every=self._terms.renewed_every,
+            renewed_every=self.terms.renewed_every,
             chance=random.random,
         )
         self._watching = asyncio.create_task(watch.run(), name="hosts")
@@ -158,7 +122,7 @@ class HostKeeper:
             return LeaseView(
                 host=self._host, incarnation=None, held_since=None, newer_format=False, peers={}
             )
-        return host_lease.view(self._state, self._moment())
+        return host_lease.view(self._state, moment(self._clock()))
 
     @property
     def is_held(self) -> bool:
@@ -193,17 +157,14 @@ class HostKeeper:
 
     # ---- facts and effects ----
 
-    def _moment(self) -> Moment:
-        return Moment(self._clock(), random.random(), time.time())  # noqa: S311 - no secret
-
     def _seen(self, found: Sequence[Found]) -> None:
         self._post(PeersSeen(tuple(found)))
 
     def _post(self, fact: LeaseFact) -> None:
         if self._state and not self._ended:
-            self._take(host_lease.advance(self._state, fact, self._moment()))
+            self._follow(host_lease.advance(self._state, fact, moment(self._clock())))
 
-    def _take(self, step: LeaseStep) -> None:
+    def _follow(self, step: LeaseStep) -> None:
         self._state = step.state
         for effect in step.effects:
             self._perform(effect)
@@ -241,7 +202,7 @@ class HostKeeper:
             case KillAll():
                 self._duties.kill_all()
             case Sweep():
-                self._calls.begin(self._sweep(), "sweep")
+                self._calls.begin(sweep(self._duties, self._swept), "sweep")
             case DeclareDead(found=found):
                 self._reports.declared_dead(found)
                 self._calls.begin(self._declare_dead(found), "declare dead")
@@ -278,20 +239,8 @@ class HostKeeper:
         self._reports.answered(error.message)
         self._post(NoAnswer(call))
 
-    async def _sweep(self) -> None:
-        failures = 0
-        while True:
-            try:
-                incarnation = await self._duties.sweep()
-            except (WaguardError, OSError) as error:
-                level = "DEBUG" if failures else "ERROR"
-                what = "what an earlier incarnation left is not ended"
-                logger.log(level, what, event="not_swept", why=str(error))
-                await asyncio.sleep(backoff(SWEPT_AGAIN, failures, longest=SWEPT_AT_LEAST_EACH))
-                failures += 1
-            else:
-                self._post(Swept(incarnation))
-                return
+    def _swept(self, incarnation: str) -> None:
+        self._post(Swept(incarnation))
 
     async def _declare_dead(self, found: Found) -> None:
         dead = dataclasses.replace(found.record, alive=False)
@@ -317,3 +266,8 @@ class HostKeeper:
             logger.warning(
                 "the host's lease is not released", event="host_not_released", why=error.message
             )
+
+
+def moment(at: float) -> Moment:
+    """A decision's time and chance."""
+    return Moment(at, random.random(), time.time())  # noqa: S311 - no secret

@@ -6,63 +6,36 @@ a dead host has no other way to get here, and a move should take no longer than 
 
 import asyncio
 import dataclasses
-import random
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, Protocol, assert_never
 
-from loguru import logger
-
 from waguard.core.cluster import session_owner
+from waguard.core.cluster.conditions import conditions
 from waguard.core.cluster.lease_facts import TimerDue
 from waguard.core.cluster.owner_facts import (
     Acquire,
     Claim,
-    Claimed,
-    ClaimRefused,
-    Deleted,
     Ended,
-    HolderRead,
     Lose,
-    NotAdmitted,
     OwnerEffect,
     OwnerFact,
-    OwnersRead,
     ReadHolder,
     ReadOwners,
     Release,
-    Unanswered,
 )
 from waguard.core.cluster.owner_state import OwnerState
 from waguard.core.cluster.records import Found, HostRecord, Owner
-from waguard.core.session.facts import Moment
-from waguard.errors import WaguardError
 from waguard.host.clock import since_boot
 from waguard.ports.cluster import OwnedSessions, Owners
 from waguard.supervision.cluster.acquiring import Acquiring
 from waguard.supervision.cluster.endings import Endings
 from waguard.supervision.cluster.engine_calls import EngineCalls
-from waguard.supervision.cluster.host_keeper import HostKeeper
+from waguard.supervision.cluster.host_keeper import HostKeeper, moment
+from waguard.supervision.cluster.owner_calls import OwnerCalls
+from waguard.supervision.cluster.session_use import SessionUse
 
-CLAIMS_AT_ONCE: Final = 4  # transactions; each is short, and the database serves other hosts too
 SHORTEST_NAP: Final = 0.02  # s
 LONGEST_NAP: Final = 1.0  # s; the loop's clock stops in a suspend, the boot clock does not
-
-
-class SessionUse(Protocol):
-    """What is known here of the sessions that run."""
-
-    def room(self, owned: Collection[str]) -> int:
-        """How many more sessions fit beside these."""
-
-    def idle(self) -> frozenset[str]:
-        """Those that nobody uses now."""
-
-    def not_admitted(self) -> Collection[str]:
-        """Those that admission has held back for so long that another host should have them."""
-
-    def knows(self, session: str) -> bool:
-        """Whether memory has it."""
 
 
 class OwnerReports(Protocol):
@@ -70,6 +43,9 @@ class OwnerReports(Protocol):
 
     def claimed(self, seen: Owner, epoch: int) -> None:
         """A session is this host's."""
+
+    def conditions(self, found: Mapping[str, str | None]) -> None:
+        """Why each of these kinds is so, None: it is not; about once a second."""
 
 
 class OwnerKeeper:
@@ -86,12 +62,9 @@ class OwnerKeeper:
         clock: Callable[[], float] = since_boot,
     ) -> None:
         self._host = host
-        self._owners = owners
-        self._use = use
         self._reports = reports
         self._clock = clock
         self._calls = EngineCalls()
-        self._claims = asyncio.Semaphore(CLAIMS_AT_ONCE)
         self._acquiring = Acquiring(sessions)
         self._endings = Endings(
             owners,
@@ -100,12 +73,9 @@ class OwnerKeeper:
             self._calls,
             ended=lambda session: self.post(Ended(session)),
         )
-        self._without_row: frozenset[str] = frozenset()
-        """Owned sessions, when all rows were read last."""
+        self._asked = OwnerCalls(host, owners, use, self, self._calls, claimed=reports.claimed)
         self.state: OwnerState | None = None
         """None: nothing is owned yet, or any more."""
-        self._was_read = False
-        self._answers = False
         self._timer: asyncio.TimerHandle | None = None
         self._moved = asyncio.Event()
         self._shown: object = None
@@ -120,9 +90,9 @@ class OwnerKeeper:
         while not self._knows_own():
             await self._moved.wait()
 
-    def take(self) -> frozenset[str]:
+    def pop_waiting(self) -> frozenset[str]:
         """What is owned and not brought up yet: the caller does that, until ``open``."""
-        return self._acquiring.take()
+        return self._acquiring.pop_waiting()
 
     def open(self) -> None:
         """From now on what is claimed is brought up here."""
@@ -145,22 +115,23 @@ class OwnerKeeper:
         """The epochs of all that are this host's; what is being ended in order still is, and what waits to be brought up
         is not yet."""
         unknown = self._acquiring.unknown
-        known = {session: it for session, it in self._claimed.items() if session not in unknown}
+        known = {session: it for session, it in self.claimed.items() if session not in unknown}
         return {**known, **self._endings.closing}
 
     @property
     def load(self) -> Collection[str]:
         """All that this host has to run, by the database."""
-        return self._claimed.keys() | self._endings.closing.keys()
+        return self.claimed.keys() | self._endings.closing.keys()
 
     @property
     def without_owner(self) -> int | None:
         """How many sessions nobody living owns, by the watch; None: the database does not answer."""
         state = self.state
-        return len(state.free_since) if state and self._answers else None
+        return len(state.free_since) if state and self._asked.answers else None
 
     @property
-    def _claimed(self) -> Mapping[str, int]:
+    def claimed(self) -> Mapping[str, int]:
+        """See ``owner_calls.Owned``."""
         return self.state.owned if self.state else {}
 
     def is_closing(self, session: str) -> bool:
@@ -175,7 +146,7 @@ class OwnerKeeper:
 
     def close_all(self) -> None:
         """The lease runs out: end all in order."""
-        self._endings.close(self._claimed)
+        self._endings.close(self.claimed)
 
     def lease_changed(self) -> None:
         """The leases may show something else than before."""
@@ -190,8 +161,8 @@ class OwnerKeeper:
         """Handle a fact; without effect before ``begin`` and after ``end``."""
         if self.state is None:
             return
-        now = Moment(self._clock(), random.random(), time.time())  # noqa: S311 - no secret
-        step = session_owner.advance(self.state, fact, self._host.view, now)
+        view, now = self._host.view, moment(self._clock())
+        step = session_owner.advance(self.state, fact, view, now)
         self.state = step.state
         lost = [it.session for it in step.effects if isinstance(it, Lose)]
         self._endings.lose(lost)  # together, and before all else
@@ -200,6 +171,8 @@ class OwnerKeeper:
         self._wake_up(step.state)
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
+        if isinstance(fact, TimerDue):
+            self._reports.conditions(conditions(view, self._host.terms, step.state, now))
 
     def _wake_up(self, state: OwnerState) -> None:
         if self._timer:
@@ -210,18 +183,14 @@ class OwnerKeeper:
 
     def _knows_own(self) -> bool:
         state = self.state
-        if state is None or state.claiming or not self._was_read:
+        if state is None or state.claiming or not self._asked.was_read:
             return False
         return state.adopted.isdisjoint(state.rows)  # of the others there is no row any more
 
     def _perform(self, effect: OwnerEffect) -> None:
         match effect:
-            case ReadOwners():
-                self._calls.begin(self._read_owners(effect), "read owners")
-            case ReadHolder():
-                self._calls.begin(self._read_holder(effect), "read holder")
-            case Claim():
-                self._calls.begin(self._claim(effect), "claim")
+            case ReadOwners() | ReadHolder() | Claim():
+                self._asked.begin(effect)
             case Acquire(session=session):
                 self._acquiring.add(session)
             case Release():
@@ -230,60 +199,6 @@ class OwnerKeeper:
                 pass  # begun already
             case _:
                 assert_never(effect)
-
-    async def _read_owners(self, it: ReadOwners) -> None:
-        try:
-            rows = tuple(await self._owners.owners())
-        except WaguardError as error:
-            self._answers = False
-            logger.debug("the owners are not read", why=error.line())
-            self.post(Unanswered(it))
-            return
-        room, idle = self._use.room(self.load), self._use.idle()
-        self._was_read = self._answers = True
-        self.post(OwnersRead(rows=rows, room=room, idle=idle))
-        for session in self._use.not_admitted():
-            self.post(NotAdmitted(session))
-        await self._drop_deleted(rows)
-
-    async def _drop_deleted(self, rows: Iterable[Owner]) -> None:
-        """What is owned, has no row at this reading and the one before, and is in nobody's memory was deleted."""
-        without = frozenset(self._claimed.keys() - {it.session for it in rows})
-        gone = [it for it in without & self._without_row if not self._use.knows(it)]
-        self._without_row = without
-        for session in gone:
-            self.post(Deleted(session))
-        try:
-            if gone:
-                await self._owners.drop(gone)
-        except WaguardError as error:
-            logger.debug("owners of deleted sessions are not removed", why=error.line())
-
-    async def _read_holder(self, it: ReadHolder) -> None:
-        try:
-            read = self._host.leases.read(it.host)
-            found = await self._calls.answer(read, "read", within=self._host.within)
-        except WaguardError as error:
-            logger.debug("a host's lease is not read", host=it.host, why=error.line())
-            self.post(Unanswered(it))
-        else:
-            self.post(HolderRead(it.host, found))
-
-    async def _claim(self, it: Claim) -> None:
-        seen = it.seen
-        try:
-            async with self._claims:
-                epoch = await self._owners.claim(seen, self._host.view.host, it.incarnation)
-        except WaguardError as error:
-            logger.debug("a session is not claimed", session=seen.session, why=error.line())
-            self.post(Unanswered(it))
-            return
-        if epoch is None:
-            self.post(ClaimRefused(it))
-            return
-        self.post(Claimed(it, epoch))
-        if self._claimed.get(seen.session) == epoch:
-            self._reports.claimed(seen, epoch)
 
 
 def _lasting(it: Found) -> HostRecord:

@@ -1,12 +1,11 @@
 """What people hear of several hosts: events of the log and conditions, each once."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from loguru import logger
 
-from waguard.core.cluster import placement
 from waguard.core.cluster.host_lease import LeaseView
 from waguard.core.cluster.records import Found, Owner
 from waguard.supervision.outages import Outages
@@ -14,7 +13,6 @@ from waguard.supervision.outages import Outages
 FAILURES: Final = 2  # calls in a row: one is lost where etcd elects another leader
 ENGINE_AWAY: Final = "engine_away"
 WITHOUT_LEASE: Final = "host_without_lease"
-HOST_MISSING: Final = "host_missing"
 NO_LEASE: Final = (
     "this host's lease is not renewed: its sessions are closed, and start again with it"
 )
@@ -22,7 +20,7 @@ STARTS: Final = 3.0  # s in which a daemon that begins has its lease, where noth
 
 
 class ClusterReports:
-    """Fills ``host_keeper.HostReports`` and ``owner_keeper.OwnerReports``. ``outages`` is asked for at each use: it is
+    """Fills ``host_duties.HostReports`` and ``owner_keeper.OwnerReports``. ``outages`` is asked for at each use: it is
     made later."""
 
     def __init__(
@@ -36,13 +34,13 @@ class ClusterReports:
         self._began: float | None = None
 
     def answered(self, why_not: str | None) -> None:
-        """See ``host_keeper.HostReports``."""
+        """See ``host_duties.HostReports``."""
         self._failures = self._failures + 1 if why_not else 0
         if self._failures == 0 or self._failures >= FAILURES:
             self._outages().update(ENGINE_AWAY, why_not)
 
     def changed(self, view: LeaseView) -> None:
-        """See ``host_keeper.HostReports``."""
+        """See ``host_duties.HostReports``."""
         is_held = view.held_since is not None
         if is_held and view.incarnation != self._incarnation:
             self._incarnation = view.incarnation
@@ -56,12 +54,9 @@ class ClusterReports:
         self._began = self._clock() if self._began is None else self._began
         starts = not self._was_held and self._clock() - self._began < STARTS
         self._outages().update(WITHOUT_LEASE, None if is_held or starts else NO_LEASE)
-        missing = sorted(host for host, it in view.peers.items() if _is_missing(it))
-        why = f"hosts are down that were not taken out in order: {', '.join(missing)}"
-        self._outages().update(HOST_MISSING, why if missing else None)
 
     def declared_dead(self, found: Found) -> None:
-        """See ``host_keeper.HostReports``."""
+        """See ``host_duties.HostReports``."""
         logger.warning(
             "a host did not renew its lease and is declared dead",
             event="host_declared_dead",
@@ -79,6 +74,7 @@ class ClusterReports:
             before=seen.host,
         )
 
-
-def _is_missing(it: Found) -> bool:
-    return placement.is_missing(placement.load(it.record))
+    def conditions(self, found: Mapping[str, str | None]) -> None:
+        """See ``owner_keeper.OwnerReports``."""
+        for kind, why in found.items():
+            self._outages().update(kind, why)

@@ -1,7 +1,7 @@
 """How many more sessions this host can take, and which of its own could run elsewhere as well."""
 
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import Final, Protocol
 
 from waguard.config.sections import Config
 from waguard.core.cluster import placement
@@ -18,8 +18,24 @@ LACKS: Final = frozenset({Cause.MEMORY, Cause.PRESSURE, Cause.PIDS})
 """What another host may have."""
 
 
+class SessionUse(Protocol):
+    """What is known here of the sessions that run."""
+
+    def room(self, owned: Collection[str]) -> int:
+        """How many more sessions fit beside these."""
+
+    def idle(self) -> frozenset[str]:
+        """Those that nobody uses now."""
+
+    def not_admitted(self) -> Collection[str]:
+        """Those that admission has held back for so long that another host should have them."""
+
+    def knows(self, session: str) -> bool:
+        """Whether memory has it."""
+
+
 class SessionsHere:
-    """Fills ``owner_keeper.SessionUse``. ``host`` reads what the host has left."""
+    """Fills ``SessionUse``. ``host`` reads what the host has left."""
 
     def __init__(
         self,
@@ -34,7 +50,7 @@ class SessionsHere:
         self._host = host
 
     def room(self, owned: Collection[str]) -> int:
-        """See ``owner_keeper.SessionUse``."""
+        """See ``SessionUse``."""
         config, found = self._config(), self._host()
         needs = config.admission
         pressure = found.pressure
@@ -51,16 +67,16 @@ class SessionsHere:
         )
 
     def idle(self) -> frozenset[str]:
-        """See ``owner_keeper.SessionUse``."""
+        """See ``SessionUse``."""
         return frozenset(it.name for it in self._registry().sessions if _rests(it))
 
     def not_admitted(self) -> Collection[str]:
-        """See ``owner_keeper.SessionUse``."""
+        """See ``SessionUse``."""
         now = self._clock.monotonic()
         return [it.name for it in self._registry().sessions if _is_held_back(it, now)]
 
     def knows(self, session: str) -> bool:
-        """See ``owner_keeper.SessionUse``."""
+        """See ``SessionUse``."""
         return session in self._registry()
 
     def _runs(self, session: str) -> bool:

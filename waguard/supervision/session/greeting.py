@@ -16,6 +16,7 @@ from loguru import logger
 
 from waguard.errors import WaguardError
 from waguard.ports.process import Process
+from waguard.supervision.session.session_context import SessionContext
 from waguard.supervision.session.worker_link import connected
 from waguard.wire.channel import Channel
 from waguard.wire.protocol import PROTOCOL, Hello, Lend
@@ -81,16 +82,11 @@ async def greeted(
 
 
 async def greeted_to_the_end(
-    record: WorkerRecord,
-    process: Process,
-    *,
-    instance: str,
-    again: float,
-    heard: Heard,
-    in_cluster: bool,
+    ctx: SessionContext, record: WorkerRecord, process: Process, heard: Heard
 ) -> None:
-    """Be the daemon of one until it ends; see ``greeted``. ``in_cluster``: it ends soon, with what was lent to it."""
-    lending = Lending() if in_cluster else None
+    """Be the daemon of one until it ends; see ``greeted``. In a cluster that is soon, with what was lent to it."""
+    lending = Lending() if ctx.ownership else None
+    instance, again = ctx.instance, ctx.timings.greet_again
     async with greeted(
         [record], instance=instance, after=0.0, again=again, heard=heard, lending=lending
     ):

@@ -147,16 +147,8 @@ class WorkerRunner:
             if self.process is process:
                 self._post(stable_fact(worker, message, self._ctx.clock.monotonic()))
 
-        instance, again = self._ctx.instance, self._ctx.timings.greet_again
         talk = (
-            greeted_to_the_end(
-                record,
-                process,
-                instance=instance,
-                again=again,
-                heard=heard,
-                in_cluster=self._ctx.ownership is not None,
-            )
+            greeted_to_the_end(self._ctx, record, process, heard)
             if outdated
             else self._converse(worker, process, record)
         )

@@ -1,0 +1,132 @@
+"""What the owners' keeper asks of the database and of the engine: each call is answered by a fact, whatever happens."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, Final, Protocol
+
+from loguru import logger
+
+from waguard.core.cluster.owner_facts import (
+    Claim,
+    Claimed,
+    ClaimRefused,
+    Deleted,
+    HolderRead,
+    NotAdmitted,
+    OwnerFact,
+    OwnersRead,
+    ReadHolder,
+    ReadOwners,
+    Unanswered,
+)
+from waguard.core.cluster.records import Owner
+from waguard.errors import WaguardError
+from waguard.ports.cluster import Owners
+from waguard.supervision.cluster.engine_calls import EngineCalls
+from waguard.supervision.cluster.host_keeper import HostKeeper
+from waguard.supervision.cluster.session_use import SessionUse
+
+CLAIMS_AT_ONCE: Final = 4  # transactions; each is short, and the database serves other hosts too
+
+
+class Owned(Protocol):
+    """Who takes the answers."""
+
+    def post(self, fact: OwnerFact) -> None:
+        """Handle a fact."""
+
+    @property
+    def claimed(self) -> Mapping[str, int]:
+        """The epochs of what this host owns by the database."""
+
+
+class OwnerCalls:
+    """``claimed`` is called with the row before and the new epoch."""
+
+    def __init__(
+        self,
+        host: HostKeeper,
+        owners: Owners,
+        use: SessionUse,
+        keeper: Owned,
+        calls: EngineCalls,
+        *,
+        claimed: Callable[[Owner, int], None],
+    ) -> None:
+        self._host = host
+        self._owners = owners
+        self._use = use
+        self._keeper = keeper
+        self._calls = calls
+        self._on_claimed = claimed
+        self._claims = asyncio.Semaphore(CLAIMS_AT_ONCE)
+        self._without_row: frozenset[str] = frozenset()
+        """Owned sessions, when all rows were read last."""
+        self.was_read = False
+        self.answers = False
+        """Whether the database did, at the last reading."""
+
+    def begin(self, it: ReadOwners | ReadHolder | Claim) -> None:
+        """Begin a call; its answer is posted."""
+        match it:
+            case ReadOwners():
+                call = self._read_owners()
+            case ReadHolder(host=host):
+                call = self._read_holder(host)
+            case Claim():
+                call = self._claim(it)
+        self._calls.begin(self._answered(it, call), type(it).__name__)
+
+    async def _answered(
+        self, it: ReadOwners | ReadHolder | Claim, call: Coroutine[Any, Any, None]
+    ) -> None:
+        try:
+            await call
+        except WaguardError as error:
+            logger.debug("a call of the owners failed", call=type(it).__name__, why=error.line())
+        except Exception as error:  # noqa: BLE001 - without an answer it would never be asked again
+            logger.opt(exception=error).critical(
+                "a bug in waguard", event="bug", call=type(it).__name__
+            )
+        else:
+            return
+        if isinstance(it, ReadOwners):
+            self.answers = False
+        self._keeper.post(Unanswered(it))
+
+    async def _read_owners(self) -> None:
+        rows = tuple(await self._owners.owners())
+        room = self._use.room(self._keeper.claimed.keys())
+        self.was_read = self.answers = True
+        self._keeper.post(OwnersRead(rows=rows, room=room, idle=self._use.idle()))
+        for session in self._use.not_admitted():
+            self._keeper.post(NotAdmitted(session))
+        await self._drop_deleted(rows)
+
+    async def _drop_deleted(self, rows: Iterable[Owner]) -> None:
+        """What is owned, has no row at this reading and the one before, and is in nobody's memory was deleted."""
+        without = frozenset(self._keeper.claimed.keys() - {it.session for it in rows})
+        gone = [it for it in without & self._without_row if not self._use.knows(it)]
+        self._without_row = without
+        for session in gone:
+            self._keeper.post(Deleted(session))
+        try:
+            if gone:
+                await self._owners.drop(gone)
+        except WaguardError as error:  # what was read is answered already
+            logger.debug("owners of deleted sessions are not removed", why=error.line())
+
+    async def _read_holder(self, host: str) -> None:
+        read = self._host.leases.read(host)
+        found = await self._calls.answer(read, "read", within=self._host.within)
+        self._keeper.post(HolderRead(host, found))
+
+    async def _claim(self, it: Claim) -> None:
+        async with self._claims:
+            epoch = await self._owners.claim(it.seen, self._host.view.host, it.incarnation)
+        if epoch is None:
+            self._keeper.post(ClaimRefused(it))
+            return
+        self._keeper.post(Claimed(it, epoch))
+        if self._keeper.claimed.get(it.seen.session) == epoch:
+            self._on_claimed(it.seen, epoch)
