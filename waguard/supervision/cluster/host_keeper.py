@@ -202,7 +202,7 @@ class HostKeeper:
             case KillAll():
                 self._duties.kill_all()
             case Sweep():
-                self._calls.begin(sweep(self._duties, self._swept), "sweep")
+                self._calls.begin(sweep(self._duties, lambda name: self._post(Swept(name))), "sweep")
             case DeclareDead(found=found):
                 self._reports.declared_dead(found)
                 self._calls.begin(self._declare_dead(found), "declare dead")
@@ -238,9 +238,6 @@ class HostKeeper:
     def _unanswered(self, call: int, error: EngineUnavailableError) -> None:
         self._reports.answered(error.message)
         self._post(NoAnswer(call))
-
-    def _swept(self, incarnation: str) -> None:
-        self._post(Swept(incarnation))
 
     async def _declare_dead(self, found: Found) -> None:
         dead = dataclasses.replace(found.record, alive=False)
