@@ -10,6 +10,7 @@ from waguard.config.sections import Cluster as ClusterSettings
 from waguard.core.cluster.host_lease import LeaseTerms
 from waguard.core.cluster.records import FORMAT, HostRecord, Owning
 from waguard.daemon.foundation import Foundation
+from waguard.daemon.left_behind import LeftBehind
 from waguard.daemon.lending import lend
 from waguard.daemon.stop_request import StopRequest
 from waguard.errors import InstanceHeldError
@@ -53,6 +54,7 @@ class Cluster:
         self._spawn = spawn
         self._journal = base.journal
         self._supervisor: Supervisor
+        self._left_behind: LeftBehind
         self.owned = OwnedParts()
         self._cluster_id = ""
         self._restored: set[str] = set()
@@ -89,6 +91,16 @@ class Cluster:
         self.owned.running = supervisor.owned
         self.owned.journal = self._journal
         self.owned.others = (webhooks.owned, outbox, deferred)
+        self._left_behind = LeftBehind(
+            self._config().paths.runtime / "workers",
+            self._journal.left.counts,
+            lambda: self.owners.load,
+            supervisor.fleet.outages,
+        )
+
+    async def tick(self) -> None:
+        """Call it now and then: see ``LeftBehind``."""
+        self._left_behind.tick()
 
     @property
     def owning(self) -> Owning:

@@ -306,6 +306,8 @@ class Daemon:
         self._measure()
         interval = self._config().reconcile.interval
         self._ticker.every(interval, "reconcile", self._supervisor.reconciler.reconcile)
+        if self._cluster:
+            self._ticker.every(interval, "left behind", self._cluster.tick)
         self._ticker.every(ASKED_EVERY, "database", self._database.tick)
         self._ticker.every(COUNTED_EVERY, "webhooks", messages.count)
         self._ticker.every(watch.INTERVAL, "receiver", partial(self._check_receiver, webhooks))
