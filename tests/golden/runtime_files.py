@@ -9,6 +9,8 @@ from tests.golden.formats import Format, misread
 from tests.golden.sampling import label, samples
 from waguard.host.files import lock
 from waguard.host.files.lock import PID_FILE, PidFile
+from waguard.host.memory import incarnation_file
+from waguard.host.memory.incarnation_file import KeptIncarnation
 from waguard.host.process import children
 from waguard.wire.events import Event
 from waguard.wire.heartbeat_slots import SlotBeat, decode, encode
@@ -67,7 +69,30 @@ def _by_kind(content: bytes) -> Any:
     return {it["body"]["type"]: it for it in msgspec.msgpack.decode(content)}
 
 
+def _incarnation(folder: Path) -> bytes:
+    incarnation_file.write(folder, "f3a1", "h0", "9c27")
+    return (folder / incarnation_file.FILE).read_bytes()
+
+
+def _read_incarnation(content: bytes, folder: Path) -> Any:
+    (folder / incarnation_file.FILE).write_bytes(content)
+    boot = msgspec.json.decode(content)["boot_id"]
+    return incarnation_file.read(folder, boot)
+
+
 FORMATS: Final = (
+    Format(
+        name="runtime/incarnation",
+        write=_incarnation,
+        read=_read_incarnation,
+        means=KeptIncarnation(
+            cluster="f3a1",
+            host="h0",
+            incarnation="9c27",
+            boot_id="e6353002-b508-4696-baad-e44e295f7606",
+        ),
+        own=frozenset({"boot_id"}),
+    ),
     Format(
         name="runtime/waguard.pid",
         write=_pid_file,

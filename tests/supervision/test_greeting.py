@@ -8,7 +8,7 @@ import msgspec
 
 from tests.e2e.harness import short_folder
 from tests.waiting import wait_until
-from waguard.supervision.session.greeting import greeted
+from waguard.supervision.session.greeting import Lending, greeted
 from waguard.wire.calls import Value
 from waguard.wire.events import LoggedOut
 from waguard.wire.protocol import PROTOCOL, Hello, Reply, Request
@@ -64,3 +64,36 @@ async def test_one_of_another_version_is_greeted_in_its_own_protocol() -> None:
             await wait_until(lambda: link.alone_since is None, "it is greeted")
         server.close()
         await link.close()
+
+
+async def test_a_greeted_worker_is_lent_its_time_at_once_and_at_each_renewal() -> None:
+    with short_folder() as folder:
+        lending = Lending()
+        lent: list[float | None] = []
+        async with greeted(
+            [record(folder / "w.sock")], instance="now", after=0.0, again=0.01, lending=lending
+        ):
+            link = DaemonLink(HELLO, lend=lent.append)
+            lending.lend(100.0)
+            server = await link.listen(folder / "w.sock", answer)
+            await wait_until(lambda: lent == [100.0], "it hears what was lent before")
+            lending.lend(102.0)
+            await wait_until(lambda: lent == [100.0, 102.0], "it hears of a renewal")
+            server.close()
+            await link.close()
+
+
+async def test_one_of_another_version_is_lent_nothing_further_and_what_it_has_is_not_over() -> None:
+    with short_folder() as folder:
+        other = msgspec.structs.replace(HELLO, protocol=PROTOCOL + 1)
+        lending = Lending()
+        lent: list[float | None] = []
+        left = record(folder / "w.sock", protocol=PROTOCOL + 1)
+        async with greeted([left], instance="now", after=0.0, again=0.01, lending=lending):
+            link = DaemonLink(other, lend=lent.append)
+            server = await link.listen(folder / "w.sock", answer)
+            await wait_until(lambda: link.alone_since is None, "it is greeted")
+            lending.lend(102.0)
+            server.close()
+            await link.close()
+        assert lent == []

@@ -202,7 +202,9 @@ class HostKeeper:
             case KillAll():
                 self._duties.kill_all()
             case Sweep():
-                self._calls.begin(sweep(self._duties, lambda name: self._post(Swept(name))), "sweep")
+                self._calls.begin(
+                    sweep(self._duties, lambda name: self._post(Swept(name))), "sweep"
+                )
             case DeclareDead(found=found):
                 self._reports.declared_dead(found)
                 self._calls.begin(self._declare_dead(found), "declare dead")

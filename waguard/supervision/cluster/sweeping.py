@@ -13,10 +13,15 @@ ENDS_WITHIN: Final = 10.0  # s after SIGKILL; longer takes only who waits for a 
 
 
 async def end_all(
-    spawn: Spawn, started: Iterable[Process], *, runtime: Path, sessions: Path
+    spawn: Spawn,
+    started: Iterable[Process],
+    *,
+    runtime: Path,
+    sessions: Path,
+    within: float = ENDS_WITHIN,
 ) -> None:
-    """Return when none of it runs. ``started``: workers of this daemon, which a sweep leaves alone. Raises
-    ``UnavailableError``, and can then be repeated."""
+    """Return when none of it runs. ``started``: workers of this daemon, which a sweep leaves alone. ``within``: seconds
+    after SIGKILL. Raises ``UnavailableError``, and can then be repeated."""
     records = runtime / "workers"
     left = [process for _, record in read_records(records) if (process := spawn.adopt(record))]
     processes = [*started, *left]
@@ -24,7 +29,7 @@ async def end_all(
         process.kill()
     ends = [asyncio.ensure_future(process.wait()) for process in processes]
     if ends:
-        _, pending = await asyncio.wait(ends, timeout=ENDS_WITHIN)
+        _, pending = await asyncio.wait(ends, timeout=within)
         for end in pending:
             end.cancel()
         if pending:
