@@ -106,6 +106,26 @@ async def test_the_sessions_of_a_host_that_is_gone_are_owned_by_the_others(
 
 
 @with_etcd
+async def test_the_sessions_of_a_dead_host_are_spread_over_the_others(
+    request: pytest.FixtureRequest, world: World, settings: Mapping[str, str], tmp_path: Path
+) -> None:
+    url = await new_database("postgresql", request, tmp_path)
+    async with trial(world, url, settings, tmp_path, hosts=3) as three:
+        await three.spread(4, 0, 0)
+        first, *others = three.hosts
+        assert await three.of(first) == three.sessions
+        pids = three.tree(first)
+        began = time.monotonic()
+        signal_all(pids, signal.SIGKILL)
+        await three.all_owned_by(*others)
+        owned = time.monotonic() - began
+        assert owned < OWNED_WITHIN
+        await three.all_connected()
+        print(f"owned after {owned:.1f} s, connected {time.monotonic() - began:.1f} s")
+        assert sorted([len(await three.of(host)) for host in others]) == [2, 2]
+
+
+@with_etcd
 async def test_an_engine_that_is_away_for_longer_than_the_lease_moves_nothing(
     two: Trial, member: Member
 ) -> None:
@@ -185,6 +205,24 @@ async def test_a_daemon_is_restarted_while_the_database_is_away(
         assert not two.ends(first)
     await two.all_connected()
     assert await two.workers(first) == before
+
+
+@with_etcd
+async def test_a_daemon_that_stops_before_it_knows_its_sessions_gives_nothing_up(
+    two: Trial, request: pytest.FixtureRequest
+) -> None:
+    """Its workers live until what was lent to them is over: nobody may claim them before."""
+    first, second = two.hosts
+    server: Server = request.getfixturevalue("postgresql")
+    with server.frozen():
+        assert await first.stop(signal.SIGUSR2) == 0
+        await first.start(ready=False)
+        await first.logs("event=worker_greeted", 2)
+        assert await first.stop() == 0
+    await two.all_owned_by(second)
+    assert "host_declared_dead" in second.log()
+    await two.all_connected()
+    await first.start()
 
 
 @both

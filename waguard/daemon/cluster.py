@@ -4,6 +4,8 @@
 import asyncio
 import secrets
 
+from loguru import logger
+
 from waguard import __version__
 from waguard.api.deps import Cluster as ApiCluster
 from waguard.config.sections import Cluster as ClusterSettings
@@ -13,7 +15,7 @@ from waguard.daemon.foundation import Foundation
 from waguard.daemon.left_behind import LeftBehind
 from waguard.daemon.lending import lend
 from waguard.daemon.stop_request import StopRequest
-from waguard.errors import InstanceHeldError
+from waguard.errors import InstanceHeldError, WaguardError
 from waguard.host.files.sealing import read_key
 from waguard.host.memory import incarnation_file
 from waguard.host.process.procfs import boot_id
@@ -57,6 +59,8 @@ class Cluster:
         self._left_behind: LeftBehind
         self.owned = OwnedParts()
         self._cluster_id = ""
+        self._is_open = False
+        """Whether all that an earlier daemon left here is its sessions', or was ended."""
         self._restored: set[str] = set()
         """What is brought up by the restore at the start; the rest, as it is claimed."""
         settings = base.config().cluster
@@ -177,6 +181,7 @@ class Cluster:
 
     def open(self) -> None:
         """The restore has read its rows: from now on what is claimed is brought up as it comes."""
+        self._is_open = True
         self.owners.open()
 
     def _begin(self, cluster_id: str, *, adopts: str | None) -> None:
@@ -184,9 +189,17 @@ class Cluster:
         self.host.begin(_leases(self._config().cluster, self._store, cluster_id), adopts=adopts)
 
     async def end(self) -> None:
-        """Release the lease, or leave it to the next daemon here, which goes on with the workers."""
+        """Release the lease where nothing runs here any more; else leave it to the next daemon here, which goes on with the
+        workers, or to its end."""
         await self.owners.end(releases=False)
-        await self.host.end(gives_up=not self._stop.hands_over)
+        gives_up = not self._stop.hands_over and self._is_open
+        try:
+            if gives_up:
+                await self._end_all()
+        except WaguardError as error:
+            gives_up = False
+            logger.error("workers do not end", event="not_swept", why=error.line())
+        await self.host.end(gives_up=gives_up)
 
     async def release_all(self) -> None:
         """End all sessions in order, and leave them to the other hosts."""
@@ -226,19 +239,22 @@ class Cluster:
 
     async def sweep(self) -> str:
         """See ``host_duties.HostDuties``."""
-        paths = self._config().paths
-        sessions = self._supervisor.registry.sessions
-        started = [it.runner.process for it in sessions if it.runner.process]
-        await end_all(self._spawn, started, runtime=paths.runtime, sessions=paths.sessions)
+        await self._end_all()
         incarnation = secrets.token_hex(16)
         await asyncio.to_thread(
             incarnation_file.write,
-            paths.runtime,
+            self._config().paths.runtime,
             self._cluster_id,
             self._config().cluster.host,
             incarnation,
         )
         return incarnation
+
+    async def _end_all(self) -> None:
+        paths = self._config().paths
+        sessions = self._supervisor.registry.sessions
+        started = [it.runner.process for it in sessions if it.runner.process]
+        await end_all(self._spawn, started, runtime=paths.runtime, sessions=paths.sessions)
 
     def exit(self, why: str) -> None:
         """See ``host_duties.HostDuties``."""

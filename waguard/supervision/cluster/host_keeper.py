@@ -258,9 +258,12 @@ class HostKeeper:
         record = self._duties.record(state.incarnation, state.number)
         dead = dataclasses.replace(record, alive=False, drain=True, owned=0, room=0)
         try:
-            await self._calls.answer(
-                self.leases.put(dead, state.revision), "put", within=self.within
-            )
+            # the answer to the last renewal may not have been heard
+            read = self.leases.read(self._host)
+            found = await self._calls.answer(read, "read", within=self.within)
+            if found and found.record.incarnation == state.incarnation:
+                put = self.leases.put(dead, found.revision)
+                await self._calls.answer(put, "put", within=self.within)
         except EngineUnavailableError as error:
             logger.warning(
                 "the host's lease is not released", event="host_not_released", why=error.message

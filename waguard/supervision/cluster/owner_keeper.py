@@ -118,6 +118,12 @@ class OwnerKeeper:
         known = {session: it for session, it in self.claimed.items() if session not in unknown}
         return {**known, **self._endings.closing}
 
+    def epoch(self, session: str) -> int | None:
+        """One of ``owned``."""
+        if session in self._acquiring.unknown:
+            return self._endings.closing.get(session)
+        return self._endings.closing.get(session, self.claimed.get(session))
+
     @property
     def load(self) -> Collection[str]:
         """All that this host has to run, by the database."""

@@ -20,7 +20,7 @@ class HostOwnership:
 
     def epoch(self, session: str) -> int | None:
         """See ``ports.cluster.Ownership``."""
-        return self.owned().get(session)
+        return self._keeper.epoch(session)
 
     def owned(self) -> Mapping[str, int]:
         """See ``ports.cluster.Ownership``."""
