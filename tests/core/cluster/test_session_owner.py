@@ -112,6 +112,27 @@ def test_one_reading_is_enough_for_all_sessions_of_a_host() -> None:
     assert keeper.hear(HolderRead("b", None)) == [Claim(it, "one") for it in rows]
 
 
+def test_a_session_that_is_seen_during_a_reading_waits_for_the_next_one() -> None:
+    """That reading may be older than its row."""
+    keeper = Keeper(dead(found("b", "x")))
+    first, later = row("s0", "b", "x"), row("s1", "b", "x")
+    assert keeper.see(first) == [ReadHolder("b")]
+    assert keeper.see(first, later) == []
+    assert keeper.hear(HolderRead("b", None)) == [Claim(first, "one")]
+    assert keeper.see(later) == [ReadHolder("b")]
+
+
+def test_a_session_waits_for_its_turn_from_when_it_was_first_seen() -> None:
+    """A claim that failed does not begin that again."""
+    keeper = Keeper(found("c", "y", room=50), dead(found("b", "x")))
+    there = row("s0", "b", "x")
+    assert keeper.see(there) == []
+    assert keeper.see(there) == [ReadHolder("b")]
+    assert keeper.see(there) == []
+    keeper.hear(Unanswered(ReadHolder("b")))
+    assert keeper.see(there) == [ReadHolder("b")]
+
+
 @pytest.mark.parametrize(
     ("there", "is_dead"),
     [
@@ -418,7 +439,9 @@ def test_what_no_host_has_room_for_stays_until_one_has() -> None:
 def test_a_host_that_is_no_longer_drained_claims_again() -> None:
     keeper = Keeper()
     keeper.hear(DrainAsked(drain=True))
-    assert keeper.see(row("s0")) == []
+    assert session_owner.due_at(replace(keeper.state, reads=False)) == keeper.now + 1.0
+    for _ in range(10):
+        assert keeper.see(row("s0")) == []
     keeper.hear(DrainAsked(drain=False))
     assert keeper.see(row("s0")) == [Claim(row("s0"), "one")]
 
