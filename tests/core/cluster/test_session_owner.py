@@ -58,7 +58,7 @@ class Keeper:
         self.state = step.state
         return [it for it in step.effects if not isinstance(it, ReadOwners)]
 
-    def see(self, *rows: Owner, after: float = 1.0) -> list[OwnerEffect]:
+    def see(self, *rows: Owner, after: float = 2.0) -> list[OwnerEffect]:
         """The rows are asked for, and answered, after so many seconds."""
         if self.state.reads:
             self.hear(Unanswered(ReadOwners()))
@@ -110,6 +110,27 @@ def test_one_reading_is_enough_for_all_sessions_of_a_host() -> None:
     rows = row("s0", "b", "x"), row("s1", "b", "x")
     assert keeper.see(*rows) == [ReadHolder("b")]
     assert keeper.hear(HolderRead("b", None)) == [Claim(it, "one") for it in rows]
+
+
+def test_a_session_that_is_seen_during_a_reading_waits_for_the_next_one() -> None:
+    """That reading may be older than its row."""
+    keeper = Keeper(dead(found("b", "x")))
+    first, later = row("s0", "b", "x"), row("s1", "b", "x")
+    assert keeper.see(first) == [ReadHolder("b")]
+    assert keeper.see(first, later) == []
+    assert keeper.hear(HolderRead("b", None)) == [Claim(first, "one")]
+    assert keeper.see(later) == [ReadHolder("b")]
+
+
+def test_a_session_waits_for_its_turn_from_when_it_was_first_seen() -> None:
+    """A claim that failed does not begin that again."""
+    keeper = Keeper(found("c", "y", room=50), dead(found("b", "x")))
+    there = row("s0", "b", "x")
+    assert keeper.see(there) == []
+    assert keeper.see(there) == [ReadHolder("b")]
+    assert keeper.see(there) == []
+    keeper.hear(Unanswered(ReadHolder("b")))
+    assert keeper.see(there) == [ReadHolder("b")]
 
 
 @pytest.mark.parametrize(
@@ -233,7 +254,7 @@ def test_no_more_is_claimed_than_there_is_room_for() -> None:
 
 def test_the_host_with_most_room_claims_at_once_and_each_next_one_later() -> None:
     keeper = Keeper(found("b", "x", room=20), found("c", "y", room=30))
-    assert keeper.see(row("s0"), after=1.0) == []
+    assert keeper.see(row("s0"), after=2.0) == []
     assert keeper.see(row("s0"), after=2.9) == []
     assert keeper.see(row("s0"), after=0.1 + 1.0) == [Claim(row("s0"), "one")]
 
@@ -418,7 +439,9 @@ def test_what_no_host_has_room_for_stays_until_one_has() -> None:
 def test_a_host_that_is_no_longer_drained_claims_again() -> None:
     keeper = Keeper()
     keeper.hear(DrainAsked(drain=True))
-    assert keeper.see(row("s0")) == []
+    assert session_owner.due_at(replace(keeper.state, reads=False)) == keeper.now + 1.0
+    for _ in range(10):
+        assert keeper.see(row("s0")) == []
     keeper.hear(DrainAsked(drain=False))
     assert keeper.see(row("s0")) == [Claim(row("s0"), "one")]
 
@@ -526,3 +549,18 @@ def test_an_even_moment_begins_the_ten_minutes_again() -> None:
     keeper.see(*rows)
     assert keeper.see(*rows, after=500.0) == []
     assert keeper.see(*rows, after=100.0) == [Release("s2", 1, "b")]
+
+
+# ---- how often the rows are read ----
+
+
+def test_the_rows_are_read_more_often_while_something_moves() -> None:
+    keeper = Keeper(found("b", "x", room=50))
+    keeper.see()
+    assert session_owner.due_at(keeper.state) == keeper.now + 2.0
+    keeper.see(row("s0"))
+    assert session_owner.due_at(keeper.state) == keeper.now + 1.0
+    keeper.see(row("s0", "b", "x"))
+    keeper.peer(found("b", "x", drain=True))
+    keeper.hear(TimerDue())
+    assert session_owner.due_at(keeper.state) == keeper.now + 1.0
