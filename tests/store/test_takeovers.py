@@ -125,6 +125,24 @@ async def test_a_comparison_without_the_lock_misses_some(
 
 
 @on_servers
+@pytest.mark.usefixtures("slow_commits")
+async def test_two_hosts_that_accept_one_request_at_once_keep_it_once(ready: str) -> None:
+    async with hosts(ready, 3, sessions=["s1"]) as (_, *others):
+        for number in range(8):
+            key = f"order-{number}"
+            asked = (
+                host.store.messages.write(
+                    [], outgoing=[message("s1", f"{key}-{host.name}", seen=1, key=key)]
+                )
+                for host in others
+            )
+            kept = [written.kept[0] for written in await asyncio.gather(*asked)]
+            assert sum(it is None for it in kept) == 1
+        rows = await others[0].store.outbox.listing()
+        assert sorted(row.key or "" for row in rows) == [f"order-{it}" for it in range(8)]
+
+
+@on_servers
 async def test_an_owner_that_stood_still_commits_nothing_after_a_takeover(ready: str) -> None:
     """Its daemon is stopped between its last statement and its commit; the server ends its transaction, and the claim
     goes on."""
