@@ -21,16 +21,21 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def _read(pid: int, name: str) -> bytes:
-    """Raises ``OSError``."""
-    with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:  # noqa: PTH123 - thrice as fast, for each process
-        return file.readall()
+def content(path: str) -> bytes:
+    """All of a file in /proc, by the fewest calls: it is done for each process. Raises ``OSError``."""
+    opened, found = os.open(path, os.O_RDONLY | os.O_CLOEXEC), b""
+    try:
+        while more := os.read(opened, 1 << 16):
+            found += more
+    finally:
+        os.close(opened)
+    return found
 
 
 def _fields(pid: int) -> list[str] | None:
     try:
         # the command name may hold spaces, brackets and half a character: count from the last one
-        return _read(pid, "stat").decode("latin-1").rpartition(")")[2].split()
+        return content(f"/proc/{pid}/stat").decode("latin-1").rpartition(")")[2].split()
     except OSError:
         return None
 
@@ -134,7 +139,7 @@ def started_at(ticks: int) -> float:
 def command_line(pid: int) -> list[str]:
     """The arguments of ``pid``; empty where it is gone or hidden."""
     try:
-        return _read(pid, "cmdline").decode(errors="replace").split("\0")[:-1]
+        return content(f"/proc/{pid}/cmdline").decode(errors="replace").split("\0")[:-1]
     except OSError:
         return []
 
@@ -142,7 +147,7 @@ def command_line(pid: int) -> list[str]:
 def environment(pid: int) -> dict[str, str]:
     """The environment that a process was executed with; empty where it is gone, or another user's."""
     try:
-        block = _read(pid, "environ").decode(errors="surrogateescape")
+        block = content(f"/proc/{pid}/environ").decode(errors="surrogateescape")
     except OSError:
         return {}
     # of a worker, whose title lies there too, it is hundreds of empty ones
