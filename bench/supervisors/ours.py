@@ -9,6 +9,7 @@ import aiohttp
 from bench.heal import UNLIMITED
 from bench.rig import Daemon
 from bench.supervisors.fleet import Fleet
+from waguard.profile.lock import LOCK_NAME
 
 # the host's memory and a failing fleet hold nothing up here, as with the peers
 SETTINGS = UNLIMITED | {
@@ -38,8 +39,9 @@ class Waguard(Fleet):
     async def prepare(self) -> None:
         await self.begin()
         await self._daemon.ready()
-        for name in self.names:  # with what a browser would have left there
+        for name in self.names:  # with what a worker and its browser would have left there
             (self._daemon.profile(name) / "Default/IndexedDB").mkdir(0o700, parents=True)
+            (self._daemon.profile(name) / LOCK_NAME).touch(0o600)  # without it each restart searches all processes
             body = {"session_id": name, "workspace_id": 1}
             await self._daemon.call("POST", "/api/sessions", body)
         await self._daemon.connected(dict.fromkeys(self.names, ""))
