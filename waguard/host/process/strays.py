@@ -24,6 +24,7 @@ from waguard.host.patience import patience
 from waguard.host.process import procfs
 from waguard.ports.process import Swept
 
+APART: Final = 0.05  # s from one scan's begin to the next
 POLL: Final = 0.02  # s; the end of another process's child has no event
 # Chromium rewrites the arguments of its children into one, with spaces between them
 _PROFILE: Final = re.compile(r"(?:^|[\0 ])--user-data-dir=([^\0]*?)(?=[\0]| --|$)")
@@ -94,6 +95,7 @@ class Scans:
     def __init__(self) -> None:
         self._one_at_a_time = asyncio.Lock()
         self._next: asyncio.Task[list[Seen]] | None = None
+        self._not_before = 0.0
 
     async def read(self) -> list[Seen]:
         """See ``scan``."""
@@ -102,8 +104,12 @@ class Scans:
         return await asyncio.shield(self._next)
 
     async def _scan(self) -> list[Seen]:
+        loop = asyncio.get_running_loop()
         async with self._one_at_a_time:
-            self._next = None
+            await asyncio.sleep(
+                self._not_before - loop.time()
+            )  # a hundred that start at once share it
+            self._next, self._not_before = None, loop.time() + APART
             return await asyncio.to_thread(scan)
 
 
