@@ -91,7 +91,7 @@ def test_what_runs_is_known_when_its_file_is_replaced(it: Installation, process:
     assert it.browsers.installed() is None
 
 
-def test_a_program_of_another_name_is_not_looked_at(it: Installation, process: int) -> None:
+def test_a_program_of_another_name_is_left_out(it: Installation, process: int) -> None:
     assert it.browsers.running(process, it.path.name) == it.browsers.installed()
     assert it.browsers.running(process, "python3") is None
 
