@@ -9,6 +9,8 @@ import aiohttp
 from bench.heal import UNLIMITED
 from bench.rig import Daemon
 from bench.supervisors.fleet import Fleet
+from waguard.profile.lock import ProfileLock
+from waguard.profile.owner_mark import claim
 
 # the host's memory and a failing fleet hold nothing up here, as with the peers
 SETTINGS = UNLIMITED | {
@@ -38,8 +40,12 @@ class Waguard(Fleet):
     async def prepare(self) -> None:
         await self.begin()
         await self._daemon.ready()
-        for name in self.names:  # with what a browser would have left there
-            (self._daemon.profile(name) / "Default/IndexedDB").mkdir(0o700, parents=True)
+        for name in self.names:
+            profile = self._daemon.profile(name)
+            # what a browser leaves there, and a worker that was connected: else each start looks elsewhere for it
+            (profile / "Default/IndexedDB").mkdir(0o700, parents=True)
+            with ProfileLock(profile) as lock:
+                claim(profile, lock.descriptor, after_pairing=True)
             body = {"session_id": name, "workspace_id": 1}
             await self._daemon.call("POST", "/api/sessions", body)
         await self._daemon.connected(dict.fromkeys(self.names, ""))

@@ -91,6 +91,11 @@ def test_what_runs_is_known_when_its_file_is_replaced(it: Installation, process:
     assert it.browsers.installed() is None
 
 
+def test_a_program_of_another_name_is_left_out(it: Installation, process: int) -> None:
+    assert it.browsers.running(process, it.path.name) == it.browsers.installed()
+    assert it.browsers.running(process, "python3") is None
+
+
 def test_a_package_that_is_installed_again_is_no_update(it: Installation) -> None:
     before = it.browsers.installed()
     shutil.copy2(it.path, it.path.with_suffix(".dpkg-new"))

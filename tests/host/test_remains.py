@@ -66,8 +66,7 @@ async def gone(pid: int) -> None:
 
 
 async def test_what_is_left_of_its_group_is_ended(renderer: int) -> None:
-    browser = procfs.group(renderer)
-    assert browser
+    browser = os.getpgid(renderer)
     assert ExecSpawn().end_remains(browser) is True
     await gone(renderer)
 

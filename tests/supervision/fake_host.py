@@ -82,8 +82,9 @@ class FakeBrowsers:
     def installed(self) -> BrowserFile | None:
         return self.there
 
-    def running(self, pid: int) -> BrowserFile | None:
-        return self.run.get(pid)
+    def running(self, pid: int, name: str | None = None) -> BrowserFile | None:
+        it = self.run.get(pid)
+        return it if it and name in {None, it.path.name} else None
 
     def ask(self, path: Path) -> tuple[str | None, str | None]:
         self.asked.append(path)

@@ -54,14 +54,18 @@ class Installation:
         """Check it now, and write the markers that are missing: the database's first, for that of a folder alone
         expects it. Raises as ``recognize``."""
         async with self._marking:
-            bare = await asyncio.to_thread(installation_file.is_bare, self._config().paths.sessions)
+            sessions = self._config().paths.sessions
+            there = installation_file.read(
+                sessions
+            )  # with it in the folder, no thread has to look, or write
+            bare = not there and await asyncio.to_thread(installation_file.is_bare, sessions)
             found = await self._store.found(counted=bare or self.workers > 0)
             name = self._identify(found).installation or secrets.token_hex(16)
             if found.installation is None:
                 await self._store.mark(name)
                 logger.info("database marked", event="installation_marked", installation=name)
             marker = Marker(installation=name, database=found.name)
-            if installation.may_be_marked(found, bare=bare):
+            if there != marker and installation.may_be_marked(found, bare=bare):
                 await asyncio.to_thread(self._write, marker)
             self._seen, self._accepted, self.workers = marker, None, 0
 

@@ -1,5 +1,6 @@
 """The folders in which the daemon and its workers find each other."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -28,10 +29,7 @@ class RuntimeFolder:
         self._path = path
         self._lock = lock
         self.workers = path / "workers"
-
-    @property
-    def _folders(self) -> tuple[Path, ...]:
-        return self.workers, self._path / "t"
+        self._folders = self.workers, path / "t"
 
     def make(self) -> None:
         """Raises ``ConfigError``."""
@@ -39,7 +37,7 @@ class RuntimeFolder:
 
     def restore(self) -> str | None:
         """Create it again where somebody removed it: what was missing just now; None: nothing."""
-        if self._lock.in_place and all(folder.is_dir() for folder in self._folders):
+        if self._lock.in_place and all(map(os.path.isdir, self._folders)):
             return None
         why = f"{self._path} or a file in it was removed while waguard runs"
         try:

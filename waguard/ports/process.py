@@ -95,8 +95,9 @@ class Browsers(Protocol):
     def installed(self) -> BrowserFile | None:
         """What the configuration names. None: it is missing. Of a script the build is empty."""
 
-    def running(self, pid: int) -> BrowserFile | None:
-        """What a process was started from, although that may be deleted. None: it is gone, or another user's."""
+    def running(self, pid: int, name: str | None = None) -> BrowserFile | None:
+        """What a process was started from, although that may be deleted. None: it is gone, another user's, or a program
+        that is not called ``name``."""
 
     def ask(self, path: Path) -> tuple[str | None, str | None]:
         """The version that ``--version`` prints, or why it fails."""

@@ -96,11 +96,11 @@ class InstanceLock:
     @property
     def in_place(self) -> bool:
         """Whether the next instance would be refused, and learn by whom."""
-        return self._is_on_the_file() and (self._runtime / PID_FILE).exists()
+        return self._is_on_the_file() and os.path.exists(f"{self._runtime}/{PID_FILE}")  # noqa: PTH110 - each second
 
     def _is_on_the_file(self) -> bool:
         try:
-            there = (self._runtime / LOCK_FILE).stat()
+            there = os.stat(f"{self._runtime}/{LOCK_FILE}")  # noqa: PTH116
         except OSError:
             return False
         return os.path.samestat(there, os.fstat(self._descriptor))

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _START_TIME: Final = 19  # field 22, counted after the command name's closing bracket
@@ -21,20 +21,29 @@ def boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
+def content(path: str) -> bytes:
+    """All of a file in /proc, by the fewest calls: it is done for each process. Raises ``OSError``."""
+    opened, found = os.open(path, os.O_RDONLY | os.O_CLOEXEC), b""
+    try:
+        while more := os.read(opened, 1 << 16):
+            found += more
+    finally:
+        os.close(opened)
+    return found
+
+
 def _fields(pid: int) -> list[str] | None:
     try:
         # the command name may hold spaces, brackets and half a character: count from the last one
-        return Path(f"/proc/{pid}/stat").read_bytes().decode("latin-1").rpartition(")")[2].split()
+        return content(f"/proc/{pid}/stat").decode("latin-1").rpartition(")")[2].split()
     except OSError:
         return None
 
 
 def start_time(pid: int) -> int | None:
     """Clock ticks after boot at which ``pid`` started; None: no such process, or a zombie."""
-    fields = _fields(pid)
-    if fields is None or fields[_STATE] == "Z":
-        return None
-    return int(fields[_START_TIME])
+    it = living(pid)
+    return it.start_time if it else None
 
 
 def is_same(pid: int, started: int, booted: str) -> bool:
@@ -53,10 +62,20 @@ def parent(pid: int) -> int | None:
     return None if fields is None else int(fields[_PARENT])
 
 
-def group(pid: int) -> int | None:
-    """The process group of a process; None: no such process."""
+class Living(NamedTuple):
+    """A process that lives; ``start_time`` in clock ticks after boot."""
+
+    start_time: int
+    parent: int
+    group: int
+
+
+def living(pid: int) -> Living | None:
+    """What it is now, by one read; None: no such process, or a zombie."""
     fields = _fields(pid)
-    return None if fields is None else int(fields[_GROUP])
+    if fields is None or fields[_STATE] == "Z":
+        return None
+    return Living(int(fields[_START_TIME]), int(fields[_PARENT]), int(fields[_GROUP]))
 
 
 def group_members(group: int) -> list[int]:
@@ -120,7 +139,7 @@ def started_at(ticks: int) -> float:
 def command_line(pid: int) -> list[str]:
     """The arguments of ``pid``; empty where it is gone or hidden."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+        return content(f"/proc/{pid}/cmdline").decode(errors="replace").split("\0")[:-1]
     except OSError:
         return []
 
@@ -128,10 +147,11 @@ def command_line(pid: int) -> list[str]:
 def environment(pid: int) -> dict[str, str]:
     """The environment that a process was executed with; empty where it is gone, or another user's."""
     try:
-        block = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="surrogateescape")
+        block = content(f"/proc/{pid}/environ").decode(errors="surrogateescape")
     except OSError:
         return {}
-    pairs = (entry.partition("=") for entry in block.split("\0"))
+    # of a worker, whose title lies there too, it is hundreds of empty ones
+    pairs = (entry.partition("=") for entry in block.split("\0") if entry)
     return {name: value for name, _, value in pairs if name}
 
 

@@ -6,6 +6,7 @@ A pid is soon another's: each is signalled through a pidfd, opened before its st
 
 import asyncio
 import contextlib
+import functools
 import os
 import pwd
 import re
@@ -23,6 +24,7 @@ from waguard.host.patience import patience
 from waguard.host.process import procfs
 from waguard.ports.process import Swept
 
+APART: Final = 0.05  # s from one scan's begin to the next
 POLL: Final = 0.02  # s; the end of another process's child has no event
 # Chromium rewrites the arguments of its children into one, with spaces between them
 _PROFILE: Final = re.compile(r"(?:^|[\0 ])--user-data-dir=([^\0]*?)(?=[\0]| --|$)")
@@ -44,7 +46,8 @@ TIMINGS: Final = Timings()
 
 def remains(pids: Iterable[int]) -> list[Seen]:
     """Those of these processes that a dead Chromium left. No other process is read."""
-    return [it for pid in pids if (it := read(pid)) and it.part and not it.led]
+    parts = (pid for pid in pids if _is_part(procfs.command_line(pid)))  # few, of all children
+    return [it for pid in parts if (it := read(pid)) and it.part and not it.led]
 
 
 async def end(left: Seen, *, timings: Timings = TIMINGS) -> bool:
@@ -92,6 +95,7 @@ class Scans:
     def __init__(self) -> None:
         self._one_at_a_time = asyncio.Lock()
         self._next: asyncio.Task[list[Seen]] | None = None
+        self._not_before = 0.0
 
     async def read(self) -> list[Seen]:
         """See ``scan``."""
@@ -100,8 +104,12 @@ class Scans:
         return await asyncio.shield(self._next)
 
     async def _scan(self) -> list[Seen]:
+        loop = asyncio.get_running_loop()
         async with self._one_at_a_time:
-            self._next = None
+            await asyncio.sleep(
+                self._not_before - loop.time()
+            )  # a hundred that start at once share it
+            self._next, self._not_before = None, loop.time() + APART
             return await asyncio.to_thread(scan)
 
 
@@ -116,30 +124,29 @@ def read(pid: int) -> Seen | None:
     profile, part = _profile(pid, arguments), _is_part(arguments)
     if profile is None and not part and "waguard.worker" not in arguments:
         return None
-    started, parent = procfs.start_time(pid), procfs.parent(pid)
-    marks = procfs.environment(pid)
+    living, marks = procfs.living(pid), procfs.environment(pid)
     record = marks.get("WAGUARD_RECORD")
-    if started is None or parent is None or (profile is None and record is None):
+    if living is None or (profile is None and record is None):
         return None
     if not marks and not procfs.command_line(pid):
         return None  # it is ending: its marks went with its memory, and what they said is unknown
     return Seen(
         pid=pid,
-        start_time=started,
-        parent=parent,
+        start_time=living.start_time,
+        parent=living.parent,
         user=_user(pid),
         command=" ".join(arguments),
         profile=profile,
         record=os.path.realpath(record) if record else None,
         session=marks.get("WAGUARD_SESSION"),
-        group=(group := procfs.group(pid) or 0),
-        led=procfs.start_time(group) is not None,
+        group=living.group,
+        led=living.group == pid or procfs.start_time(living.group) is not None,
         part=part,
     )
 
 
 def _is_part(arguments: list[str]) -> bool:
-    return any("--type=" in argument for argument in arguments) or (
+    return "--type=" in "\0".join(arguments) or (
         bool(arguments) and arguments[0].endswith(_CRASH_HANDLER)
     )
 
@@ -156,13 +163,17 @@ def _profile(pid: int, arguments: list[str]) -> str | None:
 
 def _user(pid: int) -> str:
     try:
-        number = Path(f"/proc/{pid}").stat().st_uid
+        return _name_of(os.stat(f"/proc/{pid}").st_uid)  # noqa: PTH116 - as ``procfs`` does it
     except OSError:
         return "nobody"
+
+
+@functools.lru_cache(maxsize=64)
+def _name_of(user: int) -> str:
     try:
-        return pwd.getpwuid(number).pw_name
+        return pwd.getpwuid(user).pw_name
     except KeyError:
-        return f"user {number}"
+        return f"user {user}"
 
 
 @dataclass(frozen=True)

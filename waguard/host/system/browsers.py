@@ -67,6 +67,8 @@ class Browsers:
         self._notes = notes
         self.used: BrowserFile | None = None
         self.outdated = 0
+        self._known: dict[tuple[str, ...], BrowserFile] = {}
+        """What was read of each program, all of it: by the path and what identifies the file."""
         self._ended = False
         self._copier: subprocess.Popen[bytes] | None = None
 
@@ -87,14 +89,17 @@ class Browsers:
             return None
         return self._read(path, path) or BrowserFile(path=path, build=SCRIPT)
 
-    def running(self, pid: int) -> BrowserFile | None:
+    def running(self, pid: int, name: str | None = None) -> BrowserFile | None:
         """See ``ports.process.Browsers``."""
-        link = Path(f"/proc/{pid}/exe")
+        link = f"/proc/{pid}/exe"
         try:
-            path = str(link.readlink())
+            path = os.readlink(link).removesuffix(_DELETED)  # noqa: PTH115 - of each session, some seconds apart
+            if name not in {None, os.path.basename(path)}:  # noqa: PTH119
+                return None
+            known = self._known.get(_identity(path, os.stat(link)))  # noqa: PTH116
         except OSError:
             return None
-        return self._read(link, Path(path.removesuffix(_DELETED)))
+        return known or self._read(Path(link), Path(path))
 
     def _read(self, file: Path, path: Path) -> BrowserFile | None:
         if (seen := program(file)) is None:
@@ -103,7 +108,10 @@ class Browsers:
         with contextlib.suppress(OSError, ValueError, UnreadableError):
             known = small_file.read(version_note(path, seen, self._notes)).decode()
             version = known if VERSION.fullmatch(known) else None
-        return BrowserFile(path=path, build=_build(seen), version=version)
+        found = BrowserFile(path=path, build=_build(seen), version=version)
+        if version:
+            self._known[_identity(str(path), seen)] = found
+        return found
 
     def ask(self, path: Path) -> tuple[str | None, str | None]:
         """See ``ports.process.Browsers``."""
@@ -176,6 +184,10 @@ class Browsers:
             raise OSError(f"{argv[0]} did not end within {_COPIED_WITHIN:g} s") from None
         if code:
             raise OSError(said.strip() or f"{argv[0]} failed: exit code {code}")
+
+
+def _identity(path: str, seen: os.stat_result) -> tuple[str, ...]:
+    return path, f"{seen.st_dev}-{seen.st_ino}", _build(seen)
 
 
 def _build(seen: os.stat_result) -> str:

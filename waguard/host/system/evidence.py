@@ -61,7 +61,7 @@ class HostEvidence:
         config = self._config()
         seen = Evidence(
             disks=await self._of_disks(config),
-            pids=resources.read().pids,
+            pids=resources.pids(),
             descriptors=_descriptors(),
         )
         return (

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from waguard.core.host.admission import Reading
+from waguard.host.process.procfs import content
 from waguard.host.system.pressure import memory_pressure
 
 
@@ -17,8 +18,13 @@ def read(root: Path = Path("/"), *, process: str = "self") -> Reading:
     return Reading(
         memory=_least(_kernel_memory(root), *_in_groups(root, process, _group_memory)),
         pressure=memory_pressure(root),
-        pids=_least(_kernel_pids(root), *_in_groups(root, process, _group_pids)),
+        pids=pids(root, process=process),
     )
+
+
+def pids(root: Path = Path("/"), *, process: str = "self") -> int | None:
+    """How many more threads there can be."""
+    return _least(_kernel_pids(root), *_in_groups(root, process, _group_pids))
 
 
 def _least(*values: int | None) -> int | None:
@@ -27,7 +33,7 @@ def _least(*values: int | None) -> int | None:
 
 def _text(path: Path) -> str | None:
     try:
-        return path.read_text()
+        return content(str(path)).decode()
     except (OSError, UnicodeDecodeError):
         return None
 

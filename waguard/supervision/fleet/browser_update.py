@@ -83,9 +83,7 @@ class BrowserUpdate:
             name: it
             for name, pid in pids.items()
             # a pid may be another's by now
-            if (it := self._browsers.running(pid))
-            and installed
-            and it.path.name == installed.path.name
+            if installed and (it := self._browsers.running(pid, installed.path.name))
         }
         builds = {name: Browser(build=it.build) for name, it in running.items()}
         refused = None

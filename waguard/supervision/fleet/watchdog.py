@@ -18,7 +18,7 @@ _PUNCTUAL: Final = 1.5  # s between two ticks; what is beyond that is the host's
 
 
 _AT_ONCE: Final = (
-    50  # sessions whose watches are checked in one tick: their limits are a minute and more
+    25  # sessions whose watches are checked in one tick: their limits are a minute and more
 )
 
 
