@@ -1,4 +1,4 @@
-"""`make test-long`: the tests marked `long`, one part after the other. A part is a test file.
+"""`make test-long`: the tests marked `long`, a few parts at once. A part is a test file.
 
     python .ci/long.py [what pytest takes to choose tests]
 
@@ -7,6 +7,7 @@ tests some were skipped has not passed, but does not fail. Each part has its log
 failed, 1 one did, 2 there is nothing to run, 130 interrupted: the next run goes on where this ended.
 """
 
+import asyncio
 import json
 import os
 import signal
@@ -21,6 +22,8 @@ TEST_LIMIT = 1_800  # s; the marker timeout sets another one for a test
 PART_LIMIT = 3 * 3_600  # s; for what pytest's own limit does not end
 ENDING = 60  # s
 LAST_LINES = 40
+AT_ONCE = 3  # parts: most of their time they wait
+ALONE = "tests/bench/"  # parts that measure
 PYTEST = (sys.executable, "-m", "pytest", "-m", "long")
 
 
@@ -63,38 +66,40 @@ def remember(commit: str, tests: list[str]) -> None:
     new.replace(STATE)
 
 
-def run(part: str, tests: list[str]) -> tuple[bool, str]:
+async def run(part: str, tests: list[str]) -> tuple[bool, str]:
     """Whether it did not fail, and pytest's last line."""
     log = FOLDER / part.replace("/", ".").replace(".py", ".log")
     print(f"{part}: {len(tests)} tests, {log} …", flush=True)
     command = [*PYTEST, "--timeout", str(TEST_LIMIT), "--durations=10", *tests]
     with log.open("w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=out, stderr=out, start_new_session=True
+        )
         try:
-            code = process.wait(PART_LIMIT)
+            code = await asyncio.wait_for(process.wait(), PART_LIMIT)
         except BaseException as error:
-            end(process)
-            if not isinstance(error, subprocess.TimeoutExpired):
+            await end(process)
+            if not isinstance(error, TimeoutError):
                 raise
             out.write(f"\nended after {PART_LIMIT} s\n")
             code = 1
     lines = log.read_text().splitlines() or [f"it said nothing and ended with {code}"]
     if code:
-        print(*lines[-LAST_LINES:], sep="\n")
+        print(f"{part}: failed", *lines[-LAST_LINES:], sep="\n", flush=True)
     return code == 0, lines[-1].strip("= ")
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
+async def end(process: asyncio.subprocess.Process) -> None:
     """It and its processes: tests get the time to end what they started."""
     process.send_signal(signal.SIGINT)
     try:
-        process.wait(ENDING)
-    except subprocess.TimeoutExpired:
+        await asyncio.wait_for(process.wait(), ENDING)
+    except TimeoutError:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        await process.wait()
 
 
-def main(arguments: list[str]) -> int:
+async def main(arguments: list[str]) -> int:
     """The exit code."""
     by_part = chosen(arguments)
     FOLDER.mkdir(exist_ok=True)
@@ -102,26 +107,44 @@ def main(arguments: list[str]) -> int:
     done = passed(commit)
     if commit is None:
         print("something is not committed: nothing is remembered, all is run")
-    summary, failed = [], False
-    for part, tests in by_part.items():
-        if set(tests) <= set(done):
-            summary.append(f"{part}: passed before on this commit")
-            continue
-        began = time.monotonic()
-        well, said = run(part, tests)
-        failed = failed or not well
+    summary = dict.fromkeys(by_part, "passed before on this commit")
+    failed = list[str]()
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def one(part: str) -> None:
+        async with places:
+            began = time.monotonic()
+            well, said = await run(part, by_part[part])
+        if not well:
+            failed.append(part)
         if well and commit and "skipped" not in said and tree() == commit:
-            remember(commit, done := [*done, *tests])
-        summary.append(f"{part}: {said} ({time.monotonic() - began:.0f} s)")
-    print("", f"commit {commit or 'none'}, {time.strftime('%F %T')}", *summary, sep="\n")
-    return int(failed)
+            done.extend(by_part[part])
+            remember(commit, done)
+        summary[part] = f"{said} ({time.monotonic() - began:.0f} s)"
+
+    left = [part for part, tests in by_part.items() if not set(tests) <= set(done)]
+    async with asyncio.TaskGroup() as together:
+        for part in left:
+            if not part.startswith(ALONE):
+                together.create_task(one(part))
+    for part in left:
+        if part.startswith(ALONE):
+            await one(part)
+    lines = (f"{part}: {said}" for part, said in summary.items())
+    print("", f"commit {commit or 'none'}, {time.strftime('%F %T')}", *lines, sep="\n")
+    return int(bool(failed))
+
+
+async def interruptible(arguments: list[str]) -> int:
+    """The exit code. In the background of a shell SIGINT is ignored, and by every process that is started from there."""
+    running, loop = asyncio.current_task(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, running.cancel)
+    try:
+        return await main(arguments)
+    except asyncio.CancelledError:
+        return 130
 
 
 if __name__ == "__main__":
-    # in the background of a shell SIGINT is ignored, and by every process that is started from here
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(asyncio.run(interruptible(sys.argv[1:])))

@@ -40,11 +40,18 @@ WAITS = """
 import pathlib, pytest, time
 @pytest.mark.long
 def test_that_waits():
-    pathlib.Path("began").touch()
+    name = pathlib.Path(__file__).stem
+    pathlib.Path(name + " began").touch()
     try:
         time.sleep(50)
     finally:
-        pathlib.Path("cleaned up").touch()
+        pathlib.Path(name + " cleaned up").touch()
+"""
+ALONE = """
+import pathlib, pytest
+@pytest.mark.long
+def test_that_measures():
+    assert sorted(pathlib.Path("ran").read_text().split()) == ["test_a.py", "test_b.py"]
 """
 
 # without the plugins that such a project has no use for pytest starts in half the time
@@ -58,7 +65,7 @@ ENVIRONMENT = {
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     (tmp_path / "pyproject.toml").write_text(SETTINGS)
-    (tmp_path / ".gitignore").write_text(".long\n__pycache__\n.pytest_cache\nran\nmended\nbegan\n")
+    (tmp_path / ".gitignore").write_text(".long\n__pycache__\n.pytest_cache\nran\nmended\n*began\n")
     (tmp_path / "test_a.py").write_text(PASSES)
     git(tmp_path, "init", "--quiet")
     return tmp_path
@@ -133,11 +140,24 @@ def test_no_test_chosen_is_no_success(project: Path) -> None:
     assert run(project, "-k", "nothing").returncode == 2
 
 
-def test_an_interrupted_part_ends_in_order(project: Path) -> None:
-    (project / "test_a.py").write_text(WAITS)
+def test_interrupted_parts_end_in_order(project: Path) -> None:
+    parts = ("test_a", "test_b")
+    for part in parts:
+        (project / f"{part}.py").write_text(WAITS)
     commit(project)
     runner = subprocess.Popen([sys.executable, RUNNER], cwd=project, env=ENVIRONMENT)
-    block_until((project / "began").exists, "the test begins")
+    began = [project / f"{part} began" for part in parts]
+    block_until(lambda: all(it.exists() for it in began), "both begin")
     runner.send_signal(signal.SIGTERM)
     assert runner.wait(30) == 130
-    assert (project / "cleaned up").exists()
+    assert all((project / f"{part} cleaned up").exists() for part in parts)
+
+
+def test_what_measures_runs_alone(project: Path) -> None:
+    bench = project / "tests/bench"
+    bench.mkdir(parents=True)
+    (bench / "test_c.py").write_text(ALONE)
+    (project / "test_b.py").write_text(PASSES)
+    commit(project)
+    assert run(project).returncode == 0
+    assert sorted(ran(project)) == ["test_a.py", "test_b.py"]
