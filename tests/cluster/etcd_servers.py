@@ -45,11 +45,17 @@ class Member:
     port: int
     peer: int
     scheme: str = "http"
+    launch: Callable[[], subprocess.Popen[bytes]] | None = None
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def endpoint(self) -> str:
         return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Also again, on the data that is there."""
+        assert self.launch
+        self.process = self.launch()
 
     def kill(self) -> None:
         assert self.process
@@ -94,7 +100,8 @@ def etcd(
         everybody = ",".join(f"{it.name}=http://127.0.0.1:{it.peer}" for it in members)
         for it in members:
             stack.callback(_end, it)
-            it.process = _start([program, *options], it, folder, everybody, certificates)
+            it.launch = partial(_start, [program, *options], it, folder, everybody, certificates)
+            it.start()
         for it in members:
             _wait_for(partial(_answers, it), it, folder)
         yield members
@@ -115,7 +122,7 @@ def _start(
     if certificates:
         command += [f"--cert-file={certificates.server}", f"--key-file={certificates.server_key}"]
         command += [f"--trusted-ca-file={certificates.ca}", "--client-cert-auth"]
-    with (folder / f"{it.name}.log").open("w") as log:
+    with (folder / f"{it.name}.log").open("a") as log:
         return subprocess.Popen(
             command, stdout=log, stderr=log, cwd=folder, env={**os.environ, "GOMAXPROCS": "1"}
         )
