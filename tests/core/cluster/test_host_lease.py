@@ -6,7 +6,7 @@ import pytest
 
 from tests.core.cluster.hosts import TERMS, Lease, dead, found
 from waguard.core.cluster import host_lease
-from waguard.core.cluster.host_lease import LeaseStage, LeaseTerms
+from waguard.core.cluster.host_lease import LeaseStage, LeaseTerms, LeaseView
 from waguard.core.cluster.lease_facts import (
     CloseAll,
     DeclareDead,
@@ -15,6 +15,7 @@ from waguard.core.cluster.lease_facts import (
     LeaseEffect,
     Lend,
     NoAnswer,
+    OwnRead,
     PeersSeen,
     ReadOwn,
     Refused,
@@ -75,6 +76,21 @@ def test_without_a_renewal_all_is_closed_four_seconds_before_the_end() -> None:
     assert CloseAll() not in lease.hear(TimerDue(), at=8.0)
 
 
+def test_it_is_held_until_then_whether_or_not_the_timer_was_heard() -> None:
+    lease = held()
+    at = [host_lease.view(lease.state, Moment(1_000.0 + it)).held_since for it in (5.9, 6.0)]
+    assert at == [1_000.1, None]
+
+
+def test_what_ownership_sees_of_the_leases() -> None:
+    lease = held()
+    b = found("b", "x", 5)
+    lease.hear(PeersSeen((found("a", "one", 7), b)), at=0.2)
+    assert host_lease.view(lease.state, Moment(lease.now)) == LeaseView(
+        host="a", incarnation="one", held_since=1_000.1, newer_format=False, peers={"b": b}
+    )
+
+
 def test_an_answer_after_a_standstill_closes_first_and_holds_it_again() -> None:
     lease = held()
     lease.hear(TimerDue(), at=5.9)
@@ -113,6 +129,14 @@ def test_the_times_follow_from_how_long_it_lasts(
     assert terms.lent_for / 0.93 <= terms.dead_after / 1.07
 
 
+def test_nothing_is_written_before_the_record_was_read() -> None:
+    lease = Lease()
+    lease.hear(Swept("one"))
+    lease.hear(NoAnswer(100), at=0.5)
+    assert host_lease.due_at(lease.state) == 1_001.0
+    assert lease.hear(TimerDue(), at=1.0) == [ReadOwn(101)]
+
+
 # ---- which answers count ----
 
 
@@ -122,6 +146,16 @@ def test_an_answer_to_another_incarnation_confirms_nothing() -> None:
     assert lease.hear(Renewed("zero", 102, 9), at=2.1) == []
     assert lease.hear(Refused("zero", 102), at=2.1) == []
     assert lease.state.call == 102
+
+
+def test_an_answer_to_an_earlier_call_changes_nothing() -> None:
+    lease = held()
+    refused(lease)
+    before = lease.state
+    assert lease.hear(NoAnswer(101), at=2.2) == []
+    assert lease.hear(OwnRead(101, None), at=2.2) == []
+    assert lease.hear(Refused("one", 101), at=2.2) == []
+    assert lease.state == before
 
 
 def test_a_dead_daemon_s_number_confirms_nothing() -> None:

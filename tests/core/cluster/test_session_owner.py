@@ -58,7 +58,7 @@ class Keeper:
         self.state = step.state
         return [it for it in step.effects if not isinstance(it, ReadOwners)]
 
-    def see(self, *rows: Owner, after: float = 1.0) -> list[OwnerEffect]:
+    def see(self, *rows: Owner, after: float = 2.0) -> list[OwnerEffect]:
         """The rows are asked for, and answered, after so many seconds."""
         if self.state.reads:
             self.hear(Unanswered(ReadOwners()))
@@ -233,7 +233,7 @@ def test_no_more_is_claimed_than_there_is_room_for() -> None:
 
 def test_the_host_with_most_room_claims_at_once_and_each_next_one_later() -> None:
     keeper = Keeper(found("b", "x", room=20), found("c", "y", room=30))
-    assert keeper.see(row("s0"), after=1.0) == []
+    assert keeper.see(row("s0"), after=2.0) == []
     assert keeper.see(row("s0"), after=2.9) == []
     assert keeper.see(row("s0"), after=0.1 + 1.0) == [Claim(row("s0"), "one")]
 
@@ -526,3 +526,18 @@ def test_an_even_moment_begins_the_ten_minutes_again() -> None:
     keeper.see(*rows)
     assert keeper.see(*rows, after=500.0) == []
     assert keeper.see(*rows, after=100.0) == [Release("s2", 1, "b")]
+
+
+# ---- how often the rows are read ----
+
+
+def test_the_rows_are_read_more_often_while_something_moves() -> None:
+    keeper = Keeper(found("b", "x", room=50))
+    keeper.see()
+    assert session_owner.due_at(keeper.state) == keeper.now + 2.0
+    keeper.see(row("s0"))
+    assert session_owner.due_at(keeper.state) == keeper.now + 1.0
+    keeper.see(row("s0", "b", "x"))
+    keeper.peer(found("b", "x", drain=True))
+    keeper.hear(TimerDue())
+    assert session_owner.due_at(keeper.state) == keeper.now + 1.0

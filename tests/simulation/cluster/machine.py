@@ -179,8 +179,7 @@ class Daemon:
             return
         if (self.lease.incarnation, self.lease.held_since, self.lease.peers) != before:
             self.own(TimerDue())
-        else:
-            self._arm()
+        self._arm()
 
     def own(self, fact: OwnerFact) -> None:
         """A fact about sessions."""
@@ -211,8 +210,12 @@ class Daemon:
     def _on_timer(self, number: int) -> None:
         if number == self._timer:
             self.world.before_timer(self)
-            self.hear(TimerDue())
-            self.own(TimerDue())
+            due = host_lease.due_at(self.lease)
+            if due is not None and self.machine.now() >= due:
+                self.hear(TimerDue())
+            if self.machine.now() >= session_owner.due_at(self.owner):
+                self.own(TimerDue())
+            self._arm()
 
     # ---- leases ----
 

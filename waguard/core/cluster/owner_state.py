@@ -29,6 +29,8 @@ class OwnerState:
     """``LeaseView.held_since``, as it was last seen."""
     living: frozenset[tuple[str, str]] = frozenset()
     """Other hosts' living incarnations, as the watch last showed them."""
+    others_drain: bool = False
+    """One of them is being emptied."""
     adopted: frozenset[str] = frozenset()
     """Sessions whose workers this daemon adopted, and has not claimed yet. They run."""
     owned: Mapping[str, int] = field(default_factory=dict)

@@ -39,7 +39,8 @@ from waguard.core.cluster.placement import BALANCE, CLAIM_STEP, HostLoad, Hosts,
 from waguard.core.cluster.records import FORMAT, Found, Owner
 from waguard.core.session.facts import Moment
 
-READ_EVERY: Final = 1.0  # s between two readings of the rows
+READ_EVERY: Final = 2.0  # s between two readings of the rows …
+READ_SOON: Final = 1.0  # … while a session waits for an owner, or a host is emptied
 MOVE_GRACE: Final = 10.0  # s in which only the host that a session was released to claims it
 DRAINED_AT_ONCE: Final = 2  # as many as a host starts at once
 STAYS: Final = 3600.0  # s after a change of the owner in which want of admission moves nothing
@@ -75,7 +76,10 @@ def due_at(state: OwnerState) -> float:
     """When ``TimerDue`` has to be posted, on the boot clock; infinite while ``ReadOwners`` has no answer."""
     if state.reads:
         return math.inf
-    return 0.0 if state.read_at is None else state.read_at + READ_EVERY
+    if state.read_at is None:
+        return 0.0
+    moving = state.free_since or state.drain or state.others_drain
+    return state.read_at + (READ_SOON if moving else READ_EVERY)
 
 
 # ---- facts ----
@@ -93,12 +97,14 @@ def _follow(state: OwnerState, lease: LeaseView, out: Out) -> OwnerState:
             closing = dict.fromkeys(state.owned, Ending(None))
             state = replace(state, owned={}, ending={**state.ending, **closing})
         state = replace(state, held_since=lease.held_since)
-    living = frozenset(
-        (host, it.record.incarnation) for host, it in lease.peers.items() if it.record.alive
-    )
+    peers = [it.record for it in lease.peers.values() if it.record.alive]
+    living = frozenset((it.host, it.incarnation) for it in peers)
     if not state.living <= living:
         state = replace(state, read_at=None)  # somebody died: the rows are read at once
-    return state if living == state.living else replace(state, living=living)
+    drain = any(it.drain for it in peers)
+    if (living, drain) != (state.living, state.others_drain):
+        state = replace(state, living=living, others_drain=drain)
+    return state
 
 
 def _handle(  # noqa: C901, PLR0912 - a table of facts
