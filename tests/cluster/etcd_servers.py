@@ -46,8 +46,6 @@ class Member:
     peer: int
     scheme: str = "http"
     process: subprocess.Popen[bytes] | None = None
-    start: Callable[[], None] = lambda: None
-    """Once more, with what it stored, until it answers."""
 
     @property
     def endpoint(self) -> str:
@@ -80,7 +78,9 @@ class Member:
 
 
 @contextlib.contextmanager
-def etcd(count: int = 1, *, certificates: Certificates | None = None) -> Iterator[Sequence[Member]]:
+def etcd(
+    count: int = 1, *, certificates: Certificates | None = None, options: Sequence[str] = ()
+) -> Iterator[Sequence[Member]]:
     """Skips where etcd is not installed. All answer."""
     program = shutil.which("etcd")
     if program is None:
@@ -94,35 +94,28 @@ def etcd(count: int = 1, *, certificates: Certificates | None = None) -> Iterato
         everybody = ",".join(f"{it.name}=http://127.0.0.1:{it.peer}" for it in members)
         for it in members:
             stack.callback(_end, it)
-            command = _command(program, it, folder, everybody, certificates)
-            it.process = _started(command, it, folder)
-            it.start = partial(_start_again, command, it, folder)
+            it.process = _start([program, *options], it, folder, everybody, certificates)
         for it in members:
             _wait_for(partial(_answers, it), it, folder)
         yield members
 
 
-def _command(
-    program: str, it: Member, folder: Path, everybody: str, certificates: Certificates | None
-) -> Sequence[str]:
+def _start(
+    program: Sequence[str],
+    it: Member,
+    folder: Path,
+    everybody: str,
+    certificates: Certificates | None,
+) -> subprocess.Popen[bytes]:
     peer = f"http://127.0.0.1:{it.peer}"
-    command = [program, f"--name={it.name}", f"--data-dir={folder / it.name}", *_QUICK]
+    command = [*program, f"--name={it.name}", f"--data-dir={folder / it.name}", *_QUICK]
     command += [f"--listen-client-urls={it.endpoint}", f"--advertise-client-urls={it.endpoint}"]
     command += [f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}"]
     command += [f"--initial-cluster={everybody}", f"--initial-cluster-token={folder.name}"]
     if certificates:
         command += [f"--cert-file={certificates.server}", f"--key-file={certificates.server_key}"]
         command += [f"--trusted-ca-file={certificates.ca}", "--client-cert-auth"]
-    return command
-
-
-def _start_again(command: Sequence[str], it: Member, folder: Path) -> None:
-    it.process = _started(command, it, folder)
-    _wait_for(partial(_answers, it), it, folder)
-
-
-def _started(command: Sequence[str], it: Member, folder: Path) -> subprocess.Popen[bytes]:
-    with (folder / f"{it.name}.log").open("a") as log:
+    with (folder / f"{it.name}.log").open("w") as log:
         return subprocess.Popen(
             command, stdout=log, stderr=log, cwd=folder, env={**os.environ, "GOMAXPROCS": "1"}
         )
@@ -133,13 +126,10 @@ def _answers(it: Member) -> bool:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", it.port), 5):
             return True
         return False
-    try:
+    with contextlib.suppress(OSError, urllib.error.URLError):
         it.ask("kv/range", key="AA==")
-    except urllib.error.HTTPError as refused:
-        return refused.code == 400  # it wants a login
-    except (OSError, urllib.error.URLError):
-        return False
-    return True
+        return True
+    return False
 
 
 def _wait_for(is_up: Callable[[], bool], it: Member, folder: Path) -> None:
