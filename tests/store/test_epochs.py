@@ -1,7 +1,7 @@
 """Who does not own a session writes nothing about it, whatever it believes; each write of the store is one case."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -21,8 +21,10 @@ from waguard.ports.messages import NamedFile
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
 from waguard.ports.store import AuditEntry
 from waguard.ports.webhooks import GLOBAL, Endpoint
+from waguard.store.dead_letters import REPLAYED_AT_ONCE
 from waguard.store.models import METADATA
 from waguard.store.sql import SqlStore
+from waguard.store.statuses import _Status
 
 usually_sqlite = pytest.mark.parametrize(
     "ready",
@@ -299,6 +301,8 @@ async def test_an_epoch_of_another_life_of_the_session_is_not_the_own(filled: Fi
     assert (await second.owner("s1")).epoch == first.epochs["s1"]
     with pytest.raises(NotOwnedError):
         await first.store.touch("s1")
+    written = await first.store.messages.write([entry("x", session="s1")])
+    assert written.lost == {"s1"}
 
 
 # ---- what is read ----
@@ -327,6 +331,34 @@ async def test_queues_are_read_for_the_sessions_that_are_owned(filled: Filled) -
         uncertain_since=0.0, answered_since=0.0, sessions=["s3"]
     )
     assert {row.session_id for row in left} == {"s3"}
+
+
+@usually_sqlite
+async def test_dead_letters_of_others_keep_no_place_among_those_that_are_replayed(
+    filled: Filled,
+) -> None:
+    first, second = filled.hosts
+    many = [entry(f"d{number}", session="s3") for number in range(REPLAYED_AT_ONCE + 1)]
+    await created(second, "s3")
+    await second.store.messages.write(many)
+    found, _ = await second.store.messages.pending(GLOBAL, after=0, limit=1_000)
+    died = [DeliveryResult(id=one.id, attempts=1, error="refused") for one in found]
+    await second.store.messages.write([], died)
+    await first.store.messages.write([entry("last", session="s2")])
+    [*_, last], _ = await first.store.messages.pending(GLOBAL, after=0, limit=1_000)
+    await first.store.messages.write([], [DeliveryResult(id=last.id, attempts=1, error="refused")])
+    replayed = await first.store.messages.replay(filled.ids["dead"] + 1, last.id, [GLOBAL])
+    assert [it.id for it in replayed] == [last.id]
+
+
+@usually_sqlite
+async def test_a_status_that_is_written_alone_is_checked_too(filled: Filled) -> None:
+    """For example where another transaction has the row."""
+    assert await filled.hosts[1].claim("s1") == 2
+    alone = filled.store._writes._alone
+    status = _Status("s1", 9, CONNECTED, None)
+    assert not await alone(status)
+    assert await alone(replace(status, session_id="s2"))
 
 
 @usually_sqlite

@@ -221,7 +221,7 @@ def _sessions_of(connection: Connection, batch: Batch) -> dict[_Name, str]:
         unknown = dict.fromkeys(it for it in asked[kind] if (kind, it) not in known)
         for some in _in_parts([*unknown]):
             stored = {storable(it) if isinstance(it, str) else it: it for it in some}
-            query = select(column, column.table.c.session_id).where(column.in_(stored))
+            query = select(column, column.table.c.session_id).where(column.in_([*stored]))
             known |= {(kind, stored[name]): session for name, session in connection.execute(query)}
     return known
 
