@@ -1,7 +1,9 @@
 """Several hosts: sessions that come to this one, leave it in order, or are lost, while it runs."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Collection
+from random import Random
 
 import pytest
 
@@ -26,6 +28,7 @@ from waguard.ports.cluster import OwnedSessions
 from waguard.ports.outcomes import NotSent, Uncertain
 from waguard.profile.layout import Places
 from waguard.wire.calls import Call, Failed, Sent, Unlink, Value
+from waguard.wire.worker import WorkerRecord, WorkerSpec
 
 OTHER = "http://b:3001"
 
@@ -480,6 +483,92 @@ async def test_the_restore_does_not_wait_for_one_that_is_lost(
     ownership.epochs.clear()
     await owned(bench).lose(names)
     assert await restoring == "interrupted 3"
+
+
+class Busy(Shared):
+    """What changes a profile takes a few turns of the loop, and is never done by two at a time."""
+
+    def __init__(self, chance: Random) -> None:
+        super().__init__()
+        self._chance = chance
+        self.changed_by: set[str] = set()
+
+    @contextlib.asynccontextmanager
+    async def alone(self, session: str) -> AsyncIterator[None]:
+        assert session not in self.changed_by
+        self.changed_by.add(session)
+        for _ in range(self._chance.randrange(8)):
+            await asyncio.sleep(0)
+        yield
+        self.changed_by.discard(session)
+
+    async def prepare(self, at: Places, *, unpaired: bool) -> Failure | None:
+        async with self.alone(at.session):
+            return await super().prepare(at, unpaired=unpaired)
+
+    async def hand_over(self, at: Places) -> str | None:
+        async with self.alone(at.session):
+            return self._chance.choice([None, None, "the database is away"])
+
+
+async def turns(chance: Random, most: int) -> None:
+    for _ in range(chance.randrange(most)):
+        await asyncio.sleep(0)
+
+
+async def moves(bench: Bench, name: str, chance: Random) -> asyncio.Task[None]:
+    """It comes, and goes again in order or not, each before the other is over; what is still under way."""
+    ownership = bench.world.ownership
+    assert ownership
+    ownership.claim(name)
+    acquiring = asyncio.create_task(owned(bench).acquire([name]))
+    await turns(chance, 40)
+    releasing = None
+    if chance.random() < 0.5:
+        releasing = asyncio.create_task(owned(bench).release(name))
+        await (turns(chance, 10) if chance.random() < 0.5 else asyncio.wait([releasing]))
+    ownership.leave(name)
+    losing = asyncio.create_task(owned(bench).lose([name]))
+    await asyncio.sleep(0)  # the next claim is made after it has begun: it asks the database
+    if releasing:
+        with contextlib.suppress(UnavailableError):
+            await releasing
+    if chance.random() < 0.5:
+        await losing
+    await acquiring
+    return losing
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+async def test_whatever_comes_in_between_a_session_runs_once_and_only_where_it_is_owned(
+    ownership: FakeOwnership, bench: Bench, world: World, seed: int
+) -> None:
+    chance, begin, under_way = Random(seed), world.spawn.begin, list[asyncio.Task[None]]()
+    world.shipping = shared = Busy(chance)
+    bench.it._trail.cancel()
+    bench.it = world.supervisor()
+    world.spawn.script = Script(reports=(CONNECTED,))
+    assert await bench.restore() == "no session to restore"
+
+    async def one_at_a_time(spec: WorkerSpec | WorkerRecord, script: Script) -> FakeProcess:
+        assert spec.session in ownership.epochs
+        assert not any(process.alive for process in world.spawn.of(spec.session))
+        assert spec.session not in shared.changed_by
+        return await begin(spec, script)
+
+    world.spawn.begin = one_at_a_time  # type: ignore[method-assign]
+
+    async def keeper(name: str) -> None:
+        await bench.row(name)
+        for _ in range(15):
+            under_way.append(await moves(bench, name, chance))
+        await acquired(bench, name)
+
+    names = [f"s{number}" for number in range(4)]
+    await asyncio.gather(*map(keeper, names))
+    await asyncio.gather(*under_way)
+    assert [bench.session(name).state.restarts for name in names] == [0] * 4
+    assert len(world.spawn.alive) == 4
 
 
 # ---- at a start ----

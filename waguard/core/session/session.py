@@ -135,7 +135,7 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
         case StartRequested():
             return _on_start(state, fact, now, out)
         case StopRequested():
-            return _on_stop(state, fact)
+            return _on_stop(state, daemon_stopping=fact.daemon_stopping, moves=fact.moves)
         case RestartRequested(why=why):
             return _on_restart(state, why, now, out)
         case ReloadRequested(why=why):
@@ -249,8 +249,7 @@ def _on_start(state: SessionState, fact: StartRequested, now: Moment, out: Out) 
     return up
 
 
-def _on_stop(state: SessionState, fact: StopRequested) -> SessionState:
-    daemon_stopping = fact.daemon_stopping
+def _on_stop(state: SessionState, *, daemon_stopping: bool, moves: bool) -> SessionState:
     spent = state.retries.at is not None and state.worker is None
     if daemon_stopping and spent:  # it stays parked, and keeps its reason
         return replace(state, intent=Intent.PARKED, parked=ParkCause.RESTART_BUDGET)
@@ -261,7 +260,7 @@ def _on_stop(state: SessionState, fact: StopRequested) -> SessionState:
         begun=True,
         intent=Intent.DOWN,
         daemon_stopping=daemon_stopping,
-        moves=fact.moves,
+        moves=moves,
         replacement=None,
         retries=Retries(state.retries.tries if daemon_stopping else 0),
     )

@@ -42,7 +42,6 @@ class OwnedActors:
         self._restorer = restorer
         self._forgotten = forgotten
         self._changing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._dropping: dict[str, asyncio.Task[None]] = {}
 
     async def acquire(self, sessions: Collection[str]) -> None:
         """See ``ports.cluster.OwnedSessions``. Raises ``UnavailableError`` also until the restore at the start has read its
@@ -51,8 +50,6 @@ class OwnedActors:
         self._state.require_loaded()
         for name in sessions:
             self._ours.begin(name)
-        if dropping := [self._dropping[name] for name in sessions if name in self._dropping]:
-            await asyncio.wait(dropping)
         async with self._alone(sessions):
             found = await self._ctx.store.sessions()
             rows = [
@@ -111,21 +108,16 @@ class OwnedActors:
             self._ours.end(name)
             if session := self._registry.drop(name):
                 logger.warning("session lost", event="session_lost", session=name)
-                ending = asyncio.create_task(self._drop(session), name=f"drop {name}")
-                self._dropping[name] = ending
-                dropping.append(ending)
+                dropping.append(asyncio.create_task(self._drop(session), name=f"drop {name}"))
         if dropping:
             await asyncio.wait(dropping)  # who is cancelled cuts none of them off
         for ending in dropping:
             ending.result()
 
     async def _drop(self, session: SessionActor) -> None:
-        try:
-            async with self._alone([session.name]):  # after a release that it has cut off
-                await session.dropped()
-                await self._forget(session.name)
-        finally:
-            del self._dropping[session.name]
+        async with self._alone([session.name]):  # after a release that it has cut off
+            await session.dropped()
+            await self._forget(session.name)
 
     async def _forget(self, session: str) -> None:
         if self._ctx.shipping:

@@ -58,3 +58,7 @@ class SessionContext:
     proxies: ProxyRecords
     cpu_is_saturated: Callable[[], bool]
     """Whether the machine has more to do than it can."""
+
+    def owns(self, session: str) -> bool:
+        """Whether this host may run it now."""
+        return self.ownership is None or self.ownership.epoch(session) is not None

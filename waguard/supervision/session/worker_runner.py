@@ -208,7 +208,7 @@ class WorkerRunner:
     def start_browser(self, worker: int) -> None:
         """Let it start its Chromium, if what it was started for still holds. Where it is not connected, it says that it
         waits when it is."""
-        if not self.link:
+        if not self.link or not self._ctx.owns(self._writer.row.session_id):
             return
         if not holds(self._ctx, self._spec, self._writer.row, self._profile.at):
             self._post(SpecChanged(worker=worker))
@@ -238,6 +238,8 @@ class WorkerRunner:
             held_up = held_up or await self._remains.end(spec) or await self._profile.have_newest()
             if self._dropped:
                 return
+            if not self._ctx.owns(spec.session):
+                held_up = Failure(Blame.HOST, "not_owned", "another host has a session")
             if held_up:
                 self.slot.begin(None)
                 self._post(SpawnFailed(worker=worker, failure=held_up))
