@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from tests.messaging.holding import AWAY, connect, until_held
 from tests.messaging.receiver import Receiver, event, receiving
 from tests.messaging.test_webhook_queue import message, numbers
 from tests.waiting import DEADLINE, wait_until
-from waguard.core.messages.inbox import InboxRecord
+from waguard.core.messages.inbox import File, InboxRecord
+from waguard.core.replace import replace
+from waguard.host.files.media import MediaFolder
 from waguard.messaging.records import of_event
 from waguard.messaging.timings import WebhookTimings
 from waguard.ports.messages import MessageStore, Written
@@ -321,6 +324,31 @@ async def test_what_is_left_at_the_stop_is_said(
         await it.stored(message(1, session="a"))
     [line] = [it for it in logged if "not stored before the stop" in it]
     assert "'count': 1" in line
+
+
+async def test_a_release_waits_for_what_waits_for_its_file(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    free = threading.Event()
+
+    class Slow(MediaFolder):
+        def keep(self, content: bytes, mimetype: str) -> str:
+            assert free.wait(DEADLINE)
+            return super().keep(content, mimetype)
+
+    files = Slow(tmp_path / "media")
+    async with gateway(tmp_path, receiver.url, in_cluster=True, files=files) as it:
+        await acquire(it, "a")
+        record = replace(of_event(message(1, session="a")), file=File(b"picture", "image/png"))
+        it.journal.put((record,), it.news.extend)
+        await it.webhooks.owned.release("a")
+        releasing = asyncio.create_task(it.journal.release("a"))
+        await asyncio.sleep(0)
+        assert not releasing.done()
+        free.set()
+        await asyncio.wait_for(releasing, DEADLINE)
+        assert len(it.news) == 1
+        assert len(await it.pending()) == 1
 
 
 async def test_a_number_is_compared_again_when_its_session_comes_back(first: Gateway) -> None:

@@ -6,9 +6,8 @@ refuses is left out, its message is not.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Self
+from typing import Final, Self
 
 from loguru import logger
 
@@ -17,7 +16,6 @@ from waguard.core.messages.people import People
 from waguard.core.messages.received_media import handle_of
 from waguard.core.metrics.tally import Tally
 from waguard.core.webhooks.pending import DeliveryResult, Hold
-from waguard.errors import WaguardError
 from waguard.messaging.announcer import Announcer, Publish
 from waguard.messaging.database_backlog import Backlog, JournalLimits
 from waguard.messaging.file_stage import FileStage, MediaWriter
@@ -28,6 +26,8 @@ from waguard.messaging.write_queue import Keep, Put, Save, WriteQueue
 from waguard.ports.inbox import MediaStore, Stored
 from waguard.ports.messages import MessageStore
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
+
+RELEASE: Final = 5.0  # s
 
 
 class Journal:
@@ -121,9 +121,11 @@ class Journal:
                 self._writer.add(Put(records, lambda _: None, size_of(records)))
 
     async def release(self, session_id: str) -> None:
-        """Return when what the session reported is stored; after its worker's end."""
-        with contextlib.suppress(WaguardError):  # else it is left here
-            await self.caught_up()
+        """Return when what the session reported is stored; after its worker's end. What the database does not take
+        within ``RELEASE`` s is left here."""
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.put((), lambda _: written.set_result(None))  # behind what waits for its file, too
+        await asyncio.wait((written,), timeout=RELEASE)
         await self.lose((session_id,))
 
     async def lose(self, sessions: Collection[str]) -> None:

@@ -77,11 +77,9 @@ class Adoption:
             self._dispatcher.lose(session_id, grace),
             self._ctx.accepted.none_going(session_id, grace),
         )
-        for pending in self._of((session_id,)):
-            if (
-                owed := pending.owed
-            ):  # its reply is being written: the outcome does not wait for that
-                self._ctx.journal.update(owed)
+        # their replies are being written: the outcomes do not wait for that
+        for owed in [it.owed for it in self._of((session_id,)) if it.owed]:
+            self._ctx.journal.update(owed)
         with contextlib.suppress(WaguardError):  # else the next owner finds it uncertain
             await self._ctx.journal.caught_up()
         await self.lose((session_id,))

@@ -123,7 +123,7 @@ class Outbox:
         self._begun = True
 
     async def acquire(self, sessions: Collection[str]) -> None:
-        """See ``ports.cluster.OwnedSessions``; after ``begin``."""
+        """See ``ports.cluster.OwnedSessions``; after ``begin``, and after the journal's."""
         await self._adoption.acquire(sessions)
 
     async def release(self, session_id: str) -> None:

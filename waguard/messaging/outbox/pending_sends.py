@@ -115,7 +115,7 @@ class PendingSend:
     seen: int | None = None
     """As ``NewMessage`` has it."""
     lost: bool = False
-    """Its session is another host's: nothing more of it is sent or written here."""
+    """Another host owns its session: nothing more of it is sent or written here."""
 
     def set_command(self, command: Command) -> None:
         """What is to be sent."""
