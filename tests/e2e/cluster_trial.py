@@ -23,6 +23,7 @@ from waguard.host.process import procfs
 
 SAMPLED_EVERY: Final = 0.01  # s
 LEASE: Final = 10.0  # s
+SHARED: Final = 11.0  # s until all that changed is shared (``core.shipping.WITHIN``)
 OWNED_WITHIN: Final = 15.0  # s from the end of a host
 
 
@@ -126,6 +127,14 @@ class Trial:
                 name = f"s{len(self.sessions)}"
                 await host.pair(self.world.standin, name, f"62811800{len(self.sessions):03}")
                 self.sessions.append(name)
+        paired = time.time()
+        # what a host that dies has not shared yet is lost with it
+        await self.hosts[0].until(lambda: self._have_shared(paired))
+
+    async def _have_shared(self, paired: float) -> bool:
+        shared = await self.query("SELECT min(shipped_at), count(*) FROM waguard_credentials")
+        oldest, count = shared[0]
+        return count == len(self.sessions) and (oldest or 0.0) > 0 and time.time() > paired + SHARED
 
     async def workers(self, host: Daemon) -> dict[str, int | None]:
         """The pids of the workers of its sessions."""

@@ -1,21 +1,17 @@
 """One host of several: its lease, the sessions that it owns, and what both mean for this daemon. Imported only with
 ``cluster.engine``."""
 
-import asyncio
-import secrets
-
 from loguru import logger
 
-from waguard import __version__
 from waguard.api.deps import Cluster as ApiCluster
 from waguard.config.sections import Cluster as ClusterSettings
 from waguard.core.cluster.host_lease import LeaseTerms
-from waguard.core.cluster.records import FORMAT, HostRecord, Owning
+from waguard.core.cluster.records import Owning
+from waguard.daemon.duties import Duties
 from waguard.daemon.foundation import Foundation
 from waguard.daemon.left_behind import LeftBehind
-from waguard.daemon.lending import lend
 from waguard.daemon.stop_request import StopRequest
-from waguard.errors import InstanceHeldError, WaguardError
+from waguard.errors import WaguardError
 from waguard.host.files.sealing import read_key
 from waguard.host.memory import incarnation_file
 from waguard.host.process.procfs import boot_id
@@ -33,7 +29,6 @@ from waguard.supervision.cluster.owner_keeper import OwnerKeeper
 from waguard.supervision.cluster.ownership import HostOwnership
 from waguard.supervision.cluster.reports import ClusterReports
 from waguard.supervision.cluster.session_use import SessionsHere
-from waguard.supervision.cluster.sweeping import end_all
 from waguard.supervision.session.greeting import Lending
 from waguard.supervision.supervisor import Supervisor
 from waguard.wire.worker import WorkerRecord
@@ -42,7 +37,7 @@ Workers = list[tuple[WorkerRecord, Process]]
 
 
 class Cluster:
-    """Fills ``host_duties.HostDuties``. ``connect`` comes before everything else. Raises ``ConfigError`` for files of ``[cluster]`` that cannot be used."""
+    """``connect`` comes before everything else. Raises ``ConfigError`` for files of ``[cluster]`` that cannot be used."""
 
     def __init__(
         self,
@@ -58,7 +53,6 @@ class Cluster:
         self._supervisor: Supervisor
         self._left_behind: LeftBehind
         self.owned = OwnedParts()
-        self._cluster_id = ""
         self._is_open = False
         """Whether all that an earlier daemon left here is its sessions', or was ended."""
         self._restored: set[str] = set()
@@ -66,20 +60,21 @@ class Cluster:
         settings = base.config().cluster
         _leases(settings, base.store, "checked only")
         reports = ClusterReports(lambda: self._supervisor.fleet.outages)
-        self.lending = Lending()
-        """For workers that an earlier daemon left, until they are their sessions'."""
+        use = SessionsHere(
+            lambda: self._supervisor.registry, base.config, base.clock, resources.read
+        )
+        self._duties = Duties(
+            base.config, stop, spawn, use, lambda: (self._supervisor, self.owners)
+        )
         self.host = HostKeeper(
             settings.host,
             LeaseTerms(settings.lasts),
-            self,
+            self._duties,
             reports,
             changed=lambda: self.owners.lease_changed(),  # noqa: PLW0108 - it is made below
         )
-        self._use = SessionsHere(
-            lambda: self._supervisor.registry, base.config, base.clock, resources.read
-        )
         owners = base.store.owners()
-        self.owners = OwnerKeeper(self.host, owners, self.owned, self._use, reports)
+        self.owners = OwnerKeeper(self.host, owners, self.owned, use, reports)
         self.ownership = HostOwnership(self.host, self.owners, owners)
         self.hosts = HostsHere(self.host, self.owners, owners)
 
@@ -142,23 +137,23 @@ class Cluster:
         )
 
     @property
-    def drains(self) -> bool:
-        """Whether this host is being emptied."""
-        return self.owners.state is not None and self.owners.state.drain
+    def lending(self) -> Lending:
+        """See ``Duties``."""
+        return self._duties.lending
 
     def resume(self) -> None:
         """Hold the lease that the daemon before has left here: its workers live by it, also while the database is away.
         Without one nothing happens."""
         runtime, settings = self._config().paths.runtime, self._config().cluster
         kept = incarnation_file.read(runtime, boot_id())
-        if kept and kept.host == settings.host and not self._cluster_id:
+        if kept and kept.host == settings.host and not self._duties.cluster_id:
             self._begin(kept.cluster, adopts=kept.incarnation)
 
     async def own(self, cluster_id: str, left_behind: Workers) -> None:
         """Hold the lease, own what this host owned before and read what messaging keeps of it. ``left_behind`` loses
         what is another host's now. ``cluster_id``: the database's. Raises ``DatabaseUnavailableError``; may be called
         again then."""
-        if not self._cluster_id:
+        if not self._duties.cluster_id:
             self._begin(cluster_id, adopts=None)
         await self.host.held()
         if self.owners.state is None:
@@ -185,7 +180,7 @@ class Cluster:
         self.owners.open()
 
     def _begin(self, cluster_id: str, *, adopts: str | None) -> None:
-        self._cluster_id = cluster_id
+        self._duties.cluster_id = cluster_id
         self.host.begin(_leases(self._config().cluster, self._store, cluster_id), adopts=adopts)
 
     async def end(self) -> None:
@@ -195,7 +190,7 @@ class Cluster:
         gives_up = not self._stop.hands_over and self._is_open
         try:
             if gives_up:
-                await self._end_all()
+                await self._duties.end_all()
         except WaguardError as error:
             gives_up = False
             logger.error("workers do not end", event="not_swept", why=error.line())
@@ -204,62 +199,6 @@ class Cluster:
     async def release_all(self) -> None:
         """End all sessions in order, and leave them to the other hosts."""
         await self.owners.end(releases=True)
-
-    # ---- what the lease means ----
-
-    def record(self, incarnation: str, number: int) -> HostRecord:
-        """See ``host_duties.HostDuties``."""
-        owned = self.owners.load
-        return HostRecord(
-            format=FORMAT,
-            host=self._config().cluster.host,
-            incarnation=incarnation,
-            number=number,
-            alive=True,
-            address=self._config().cluster.address,
-            version=__version__,
-            room=self._use.room(owned),
-            owned=len(owned),
-            drain=self.drains or self._stop.requested,
-            lasts=self._config().cluster.lasts,
-        )
-
-    def lend(self, until: float) -> None:
-        """See ``host_duties.HostDuties``."""
-        self.lending.lend(until)
-        lend(self._supervisor, lends=True, closes=self.owners.is_closing)
-
-    def close_all(self) -> None:
-        """See ``host_duties.HostDuties``."""
-        self.owners.close_all()
-
-    def kill_all(self) -> None:
-        """See ``host_duties.HostDuties``."""
-        self._supervisor.kill()
-
-    async def sweep(self) -> str:
-        """See ``host_duties.HostDuties``."""
-        await self._end_all()
-        incarnation = secrets.token_hex(16)
-        await asyncio.to_thread(
-            incarnation_file.write,
-            self._config().paths.runtime,
-            self._cluster_id,
-            self._config().cluster.host,
-            incarnation,
-        )
-        return incarnation
-
-    async def _end_all(self) -> None:
-        paths = self._config().paths
-        sessions = self._supervisor.registry.sessions
-        started = [it.runner.process for it in sessions if it.runner.process]
-        await end_all(self._spawn, started, runtime=paths.runtime, sessions=paths.sessions)
-
-    def exit(self, why: str) -> None:
-        """See ``host_duties.HostDuties``."""
-        remedy = "use another `cluster.host` for one of the two"
-        self._stop.lose_database(InstanceHeldError(why, field="cluster.host", remedy=remedy))
 
 
 def _leases(settings: ClusterSettings, store: SqlStore, cluster_id: str) -> HostLeases:

@@ -9,7 +9,7 @@ from loguru import logger
 from waguard.errors import EngineUnavailableError, WaguardError
 
 T = TypeVar("T")
-END_DEADLINE: Final = 3.0  # s for what is under way, at the end
+END_DEADLINE: Final = 15.0  # s; a call of the database or of the engine ends within that
 
 
 class EngineCalls:

@@ -1,0 +1,91 @@
+"""What this host's lease means for what runs here: lent to workers, closed, killed, swept."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+
+from waguard import __version__
+from waguard.config.sections import Config
+from waguard.core.cluster.records import FORMAT, HostRecord
+from waguard.daemon.lending import lend
+from waguard.daemon.stop_request import StopRequest
+from waguard.errors import InstanceHeldError
+from waguard.host.memory import incarnation_file
+from waguard.ports.process import Spawn
+from waguard.supervision.cluster.owner_keeper import OwnerKeeper
+from waguard.supervision.cluster.session_use import SessionUse
+from waguard.supervision.cluster.sweeping import end_all
+from waguard.supervision.session.greeting import Lending
+from waguard.supervision.supervisor import Supervisor
+
+
+class Duties:
+    """Fills ``host_duties.HostDuties``. ``parts`` are asked for at each use: they are made later."""
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        stop: StopRequest,
+        spawn: Spawn,
+        use: SessionUse,
+        parts: Callable[[], tuple[Supervisor, OwnerKeeper]],
+    ) -> None:
+        self._config = config
+        self._stop = stop
+        self._spawn = spawn
+        self._use = use
+        self._parts = parts
+        self.cluster_id = ""
+        self.lending = Lending()
+        """For workers that an earlier daemon left, until they are their sessions'."""
+
+    def record(self, incarnation: str, number: int) -> HostRecord:
+        """See ``host_duties.HostDuties``."""
+        settings, (_, owners) = self._config().cluster, self._parts()
+        drains = owners.state is not None and owners.state.drain
+        return HostRecord(
+            format=FORMAT,
+            host=settings.host,
+            incarnation=incarnation,
+            number=number,
+            alive=True,
+            address=settings.address,
+            version=__version__,
+            room=self._use.room(owners.load),
+            owned=len(owners.load),
+            drain=drains or self._stop.requested,
+            lasts=settings.lasts,
+        )
+
+    def lend(self, until: float) -> None:
+        """See ``host_duties.HostDuties``."""
+        supervisor, owners = self._parts()
+        self.lending.lend(until)
+        lend(supervisor, lends=True, closes=owners.is_closing)
+
+    def close_all(self) -> None:
+        """See ``host_duties.HostDuties``."""
+        self._parts()[1].close_all()
+
+    def kill_all(self) -> None:
+        """See ``host_duties.HostDuties``."""
+        self._parts()[0].kill()
+
+    async def sweep(self) -> str:
+        """See ``host_duties.HostDuties``."""
+        await self.end_all()
+        runtime, host = self._config().paths.runtime, self._config().cluster.host
+        incarnation = secrets.token_hex(16)
+        await asyncio.to_thread(incarnation_file.write, runtime, self.cluster_id, host, incarnation)
+        return incarnation
+
+    async def end_all(self) -> None:
+        """Return when no worker of this host runs. Raises ``UnavailableError``."""
+        paths, sessions = self._config().paths, self._parts()[0].registry.sessions
+        started = [it.runner.process for it in sessions if it.runner.process]
+        await end_all(self._spawn, started, runtime=paths.runtime, sessions=paths.sessions)
+
+    def exit(self, why: str) -> None:
+        """See ``host_duties.HostDuties``."""
+        remedy = "use another `cluster.host` for one of the two"
+        self._stop.lose_database(InstanceHeldError(why, field="cluster.host", remedy=remedy))
