@@ -33,6 +33,7 @@ from waguard.store.sql import BUSY_TIMEOUT, SqlStore
 
 SESSIONS = 300
 ROWS = 500
+STATUSES = 50
 QUEUED = 20_000
 SERVERS = {"postgresql": servers.postgresql, "mariadb": servers.mariadb}
 _COUNT = itertools.count()
@@ -122,12 +123,14 @@ async def measure(url: str, rounds: int) -> None:
 
     def statuses(store: SqlStore) -> Callable[[], Awaitable[object]]:
         written = DerivedStatus(Status.CONNECTED)
-        return lambda: asyncio.gather(*(store.write_status(name, 9, written) for name in names))
+        return lambda: asyncio.gather(
+            *(store.write_status(name, 9, written) for name in names[:STATUSES])
+        )
 
     for what, of in (
         (f"{ROWS} rows of {SESSIONS} sessions", group),
         ("one message to send", send),
-        (f"{SESSIONS} statuses", statuses),
+        (f"{STATUSES} statuses", statuses),
     ):
         found = await in_turns({"alone": of(alone), "cluster": of(shared)}, rounds)
         for name, said in found.items():

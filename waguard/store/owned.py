@@ -16,8 +16,8 @@ Query = TypeVar("Query", bound=Select[Any])
 def only(owning: "Owning | None", query: Query, column: ColumnElement[str]) -> Query:
     """``query``, of the sessions that are owned; None: of all, for there is no cluster.
 
-    By their ids: what the owners' rows say may be ahead of what this host has acquired, and reading 500 webhooks of 333
-    sessions takes the same time either way (``bench.epochs``).
+    By their ids: what the owners' rows say may be ahead of what this host has acquired. To read 500 webhooks takes 3 ms
+    longer so with 333 sessions, 10 ms with 1,000 (``bench.epochs``).
     """
     return query if owning is None else query.where(column.in_(sorted(owning.epochs)))
 
