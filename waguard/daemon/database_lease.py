@@ -47,15 +47,17 @@ class DatabaseLease:
         self._had_profiles = False
         """Whether the folder of all profiles was seen with one in it."""
         runtime, engine = config().paths.runtime, config().cluster.engine
+        here = holder(runtime, lock.instance)
         self.keeper = LeaseKeeper(
             store.lease,
-            holder(runtime, lock.instance) if engine == "none" else of_cluster(engine),
+            here if engine == "none" else of_cluster(engine),
             self._terms,
             outages,
             lost=stop.lose_database,
             recognized=installation.mark,
             standby=lambda: self._config().lease.standby,
             held=self._renewed,
+            here=here,
         )
         store.guard(
             why_barred=lambda: installation.why_barred() or self.keeper.why_barred(),
