@@ -15,7 +15,6 @@ from tests.api.conftest import Api, serving
 from tests.api.fake_cluster import Everything, Pair, pair
 from tests.api.fake_sessions import SESSION
 from tests.waiting import wait_until
-from waguard.api import host_calls
 from waguard.api.limits import LOAD
 from waguard.api.timings import Timings
 from waguard.host.system.listen import base_url, listen
@@ -214,17 +213,14 @@ async def test_what_takes_longer_than_a_request_may(tmp_path: Path) -> None:
         )
 
 
-async def test_an_owner_that_says_nothing_has_as_long_as_a_request(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_owner_that_says_nothing_has_as_long_as_a_request(tmp_path: Path) -> None:
     """It lives, and its answer would be 503 by then."""
-    monkeypatch.setattr(host_calls, "LONGER", 0.1)
 
     async def hangs(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read(-1)
 
     async with (
-        pair(serving, tmp_path, Timings(request=0.1)) as hosts,
+        pair(serving, tmp_path, Timings(request=0.1, longer_elsewhere=0.1)) as hosts,
         BadOwner(hangs).serving(hosts.all),
     ):
         answer = await hosts.one.call("POST", f"/api/sessions/{SESSION}/stop", {})

@@ -96,6 +96,8 @@ async def test_a_call_is_tried_with_a_key_under_the_strict_policy(
     await page.send("Network.enable", timeout=LONG)
     await page.navigate(api.base + "/docs", timeout=LONG)
     shown = Page(page, api.base)
+    await shown.until("$('#operations-tag-sessions')", "the groups are shown")
+    await shown.value("$('#operations-tag-sessions').click()")
     await shown.until("$('#operations-sessions-sessions_listing')", "the routes are shown")
     await shown.value(f"ui.preauthorizeApiKey('key', {json.dumps(KEY)})")
     await shown.value("$('#operations-sessions-sessions_listing .opblock-summary-control').click()")

@@ -31,7 +31,6 @@ from waguard.errors import InvalidInputError, UnavailableError
 
 CONNECT: Final = 3.0  # s
 WATCHED_EVERY: Final = 0.5  # s
-LONGER: Final = 5.0  # s that an answer may take beyond the time that the other host has for it
 STALLED: Final = 60.0  # s in which nothing comes of an answer that has begun
 WHOLE: Final = 256 << 10  # bytes of an answer that is there before any of it is passed on
 PIECE: Final = 64 << 10  # bytes
@@ -186,7 +185,7 @@ class HostCalls:
         resource = request.match_info.route.resource
         if resource and resource.canonical in OWN_END:
             return math.inf  # as long as that host lives
-        return self._timings.request + LONGER
+        return self._timings.request + self._timings.longer_elsewhere
 
     async def _exchange(self, request: web.Request, to: str, seal: str) -> Answer:
         assert self._http  # noqa: S101 - it has begun

@@ -15,8 +15,6 @@ from waguard.core.webhooks.delivery import EVENTS
 _REF: Final = "#/components/schemas/{name}"
 _JSON: Final = "application/json"
 _CHANGES: Final = frozenset({"DELETE", "POST", "PUT"})
-_GROUPS: Final = {"page_tickets": "keys"}
-"""The tag of a module's routes, where it is not the module's name. swagger-ui shows no more than the first of 32 tags."""
 _ABOUT: Final = (
     "Sessions of WhatsApp Web, supervised. Each reply has X-Request-Id, by which the log names the request; "
     "one that the client sends is taken over. Fields that a request has beyond those described here are ignored."
@@ -139,7 +137,7 @@ def _operation(
     summary, _, more = _said(it.handler, named).partition("\n\n")
     operation: dict[str, Any] = {
         "operationId": f"{place}_{name}",
-        "tags": [_GROUPS.get(place, place)],
+        "tags": [place],
         "summary": summary.replace("\n", " ").removesuffix("."),
         "parameters": [
             *_of_path(it),

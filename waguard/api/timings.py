@@ -12,6 +12,8 @@ class Timings:
 
     request: float = 60.0
     """For a request; the event stream and the sends have their own ends."""
+    longer_elsewhere: float = 5.0
+    """So much more has another host for one that it was forwarded."""
     body: float = 30.0
     """For a client to send a body."""
     ping: float = 2.0

@@ -4,6 +4,7 @@ const ui = SwaggerUIBundle({
   url: '/api/openapi.json',
   dom_id: '#reference',
   deepLinking: true,
+  docExpansion: 'none', // of 150 groups and routes on show, it has only those on the screen: a browser's search misses the rest
   displayRequestDuration: true,
   validatorUrl: null, // else it asks a server elsewhere
   onComplete: () => {
