@@ -106,9 +106,8 @@ class Scans:
     async def _scan(self) -> list[Seen]:
         loop = asyncio.get_running_loop()
         async with self._one_at_a_time:
-            await asyncio.sleep(
-                self._not_before - loop.time()
-            )  # a hundred that start at once share it
+            # a hundred that start at once share it
+            await asyncio.sleep(self._not_before - loop.time())
             self._next, self._not_before = None, loop.time() + APART
             return await asyncio.to_thread(scan)
 
