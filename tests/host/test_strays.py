@@ -183,8 +183,7 @@ async def test_those_who_ask_soon_after_a_scan_share_the_next(
         return []
 
     monkeypatch.setattr(strays, "scan", scan)
-    monkeypatch.setattr(strays, "APART", 1.0)
-    scans = strays.Scans()
+    scans = strays.Scans(apart=1.0)
     await scans.read()
     first = asyncio.create_task(scans.read())
     await asyncio.wait([first], timeout=0.2)  # the scan that it gets could have begun
