@@ -1,6 +1,7 @@
 """Real processes that look like what a dead instance leaves, and like other people's."""
 
 import asyncio
+import itertools
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.waiting import DEADLINE, wait_until
+from waguard.core.host.strays import Seen
 from waguard.host.process import procfs, strays
 from waguard.host.process.strays import Timings
 from waguard.ports.process import Swept
@@ -169,3 +171,21 @@ async def test_a_relative_profile_is_found(start: Start, tmp_path: Path) -> None
     by_hand = start(WAITS, f"--user-data-dir={relative}")
     [foreign] = (await sweep(tmp_path)).foreign
     assert foreign.browser.pid == by_hand.pid
+
+
+async def test_those_who_ask_soon_after_a_scan_share_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    began = itertools.count()
+
+    def scan() -> list[Seen]:
+        next(began)
+        return []
+
+    monkeypatch.setattr(strays, "scan", scan)
+    scans = strays.Scans(apart=1.0)
+    await scans.read()
+    first = asyncio.create_task(scans.read())
+    await asyncio.wait([first], timeout=0.2)  # the scan that it gets could have begun
+    await asyncio.gather(first, scans.read())
+    assert next(began) == 2

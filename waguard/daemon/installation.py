@@ -54,11 +54,7 @@ class Installation:
         """Check it now, and write the markers that are missing: the database's first, for that of a folder alone
         expects it. Raises as ``recognize``."""
         async with self._marking:
-            sessions = self._config().paths.sessions
-            there = installation_file.read(
-                sessions
-            )  # with it in the folder, no thread has to look, or write
-            bare = not there and await asyncio.to_thread(installation_file.is_bare, sessions)
+            there, bare = await asyncio.to_thread(self._read)
             found = await self._store.found(counted=bare or self.workers > 0)
             name = self._identify(found).installation or secrets.token_hex(16)
             if found.installation is None:
@@ -81,6 +77,12 @@ class Installation:
                 self._unknown = None
                 self._outages.update(KIND, None)
                 return known
+
+    def _read(self) -> tuple[Marker | None, bool]:
+        """The folder's marker, and whether it is bare. Blocks, where its disk hangs."""
+        sessions = self._config().paths.sessions
+        there = installation_file.read(sessions)
+        return there, there is None and installation_file.is_bare(sessions)
 
     def _folder(self) -> Marker | None:
         """The folder's marker; what was seen before, where the folder is away."""

@@ -24,7 +24,6 @@ from waguard.host.patience import patience
 from waguard.host.process import procfs
 from waguard.ports.process import Swept
 
-APART: Final = 0.05  # s from one scan's begin to the next
 POLL: Final = 0.02  # s; the end of another process's child has no event
 # Chromium rewrites the arguments of its children into one, with spaces between them
 _PROFILE: Final = re.compile(r"(?:^|[\0 ])--user-data-dir=([^\0]*?)(?=[\0]| --|$)")
@@ -90,9 +89,11 @@ async def clear(
 
 
 class Scans:
-    """Scans that are shared: each caller gets one that began after the call."""
+    """Scans that are shared: each caller gets one that began after the call. ``apart``: seconds from one's begin to the
+    next's."""
 
-    def __init__(self) -> None:
+    def __init__(self, apart: float = 0.05) -> None:
+        self._apart = apart
         self._one_at_a_time = asyncio.Lock()
         self._next: asyncio.Task[list[Seen]] | None = None
         self._not_before = 0.0
@@ -106,10 +107,9 @@ class Scans:
     async def _scan(self) -> list[Seen]:
         loop = asyncio.get_running_loop()
         async with self._one_at_a_time:
-            await asyncio.sleep(
-                self._not_before - loop.time()
-            )  # a hundred that start at once share it
-            self._next, self._not_before = None, loop.time() + APART
+            # a hundred that start at once share it
+            await asyncio.sleep(self._not_before - loop.time())
+            self._next, self._not_before = None, loop.time() + self._apart
             return await asyncio.to_thread(scan)
 
 
