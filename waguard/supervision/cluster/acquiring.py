@@ -23,6 +23,8 @@ class Acquiring:
         self.unknown: set[str] = set()
         """Those of which nothing was begun yet: nobody here may use them."""
         self._batch: frozenset[str] = frozenset()
+        self._gone: set[str] = set()
+        """Those of the batch that are not to be brought up again, whatever becomes of it."""
         self._under_way: asyncio.Task[None] | None = None
         self._running: asyncio.Task[None] | None = None
         self._is_open = False
@@ -54,10 +56,10 @@ class Acquiring:
         """They are not to be brought up any more; whether one of them was just brought up, and may be in memory."""
         for waiting in (self._waiting, self.unknown):
             waiting.difference_update(sessions)
-        task, batch = self._under_way, self._batch
-        if task is None or task.done() or batch.isdisjoint(sessions):
+        self._gone.update(sessions)
+        task = self._under_way
+        if task is None or task.done() or self._batch.isdisjoint(sessions):
             return False
-        self._waiting |= batch.difference(sessions)
         task.cancel()
         await asyncio.wait([task])
         return True
@@ -75,6 +77,7 @@ class Acquiring:
             self._batch = frozenset(self._waiting)
             self._waiting.clear()
             self.unknown.clear()
+            self._gone.clear()
             self._under_way = task = asyncio.create_task(
                 self._sessions.acquire(self._batch), name="acquire a batch"
             )
@@ -83,12 +86,13 @@ class Acquiring:
             finally:
                 task.cancel()
             if task.cancelled():
+                self._waiting |= self._batch - self._gone
                 continue
             if (error := task.exception()) is None:
                 failures = 0
                 continue
             self._report(error, again=failures > 0)
-            self._waiting |= self._batch
+            self._waiting |= self._batch - self._gone
             await asyncio.sleep(backoff(AGAIN, failures, longest=AT_LEAST_EACH))
             failures += 1
 

@@ -1,0 +1,62 @@
+"""Sessions that are brought up while some of them go again: those never come back by themselves."""
+
+import asyncio
+from collections.abc import Collection
+
+import pytest
+
+from waguard.errors import DatabaseUnavailableError
+from waguard.supervision.cluster.acquiring import Acquiring
+
+pytestmark = pytest.mark.virtual_time
+
+
+class Slow:
+    """``ports.cluster.OwnedSessions`` that takes a second to bring sessions up, and a moment to be cut off."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.fails = fails
+        """Whether a call that is cut off says that the database is away, as one in the middle of a statement does."""
+        self.begun: list[set[str]] = []
+
+    async def acquire(self, sessions: Collection[str]) -> None:
+        self.begun.append(set(sessions))
+        try:
+            await asyncio.sleep(1)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.1)
+            if self.fails:
+                raise DatabaseUnavailableError("cut off") from None
+            raise
+
+    async def release(self, session: str) -> None:
+        raise NotImplementedError
+
+    async def lose(self, sessions: Collection[str]) -> None:
+        raise NotImplementedError
+
+
+async def begun(sessions: Slow) -> Acquiring:
+    acquiring = Acquiring(sessions)
+    for name in ("s1", "s2", "s3"):
+        acquiring.add(name)
+    acquiring.open()
+    await asyncio.sleep(0.1)
+    assert sessions.begun == [{"s1", "s2", "s3"}]
+    return acquiring
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_of_a_batch_whose_sessions_go_one_by_one_none_comes_back(fails: bool) -> None:
+    sessions = Slow(fails=fails)
+    acquiring = await begun(sessions)
+    await asyncio.gather(*(acquiring.drop([name]) for name in ("s1", "s2")))
+    await asyncio.sleep(10)
+    assert sessions.begun[1:] == [{"s3"}]
+    await acquiring.end()
+
+
+async def test_all_that_go_while_one_is_cut_off_may_be_in_memory() -> None:
+    acquiring = await begun(Slow())
+    assert await asyncio.gather(*(acquiring.drop([name]) for name in ("s1", "s2"))) == [True, True]
+    await acquiring.end()
