@@ -47,7 +47,7 @@ async def begun(sessions: Slow) -> Acquiring:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-async def test_of_a_batch_whose_sessions_go_one_by_one_none_comes_back(fails: bool) -> None:
+async def test_of_a_batch_whose_sessions_go_one_by_one_none_comes_back(*, fails: bool) -> None:
     sessions = Slow(fails=fails)
     acquiring = await begun(sessions)
     await asyncio.gather(*(acquiring.drop([name]) for name in ("s1", "s2")))

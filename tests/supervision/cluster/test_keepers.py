@@ -374,3 +374,30 @@ async def test_a_host_that_goes_to_another_cluster_begins_there_without_what_run
         await cluster.until(lambda: cluster.run and a.kept != before, within=20)
         assert a.happened[-1] == "sweep" or "lost s0" in a.happened
         assert other.of("a").incarnation == a.kept
+
+
+@pytest.mark.parametrize("stops", [False, True])
+async def test_what_ends_in_order_has_its_time_while_the_lease_is_held(*, stops: bool) -> None:
+    async with begun("a", "b", sessions=2) as cluster:
+        a, b = cluster.hosts
+        a.closes_in = 2 * TERMS.lasts
+        ending = asyncio.create_task(
+            a.owners.end(releases=True) if stops else a.people.drain(end=False)
+        )
+        await asyncio.sleep(1.5 * TERMS.lasts)
+        assert a.alive == {"s0", "s1"}, "none was killed in the middle of its end"
+        await ending
+        await cluster.until(lambda: len(b.alive) == 2, within=30)
+        assert {it for it in a.happened if "s" in it} >= {"released s0", "released s1"}
+
+
+async def test_what_ends_in_order_is_lent_nothing_after_the_lease() -> None:
+    async with begun("a", "b", sessions=1) as cluster:
+        a = cluster.hosts[0]
+        a.closes_in = 3 * TERMS.lasts
+        await a.people.drain(end=False)
+        await asyncio.sleep(1)
+        a.line.cut = True
+        await cluster.until(lambda: not a.keeper.is_held, within=TERMS.lasts)
+        a.line.cut = False
+        await cluster.until(lambda: not a.alive, within=TERMS.lasts)

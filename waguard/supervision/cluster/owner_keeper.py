@@ -141,7 +141,7 @@ class OwnerKeeper:
         return self.state.owned if self.state else {}
 
     def is_closing(self, session: str) -> bool:
-        """Whether it is being ended in order: then it is lent nothing further."""
+        """Whether it is being ended because the lease ran out: then it is lent nothing further."""
         return self._endings.is_closing(session)
 
     async def moved(self) -> None:
