@@ -132,8 +132,11 @@ class Endings:
         self._end(session)
 
     async def _lose(self, sessions: Collection[str]) -> None:
-        await self._sessions.lose(sessions)
-        if await self._acquiring.drop(sessions):
+        # together: their workers are killed at once, and none of them is brought up meanwhile
+        _, was_brought_up = await asyncio.gather(
+            self._sessions.lose(sessions), self._acquiring.drop(sessions)
+        )
+        if was_brought_up:
             await self._sessions.lose(sessions)
         for session in sessions:
             self._end(session)
