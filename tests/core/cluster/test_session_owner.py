@@ -189,7 +189,8 @@ def test_rows_that_are_not_there_move_nothing() -> None:
     keeper.own("s0")
     assert keeper.see() == []
     assert keeper.state.owned == {"s0": 1}
-    keeper.hear(Deleted("s0"))
+    assert keeper.hear(Deleted("s0")) == [Lose("s0")]
+    assert keeper.hear(Deleted("s1")) == []
     assert keeper.state.owned == {}
 
 
@@ -476,12 +477,13 @@ def test_what_admission_holds_back_goes_to_who_has_room_once() -> None:
 # ---- creation ----
 
 
-def test_a_created_session_is_claimed_and_needs_nothing_more() -> None:
+def test_a_created_session_is_claimed_and_acquired() -> None:
+    """What is sent and delivered for it needs it, though nothing was left of it."""
     keeper = Keeper()
     (claim,) = keeper.hear(CreateAsked(row("s0")))
-    assert claim == Claim(row("s0"), "one", creates=True)
+    assert claim == Claim(row("s0"), "one")
     assert isinstance(claim, Claim)
-    assert keeper.hear(Claimed(claim, 1)) == []
+    assert keeper.hear(Claimed(claim, 1)) == [Acquire("s0", 1)]
     assert keeper.state.owned == {"s0": 1}
 
 

@@ -219,6 +219,7 @@ class Host:
         for session in sessions:
             if session in self.ownership.owned():
                 self.running.setdefault(session, self.keeper.lent_until)
+                self.happened.append(f"acquired {session}")
 
     async def release(self, session: str) -> None:
         if session in self.refuses:

@@ -319,6 +319,7 @@ async def test_the_rows_of_deleted_sessions_are_removed() -> None:
         a.running.pop("s1")
         await cluster.until(lambda: "s1" not in cluster.rows.rows, within=5)
         assert a.ownership.epoch("s1") is None
+        await cluster.until(lambda: "lost s1" in a.happened, within=5)
 
 
 async def test_others_know_where_a_session_is() -> None:
@@ -401,3 +402,19 @@ async def test_what_ends_in_order_is_lent_nothing_after_the_lease() -> None:
         await cluster.until(lambda: not a.keeper.is_held, within=TERMS.lasts)
         a.line.cut = False
         await cluster.until(lambda: not a.alive, within=TERMS.lasts)
+
+
+async def test_a_session_that_is_created_is_brought_up_before_it_is_said_to_be_owned() -> None:
+    async with begun("a", sessions=1) as cluster:
+        a = cluster.hosts[0]
+        a.failures = 2
+        await a.ownership.create("new")
+        assert "acquired new" in a.happened
+        a.failures = 100
+        creating = asyncio.create_task(a.ownership.create("other"))
+        await asyncio.sleep(1)
+        cluster.rows.sessions.add("other")
+        with pytest.raises(UnavailableError, match="not read yet"):
+            await creating
+        a.failures = 0
+        await cluster.until(lambda: "acquired other" in a.happened, within=10)

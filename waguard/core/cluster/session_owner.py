@@ -135,11 +135,11 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             incarnation = _claims_as(state, lease)
             if incarnation is None or seen.host is not None or seen.session in state.claiming:
                 return state
-            return owning.claim(state, Claim(seen, incarnation, creates=True), out)
+            return owning.claim(state, Claim(seen, incarnation), out)
         case Deleted(session):
-            return replace(
-                owning.changed(state, session), owned=owning.without(state.owned, session)
-            )
+            state = owning.changed(state, session)
+            # another host may create it again: what memory keeps of it ends with it
+            return owning.lose(state, session, out) if session in state.owned else state
         case NotAdmitted(session):
             return _on_not_admitted(state, session, lease, now, out)
         case DrainAsked(drain):
@@ -258,8 +258,7 @@ def _on_claimed(state: OwnerState, claim: Claim, epoch: int, out: Out) -> OwnerS
         return state
     if session in state.ending:
         return state
-    if not claim.creates:
-        out(Acquire(session, epoch))
+    out(Acquire(session, epoch))
     adopted = state.adopted - {session}
     return replace(state, owned={**state.owned, session: epoch}, adopted=adopted)
 

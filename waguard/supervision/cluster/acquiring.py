@@ -28,6 +28,7 @@ class Acquiring:
         self._under_way: asyncio.Task[None] | None = None
         self._running: asyncio.Task[None] | None = None
         self._is_open = False
+        self._moved = asyncio.Event()
 
     def open(self) -> None:
         """From now on they are brought up; those that were added before, too."""
@@ -52,11 +53,17 @@ class Acquiring:
         if self._is_open and self._waiting and idle:
             self._running = asyncio.create_task(self._run(), name="acquire")
 
+    async def brought_up(self, session: str) -> None:
+        """Return when it was brought up, or is not to be any more."""
+        while session in self._waiting or session in self._batch - self._gone:
+            await self._moved.wait()
+
     async def drop(self, sessions: Collection[str]) -> bool:
         """They are not to be brought up any more; whether one of them was just brought up, and may be in memory."""
         for waiting in (self._waiting, self.unknown):
             waiting.difference_update(sessions)
         self._gone.update(sessions)
+        self._notify()
         task = self._under_way
         if task is None or task.done() or self._batch.isdisjoint(sessions):
             return False
@@ -85,19 +92,25 @@ class Acquiring:
                 await asyncio.wait([task])
             finally:
                 task.cancel()
+            batch, self._batch = self._batch, frozenset()
             if task.cancelled():
-                self._waiting |= self._batch - self._gone
+                self._waiting |= batch - self._gone
                 continue
             if (error := task.exception()) is None:
                 failures = 0
+                self._notify()
                 continue
-            self._report(error, again=failures > 0)
-            self._waiting |= self._batch - self._gone
+            self._report(error, batch, again=failures > 0)
+            self._waiting |= batch - self._gone
             await asyncio.sleep(backoff(AGAIN, failures, longest=AT_LEAST_EACH))
             failures += 1
 
-    def _report(self, error: BaseException, *, again: bool) -> None:
-        names = ", ".join(sorted(self._batch))
+    def _notify(self) -> None:
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()
+
+    def _report(self, error: BaseException, batch: Collection[str], *, again: bool) -> None:
+        names = ", ".join(sorted(batch))
         if isinstance(error, WaguardError):
             level = "DEBUG" if again else "WARNING"
             what = "claimed sessions are not brought up; trying again"
