@@ -214,8 +214,12 @@ class HostKeeper:
                 assert_never(effect)
 
     async def _renew(self, it: Renew) -> None:
+        async def put() -> int | None:
+            record = self._duties.record(it.incarnation, it.number)
+            return await self.leases.put(record, it.revision)
+
         try:
-            revision = await self._calls.answer(self._put(it), "put", within=self.within)
+            revision = await self._calls.answer(put(), "put", within=self.within)
         except EngineUnavailableError as error:
             self._unanswered(it.number, error)
             return
@@ -224,9 +228,6 @@ class HostKeeper:
             self._post(Refused(it.incarnation, it.number))
         else:
             self._post(Renewed(it.incarnation, it.number, revision))
-
-    async def _put(self, it: Renew) -> int | None:
-        return await self.leases.put(self._duties.record(it.incarnation, it.number), it.revision)
 
     async def _read_own(self, call: int) -> None:
         read = self.leases.read(self._host)
