@@ -189,9 +189,18 @@ def test_rows_that_are_not_there_move_nothing() -> None:
     keeper.own("s0")
     assert keeper.see() == []
     assert keeper.state.owned == {"s0": 1}
-    assert keeper.hear(Deleted("s0")) == [Lose("s0")]
-    assert keeper.hear(Deleted("s1")) == []
+    assert keeper.hear(Deleted("s0")) == []
     assert keeper.state.owned == {}
+
+
+def test_one_that_was_deleted_here_and_created_on_another_host_is_lost() -> None:
+    keeper = Keeper(found("b", "x"))
+    keeper.own("s0")
+    keeper.hear(Deleted("s0"))
+    assert keeper.see() == []
+    assert keeper.see(row("s0", "b", "x")) == [Lose("s0")]
+    keeper.hear(Ended("s0"))
+    assert keeper.see(row("s0", "b", "x")) == []
 
 
 def test_a_refused_claim_is_forgotten() -> None:
