@@ -90,3 +90,23 @@ async def test_what_is_lost_while_it_is_brought_up_is_lost_twice() -> None:
     assert (ended, sessions.lost) == (["s1"], [{"s1"}, {"s1"}])
     assert sessions.begun[1:] == [{"s2", "s3"}]
     await acquiring.end()
+
+
+async def test_an_odd_session_does_not_hold_up_the_others() -> None:
+    class Odd(Slow):
+        async def acquire(self, sessions: Collection[str]) -> None:
+            if "s2" in sessions:
+                raise RuntimeError
+            await super().acquire(sessions)
+
+    sessions = Odd()
+    acquiring = Acquiring(sessions)
+    for name in ("s1", "s2", "s3"):
+        acquiring.add(name)
+    acquiring.open()
+    await asyncio.sleep(20)
+    acquiring.add("s4")
+    await asyncio.sleep(10)
+    assert sessions.begun == [{"s1"}, {"s3"}, {"s4"}]
+    assert acquiring.pop_waiting() == {"s2"}
+    await acquiring.end()

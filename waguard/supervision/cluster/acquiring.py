@@ -27,6 +27,8 @@ class Acquiring:
         """Those of the batch that are not to be brought up again, whatever becomes of it."""
         self._under_way: asyncio.Task[None] | None = None
         self._running: asyncio.Task[None] | None = None
+        self._alone: dict[str, None] = {}
+        """Those that were in a batch with a bug, the one that was tried last at the end."""
         self._is_open = False
         self._moved = asyncio.Event()
 
@@ -81,9 +83,9 @@ class Acquiring:
     async def _run(self) -> None:
         failures = 0
         while self._waiting:
-            self._batch = frozenset(self._waiting)
-            self._waiting.clear()
-            self.unknown.clear()
+            self._batch = self._next()
+            self._waiting -= self._batch
+            self.unknown -= self._batch
             self._gone.clear()
             self._under_way = task = asyncio.create_task(
                 self._sessions.acquire(self._batch), name="acquire a batch"
@@ -98,12 +100,24 @@ class Acquiring:
                 continue
             if (error := task.exception()) is None:
                 failures = 0
+                for session in batch:
+                    self._alone.pop(session, None)
                 self._notify()
                 continue
+            if not isinstance(error, WaguardError):
+                for session in sorted(batch):
+                    self._alone.pop(session, None)
+                    self._alone[session] = None
             self._report(error, batch, again=failures > 0)
             self._waiting |= batch - self._gone
             await asyncio.sleep(backoff(AGAIN, failures, longest=AT_LEAST_EACH))
             failures += 1
+
+    def _next(self) -> frozenset[str]:
+        """All that wait; after a bug each by itself, for one odd session must not hold up the others."""
+        if others := self._waiting - self._alone.keys():
+            return frozenset(others)
+        return frozenset([next(it for it in self._alone if it in self._waiting)])
 
     def _notify(self) -> None:
         moved, self._moved = self._moved, asyncio.Event()
