@@ -1,6 +1,8 @@
 """The markers of an installation, on real files and a real database."""
 
+import contextlib
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -205,10 +207,9 @@ async def test_another_database_in_its_place_bars_a_running_daemon_until_ours_is
     away = first.database.with_name("away.db")
     first.database.rename(away)
     shutil.copyfile(away, first.database)
-    other = SqlStore(f"sqlite+aiosqlite:///{first.database}")
-    await other.open()
-    await other.installation.mark("b")
-    await other.close()
+    with contextlib.closing(sqlite3.connect(first.database)) as other:
+        other.execute("UPDATE waguard_installation SET installation = 'b'")
+        other.commit()
     with pytest.raises(DatabaseUnknownError):
         await daemon.store.sessions()
     with pytest.raises(DatabaseUnavailableError):
@@ -249,3 +250,20 @@ async def test_a_marker_that_cannot_be_read_is_quarantined_where_the_database_ha
     assert second.folder.installation == await second.marker()
     assert msgspec.json.decode(file.read_bytes(), type=Marker) == second.folder
     assert (first.sessions / f"{installation_file.FILE}.unreadable").read_bytes() == b"{"
+
+
+async def test_hosts_that_mark_a_new_database_at_once_are_one_installation(
+    run: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run()
+    mark = first.store.installation.mark
+
+    async def second(name: str) -> str:
+        await mark("another host's")
+        return await mark(name)
+
+    monkeypatch.setattr(first.store.installation, "mark", second)
+    await first.begin()
+    assert first.it.marked == await first.marker() == "another host's"
+    assert first.folder
+    assert first.folder.installation == "another host's"

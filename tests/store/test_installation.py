@@ -32,8 +32,8 @@ async def test_the_marker_is_written_once_and_read_without_a_lease(database: str
     store.guard(why_barred=lambda: "there is no lease", before_migration=nothing)
     try:
         assert (await store.installation.found(counted=False)).installation is None
-        await store.installation.mark("a")
-        await store.installation.mark("a")
+        assert await store.installation.mark("a") == "a"
+        assert await store.installation.mark("b") == "a", "who comes second has the first one's"
         found = await store.installation.found(counted=True)
         assert (found.installation, found.rows) == ("a", 0)
         assert "@" not in found.name

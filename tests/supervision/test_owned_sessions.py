@@ -728,3 +728,18 @@ async def test_on_one_host_everything_is_its_own(empty: Bench, world: World) -> 
     assert (await empty.it.sessions.view("t")).session_id == "t", "it is started by a question"
     await until(empty.session("t"), connected)
     assert process.alive
+
+
+async def test_one_that_was_deleted_on_another_host_is_created_again_here(
+    ownership: FakeOwnership, host: Bench, world: World
+) -> None:
+    """Its epochs begin at 1 again."""
+    await acquired(host)
+    first = ownership.epoch("s")
+    await owned(host).release("s")
+    ownership.leave("s", OTHER)
+    del world.store.accounts["s"], ownership.addresses["s"]
+    ownership.claims = 0
+    await host.create("s")
+    assert ownership.epoch("s") == first
+    await until(host.session(), connected)

@@ -153,7 +153,10 @@ class Cluster:
         """Hold the lease, own what this host owned before and read what messaging keeps of it. ``left_behind`` loses
         what is another host's now. ``cluster_id``: the database's. Raises ``DatabaseUnavailableError``; may be called
         again then."""
-        if not self._duties.cluster_id:
+        if self._duties.cluster_id not in {"", cluster_id}:
+            # the daemon before had another database: nobody of this cluster sees the lease of its workers
+            await self.host.end(gives_up=False)
+        if self._duties.cluster_id != cluster_id:
             self._begin(cluster_id, adopts=None)
         await self.host.held()
         if self.owners.state is None:

@@ -9,6 +9,7 @@ from loguru import logger
 from waguard.config.sections import Config
 from waguard.core import installation
 from waguard.core.installation import Found, Known, Marker, Unknown, Unmarked
+from waguard.core.replace import replace
 from waguard.errors import ConflictError, DatabaseUnknownError, WaguardError
 from waguard.host.memory import installation_file
 from waguard.ports.store import InstallationStore
@@ -58,8 +59,12 @@ class Installation:
             found = await self._store.found(counted=bare or self.workers > 0)
             name = self._identify(found).installation or secrets.token_hex(16)
             if found.installation is None:
-                await self._store.mark(name)
-                logger.info("database marked", event="installation_marked", installation=name)
+                marked = await self._store.mark(name)
+                if marked == name:
+                    logger.info("database marked", event="installation_marked", installation=name)
+                else:  # by another host, a moment ago
+                    name = marked
+                    self._identify(replace(found, installation=name))
             marker = Marker(installation=name, database=found.name)
             if there != marker and installation.may_be_marked(found, bare=bare):
                 await asyncio.to_thread(self._write, marker)

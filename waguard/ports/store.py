@@ -182,8 +182,8 @@ class InstallationStore(Protocol):
     async def found(self, *, counted: bool) -> Found:
         """What it says; ``counted``: also how many sessions it has."""
 
-    async def mark(self, installation: str) -> None:
-        """From now on it belongs to this one."""
+    async def mark(self, installation: str) -> str:
+        """Whose it is from now on: this one's, where nobody's was there."""
 
 
 class DatabaseControl(Protocol):

@@ -1,6 +1,9 @@
 """Which installation the database belongs to, read and written where nobody may use it."""
 
+import contextlib
+
 from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
 
 from waguard.core.installation import Found
 from waguard.store import marker
@@ -21,7 +24,10 @@ class SqlInstallation:
             rows = await connection.scalar(every) if counted else None
             return self._database.found(await marker.read(connection), rows=rows)
 
-    async def mark(self, installation: str) -> None:
+    async def mark(self, installation: str) -> str:
         """See ``ports.store.InstallationStore``."""
+        with contextlib.suppress(IntegrityError):  # another host was faster
+            async with self._database.writing_the_lease() as connection:
+                await marker.write(connection, installation)
         async with self._database.writing_the_lease() as connection:
-            await marker.write(connection, installation)
+            return await marker.read(connection) or installation

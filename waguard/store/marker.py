@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import Connection, delete, insert, inspect, select
+from sqlalchemy import Connection, insert, inspect, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.store.models import INSTALLATION
@@ -25,6 +25,5 @@ async def read(connection: AsyncConnection) -> str | None:
 
 
 async def write(connection: AsyncConnection, installation: str) -> None:
-    """In place of what there is."""
-    await connection.execute(delete(INSTALLATION))
+    """Raises ``IntegrityError`` where there is one."""
     await connection.execute(insert(INSTALLATION).values(id=_ROW, installation=installation))

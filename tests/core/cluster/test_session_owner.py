@@ -189,8 +189,18 @@ def test_rows_that_are_not_there_move_nothing() -> None:
     keeper.own("s0")
     assert keeper.see() == []
     assert keeper.state.owned == {"s0": 1}
-    keeper.hear(Deleted("s0"))
+    assert keeper.hear(Deleted("s0")) == []
     assert keeper.state.owned == {}
+
+
+def test_one_that_was_deleted_here_and_created_on_another_host_is_lost() -> None:
+    keeper = Keeper(found("b", "x"))
+    keeper.own("s0")
+    keeper.hear(Deleted("s0"))
+    assert keeper.see() == []
+    assert keeper.see(row("s0", "b", "x")) == [Lose("s0")]
+    keeper.hear(Ended("s0"))
+    assert keeper.see(row("s0", "b", "x")) == []
 
 
 def test_a_refused_claim_is_forgotten() -> None:
@@ -476,12 +486,13 @@ def test_what_admission_holds_back_goes_to_who_has_room_once() -> None:
 # ---- creation ----
 
 
-def test_a_created_session_is_claimed_and_needs_nothing_more() -> None:
+def test_a_created_session_is_claimed_and_acquired() -> None:
+    """What is sent and delivered for it needs it, though nothing was left of it."""
     keeper = Keeper()
     (claim,) = keeper.hear(CreateAsked(row("s0")))
-    assert claim == Claim(row("s0"), "one", creates=True)
+    assert claim == Claim(row("s0"), "one")
     assert isinstance(claim, Claim)
-    assert keeper.hear(Claimed(claim, 1)) == []
+    assert keeper.hear(Claimed(claim, 1)) == [Acquire("s0", 1)]
     assert keeper.state.owned == {"s0": 1}
 
 

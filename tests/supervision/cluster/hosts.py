@@ -108,6 +108,7 @@ class Host:
         self.line = EngineLine(engine)
         self.rows = rows
         self.capacity = capacity
+        self.closes_in = CLOSES_IN
         self.running: dict[str, float] = {}
         """Until when each session's worker lives."""
         self.kept: str | None = None
@@ -218,11 +219,12 @@ class Host:
         for session in sessions:
             if session in self.ownership.owned():
                 self.running.setdefault(session, self.keeper.lent_until)
+                self.happened.append(f"acquired {session}")
 
     async def release(self, session: str) -> None:
         if session in self.refuses:
             raise UnavailableError("its credentials are not shared", retry_after=3.0)
-        await asyncio.sleep(CLOSES_IN)
+        await asyncio.sleep(self.closes_in)
         self.running.pop(session, None)
         self.happened.append(f"released {session}")
 

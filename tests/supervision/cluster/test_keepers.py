@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 
+from tests.supervision.cluster.engine import Engine, EngineLine
 from tests.supervision.cluster.hosts import TERMS, Cluster, Host, now
 from waguard.core.cluster.records import Owner
 from waguard.errors import ConflictError, NotFoundError, UnavailableError
@@ -334,3 +335,85 @@ async def test_others_know_where_a_session_is() -> None:
         assert b.people.view().without_owner is None
         await a.crash()
         await cluster.until(lambda: b.ownership.address("s0") is None, within=FAILOVER)
+
+
+async def test_a_bug_in_what_a_host_says_or_sweeps_does_not_end_its_renewals(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with begun("a", sessions=1) as cluster:
+        a, record, sweep, calls = cluster.hosts[0], Host.record, Host.sweep, []
+
+        def odd(self: Host, incarnation: str, number: int) -> object:
+            calls.append("record")
+            if len(calls) < 3:
+                raise RuntimeError
+            return record(self, incarnation, number)
+
+        async def odd_sweep(self: Host) -> str:
+            calls.append("sweep")
+            if calls.count("sweep") < 3:
+                raise RuntimeError
+            return await sweep(self)
+
+        monkeypatch.setattr(Host, "record", odd)
+        await cluster.until(lambda: len(calls) > 4, within=20)
+        assert a.keeper.is_held
+        monkeypatch.setattr(Host, "sweep", odd_sweep)
+        await cluster.engine.declare_dead("a")
+        await cluster.until(lambda: "kill all" in a.happened, within=5)
+        await cluster.until(lambda: cluster.run, within=20)
+
+
+async def test_a_host_that_goes_to_another_cluster_begins_there_without_what_runs() -> None:
+    async with begun("a", sessions=2) as cluster:
+        a, before = cluster.hosts[0], cluster.hosts[0].kept
+        other = Engine()
+        await a.keeper.end(gives_up=False)
+        a.line = EngineLine(other)
+        a.keeper.begin(a.line, adopts=None)
+        await cluster.until(lambda: cluster.run and a.kept != before, within=20)
+        assert a.happened[-1] == "sweep" or "lost s0" in a.happened
+        assert other.of("a").incarnation == a.kept
+
+
+@pytest.mark.parametrize("stops", [False, True])
+async def test_what_ends_in_order_has_its_time_while_the_lease_is_held(*, stops: bool) -> None:
+    async with begun("a", "b", sessions=2) as cluster:
+        a, b = cluster.hosts
+        a.closes_in = 2 * TERMS.lasts
+        ending = asyncio.create_task(
+            a.owners.end(releases=True) if stops else a.people.drain(end=False)
+        )
+        await asyncio.sleep(1.5 * TERMS.lasts)
+        assert a.alive == {"s0", "s1"}, "none was killed in the middle of its end"
+        await ending
+        await cluster.until(lambda: len(b.alive) == 2, within=30)
+        assert {it for it in a.happened if "s" in it} >= {"released s0", "released s1"}
+
+
+async def test_what_ends_in_order_is_lent_nothing_after_the_lease() -> None:
+    async with begun("a", "b", sessions=1) as cluster:
+        a = cluster.hosts[0]
+        a.closes_in = 3 * TERMS.lasts
+        await a.people.drain(end=False)
+        await asyncio.sleep(1)
+        a.line.cut = True
+        await cluster.until(lambda: not a.keeper.is_held, within=TERMS.lasts)
+        a.line.cut = False
+        await cluster.until(lambda: not a.alive, within=TERMS.lasts)
+
+
+async def test_a_session_that_is_created_is_brought_up_before_it_is_said_to_be_owned() -> None:
+    async with begun("a", sessions=1) as cluster:
+        a = cluster.hosts[0]
+        a.failures = 2
+        await a.ownership.create("new")
+        assert "acquired new" in a.happened
+        a.failures = 100
+        creating = asyncio.create_task(a.ownership.create("other"))
+        await asyncio.sleep(1)
+        cluster.rows.sessions.add("other")
+        with pytest.raises(UnavailableError, match="not read yet"):
+            await creating
+        a.failures = 0
+        await cluster.until(lambda: "acquired other" in a.happened, within=10)

@@ -128,8 +128,6 @@ class Claim:
     seen: Owner
     incarnation: str
     """This host's, at the time of the claim."""
-    creates: bool = False
-    """The session is about to be created: there is nothing to ``Acquire``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,9 @@ class OwnerState:
     """Sessions whose workers this daemon adopted, and has not claimed yet. They run."""
     owned: Mapping[str, int] = field(default_factory=dict)
     """Their epochs: they may run here."""
+    deleted: frozenset[str] = frozenset()
+    """Sessions that were deleted here: what is left of them is delivered from here, until a host has one of this name
+    again."""
     ending: Mapping[str, Ending] = field(default_factory=dict)
     """Until ``Ended``: they are not acquired again before."""
     claiming: Mapping[str, Claim] = field(default_factory=dict)
@@ -91,6 +94,7 @@ def _end(state: OwnerState, session: str, to_host: str | None) -> OwnerState:
         state,
         owned=without(state.owned, session),
         adopted=state.adopted - {session},
+        deleted=state.deleted - {session},
         ending={**state.ending, session: Ending(to_host)},
     )
 

@@ -135,11 +135,11 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             incarnation = _claims_as(state, lease)
             if incarnation is None or seen.host is not None or seen.session in state.claiming:
                 return state
-            return owning.claim(state, Claim(seen, incarnation, creates=True), out)
+            return owning.claim(state, Claim(seen, incarnation), out)
         case Deleted(session):
-            return replace(
-                owning.changed(state, session), owned=owning.without(state.owned, session)
-            )
+            deleted = state.deleted | ({session} & state.owned.keys())
+            state = replace(owning.changed(state, session), deleted=deleted)
+            return replace(state, owned=owning.without(state.owned, session))
         case NotAdmitted(session):
             return _on_not_admitted(state, session, lease, now, out)
         case DrainAsked(drain):
@@ -161,7 +161,7 @@ def _on_rows(
             continue
         if row.host == state.host and row.incarnation == state.incarnation:
             state = _on_own(state, row, lease, out)
-        elif row.session in state.owned or row.session in state.adopted:
+        elif row.session in state.owned.keys() | state.adopted | state.deleted:
             state = owning.lose(state, row.session, out)
         elif _seems_free(row, lease):
             free.append(row)
@@ -258,10 +258,11 @@ def _on_claimed(state: OwnerState, claim: Claim, epoch: int, out: Out) -> OwnerS
         return state
     if session in state.ending:
         return state
-    if not claim.creates:
-        out(Acquire(session, epoch))
+    out(Acquire(session, epoch))
     adopted = state.adopted - {session}
-    return replace(state, owned={**state.owned, session: epoch}, adopted=adopted)
+    deleted = state.deleted - {session}
+    owned = {**state.owned, session: epoch}
+    return replace(state, owned=owned, adopted=adopted, deleted=deleted)
 
 
 def _on_not_admitted(

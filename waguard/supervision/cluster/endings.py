@@ -35,8 +35,8 @@ class Endings:
         self._calls = calls
         self._ended = ended
         self._closing: dict[str, int] = {}
-        self._staying: set[str] = set()
-        """Those of ``_closing`` that cannot leave now, and go on here until they are asked again."""
+        self._unlent: set[str] = set()
+        """Those of ``_closing`` whose lease ran out: nothing that runs of them may go on."""
         self._no_longer = asyncio.Event()
         """None may stay any longer."""
         self._stopping = False
@@ -47,8 +47,9 @@ class Endings:
         return self._closing
 
     def is_closing(self, session: str) -> bool:
-        """Whether it is lent nothing further."""
-        return session in self._closing and session not in self._staying
+        """Whether it is lent nothing further. What leaves while the lease is held has the time that its end takes: who
+        is killed in the middle of it may leave a damaged profile."""
+        return session in self._unlent
 
     def release(self, it: Release) -> asyncio.Task[None]:
         """End one in order, then write its row."""
@@ -60,6 +61,7 @@ class Endings:
         self._no_longer.set()
         self._no_longer = asyncio.Event()
         self._closing |= owned
+        self._unlent.update(self._closing)
         for session in owned:
             self._calls.begin(self._close(session), "close")
 
@@ -95,13 +97,11 @@ class Endings:
         while (why := await self._refused(session)) is not None:
             if self._stopping:
                 return False
-            no_longer = self._no_longer
-            self._staying.add(session)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(why.retry_after or AGAIN):
-                    await no_longer.wait()
-            self._staying.discard(session)
-            if no_longer.is_set() and not self._stopping:
+            if session not in self._unlent:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(why.retry_after or AGAIN):
+                        await self._no_longer.wait()
+            if session in self._unlent and not self._stopping:
                 await self._sessions.lose([session])
                 return True
         return True
@@ -132,12 +132,16 @@ class Endings:
         self._end(session)
 
     async def _lose(self, sessions: Collection[str]) -> None:
-        await self._sessions.lose(sessions)
-        if await self._acquiring.drop(sessions):
+        # together: their workers are killed at once, and none of them is brought up meanwhile
+        _, was_brought_up = await asyncio.gather(
+            self._sessions.lose(sessions), self._acquiring.drop(sessions)
+        )
+        if was_brought_up:
             await self._sessions.lose(sessions)
         for session in sessions:
             self._end(session)
 
     def _end(self, session: str) -> None:
         self._closing.pop(session, None)
+        self._unlent.discard(session)
         self._ended(session)

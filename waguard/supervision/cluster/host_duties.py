@@ -61,8 +61,10 @@ async def sweep(duties: HostDuties, swept: Callable[[str], None]) -> None:
             level = "DEBUG" if failures else "ERROR"
             what = "what an earlier incarnation left is not ended"
             logger.log(level, what, event="not_swept", why=str(error))
-            await asyncio.sleep(backoff(SWEPT_AGAIN, failures, longest=SWEPT_AT_LEAST_EACH))
-            failures += 1
+        except Exception as error:  # noqa: BLE001 - without a sweep this host would own nothing ever again
+            logger.opt(exception=error).critical("a bug in waguard", event="bug", call="sweep")
         else:
             swept(incarnation)
             return
+        await asyncio.sleep(backoff(SWEPT_AGAIN, failures, longest=SWEPT_AT_LEAST_EACH))
+        failures += 1

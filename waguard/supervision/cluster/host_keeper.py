@@ -75,9 +75,9 @@ class HostKeeper:
         self._moved = asyncio.Event()
 
     def begin(self, leases: HostLeases, *, adopts: str | None) -> None:
-        """Begin to hold it. ``adopts``: the incarnation that the daemon before has left here; None: everything of
-        before is swept first."""
-        self._leases = leases
+        """Begin to hold it, after ``end`` in another cluster. ``adopts``: the incarnation that the daemon before has left
+        here; None: everything of before is swept first."""
+        self._leases, self._ended = leases, False
         number = random.SystemRandom().getrandbits(NUMBER_BITS)
         now = moment(self._clock())
         self._follow(
@@ -214,10 +214,12 @@ class HostKeeper:
                 assert_never(effect)
 
     async def _renew(self, it: Renew) -> None:
-        record = self._duties.record(it.incarnation, it.number)
-        put = self.leases.put(record, it.revision)
+        async def put() -> int | None:
+            record = self._duties.record(it.incarnation, it.number)
+            return await self.leases.put(record, it.revision)
+
         try:
-            revision = await self._calls.answer(put, "put", within=self.within)
+            revision = await self._calls.answer(put(), "put", within=self.within)
         except EngineUnavailableError as error:
             self._unanswered(it.number, error)
             return

@@ -94,6 +94,10 @@ class OwnerKeeper:
         """What is owned and not brought up yet: the caller does that, until ``open``."""
         return self._acquiring.pop_waiting()
 
+    async def brought_up(self, session: str) -> None:
+        """Wait until what is owned is brought up, or is not owned any more."""
+        await self._acquiring.brought_up(session)
+
     def open(self) -> None:
         """From now on what is claimed is brought up here."""
         self._acquiring.open()
@@ -141,7 +145,7 @@ class OwnerKeeper:
         return self.state.owned if self.state else {}
 
     def is_closing(self, session: str) -> bool:
-        """Whether it is being ended in order: then it is lent nothing further."""
+        """Whether it is being ended because the lease ran out: then it is lent nothing further."""
         return self._endings.is_closing(session)
 
     async def moved(self) -> None:

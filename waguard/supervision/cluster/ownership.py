@@ -1,6 +1,9 @@
 """The daemon's ``Ownership``: what is this host's, as its keeper believes now."""
 
+import asyncio
+import contextlib
 from collections.abc import Mapping
+from typing import Final
 
 from waguard.core.cluster.owner_facts import CreateAsked
 from waguard.core.cluster.records import Owner
@@ -8,6 +11,8 @@ from waguard.errors import UnavailableError
 from waguard.ports.cluster import Owners
 from waguard.supervision.cluster.host_keeper import HostKeeper
 from waguard.supervision.cluster.owner_keeper import OwnerKeeper
+
+BROUGHT_UP_WITHIN: Final = 10.0  # s
 
 
 class HostOwnership:
@@ -45,6 +50,15 @@ class HostOwnership:
         if self.epoch(session) is None and await self._claim(session) is False:
             await self._owners.drop([session])  # the row of one that was deleted a moment ago
             await self._claim(session)
+        # what is sent and delivered for it is this host's too, before it runs
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BROUGHT_UP_WITHIN):
+                await self._keeper.brought_up(session)
+                self._require(session)
+                return
+        raise UnavailableError("what is kept of the session is not read yet", retry_after=5)
+
+    def _require(self, session: str) -> None:
         if self._keeper.state is None or session not in self._keeper.state.owned:
             raise UnavailableError(self._why_not(session), retry_after=5)
 

@@ -47,7 +47,10 @@ class Ours:
     async def create(self, session: str) -> None:
         """See ``Ownership.create``. Raises ``NotOwnedError`` for one that is on its way to another host."""
         if self._ownership:
+            is_new = self._ownership.epoch(session) is None
             await self._ownership.create(session)
+            if is_new:  # epochs of one that was deleted on another host meanwhile begin at 1 again
+                self.begin(session)
             self.require(session)
 
     def begin(self, session: str) -> None:

@@ -47,7 +47,8 @@ class Restorer:
         rows = await self._ctx.store.sessions()
         await self._registry.read_kept(rows)
         for row in rows:
-            self._registry.add(row)
+            if self._registry.ours.has(row.session_id):  # it may have been lost since it was read
+                self._registry.add(row)
         self._state.rows_loaded()
         loaded()
         unwanted = self._adopt(records)
