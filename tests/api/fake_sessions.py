@@ -17,6 +17,7 @@ from waguard.core.reconcile import Correction, Finding
 from waguard.errors import (
     ConflictError,
     NotFoundError,
+    NotOwnedError,
     OtherNumberError,
     SessionIdTakenError,
     WaguardError,
@@ -167,6 +168,8 @@ class FakeSessions:
             raise self.fail
         if session_id not in self.known:
             raise NotFoundError("Session not found")
+        if self.known[session_id].elsewhere:
+            raise NotOwnedError("the session is not this host's")
         return self.known[session_id]
 
     async def _change(self, session_id: str, what: str, **changes: Any) -> SessionView:
@@ -220,8 +223,9 @@ class FakeSessions:
         listed = (view for view in views if removed or not view.removed_at)
         return [view for view in listed if elsewhere or not view.elsewhere]
 
-    async def view(self, session_id: str) -> SessionView:
-        return self._find(session_id)
+    async def view(self, session_id: str, *, elsewhere: bool = False) -> SessionView:
+        known = self.known.get(session_id)
+        return known if known and known.elsewhere and elsewhere else self._find(session_id)
 
     async def is_in(self, session_id: str, workspaces: Collection[int]) -> bool:
         if self.fail:

@@ -187,10 +187,21 @@ async def test_an_upload_goes_to_the_host_that_sends_it(hosts: Pair) -> None:
 # ---- nobody, or another one by now ----
 
 
+def move_away(api: Api) -> None:
+    known = api.sessions.known
+    known[SESSION] = replace(known[SESSION], elsewhere=True)
+
+
 async def test_nobody_owns_it(hosts: Pair) -> None:
     del hosts.all.owners[SESSION]
+    move_away(hosts.one)
     answer = await hosts.one.call("POST", SEND, TEXT)
     assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    for later in ({"queue": True}, {"send_at": time.time() + 600}):
+        kept = await hosts.one.call("POST", SEND, TEXT | later)
+        assert kept.status == 202
+    bulk = {"session_id": SESSION, "recipients": ["6281234567890"], "message": "hello"}
+    assert (await hosts.one.call("POST", "/api/messages/bulk-send", bulk)).status == 202
     status = await hosts.one.call("GET", STATUS)
     assert (status.status, status.json()["status"]) == (200, "disconnected")
     assert status.json()["waiting"]
@@ -209,6 +220,7 @@ async def test_one_hop(hosts: Pair) -> None:
 async def test_the_old_address_of_this_host_itself(hosts: Pair) -> None:
     hosts.all.owners[SESSION] = "h0"
     hosts.all.add("h0", hosts.one.base)
+    move_away(hosts.one)
     assert (await hosts.one.call("POST", SEND, TEXT)).status == 503
 
 

@@ -217,7 +217,9 @@ async def test_a_daemon_that_stops_before_it_knows_its_sessions_gives_nothing_up
     first, second = two.hosts
     server: Server = request.getfixturevalue("postgresql")
     with server.frozen():
-        assert await first.stop(signal.SIGUSR2) == 0
+        assert first.process
+        first.process.send_signal(signal.SIGKILL)
+        await first.process.wait()
         await first.start(ready=False)
         await first.logs("event=worker_greeted", 2)
         assert await first.stop() == 0

@@ -1,6 +1,6 @@
 """Hosts of a cluster on one database: each has a store, and believes that it owns some of the sessions."""
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,7 +50,7 @@ async def hosts(
     *,
     sessions: Collection[str] = (),
     busy_timeout: float = PATIENT,
-    wall: Wall | None = None,
+    wall: Callable[[], float] | None = None,
 ) -> AsyncIterator[list[Host]]:
     """So many, called h0, h1 …; the first one owns the ``sessions``."""
     made: list[Host] = []

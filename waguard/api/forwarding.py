@@ -205,8 +205,10 @@ async def _without_owner(
     resource, deps = _resource(request), request.app[DEPS]
     if resource == _CREATE or await deps.store.session(session) is None:
         return await handler(request)  # which has it, or says that there is none
+    if resource in SENDS or resource == _BULK:
+        return await handler(request)  # what need not go at once is kept for its next owner
     if resource in _STATUS and request.method in READS:
-        for view in await deps.sessions.views(removed=True):
+        for view in await deps.sessions.views(removed=True, elsewhere=True):
             if view.session_id == session:
                 waiting = view.waiting or "a host has still to take it over"
                 return json_reply(shown(replace(view, status="disconnected", waiting=waiting)))

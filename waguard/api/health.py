@@ -133,7 +133,7 @@ class Counted:
             self._at = now
             with contextlib.suppress(WaguardError, TimeoutError):
                 async with asyncio.timeout(request.app[TIMINGS].ping):
-                    views = await request.app[DEPS].sessions.views()
+                    views = await request.app[DEPS].sessions.views(elsewhere=True)
                 total, connected = len(views), sum(it.status == "connected" for it in views)
                 self._counts = Counts(
                     total=total, connected=connected, disconnected=total - connected

@@ -167,8 +167,9 @@ async def validate(request: web.Request, session_id: SessionId) -> Validity:
 async def session_for(
     request: web.Request, session_id: str, workspace_id: int | None
 ) -> SessionView:
-    """A session of another workspace does not exist for this caller."""
-    view = await request.app[DEPS].sessions.view(session_id)
+    """A session of another workspace does not exist for this caller. What need not go at once can be accepted for one
+    that no host has now."""
+    view = await request.app[DEPS].sessions.view(session_id, elsewhere=True)
     if workspace_id not in {None, view.workspace_id}:
         raise NotFoundError("Session not found")
     return view

@@ -127,8 +127,8 @@ class Sessions(Protocol):
         """All sessions of this host, by id; with the ``removed`` ones and with those of the cluster's other hosts where
         asked for."""
 
-    async def view(self, session_id: str) -> SessionView:
-        """One session."""
+    async def view(self, session_id: str, *, elsewhere: bool = False) -> SessionView:
+        """One session. ``elsewhere``: also one that is not this host's, by its row; else that raises ``NotOwnedError``."""
 
     async def is_in(self, session_id: str, workspaces: Collection[int]) -> bool:
         """Whether it is a session of one of these workspaces; no session is started for that.

@@ -16,6 +16,7 @@ from waguard.core.session.facts import RowRead
 from waguard.errors import (
     ConflictError,
     NotFoundError,
+    NotOwnedError,
     NotYetError,
     NumberLinkedError,
     SessionIdTakenError,
@@ -146,9 +147,15 @@ class SessionService:
         listed = (view for view in found if removed or not view.removed_at)
         return sorted(listed, key=lambda view: view.session_id)
 
-    async def view(self, session_id: str) -> SessionView:
+    async def view(self, session_id: str, *, elsewhere: bool = False) -> SessionView:
         """See ``ports.sessions.Sessions``."""
-        return self._view(await self.find(session_id))
+        try:
+            return self._view(await self.find(session_id))
+        except NotOwnedError:
+            row = await self._ctx.store.session(session_id) if elsewhere else None
+            if row is None:
+                raise
+        return view_of_row(row, self._ours.address(session_id))
 
     async def is_in(self, session_id: str, workspaces: Collection[int]) -> bool:
         """See ``ports.sessions.Sessions``."""

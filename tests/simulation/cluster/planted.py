@@ -150,7 +150,8 @@ def an_old_reading_is_believed() -> Iterator[None]:
 
 
 class Planted(NamedTuple):
-    """``seed``: of the first life that is tried, None: few find it; ``least``: of 300 lives so many must."""
+    """``seed``: of the first life that is tried, None: few find it; ``least``: of 300 lives so many must, 0:
+    a story in ``tests/core/cluster`` finds it."""
 
     plant: Plant
     seed: int | None
@@ -164,8 +165,8 @@ PLANTED: Final = (
     Planted(an_own_name_is_taken_at_once, 1, 180),
     Planted(the_watch_decides, 0, 180),
     Planted(a_timer_that_is_late, 2, 75),
-    Planted(counting_from_the_answer, None, 1),
+    Planted(counting_from_the_answer, None, 0),
     Planted(an_own_row_is_enough, None, 1),
-    Planted(an_old_reading_is_believed, None, 1),
+    Planted(an_old_reading_is_believed, None, 0),
     Planted(no_sweep, None, 0),
 )

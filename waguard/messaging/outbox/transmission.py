@@ -67,7 +67,7 @@ class Transmission:
 
     async def number(self, session_id: str) -> str | None:
         """Digits of the number that the session is linked to; None: to none."""
-        return number_of((await self._ctx.sessions.view(session_id)).phone_number)
+        return number_of((await self._ctx.sessions.view(session_id, elsewhere=True)).phone_number)
 
     async def find_chat_key(self, pending: PendingSend) -> None:
         """What goes to a person's number and to a LID of theirs is one chat, in one order."""
