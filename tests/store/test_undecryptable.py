@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall, endpoints_of, usually_sqlite
@@ -21,6 +22,7 @@ from tests.store.test_identity import (
 )
 from tests.store.test_outages import ModerateStore, write_locked
 from waguard.config.sections import Retention
+from waguard.core.cluster.records import Owning
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.undecryptable import KEPT_FOR, KNOWN_FOR, Waiting
 from waguard.core.webhooks.delivery import DeadLetterState
@@ -192,6 +194,26 @@ async def test_the_oldest_are_given_up_as_dead_letters(
         True,
     )
     assert await waiting(messages) == []
+
+
+@on_sqlite
+async def test_one_host_alone_locks_no_row_before_it_gives_one_up(
+    store: SqlStore, messages: SqlMessages
+) -> None:
+    asked: list[Any] = []
+    engines = store._database._engines
+    assert engines
+    event.listen(
+        engines.writer.sync_engine, "before_execute", lambda *given: asked.append(given[1])
+    )
+    for owning in (None, Owning(host="h", incarnation="i", epochs={})):
+        await accept(store, sealed(stem=f"of {owning}"))
+        store._database.owning = lambda: owning  # noqa: B023 - called at once
+        asked.clear()
+        assert len(await messages.give_up("why", limit=9)) == 1
+        locking = [it for it in asked if getattr(it, "_for_update_arg", None) is not None]
+        assert bool(locking) is (owning is not None)
+        store._database.owning = lambda: None
 
 
 @usually_sqlite

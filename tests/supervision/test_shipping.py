@@ -756,3 +756,22 @@ async def test_one_that_is_lost_ends_its_last_shipment_at_once(make: Make, memor
     memory.down = None
     await a.shipping.close()
     assert not any(a.why[1:]), "it is another host's"
+
+
+@pytest.mark.parametrize("cluster", [True, False], ids=["to a cluster", "back to a standby"])
+async def test_epochs_that_begin_again_make_no_profile_the_newer_one(
+    make: Make, memory: Memory, *, cluster: bool
+) -> None:
+    """A cluster counts by session and a lease by its holders; a session that is made again counts from 1, too."""
+    a = make("a", epoch=40, cluster=not cluster)
+    a.pair()
+    assert await a.start() is None
+    await a.stop()
+    for name, epoch in (("b", 2), ("a", 3), ("b", 4), ("a", 5)):
+        host = make(name, epoch=epoch, cluster=cluster)
+        assert await host.start() is None, "it is not said to be newer than what is shared"
+        host.grow(f"before epoch {epoch}")
+        shared = (host.at.profile / LOG).read_bytes()
+        await host.stop()
+        assert memory.claims["abc"].orderly
+    assert (make("a").at.profile / LOG).read_bytes() == shared

@@ -259,8 +259,7 @@ FLEET: Final = {
     f" `database.url`. {_DOCTOR} names the other one.",
     "standby": "Nothing to do: this waguard takes over by itself. `waguard doctor` names the other one.",
     "events_left_behind": "Read these chats of that time on the phones. What lies in `workers/*.unstored` of that host's"
-    " runtime folder can be delivered from here: stop this waguard, copy the files into `workers` of its `paths.runtime`, start it. `waguard why` names them."
-    " In a cluster that host stores them itself when their session comes back to it.",
+    " runtime folder can be delivered from here: stop this waguard, copy the files into `workers` of its `paths.runtime`, start it. `waguard why` names them.",
     "workers_unprotected": "`waguard sessions restart NAME` (POST /api/sessions/NAME/reconnect) replaces the worker of each; waguard"
     " itself does so at their next restart.",
     "engine_away": "See whether the engine of `[cluster]` (etcd, or the database) runs and can be reached from this host. `waguard hosts`"

@@ -147,6 +147,15 @@ def _is_newer(claim: Claim, local: Local) -> bool:
     return bool(claim.shipped_at) and local.written_at > claim.shipped_at + AHEAD
 
 
+def used_by(host: str, epoch: int, before: Claim | None) -> Note:
+    """The note that ``host`` uses a profile from now on, in its ``epoch``. Leases and owners of sessions count apart, and a
+    session that is made again counts from 1: so a note has no lower number than the claim before, else an older profile
+    would seem to be the newer one."""
+    if before is None:
+        return Note(host, epoch)
+    return Note(host, max(epoch, before.note.epoch + (before.note.host != host)))
+
+
 def newer_words(claim: Claim, local: Local) -> str:
     """Why nothing is begun, with both times."""
     shared = f"was shared at {_time(claim.shipped_at)}" if claim.sealed else "is not shared"

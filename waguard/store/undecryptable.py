@@ -114,11 +114,13 @@ class Remembered:
         people: Acquaintances,
         now: float,
         limit: int,
+        alone: bool,
     ) -> list[tuple[str, str]]:
-        """Make dead letters of the oldest; their sessions and ids."""
+        """Make dead letters of the oldest; their sessions and ids. ``alone``: no other host writes."""
         query = select(UNDECRYPTABLE).where(WAITS, chosen).order_by(_OWN.since, _OWN.id)
-        # in a cluster the retention of another host may find the same
-        rows = (await connection.execute(query.limit(limit).with_for_update())).all()
+        if not alone:  # the retention of another host may find the same
+            query = query.with_for_update()
+        rows = (await connection.execute(query.limit(limit))).all()
         if not rows:
             return []
         sessions = {row.session_id for row in rows}
@@ -318,6 +320,7 @@ class SqlUndecryptables:
                     people=self._people,
                     now=self._database.wall(),
                     limit=limit,
+                    alone=work.owning is None,
                 )
         except BaseException:
             self._undecryptable.forget_all()

@@ -132,7 +132,7 @@ class SessionShipment:
         claim, note = self.claim, await asyncio.to_thread(shipping.read_note, self.at.profile)
         if claim and claim.note == note and note.host == self._ctx.host:
             return claim
-        note = self._ctx.new_note(self.name)
+        note = self._ctx.new_note(self.name, claim)
         # the note first: a claim without it would make this profile an old one
         await asyncio.to_thread(shipping.write_note, self.at.profile, note)
         claim = replace(claim, note=note, orderly=False) if claim else Claim(note=note)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from waguard.core.shipping import LIMIT, RATE, WITHIN, Note
+from waguard.core.shipping import LIMIT, RATE, WITHIN, Claim, Note, used_by
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.clock import Clock
 from waguard.ports.credentials import CredentialStore
@@ -35,8 +35,12 @@ class ShippingContext:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """The turn to ship what has more than one piece."""
 
-    def new_note(self, session: str) -> Note:
-        """The note that this host uses the session's profile from now on. Raises ``DatabaseUnavailableError``."""
+    def new_note(self, session: str, before: Claim | None) -> Note:
+        """The note that this host uses the session's profile from now on, after this claim. Raises
+        ``DatabaseUnavailableError``."""
         if (epoch := self.epoch(session)) is None:
-            raise DatabaseUnavailableError("the session's profile is not this host's to use")
-        return Note(self.host, epoch)
+            whose = "the session's profile is not this host's to use"
+            raise DatabaseUnavailableError(
+                whose if self.all_share else "the database's lease is not held"
+            )
+        return used_by(self.host, epoch, before)

@@ -88,10 +88,10 @@ async def _compared(
 async def _lay_down(
     ctx: ShippingContext, it: SessionShipment, claim: Claim, *, rolled_back: bool
 ) -> None:
-    at, note = it.at, ctx.new_note(it.name)
+    at, note, epoch = it.at, ctx.new_note(it.name, claim), ctx.epoch(it.name)
     shipment = ctx.sealer.shipment_of(it.name, claim)
     if not ctx.all_share:
-        rolled_back = rolled_back or shipment.ended + 1 != note.epoch
+        rolled_back = rolled_back or shipment.ended + 1 != epoch
     with await asyncio.to_thread(ProfileLock, at.profile) as lock:
         with staging.made_beside(at.profile) as made:
             for path, file in shipment.files.items():
