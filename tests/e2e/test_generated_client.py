@@ -39,8 +39,9 @@ async def test_every_route_and_every_reply_is_generated(tmp_path: Path) -> None:
     deps: Any = None  # nothing is asked
     document = openapi.document(create_app(deps))
     said = await generated(json.dumps(document).encode(), tmp_path)
-    assert set(re.findall(r"Unsupported content_type ([^ )]+)", said)) == FILES
-    assert said.count("WARNING") == len(FILES), said
+    unsupported = re.findall(r"Unsupported content_type ([^ )]+)", said)
+    assert set(unsupported) == FILES
+    assert said.count("WARNING") == len(unsupported), said
     assert "Unable" not in said
     made = {path.stem for path in tmp_path.glob(f"{NAME}/api/*/*.py")}
     operations = [it for methods in document["paths"].values() for it in methods.values()]

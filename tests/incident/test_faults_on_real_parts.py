@@ -53,7 +53,7 @@ def routes() -> Iterator[tuple[str, str]]:
         path = route.resource.canonical if route.resource else ""
         if route.method != "HEAD" and path not in OPEN:
             known = path.replace("{session_id}", "nobody").replace("{number}", "1")
-            known = known.replace("{sha256}", "0" * 64).replace("{id}", "1")
+            known = known.replace("{sha256}", "0" * 64).replace("{id}", "1").replace("{host}", "b")
             known = known.replace("{bulk_id}", str(UUID(int=0))).replace("{key_id}", "0" * 8)
             known = known.replace("{group_id}", "1203630@g.us").replace("{chat_id}", "1@c.us")
             known = known.replace("{numbers}", "628999").replace("{function}", "conn.isOnline")

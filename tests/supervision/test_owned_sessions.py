@@ -539,7 +539,7 @@ async def moves(bench: Bench, name: str, chance: Random) -> asyncio.Task[None]:
     return losing
 
 
-@pytest.mark.parametrize("seed", [0, 3])
+@pytest.mark.parametrize("seed", [0, 3, 103])
 async def test_whatever_comes_in_between_a_session_runs_once_and_only_where_it_is_owned(
     ownership: FakeOwnership, bench: Bench, world: World, seed: int
 ) -> None:

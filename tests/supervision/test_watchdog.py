@@ -184,10 +184,10 @@ async def test_the_watches_of_many_sessions_are_checked_in_turn(
         await empty.add(name, profile=False)
     checked: list[str] = []
     monkeypatch.setattr(SessionActor, "tick", lambda it: checked.append(it.name))
-    for most in (50, 50, 20):
+    for most in (25, 25, 25, 25, 20):
         before = len(checked)
         await watch_for(empty, 1)
         assert len(checked) - before == most
     assert sorted(checked) == names
     await watch_for(empty, 1)
-    assert checked[120:] == checked[:50]
+    assert checked[120:] == checked[:25]

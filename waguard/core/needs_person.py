@@ -40,6 +40,10 @@ NEEDS_PERSON: Final[Mapping[str, bool | Mapping[str, bool]]] = {
     "ratchets_rolled_back": True,
     "alerts_undeliverable": True,
     "hosts_differ": True,
+    "host_missing": True,
+    "host_without_lease": True,
+    "engine_away": True,
+    "no_room": True,
     # ---- messages on their way ----
     "webhooks_down": True,
     "webhooks_late": True,

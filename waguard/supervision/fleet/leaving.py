@@ -53,9 +53,12 @@ async def finish(session: SessionActor) -> None:
 
 
 def _require_here(session: SessionActor) -> None:
-    if session.is_lost:
-        why = "another host has the session now, and ends what was begun here"
-        raise UnavailableError(why, retry_after=5)
+    """Raises ``UnavailableError`` where its worker may live on: whoever has it next ends what was begun here."""
+    if session.is_forgotten:
+        why = "another host has the session now" if session.is_lost else "waguard ends"
+        raise UnavailableError(
+            f"{why}, and what was begun is ended by the next daemon", retry_after=5
+        )
 
 
 async def _unlink(session: SessionActor, deadline: float) -> None:

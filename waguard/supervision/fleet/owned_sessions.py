@@ -42,6 +42,7 @@ class OwnedActors:
         self._restorer = restorer
         self._forgotten = forgotten
         self._changing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._dropping: dict[str, asyncio.Task[None]] = {}
 
     async def acquire(self, sessions: Collection[str]) -> None:
         """See ``ports.cluster.OwnedSessions``. Raises ``UnavailableError`` also until the restore at the start has read its
@@ -50,7 +51,7 @@ class OwnedActors:
         self._state.require_loaded()
         for name in sessions:
             self._ours.begin(name)
-        async with self._alone(sessions):
+        async with self._alone(sessions, dropped=True):
             found = await self._ctx.store.sessions()
             rows = [
                 row
@@ -65,7 +66,9 @@ class OwnedActors:
         """Bring them up; those that came to memory."""
         registry, now = self._registry, self._ctx.clock.monotonic()
         # some may have been lost since they were read
-        ours = [row for row in rows if self._ours.has(row.session_id)]
+        names = {row.session_id for row in rows if self._ours.has(row.session_id)}
+        names -= self._dropping.keys()  # claimed again since: it is acquired again, too
+        ours = [row for row in rows if row.session_id in names]
         added = [registry.add(row, moved=True) for row in ours]
         added.sort(key=lambda it: admission.order(views.candidate(it.state, now)))
         for session in added:
@@ -108,16 +111,21 @@ class OwnedActors:
             self._ours.end(name)
             if session := self._registry.drop(name):
                 logger.warning("session lost", event="session_lost", session=name)
-                dropping.append(asyncio.create_task(self._drop(session), name=f"drop {name}"))
+                self._dropping[name] = ending = asyncio.create_task(self._drop(session))
+                dropping.append(ending)
         if dropping:
             await asyncio.wait(dropping)  # who is cancelled cuts none of them off
         for ending in dropping:
             ending.result()
 
     async def _drop(self, session: SessionActor) -> None:
-        async with self._alone([session.name]):  # after a release that it has cut off
-            await session.dropped()
-            await self._forget(session.name)
+        try:
+            async with self._alone([session.name]):  # after a release that it has cut off
+                await session.dropped()
+                await self._forget(session.name)
+        finally:
+            if self._dropping.get(session.name) is asyncio.current_task():
+                del self._dropping[session.name]
 
     async def _forget(self, session: str) -> None:
         if self._ctx.shipping:
@@ -126,10 +134,17 @@ class OwnedActors:
         self._forgotten(session)
 
     @contextlib.asynccontextmanager
-    async def _alone(self, sessions: Collection[str]) -> AsyncIterator[None]:
-        """What is changed of a session is changed one after the other."""
-        async with contextlib.AsyncExitStack() as stack:
-            for name in sorted(sessions):  # always in this order: two never wait for each other
-                lock = self._changing.setdefault(name, asyncio.Lock())
-                await stack.enter_async_context(lock)
-            yield
+    async def _alone(
+        self, sessions: Collection[str], *, dropped: bool = False
+    ) -> AsyncIterator[None]:
+        """What is changed of a session is changed one after the other. ``dropped``: after what was lost has ended, also
+        where that has begun to wait later."""
+        while True:
+            async with contextlib.AsyncExitStack() as stack:
+                for name in sorted(sessions):  # always in this order: two never wait for each other
+                    lock = self._changing.setdefault(name, asyncio.Lock())
+                    await stack.enter_async_context(lock)
+                if not dropped or self._dropping.keys().isdisjoint(sessions):
+                    yield
+                    return
+            await asyncio.wait([it for name, it in self._dropping.items() if name in sessions])
