@@ -3,10 +3,10 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -25,6 +25,7 @@ pytestmark = [
 ]
 
 AWAY: Final = 30.0  # s
+PERSON: Final = "6281180990"
 ENGINES: Final = ("etcd", "database")
 both = pytest.mark.parametrize("engine", ENGINES)
 with_etcd = pytest.mark.parametrize("engine", ["etcd"])
@@ -251,6 +252,65 @@ async def test_a_drain_moves_sessions_in_order_and_a_stop_leaves_them_at_once(tw
     assert "host_declared_dead" not in first.log()
     assert two.ends(second) == {"0": 4}
     await second.start()
+
+
+def has_body(body: str, data: dict[str, Any]) -> bool:
+    return bool(data["message"]["body"] == body)
+
+
+async def pass_messages(two: Trial, hosts: Sequence[Daemon], words: str) -> None:
+    """One message to each session, and one from it by each of the hosts: each arrives once."""
+    standin, receiver = two.world.standin, two.world.receiver
+    for number, session in enumerate(two.sessions):
+        phone = f"62811800{number:03}"
+        for host in hosts:
+            said = f"{words} by h{two.hosts.index(host)}"
+            code, sent = await host.send(session, PERSON, said)
+            assert code == 200, sent
+            known = [it["body"] for it in standin.phone.messages(phone) if it["direction"] == "out"]
+            assert known.count(said) == 1
+        standin.phone.incoming(phone=phone, from_=PERSON, body=f"{words} to {session}")
+    for session in two.sessions:
+        body = f"{words} to {session}"
+        got = await receiver.wait_for("message_received", where=partial(has_body, body))
+        assert got["session_id"] == session
+
+
+@both
+async def test_messages_pass_by_any_host_also_after_a_move_and_a_death(two: Trial) -> None:
+    first, second = two.hosts
+    await pass_messages(two, two.hosts, "at first")
+    code, found = await second.call("POST", "/api/sessions/s0/move", {"to": "h1"})
+    assert code == 200, found
+    await second.until(lambda: is_owned(two, "s0", "h1"))
+    await two.all_connected()
+    await pass_messages(two, two.hosts, "after a move")
+    assert first.process
+    signal_all(two.tree(first), signal.SIGKILL)
+    await first.process.wait()
+    later = {"session_id": "s1", "recipient_phone": PERSON, "message": "for later", "queue": True}
+
+    async def is_kept() -> bool:
+        # as long as the dead host counts as alive, nobody knows whether it still accepts something
+        return (await second.call("POST", "/api/messages/send", later))[0] == 202
+
+    await second.until(is_kept)
+    await two.all_owned_by(second)
+    await two.all_connected()
+    await pass_messages(two, [second], "after a death")
+    known = [it["body"] for it in two.world.standin.phone.messages("62811800001")]
+    assert known.count("for later") == 1
+    bodies = [
+        it["data"]["message"]["body"]
+        for it in two.world.receiver.received
+        if it["event"] == "message_received"
+    ]
+    assert len(bodies) == len(set(bodies)), "none was delivered twice"
+    await first.start()
+
+
+async def is_owned(two: Trial, session: str, host: str) -> bool:
+    return (await two.owners())[session] == host
 
 
 @with_etcd
