@@ -192,6 +192,29 @@ def test_what_came_after_its_own_reading_and_was_met_by_the_common_one_is_not_le
     assert numbers(host.sent) == [1]
 
 
+@pytest.mark.parametrize("has_read", [True, False])
+def test_what_its_own_reading_has_taken_is_not_taken_again_from_a_common_one_that_is_late(
+    *, has_read: bool
+) -> None:
+    host = Host()
+    if has_read:
+        host.post(Poked())
+        host.run()
+    host.insert(item(1))
+    host.post(Acquired(session="a"))
+    host.post(Poked())
+    [common] = [it for it in host.open if isinstance(it, Load)]
+    host.open.remove(common)
+    late = Loaded(found=(host.rows[1],), whole=True)  # read, and not said yet
+    host.run()
+    assert numbers(host.sent) == ([1] if has_read else []), "the first common reading is awaited"
+    host.post(late)
+    host.insert(item(2))
+    host.post(Poked())
+    host.run()
+    assert numbers(host.sent) == [1, 2]
+
+
 def test_nothing_of_a_session_begins_before_its_session_ready_is_known() -> None:
     host = Host()
     host.insert(*(item(number, chat=f"{number}@c.us") for number in range(1, 9)))

@@ -41,8 +41,9 @@ def loaded(work: Work, fact: SessionLoaded) -> None:
         return
     for item in fact.found:
         contents.admit(work, item)
+    work.read_to[session] = read_to = fact.found[-1].id if fact.found else fact.after
     if stage is Owned.BEHIND or not fact.whole:
-        _load(work, session, fact.found[-1].id if fact.found else fact.after)
+        _load(work, session, read_to)
         return
     work.owned[session] = Owned.HERE
     for partition in [it for it in work.partitions.values() if it.key[0] == session]:
@@ -51,13 +52,14 @@ def loaded(work: Work, fact: SessionLoaded) -> None:
 
 
 def takes(work: Work, item: Pending) -> bool:
-    """Whether a webhook that the common reading met is taken into memory now."""
+    """Whether a webhook that the common reading met is taken into memory now. That reading may have begun before the
+    session's own, which has delivered some of it since."""
     if work.owned is None:
         return True
     stage = work.owned.get(item.session_id)
     if stage is Owned.READING:
         work.owned[item.session_id] = Owned.BEHIND
-    return stage is Owned.HERE
+    return stage is Owned.HERE and item.id > work.read_to.get(item.session_id, 0)
 
 
 def leaving(work: Work, session: str) -> None:
@@ -73,7 +75,7 @@ def lost(work: Work, session: str) -> None:
     for partition in [it for it in work.partitions.values() if it.key[0] == session]:
         work.lose(partition)
     work.owned.pop(session)
-    for some in (work.announced, work.handled, work.following):
+    for some in (work.announced, work.handled, work.following, work.read_to):
         some.pop(session)
 
 

@@ -28,6 +28,7 @@ class Work:
         self.handled, self.turns = queue.handled.builder(), queue.turns.builder()
         self.following = queue.following.builder()
         self.owned = None if queue.owned is None else queue.owned.builder()
+        self.read_to = queue.read_to.builder()
         self.reading: Reading = queue.reading
         self.receiver = queue.receiver
         self.in_flight, self.unsaved = queue.in_flight, queue.unsaved
@@ -53,6 +54,7 @@ class Work:
             turns=self.turns.finish(),
             following=self.following.finish(),
             owned=None if self.owned is None else self.owned.finish(),
+            read_to=self.read_to.finish(),
             reading=self.reading,
             receiver=self.receiver,
             in_flight=self.in_flight,
