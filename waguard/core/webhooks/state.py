@@ -82,7 +82,7 @@ class Queue(Struct, frozen=True, kw_only=True):
     """In a cluster the sessions of this host. Ids of different hosts are not committed in their order, so each is read by
     itself when it comes. None: there is no cluster."""
     read_to: PersistentMap[str, int] = field(default_factory=PersistentMap)
-    """Of those the id up to which they were read by themselves."""
+    """The id up to which each of those was read by itself."""
     reading: Reading = Reading()
     receiver: Receiver = Receiver()
     in_flight: int = 0
