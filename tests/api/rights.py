@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from waguard.api import create_app
+from waguard.api.rights import Narrowing
 from waguard.api.route import route_of
-from waguard.api.scope import Narrowing
 from waguard.core.keys import Right
 
 TARGET: Final = Path(__file__).parents[2] / "docs/rights.md"

@@ -18,7 +18,7 @@ from tests.api.fake_versions import ADDED
 from tests.api.rights import LEFT_OUT, NO, NOTHING, NOTHING_OF_THEM, TARGET, YES, Rule, rules, table
 from tests.api.test_webhooks import LID, of_nobody
 from waguard.api.auth import APPLICATION
-from waguard.api.scope import Narrowing
+from waguard.api.rights import Narrowing
 from waguard.core.issued_keys import Wanted
 from waguard.core.keys import Caller, Right
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind

@@ -12,9 +12,9 @@ from tests.api.conftest import KEY, Answer, Api
 from tests.api.fake_sessions import BLOCKED, HEALTHY, SESSION, WORKSPACE, a_view
 from tests.api.test_events import streaming
 from tests.api.test_rights import received
-from waguard.api import scope
+from waguard.api import rights
 from waguard.api.deps import CALLER
-from waguard.api.scope import Narrowing
+from waguard.api.rights import Narrowing
 from waguard.api.timings import Timings
 from waguard.core.keys import Caller, Right
 from waguard.core.messages.inbox import EventPayload
@@ -205,8 +205,8 @@ async def test_a_request_that_names_no_session_finds_none() -> None:
     request = make_mocked_request("GET", "/")
     request[CALLER] = a_caller(**BY_SESSION)
     with pytest.raises(NotFoundError, match="Session not found"):
-        await scope.require_named(request, Narrowing.SESSION, {"session_id": None})
-    await scope.require_named(request, Narrowing.LIST, {"session_id": None})
+        await rights.require_named(request, Narrowing.SESSION, {"session_id": None})
+    await rights.require_named(request, Narrowing.LIST, {"session_id": None})
 
 
 # ---- files ----

@@ -12,7 +12,7 @@ from loguru import logger
 
 from tests.host.log_lines import read
 from tests.host.processes import clean_environment
-from tests.host.test_journal import Journald, listen
+from tests.host.test_journald import Journald, listen
 from waguard.host.system import logs
 
 pytestmark = pytest.mark.usefixtures("logging_restored")

@@ -15,7 +15,7 @@ import pytest
 from loguru import logger
 
 from tests.host.log_lines import Clock, configured, lines, read
-from tests.host.test_journal import Journald, listen
+from tests.host.test_journald import Journald, listen
 from waguard.core.text.log_fold import WINDOW
 from waguard.errors import printable
 from waguard.host.system import logs

@@ -11,7 +11,7 @@ from tests.supervision.fake_workers import FakeProcess
 from tests.supervision.reports import message
 from tests.waiting import wait_until
 from waguard.core.incidents.incidents import fold
-from waguard.core.incidents.why import sentences
+from waguard.core.incidents.sentences import sentences
 from waguard.core.link import Link
 from waguard.supervision.session.deaf_watch import AGAIN, QUIET, SKEW, STORED
 from waguard.supervision.session.traffic import Traffic

@@ -17,7 +17,7 @@ from tests.waiting import wait_until
 from waguard.core import remedies
 from waguard.core.fleet.network import Reading
 from waguard.core.incidents.incidents import fold
-from waguard.core.incidents.why import sentences
+from waguard.core.incidents.sentences import sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import COVERED_LIMIT, OFFLINE_LIMIT, UPDATE_APART, Kind

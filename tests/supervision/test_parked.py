@@ -9,7 +9,7 @@ from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.exits import EXIT_BROWSER_NOT_STARTED
 from waguard.core.incidents.incidents import fold
-from waguard.core.incidents.why import sentences
+from waguard.core.incidents.sentences import sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.row_status import ParkCause

@@ -13,7 +13,7 @@ from tests.supervision.bench import QR_SHOWN, Bench
 from tests.supervision.fake_workers import FakeProcess, Script
 from tests.supervision.sessions import until
 from tests.supervision.world import World
-from waguard.core.incidents import why
+from waguard.core.incidents import sentences
 from waguard.core.link import Link
 from waguard.core.passkey import SENTENCES, Wrong
 from waguard.core.passkey_link import PasskeyStage
@@ -471,7 +471,7 @@ async def test_a_page_that_cannot_start_says_why(page: Page) -> None:
     assert await audit(page.bench) == [("passkey_started", ANN)]
     (entry,) = [it for it in await page.bench.world.store.audit("s") if it.reason == ANN]
     # nothing was given to anybody
-    assert why.done(entry) == f"the request for the account's passkey was asked for by {ANN}"
+    assert sentences.done(entry) == f"the request for the account's passkey was asked for by {ANN}"
 
 
 @pytest.mark.parametrize("options", ["null", "[]", json.dumps(request(rpId="example.org"))])

@@ -37,7 +37,7 @@ from waguard.host.memory.wajs_store import WajsStore, digest
 from waguard.messaging.database_backlog import JournalLimits
 from waguard.ports.process import BrowserFile
 from waguard.ports.webhooks import Endpoint
-from waguard.supervision.fleet.disk import DiskReserve
+from waguard.supervision.fleet.disk_reserve import DiskReserve
 from waguard.supervision.session import application_events as translate
 from waguard.supervision.session.actor import SessionActor
 from waguard.wire.events import LoggedOut

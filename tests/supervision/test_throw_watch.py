@@ -14,7 +14,7 @@ from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.blame import Blame
 from waguard.core.incidents.incidents import fold
-from waguard.core.incidents.why import sentences
+from waguard.core.incidents.sentences import sentences
 from waguard.core.link import Link
 from waguard.ports.outcomes import Refused
 from waguard.wire.calls import Acks, Call, Failed, SendText, Sent, Value

@@ -5,13 +5,13 @@ from typing import Annotated, Any, ClassVar, Final
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from waguard.api import fields, scope
+from waguard.api import fields, rights
 from waguard.api.deps import DEPS, SESSION
 from waguard.api.fields import AS_IT_IS, ChatId, Kind, SessionId, Text, WorkspaceId
 from waguard.api.messages import SendUncertain, session_for
 from waguard.api.outbox import BulkId
+from waguard.api.rights import Narrowing
 from waguard.api.route import Done, Reply, read, route
-from waguard.api.scope import Narrowing
 from waguard.api.send_content import IdempotencyKey, Once, TextOnly, idempotency_key
 from waguard.core.keys import Right
 from waguard.core.messages.send_states import State
@@ -116,7 +116,7 @@ async def show(request: web.Request, bulk_id: BulkId) -> Progress:
 @route(Right.SEND, narrows=Narrowing.OWN)
 async def cancel(request: web.Request, bulk_id: BulkId) -> Progress:
     """Cancel what has not begun."""
-    bulks, seen = request.app[DEPS].bulks, await scope.sessions_seen(request)
+    bulks, seen = request.app[DEPS].bulks, await rights.sessions_seen(request)
     for row in await request.app[DEPS].outgoing.listing(bulk_id=bulk_id, limit=1):
         request[SESSION] = row.session_id
     await bulks.cancel(bulk_id, seen)
@@ -124,7 +124,7 @@ async def cancel(request: web.Request, bulk_id: BulkId) -> Progress:
 
 
 async def _progress(request: web.Request, bulk_id: str) -> Progress:
-    counts = await request.app[DEPS].bulks.counts(bulk_id, await scope.sessions_seen(request))
+    counts = await request.app[DEPS].bulks.counts(bulk_id, await rights.sessions_seen(request))
     return Progress(
         bulk_id=bulk_id,
         total=sum(counts.values()),

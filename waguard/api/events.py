@@ -14,8 +14,8 @@ from msgspec import Meta, Struct, field
 from waguard.api import fields
 from waguard.api.deps import CALLER, DEPS
 from waguard.api.fields import AS_IT_IS
+from waguard.api.rights import Narrowing
 from waguard.api.route import route
-from waguard.api.scope import Narrowing
 from waguard.api.timings import TIMINGS, Timings
 from waguard.core.keys import Caller, Right
 from waguard.core.webhooks.delivery import QR_CODE

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from waguard.api import fields, media, scope
+from waguard.api import fields, media, rights
 from waguard.api.audit import CutOffError, audited
 from waguard.api.deadline import READS
 from waguard.api.deps import BODY, DEPS, ELSEWHERE, FORWARDED, SEALS, SESSION, Cluster
@@ -74,7 +74,7 @@ async def forwarding(request: web.Request, handler: Handler) -> web.StreamRespon
         case (method, str(resource)) if resource == _RECEIVED and method in READS:
             return await _file(request, handler)
     session = await _session(request)
-    if session is None or not await scope.sees(request, session):
+    if session is None or not await rights.sees(request, session):
         return await handler(request)
     cluster = _cluster(request)
     if cluster.ownership.epoch(session) is not None:
@@ -225,8 +225,8 @@ async def _at_host(request: web.Request, handler: Handler) -> web.StreamResponse
     found = next((it.record for it in view.hosts if it.record.host == name), None)
     if name == view.host or found is None:
         return await handler(request)
-    scope.require_right(request, Right.ADMIN)
-    scope.require_narrowing(request, scope.Narrowing.REFUSED)
+    rights.require_right(request, Right.ADMIN)
+    rights.require_narrowing(request, rights.Narrowing.REFUSED)
     if not found.alive:
         raise UnavailableError(
             f"{name} does not run", remedy="there is nothing to drain", retry_after=RETRY_AFTER
@@ -266,7 +266,7 @@ async def _file(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 async def _bring_upload(request: web.Request) -> None:
     """Have here the file that is to be sent, whichever host it was uploaded to."""
-    scope.require_right(request, Right.SEND)
+    rights.require_right(request, Right.SEND)
     sha256, files = request[BODY].get("media_sha256"), request.app[DEPS].outgoing_files
     if not isinstance(sha256, str) or not media.SHA256.fullmatch(sha256):
         return

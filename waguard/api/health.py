@@ -12,10 +12,10 @@ from typing import Any, ClassVar, Final
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
-from waguard.api import fields, scope
+from waguard.api import fields, rights
 from waguard.api.deps import DEPS
+from waguard.api.rights import Narrowing
 from waguard.api.route import Reply, route
-from waguard.api.scope import Narrowing
 from waguard.api.session_view import Condition, Session, condition, shown
 from waguard.api.sessions import Removed
 from waguard.api.standby import ASK_THE_HOLDER
@@ -238,13 +238,13 @@ async def ready(request: web.Request) -> Ready | NotReady:
 async def detailed(request: web.Request, query: Removed) -> Detailed:
     """Every session and condition."""
     deps = request.app[DEPS]
-    found, names = deps.health(), await scope.sessions_seen(request)
-    conditions = tuple(it for it in found.conditions if scope.within(names, it.session))
+    found, names = deps.health(), await rights.sessions_seen(request)
+    conditions = tuple(it for it in found.conditions if rights.within(names, it.session))
     found, standby = replace(found, conditions=conditions), deps.standby()
     details: list[Session] | None
     try:
         views = await deps.sessions.views(removed=query.removed)
-        details = [shown(view) for view in views if scope.within(names, view.session_id)]
+        details = [shown(view) for view in views if rights.within(names, view.session_id)]
     except WaguardError:
         details = None  # unknown is not empty
     return Detailed(

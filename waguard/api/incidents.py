@@ -7,15 +7,15 @@ from typing import Final
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
-from waguard.api import fields, scope
+from waguard.api import fields, rights
 from waguard.api.deps import DEPS
 from waguard.api.fields import Moment, SessionId
+from waguard.api.rights import Narrowing
 from waguard.api.route import Done, OfSession, route
-from waguard.api.scope import Narrowing
 from waguard.api.session_view import Condition, condition
 from waguard.core.incidents import entries
 from waguard.core.incidents.incidents import fold, fold_fleet
-from waguard.core.incidents.why import sentences
+from waguard.core.incidents.sentences import sentences
 from waguard.core.keys import Right
 from waguard.errors import DatabaseUnavailableError, NotFoundError
 from waguard.ports.store import AuditEntry
@@ -111,10 +111,10 @@ async def _trail(request: web.Request, session_id: str | None) -> Sequence[Audit
 @route(Right.READ, narrows=Narrowing.LIST)
 async def every(request: web.Request, query: Since) -> Incidents:
     """Incidents of every session, also of purged ones, and of all at once."""
-    store, names = request.app[DEPS].store, await scope.sessions_seen(request)
+    store, names = request.app[DEPS].store, await rights.sessions_seen(request)
     found: list[tuple[str | None, entries.Incident]] = []
     for name in await store.audited(before=_EVER):
-        if not scope.within(names, name):
+        if not rights.within(names, name):
             continue
         trail = await store.audit(name, changes=CHANGES)
         incidents = fold_fleet(trail) if name is None else fold(trail)

@@ -9,8 +9,8 @@ from msgspec import Meta, Struct
 from waguard.api import fields
 from waguard.api.deps import CALLER, DEPS
 from waguard.api.fields import AS_IT_IS, Kind, SessionId, WorkspaceId, digits, integer
+from waguard.api.rights import Narrowing
 from waguard.api.route import Done, route
-from waguard.api.scope import Narrowing
 from waguard.core import issued_keys
 from waguard.core.issued_keys import LONGEST, SCOPE_LIMIT, IssuedKey, Wanted, Workspaces
 from waguard.core.keys import Right

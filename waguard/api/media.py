@@ -8,13 +8,13 @@ from typing import Annotated, ClassVar, Final
 from aiohttp import web
 from msgspec import Meta
 
-from waguard.api import scope, unpacking
+from waguard.api import rights, unpacking
 from waguard.api.body import late
 from waguard.api.connection import CostlyBodyError
 from waguard.api.deps import DEPS, SESSION
 from waguard.api.fields import AS_IT_IS
+from waguard.api.rights import Narrowing
 from waguard.api.route import Done, route
-from waguard.api.scope import Narrowing
 from waguard.api.timings import TIMINGS
 from waguard.core.keys import Right
 from waguard.core.messages.received_media import content_type
@@ -69,12 +69,12 @@ async def show(request: web.Request, sha256: Sha256) -> web.StreamResponse:
 
     Whoever sent it chose its type: it is never shown in a browser, only saved.
     """
-    deps, names = request.app[DEPS], await scope.sessions_seen(request)
+    deps, names = request.app[DEPS], await rights.sessions_seen(request)
     # else the database comes first, so that nobody can time whether another session has the file
     kept = await asyncio.to_thread(deps.media.find, sha256) if names is None else None
     if kept is None:
         deferred = await deps.messages.deferred_file(sha256)
-        if deferred and scope.within(names, deferred.session_id):
+        if deferred and rights.within(names, deferred.session_id):
             sha256 = _kept(deferred)
         elif names is not None and not await deps.messages.has_file(sha256, names):
             raise _no_such_file()
@@ -142,7 +142,7 @@ async def fetch_again(request: web.Request, id: MessageId) -> Fetched:  # noqa: 
 
 async def named(request: web.Request, message_id: str) -> NamedFile | None:
     """The file of a message of a session that the caller sees."""
-    deps, names = request.app[DEPS], await scope.sessions_seen(request)
+    deps, names = request.app[DEPS], await rights.sessions_seen(request)
     if names is None:
         views = await deps.sessions.views(removed=True, elsewhere=True)
         names = {it.session_id for it in views}

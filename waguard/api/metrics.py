@@ -13,8 +13,8 @@ from aiohttp import web
 
 from waguard import __version__
 from waguard.api.deps import DEPS
+from waguard.api.rights import Narrowing, sessions_seen, within
 from waguard.api.route import route
-from waguard.api.scope import Narrowing, sessions_seen, within
 from waguard.api.timings import TIMINGS
 from waguard.core.blame import Condition
 from waguard.core.conditions import Receiver

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Final
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from waguard.api import fields, scope
+from waguard.api import fields, rights
 from waguard.api.deps import DEPS, SESSION
 from waguard.api.fields import AS_IT_IS, Kind, Number, SessionId
+from waguard.api.rights import Narrowing
 from waguard.api.route import Done, Reply, route
-from waguard.api.scope import Narrowing
 from waguard.core.keys import Right
 from waguard.core.messages.send_states import State
 from waguard.errors import NotFoundError
@@ -112,7 +112,7 @@ async def show(request: web.Request, id: MessageId) -> Message:  # noqa: A002 - 
 async def listing(request: web.Request, query: Wanted) -> Messages:
     """List messages, the newest first."""
     found = await request.app[DEPS].outgoing.listing(
-        sessions=[query.session_id] if query.session_id else await scope.sessions_seen(request),
+        sessions=[query.session_id] if query.session_id else await rights.sessions_seen(request),
         state=query.state,
         bulk_id=query.bulk_id,
         before=query.before,
@@ -139,7 +139,7 @@ async def _find(request: web.Request, given: str) -> Outgoing:
         row = await outgoing.find(int(given))
     else:
         row = await outgoing.find_message(given[:ID_LIMIT])
-    if row is None or not await scope.sees(request, row.session_id):
+    if row is None or not await rights.sees(request, row.session_id):
         raise NotFoundError("there is no such message", remedy="see GET /api/messages")
     return row
 

@@ -15,8 +15,8 @@ from waguard.api.deps import CALLER
 from waguard.api.fields import AS_IT_IS, Kind
 from waguard.api.keys import NewKey
 from waguard.api.limits import LOAD
+from waguard.api.rights import Narrowing
 from waguard.api.route import Done, route
-from waguard.api.scope import Narrowing
 from waguard.core import issued_keys
 from waguard.core.issued_keys import Wanted
 from waguard.core.keys import Caller, Right

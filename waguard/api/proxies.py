@@ -8,8 +8,8 @@ from msgspec import Meta, Struct
 
 from waguard.api.deps import DEPS
 from waguard.api.fields import Kind, SessionId
+from waguard.api.rights import Narrowing, narrowed
 from waguard.api.route import OfSession, read, route
-from waguard.api.scope import Narrowing, narrowed
 from waguard.core.keys import Right
 from waguard.core.proxy import LONGEST, Proxy, parse
 from waguard.errors import ForbiddenError, InvalidInputError

@@ -5,11 +5,11 @@ from typing import Annotated, Any, Final
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from waguard.api import fields, scope
+from waguard.api import fields, rights
 from waguard.api.deps import DEPS
 from waguard.api.fields import Boolean, Kind, SessionId, short
+from waguard.api.rights import Narrowing
 from waguard.api.route import Done, OfSession, Reply, route
-from waguard.api.scope import Narrowing
 from waguard.core import outgoing_address as address
 from waguard.core.keys import Right
 from waguard.core.webhooks.delivery import EVENTS, OLD_SERVICE, MessageFields
@@ -153,8 +153,8 @@ class Receivers(Done, kw_only=True):
 @route(Right.READ, narrows=Narrowing.LIST)
 async def listing(request: web.Request, query: WantedReceivers) -> Receivers:
     """List the sessions' own receivers."""
-    names = [query.session_id] if query.session_id else await scope.sessions_seen(request)
+    names = [query.session_id] if query.session_id else await rights.sessions_seen(request)
     found = await request.app[DEPS].webhooks.endpoints.every()
     return Receivers(
-        receivers=[_receiver(it) for it in found if scope.within(names, it.session_id)]
+        receivers=[_receiver(it) for it in found if rights.within(names, it.session_id)]
     )

@@ -9,11 +9,11 @@ import msgspec
 from aiohttp import web
 from msgspec import UNSET, UnsetType
 
-from waguard.api import scope
+from waguard.api import rights
 from waguard.api.deps import BODY
 from waguard.api.fields import Kind
 from waguard.api.problems import Handler
-from waguard.api.scope import Narrowing
+from waguard.api.rights import Narrowing
 from waguard.core.keys import Right
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -127,11 +127,11 @@ def route(
         @functools.wraps(handler)
         async def served(request: web.Request) -> web.StreamResponse:
             if right:
-                scope.require_right(request, right)
-                scope.require_narrowing(request, narrowing)
+                rights.require_right(request, right)
+                rights.require_narrowing(request, narrowing)
             arguments = _arguments(request, handler)
-            if right and scope.narrowed(request):
-                await scope.require_named(request, narrowing, arguments)
+            if right and rights.narrowed(request):
+                await rights.require_named(request, narrowing, arguments)
             answer = await handler(request, **arguments)
             if isinstance(answer, Reply):
                 request[REPLY] = answer

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
-from waguard.api import fields, scope
+from waguard.api import fields, rights
 from waguard.api.audit import who
 from waguard.api.deps import BODY, DEPS, SESSION
 from waguard.api.fields import (
@@ -19,8 +19,8 @@ from waguard.api.fields import (
     WorkspaceId,
 )
 from waguard.api.proxies import OwnProxy, given
+from waguard.api.rights import Narrowing
 from waguard.api.route import Done, OfSession, ignored, route
-from waguard.api.scope import Narrowing
 from waguard.api.session_view import Session, shown
 from waguard.core.keys import Right
 from waguard.errors import NotFoundError, NumberLinkedError, UnavailableError
@@ -118,7 +118,7 @@ class ListedSessions(Done, kw_only=True):
 @route(Right.READ, narrows=Narrowing.LIST)
 async def listing(request: web.Request, query: Removed) -> ListedSessions:
     """List the sessions."""
-    names = await scope.sessions_seen(request)
+    names = await rights.sessions_seen(request)
     views = await request.app[DEPS].sessions.views(removed=query.removed, elsewhere=True)
     rows = [
         ListedSession(
@@ -130,7 +130,7 @@ async def listing(request: web.Request, query: Removed) -> ListedSessions:
             removed_at=fields.moment(view.removed_at) if query.removed else UNSET,
         )
         for view in views
-        if scope.within(names, view.session_id)
+        if rights.within(names, view.session_id)
     ]
     return ListedSessions(sessions=rows, total=len(rows))
 
@@ -247,7 +247,7 @@ async def pairing_code(request: web.Request, session_id: SessionId, body: PairBy
     try:
         value = await request.app[DEPS].sessions.call(session_id, call, wait=READY_WAIT)
     except NumberLinkedError as error:
-        if error.session is None or await scope.sees(request, error.session):
+        if error.session is None or await rights.sees(request, error.session):
             raise
         raise NumberLinkedError(body.phone_number) from None
     if not (code := value.text):

@@ -5,11 +5,11 @@ from typing import Annotated, Any, Final
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from waguard.api import fields, scope
+from waguard.api import fields, rights
 from waguard.api.deps import DEPS
 from waguard.api.fields import Kind, Number, SessionId
+from waguard.api.rights import Narrowing
 from waguard.api.route import Done, route
-from waguard.api.scope import Narrowing
 from waguard.core.incidents import timeline
 from waguard.core.incidents.changes import CHANGE
 from waguard.core.keys import Right
@@ -57,7 +57,7 @@ async def listing(request: web.Request, query: WantedEntries) -> Timeline:
     Of a purged session, too, as long as its audit log is kept.
     """
     found = await request.app[DEPS].store.timeline(
-        [query.session_id] if query.session_id else await scope.sessions_seen(request),
+        [query.session_id] if query.session_id else await rights.sessions_seen(request),
         before=query.before,
         limit=query.limit,
     )

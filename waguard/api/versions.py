@@ -11,8 +11,8 @@ from waguard.api import fields
 from waguard.api.audit import who
 from waguard.api.deps import DEPS, SESSION
 from waguard.api.fields import Kind, digits
+from waguard.api.rights import Narrowing
 from waguard.api.route import Done, route
-from waguard.api.scope import Narrowing
 from waguard.core.keys import Right
 from waguard.core.versions.views import VersionRow, VersionStatus
 from waguard.ports.versions import BundleRow

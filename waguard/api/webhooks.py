@@ -7,11 +7,11 @@ from typing import Annotated, Any, Final
 from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from waguard.api import fields, scope
+from waguard.api import fields, rights
 from waguard.api.deps import DEPS, SESSION
 from waguard.api.fields import ChatId, Kind, SessionId
+from waguard.api.rights import Narrowing
 from waguard.api.route import Done, Reply, route
-from waguard.api.scope import Narrowing
 from waguard.core.keys import Right
 from waguard.core.webhooks.delivery import QR_CODE, DeadLetterState, dead_letter_state
 from waguard.errors import InvalidInputError, NotFoundError
@@ -76,7 +76,7 @@ class DeadLetters(Done, kw_only=True):
 @route(Right.READ, narrows=Narrowing.LIST)
 async def listing(request: web.Request, query: WantedLetters) -> DeadLetters:
     """List dead letters, without their bodies."""
-    sessions = [query.session_id] if query.session_id else await scope.sessions_seen(request)
+    sessions = [query.session_id] if query.session_id else await rights.sessions_seen(request)
     found = await request.app[DEPS].messages.dead(
         sessions=sessions, state=query.state, before=query.before, limit=LISTED
     )
@@ -91,7 +91,7 @@ async def letter(request: web.Request, number: Number) -> DeadLetter:
     if body is None:
         raise _no_such(number)
     if found.event == QR_CODE:
-        scope.require_right(request, Right.OPERATE)
+        rights.require_right(request, Right.OPERATE)
     return _letter(found, success=True, body=json.loads(body))
 
 
@@ -143,7 +143,7 @@ class Held(Done, kw_only=True):
 @route(Right.READ, narrows=Narrowing.LIST)
 async def held(request: web.Request) -> Held:
     """Chats whose received messages wait for their session."""
-    names = await scope.sessions_seen(request)
+    names = await rights.sessions_seen(request)
     found = sorted(request.app[DEPS].webhooks.queues.held(), key=lambda one: one.since)
     return Held(
         held=[
@@ -154,7 +154,7 @@ async def held(request: web.Request) -> Held:
                 reason=one.why,
             )
             for one in found
-            if scope.within(names, one.session_id)
+            if rights.within(names, one.session_id)
         ]
     )
 
@@ -199,7 +199,7 @@ class Unidentified(Done, kw_only=True):
 @route(Right.READ, narrows=Narrowing.LIST)
 async def unidentified(request: web.Request) -> Unidentified:
     """Private chats whose LID has no known number."""
-    names = await scope.sessions_seen(request)
+    names = await rights.sessions_seen(request)
     found = await request.app[DEPS].messages.unidentified()
     return Unidentified(
         unidentified=[
@@ -210,7 +210,7 @@ async def unidentified(request: web.Request) -> Unidentified:
                 count=one.count,
             )
             for one in found
-            if scope.within(names, one.session_id)
+            if rights.within(names, one.session_id)
         ]
     )
 
@@ -242,7 +242,7 @@ async def discard_unidentified(request: web.Request, body: ThisChat) -> Discarde
 async def _own(request: web.Request, number: int) -> webhooks.DeadLetter:
     """The dead letter, where the caller sees its session. Raises ``NotFoundError``."""
     found = await request.app[DEPS].messages.dead_letter(number)
-    if found is None or not await scope.sees(request, found.session_id):
+    if found is None or not await rights.sees(request, found.session_id):
         raise _no_such(number)
     request[SESSION] = found.session_id
     return found

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from waguard.cli.client import connect
 from waguard.cli.parsing import since, with_daemon, with_json
 from waguard.cli.render import age, moment, print_json, second, table, width
-from waguard.core.incidents.why import NO_INCIDENTS
+from waguard.core.incidents.sentences import NO_INCIDENTS
 
 COLUMNS: Final = ("began", "took", "session", "cause")
 

@@ -8,7 +8,7 @@ from waguard.cli.client import SessionClient, connect
 from waguard.cli.parsing import with_daemon, with_json
 from waguard.cli.render import condition, print_json, sentinel, undecryptable
 from waguard.cli.rows import version
-from waguard.core.incidents.why import NO_INCIDENTS
+from waguard.core.incidents.sentences import NO_INCIDENTS
 from waguard.errors import printable
 
 PURGED: Final = "purged"

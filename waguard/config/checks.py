@@ -11,7 +11,7 @@ from waguard.config.sections import Browser, Cluster, Config, Versions
 from waguard.core import call_through
 from waguard.core import outgoing_address as address
 from waguard.core.alerts import quiet
-from waguard.core.host import switches
+from waguard.core.host import chromium_switches
 from waguard.core.lease import LEND_MARGIN, terms
 from waguard.core.webhooks import stored
 from waguard.core.webhooks.delivery import EVENTS
@@ -84,10 +84,10 @@ def cross_check(config: Config) -> None:
 
 def _check_switches(browser: Browser) -> None:
     for argument in browser.extra_args:
-        if refusal := switches.refusal(
+        if refusal := chromium_switches.refusal(
             argument, sandbox=browser.sandbox, beside=browser.extra_args
         ):
-            shown = switches.shown(argument)
+            shown = chromium_switches.shown(argument)
             raise refused("browser.extra_args", shown, refusal.why, refusal.remedy)
 
 

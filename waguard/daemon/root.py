@@ -63,7 +63,7 @@ from waguard.messaging.outbox.bulk import Bulks
 from waguard.messaging.outbox.outbox import Outbox
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.supervision.fleet.database_watch import ASKED_EVERY, DatabaseWatch
-from waguard.supervision.fleet.disk import DiskReserve
+from waguard.supervision.fleet.disk_reserve import DiskReserve
 from waguard.supervision.log_control import LogControl
 from waguard.supervision.supervisor import Ports, Supervisor
 from waguard.supervision.timings import Timings

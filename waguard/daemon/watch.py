@@ -18,7 +18,7 @@ from waguard.messaging.alerts.alerts import Alerts
 from waguard.messaging.health import MessageHealth
 from waguard.messaging.stored import StoredMessages
 from waguard.messaging.webhooks.webhooks import Webhooks
-from waguard.supervision.fleet.disk import DiskReserve
+from waguard.supervision.fleet.disk_reserve import DiskReserve
 from waguard.supervision.fleet.readiness import status_line
 from waguard.supervision.outages import Outages
 from waguard.supervision.supervisor import Supervisor

@@ -9,7 +9,7 @@ from waguard.wire.events import Event
 from waguard.wire.protocol import PROTOCOL, Hello
 from waguard.wire.worker import WorkerSpec
 from waguard.worker.browser.forwarder import Forwarder
-from waguard.worker.deadline import Deadline
+from waguard.worker.lease_end import Deadline
 from waguard.worker.link.daemon_link import DaemonLink
 from waguard.worker.link.heartbeat_slot import HeartbeatSlot
 from waguard.worker.link.status_reporter import StatusReporter

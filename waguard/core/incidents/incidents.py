@@ -9,7 +9,7 @@ from typing import Any
 
 from waguard.core import remedies
 from waguard.core.blame import Blame, Condition
-from waguard.core.incidents import changes, why
+from waguard.core.incidents import changes, sentences
 from waguard.core.incidents.changes import CHANGE
 from waguard.core.incidents.entries import Entry, Incident
 from waguard.core.incidents.kinds import (
@@ -170,7 +170,7 @@ def _begun(entry: Entry, at: float, session: str | None) -> Incident | None:
     begun = Incident(at, entry.reason or entry.kind.replace("_", " "), kind=entry.kind)
     begun.advice = _advice(ADVICE, entry.kind, session)
     if result := OVER_AT_ONCE.get(entry.kind):
-        begun.actions.append(why.done(entry) or "")
+        begun.actions.append(sentences.done(entry) or "")
         begun.result, begun.ended = result, at
     return begun
 
@@ -183,13 +183,13 @@ def _goes_on(incident: Incident, entry: Entry, at: float, session: str | None) -
     """Add the entry; whether the incident is still open after it."""
     if entry.kind == "status":
         return _still_unhealthy(incident, entry, at)
-    if result := why.ending(incident, entry):
+    if result := sentences.ending(incident, entry):
         incident.result, incident.ended, incident.advice = result, at, None
         return False
     begins = entry.kind in OF_PAGE and entry.kind == incident.kind
-    if not begins and (done := why.done(entry)):
+    if not begins and (done := sentences.done(entry)):
         incident.actions.append(done)
-    incident.pause = max(incident.pause or (0.0, ""), why.pause(entry))
+    incident.pause = max(incident.pause or (0.0, ""), sentences.pause(entry))
     if entry.kind == "parked" and entry.reason in set(ParkCause):
         incident.advice = remedies.text(remedies.PARKED[ParkCause(entry.reason)], session)
     elif entry.kind in ADVICE:

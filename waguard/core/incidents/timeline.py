@@ -1,6 +1,6 @@
 """The text of an entry of the audit log, as a timeline shows it. Pure."""
 
-from waguard.core.incidents import changes, why
+from waguard.core.incidents import changes, sentences
 from waguard.core.incidents.changes import CHANGE
 from waguard.core.incidents.entries import Entry
 from waguard.core.incidents.kinds import BACK, FLEET_RESULTS
@@ -13,7 +13,7 @@ def text(entry: Entry) -> str:
     if entry.kind == "status":
         words: str | None = f"it was {entry.before}, and is {entry.after}"
     else:
-        words = why.done(entry) or BACK.get(entry.kind) or FLEET_RESULTS.get(entry.kind)
+        words = sentences.done(entry) or BACK.get(entry.kind) or FLEET_RESULTS.get(entry.kind)
     if not words:
         return entry.reason or entry.kind.replace("_", " ")
     return f"{words}: {entry.reason}" if entry.reason and entry.reason not in words else words

@@ -24,8 +24,8 @@ from loguru import logger
 from waguard.core.text import log_fold, logfmt
 from waguard.core.text.redaction import HIDDEN, Redaction
 from waguard.errors import printable
-from waguard.host.system import journal
-from waguard.host.system.journal import Journal
+from waguard.host.system import journald
+from waguard.host.system.journald import Journal
 from waguard.host.system.log_names import FIELDS, PRIORITIES
 from waguard.host.system.systemd import is_journal
 
@@ -86,7 +86,7 @@ def configure(
     out: TextIO | None = None,
     *,
     clock: Callable[[], float] = time.monotonic,
-    journal_socket: Path = journal.SOCKET,
+    journal_socket: Path = journald.SOCKET,
 ) -> None:
     """``form`` is auto, text or json; auto is the journal's own under systemd, else text."""
     global _output  # noqa: PLW0603 - loguru's logger is one for the process, and so is its output
@@ -200,7 +200,7 @@ def _as_entry(line: Line) -> bytes:
     for name, of_journal in _OF_JOURNAL.items():
         if (value := line.fields.get(name)) is not None:
             fields.append((of_journal, str(value)))
-    return b"%b%b=%b\n" % (journal.entry(fields), _FIELDS, _json(line))
+    return b"%b%b=%b\n" % (journald.entry(fields), _FIELDS, _json(line))
 
 
 def _lines(text: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from waguard.core.host import switches
+from waguard.core.host import chromium_switches
 from waguard.host.process.executable import Flavour
 from waguard.worker.browser.errors import BrowserArgumentError
 
@@ -81,7 +81,7 @@ def arguments(spec: ChromiumSpec, *, user_agent: str | None = None) -> list[str]
                 _move(value, into=disabled, out_of=enabled)
             case "enable-features":
                 _move(value, into=enabled, out_of=disabled)
-            case _ if spec.proxy_port and name in switches.OF_PROXIES:
+            case _ if spec.proxy_port and name in chromium_switches.OF_PROXIES:
                 pass  # Chromium takes some of them before the session's own
             case _:
                 extra.append(argument.strip())
@@ -116,15 +116,15 @@ def _through(port: int, *, resolves: bool) -> list[str]:
 
 
 def _parse(argument: str, spec: ChromiumSpec) -> tuple[str, str]:
-    if refusal := switches.refusal(argument, sandbox=spec.sandbox, beside=spec.extra_args):
-        shown = switches.shown(argument)
+    if refusal := chromium_switches.refusal(argument, sandbox=spec.sandbox, beside=spec.extra_args):
+        shown = chromium_switches.shown(argument)
         raise BrowserArgumentError(
             f"{shown!r} is not allowed: {refusal.why}",
             field="browser.extra_args",
             value=shown,
             remedy=refusal.remedy,
         )
-    return switches.parse(argument)
+    return chromium_switches.parse(argument)
 
 
 def _move(value: str, *, into: list[str], out_of: list[str]) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from waguard.host.system import journal
-from waguard.host.system.journal import Journal
+from waguard.host.system import journald as journal
+from waguard.host.system.journald import Journal
 
 
 @dataclass

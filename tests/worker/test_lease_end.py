@@ -10,7 +10,7 @@ import pytest
 from tests.waiting import block_until
 from waguard.host.clock import since_boot
 from waguard.host.process import procfs
-from waguard.worker.deadline import Deadline
+from waguard.worker.lease_end import Deadline
 
 SOON = 0.3  # s
 FAR = 3_600.0  # s

@@ -8,7 +8,7 @@ from tests.small_disk import small_disk
 from tests.supervision.world import World
 from waguard.errors import NoRoomError
 from waguard.ports.store import AuditEntry
-from waguard.supervision.fleet.disk import DiskReserve
+from waguard.supervision.fleet.disk_reserve import DiskReserve
 from waguard.supervision.outages import Outages
 from waguard.supervision.status_writer import AuditLog
 
