@@ -104,10 +104,8 @@ class Cluster:
     @property
     def owning(self) -> Owning:
         """For the database, which checks each write."""
-        incarnation = self.host.view.incarnation or ""
-        return Owning(
-            host=self.host.view.host, incarnation=incarnation, epochs=self.ownership.owned()
-        )
+        view, epochs = self.host.view, self.ownership.owned()
+        return Owning(host=view.host, incarnation=view.incarnation or "", epochs=epochs)
 
     def why_none_starts(self) -> str | None:
         """Why no worker may start now; None: they may."""

@@ -92,6 +92,24 @@ async def test_what_is_lost_while_it_is_brought_up_is_lost_twice() -> None:
     await acquiring.end()
 
 
+async def test_what_could_not_be_ended_is_ended_again_and_has_not_ended_before() -> None:
+    class Odd(Slow):
+        async def lose(self, sessions: Collection[str]) -> None:
+            await super().lose(sessions)
+            if len(self.lost) < 3:
+                raise RuntimeError
+
+    sessions, ended = Odd(), list[str]()
+    acquiring, calls = Acquiring(sessions), EngineCalls()
+    endings = Endings(Rows(), sessions, acquiring, calls, ended=ended.append)
+    endings.lose(["s1", "s2"])
+    await asyncio.sleep(24)
+    assert ended == []
+    await calls.end()
+    assert sessions.lost == [{"s1", "s2"}] * 3
+    assert ended == ["s1", "s2"]
+
+
 async def test_an_odd_session_does_not_hold_up_the_others() -> None:
     class Odd(Slow):
         async def acquire(self, sessions: Collection[str]) -> None:

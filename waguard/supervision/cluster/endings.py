@@ -102,7 +102,7 @@ class Endings:
                     async with asyncio.timeout(why.retry_after or AGAIN):
                         await self._no_longer.wait()
             if session in self._unlent and not self._stopping:
-                await self._sessions.lose([session])
+                await self._end_at_once([session])
                 return True
         return True
 
@@ -123,23 +123,34 @@ class Endings:
             logger.opt(exception=error).critical(
                 "a bug in waguard", event="bug", call="release", session=session
             )
-            await self._sessions.lose([session])
+            await self._end_at_once([session])
         return None
 
     async def _close(self, session: str) -> None:
         if await self._refused(session):
-            await self._sessions.lose([session])
+            await self._end_at_once([session])
         self._end(session)
 
     async def _lose(self, sessions: Collection[str]) -> None:
         # together: their workers are killed at once, and none of them is brought up meanwhile
         _, was_brought_up = await asyncio.gather(
-            self._sessions.lose(sessions), self._acquiring.drop(sessions)
+            self._end_at_once(sessions), self._acquiring.drop(sessions)
         )
         if was_brought_up:
-            await self._sessions.lose(sessions)
+            await self._end_at_once(sessions)
         for session in sessions:
             self._end(session)
+
+    async def _end_at_once(self, sessions: Collection[str]) -> None:
+        """Return when they have ended: after a bug they may run, and what may run is not claimed again here."""
+        while True:
+            try:
+                await self._sessions.lose(sessions)
+            except Exception as error:  # noqa: BLE001 - else it would never be said that they have ended
+                logger.opt(exception=error).critical("a bug in waguard", event="bug", call="lose")
+                await asyncio.sleep(AGAIN)
+            else:
+                return
 
     def _end(self, session: str) -> None:
         self._closing.pop(session, None)
