@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,9 @@ import pytest
 from systemd.deb import build
 from systemd.release import CONFIG, OF_PACKAGE, PACKAGE
 from tests.first_minutes import minimal_root
+from tests.systemd.later_versions import FAILS_BEFORE_IT_LISTENS, ONE_KEY_MORE, Changes
 from tests.systemd.namespace import SystemdNamespace, systemd_namespace
 from tests.systemd.test_upgrade import (
-    NEVER_READY,
     begin,
     is_the_same,
     paired,
@@ -43,13 +43,9 @@ EPOCH = 1_700_000_000
 APT_WITHIN = 1_500.0  # s: Chromium is fetched
 TREE = f"{PACKAGE}/package".lstrip("/")
 NEW_KEY = {
-    "waguard/config/sections.py": (
-        "    rate: Rate = 0.0\n",
-        "    rate: Rate = 0.0\n    pace: Rate = 0.0\n",
-    ),
+    **ONE_KEY_MORE,
     "../../../share/waguard/waguard.toml": ("\nrate = 0.0 ", "\npace = 0.0\nrate = 0.0 "),
 }
-RUNNING = "        self._signals.listen()\n"
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +62,7 @@ def built(wheels: Path, folder: Path) -> Path:
         return build.make(wheel, CHECKOUT / "etc/requirements.txt", folder, __version__, EPOCH)
 
 
-def variant(package: Path, later: str, changes: Mapping[str, tuple[str, str]]) -> Path:
+def variant(package: Path, later: str, changes: Changes) -> Path:
     """Beside it: a later version, with these texts of its modules replaced."""
     stage = package.with_name(later)
     subprocess.run(["dpkg-deb", "-R", package, stage], check=True)
@@ -122,7 +118,7 @@ def installed(systemd: SystemdNamespace) -> str:
 async def test_the_life_of_a_package(systemd: SystemdNamespace, package: Path) -> None:
     for later, changes in {
         "9.0": NEW_KEY,
-        "9.1": {"waguard/daemon/root.py": (RUNNING, f"        {NEVER_READY}\n")},
+        "9.1": FAILS_BEFORE_IT_LISTENS,
     }.items():
         await asyncio.to_thread(variant, package, later, changes)
     await asyncio.to_thread(apt, systemd, "update")

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,12 @@ import pytest
 
 from systemd import install
 from systemd.release import PLACES
+from tests.systemd.later_versions import (
+    FAILS_AT_THE_RESTORE,
+    FAILS_BEFORE_IT_LISTENS,
+    OTHER_KEY,
+    Changes,
+)
 from tests.systemd.namespace import SystemdNamespace, systemd_namespace
 from tests.systemd.unit import CHECKOUT, CONFIG, UNIT, api, processes, status, until, why_not
 from waguard import __version__
@@ -30,7 +36,6 @@ pytestmark = [
 
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check")
 WHEELS = "/opt/wheels"
-NEVER_READY = "raise RuntimeError('broken on purpose')"
 
 
 def migration(revision: int) -> str:
@@ -44,9 +49,7 @@ def upgrade():
 """
 
 
-def variant(
-    wheel: Path, version: str, migrations: int, changes: Mapping[str, tuple[str, str]]
-) -> None:
+def variant(wheel: Path, version: str, migrations: int, changes: Changes) -> None:
     """Beside ``wheel``: a version with so many migrations more, and these texts replaced."""
     head = int(HEAD) + migrations
     own = {
@@ -84,14 +87,10 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if fetched.returncode:
         pytest.skip("needs a package index")
     wheel = next(folder.glob("waguard-*.whl"))
-    restorer, daemon = "waguard/supervision/fleet/restorer.py", "waguard/daemon/root.py"
-    restoring = "    async def restore(self, records: list[tuple[WorkerRecord, Process]]) -> str:\n"
-    running = "        self._signals.listen()\n"
     variant(wheel, "9.0", 1, {})
-    variant(wheel, "9.1", 2, {restorer: (restoring, f"{restoring}        {NEVER_READY}\n")})
-    variant(wheel, "9.2", 2, {daemon: (running, f"        {NEVER_READY}\n")})
-    config = "waguard/config/sections.py"
-    variant(wheel, "9.3", 0, {config: ("    rate: ", "    pace: ")})
+    variant(wheel, "9.1", 2, FAILS_AT_THE_RESTORE)
+    variant(wheel, "9.2", 2, FAILS_BEFORE_IT_LISTENS)
+    variant(wheel, "9.3", 0, OTHER_KEY)
     return folder
 
 
