@@ -360,6 +360,7 @@ PROGRAMS = frozenset(
         "cut",
         "df",
         "echo",
+        "etcdctl",
         "findmnt",
         "fuser",
         "grep",
