@@ -382,6 +382,7 @@ PROGRAMS = frozenset(
         "psql",
         "readlink",
         "sed",
+        "sha256sum",
         "sqlite3",
         "ss",
         "ssh",

@@ -5,11 +5,13 @@ from loguru import logger
 
 from waguard.api.deps import Cluster as ApiCluster
 from waguard.config.sections import Cluster as ClusterSettings
+from waguard.core.cluster.alike import digest
 from waguard.core.cluster.host_lease import LeaseTerms
 from waguard.core.cluster.records import Owning
 from waguard.daemon.duties import Duties
 from waguard.daemon.foundation import Foundation
 from waguard.daemon.left_behind import LeftBehind
+from waguard.daemon.secret_files import SecretFiles
 from waguard.daemon.stop_request import StopRequest
 from waguard.errors import WaguardError
 from waguard.host.files.sealing import read_key
@@ -122,16 +124,21 @@ class Cluster:
             return None
         return "this host has no lease yet"
 
-    def for_api(self, instance_url: str) -> ApiCluster:
+    def for_api(self, instance_url: str, secrets: SecretFiles) -> ApiCluster:
         """What the API needs of it."""
         settings = self._config().cluster
         assert settings.key_file  # noqa: S101 - the configuration was checked
+        key = read_key(settings.key_file, "cluster.key_file")
         return ApiCluster(
             ownership=self.ownership,
             hosts=self.hosts,
             address=settings.address,
             instance_url=instance_url,
-            key=read_key(settings.key_file, "cluster.key_file"),
+            key=key,
+            digests=lambda: {
+                "api.key_file": digest("api.key_file", secrets.keys.values, key),
+                "webhook.secret_file": digest("webhook.secret_file", secrets.webhook, key),
+            },
         )
 
     @property

@@ -64,9 +64,14 @@ NAMES: Final = (
     "receiver",
     "signature",
     "call-back",
+    "etcd",
+    "connections",
+    "hosts",
     "health",
 )
 """Every check, in the order of the report."""
+OF_CLUSTER: Final = ("etcd", "connections", "hosts")
+"""Those that there are only where several hosts are configured."""
 
 _TRIES: Final = 3
 Section = Callable[[], Awaitable[Sequence[Check]]]
@@ -158,6 +163,8 @@ class _Examination:
             "versions": self._versions,
             "health": self._health,
         }
+        if self._config.cluster.engine != "none":
+            sections["hosts"] = self._cluster
         done = await asyncio.gather(*(_guarded(name, run) for name, run in sections.items()))
         checks = [check for section in done for check in section]
         order = {name: place for place, name in enumerate(NAMES)}
@@ -276,6 +283,12 @@ class _Examination:
         answer, now = await self._ask("/api/versions"), self._machine.now()
         mode = self._config.versions.mode
         return [versions.versions(kept, answer, mode=mode, now=now, cli=self._cli)]
+
+    async def _cluster(self) -> list[Check]:
+        """What several hosts need besides."""
+        from waguard.doctor import cluster  # noqa: PLC0415 - few have several
+
+        return await cluster.checks(self._config, self._cli, self._ask)
 
     async def _health(self) -> list[Check]:
         """What the daemon itself knows."""
