@@ -99,6 +99,16 @@ async def test_two_etcd(alone: Member) -> None:
     assert other.endpoint in check.seen
 
 
+async def test_another_etcd_than_that_of_the_owners(alone: Member) -> None:
+    seen = await probes.ask(cluster(alone))
+    [check] = checks.of_owners(seen, "17")
+    assert one([check], Result.FAILED, "in another etcd (cluster_id 17) than that of")
+    require_runnable(check.command)
+    own = seen.endpoints[0].cluster
+    assert own
+    assert checks.of_owners(seen, own) == checks.of_owners(seen, "") == []
+
+
 async def test_nothing_compacts_it(alone: Member) -> None:
     for _ in range(20):
         revision = int(alone.ask("kv/put", key=KEY)["header"]["revision"])
@@ -170,16 +180,13 @@ async def test_a_login(tmp_path: Path) -> None:
 
 def test_a_slow_disk_in_what_etcd_counts() -> None:
     """No disk here is slow: etcd's own text, with other numbers."""
-    text = "\n".join(
-        [
-            'etcd_disk_wal_fsync_duration_seconds_bucket{le="0.001"} 900',
-            'etcd_disk_wal_fsync_duration_seconds_bucket{le="0.512"} 999',
-            'etcd_disk_wal_fsync_duration_seconds_bucket{le="+Inf"} 1000',
-            'etcd_disk_backend_commit_duration_seconds_bucket{le="0.001"} 9',
-            'etcd_disk_backend_commit_duration_seconds_bucket{le="+Inf"} 10',
-            "etcd_server_quota_backend_bytes 2.147483648e+09",
-        ]
-    )
+    text = """etcd_disk_wal_fsync_duration_seconds_bucket{le="0.001"} 900
+etcd_disk_wal_fsync_duration_seconds_bucket{le="0.512"} 999
+etcd_disk_wal_fsync_duration_seconds_bucket{le="+Inf"} 1000
+etcd_disk_backend_commit_duration_seconds_bucket{le="0.001"} 9
+etcd_disk_backend_commit_duration_seconds_bucket{le="+Inf"} 10
+etcd_server_quota_backend_bytes 2.147483648e+09
+"""
     assert probes._measured(text) == (2_147_483_648, 0.512)
     assert probes._measured("") == (None, None)
     slow = Endpoint(url="http://e", cluster="1", member="2", leader="2", slowest=0.512)

@@ -135,6 +135,11 @@ class EtcdLeases:
                         hosts[event.kv.key] = event.kv
                 yield [self._found(it) for it in hosts.values()]
 
+    @property
+    def cluster(self) -> str:
+        """The id of this etcd, which no other one has; empty: it has not answered yet."""
+        return self._gateway.cluster
+
     async def close(self) -> None:
         """See ``ports.cluster.HostLeases``."""
         await self._gateway.close()

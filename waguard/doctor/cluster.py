@@ -18,17 +18,19 @@ async def checks(config: Config, cli: Cli, ask: Ask) -> list[Check]:
     """All of them, side by side. ``ask``: the daemon here."""
     cluster = config.cluster
 
-    async def engine() -> list[Check]:
-        if cluster.engine == "etcd":
-            return etcd.etcd(await etcd_probes.ask(cluster))
-        return [ok(etcd.NAME, "the database has the hosts' leases")]
+    async def others() -> list[hosts.Host] | None:
+        return await host_probes.hosts(cluster, await ask(host_probes.LISTED))
 
-    async def database() -> list[Check]:
-        seen = await connection_probes.connections(config.database.url)
-        return connections.connections(seen, cluster.engine)
-
-    async def others() -> list[Check]:
-        found = await host_probes.hosts(cluster, await ask(host_probes.LISTED))
-        return hosts.hosts(found, cli)
-
-    return [it for found in await asyncio.gather(engine(), database(), others()) for it in found]
+    engine, database, found = await asyncio.gather(
+        etcd_probes.ask(cluster),
+        connection_probes.connections(config.database.url),
+        others(),
+    )
+    of_engine = [ok(etcd.NAME, "the database has the hosts' leases")]
+    if cluster.engine == "etcd":
+        of_engine = etcd.of_owners(engine, database.etcd) or etcd.etcd(engine)
+    return [
+        *of_engine,
+        *connections.connections(database, cluster.engine),
+        *hosts.hosts(found, cli),
+    ]

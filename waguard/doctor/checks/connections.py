@@ -29,6 +29,8 @@ class Connections:
     """Nodes of its cluster."""
     asynchronous: int | None = None
     """Replicas that a commit does not wait for; None: this user may not see them."""
+    etcd: str = ""
+    """The id of the etcd that the owners of sessions rely on; empty: of none, or unknown."""
     forgets: str | None = None
     """The setting by which a commit may be lost in a crash of the server."""
 

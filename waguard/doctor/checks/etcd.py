@@ -68,6 +68,22 @@ def etcd(seen: Etcd) -> list[Check]:
     return list(_faults(seen)) or [ok(NAME, _healthy(seen))]
 
 
+def of_owners(seen: Etcd, kept: str) -> list[Check]:
+    """Whether it is the etcd that those rely on who own sessions in the database, of which ``kept`` is the id."""
+    used = {it.cluster for it in seen.endpoints if it.cluster}
+    if not kept or not used or kept in used:
+        return []
+    return [
+        failed(
+            NAME,
+            f"the hosts that own the sessions in this database have their leases in another etcd (cluster_id {kept}) than"
+            f" that of cluster.endpoints ({', '.join(sorted(used))})",
+            "Correct cluster.endpoints; where etcd was replaced, end waguard on all other hosts, then accept it here",
+            "waguard database accept",
+        )
+    ]
+
+
 def _healthy(seen: Etcd) -> str:
     members = f"{len(_living(seen))} of {len(seen.listed) or len(seen.endpoints)} members answer"
     return f"{members}; it wants no login: let only the hosts reach it" if seen.is_open else members
@@ -126,7 +142,9 @@ def _living(seen: Etcd) -> set[str]:
 
 def _members(seen: Etcd, answering: list[Endpoint]) -> Iterator[Check]:
     living = _living(seen)
-    every = len(seen.listed) or len(seen.endpoints)  # a user with few rights may not ask for the list
+    every = len(seen.listed) or len(
+        seen.endpoints
+    )  # a user with few rights may not ask for the list
     majority = every // 2 + 1
     if len(living) < majority:
         away = [it.url for it in seen.endpoints if not it.leader]

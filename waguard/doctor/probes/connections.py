@@ -23,7 +23,9 @@ _SERVER: Final = {
     " || date_trunc('milliseconds', pg_postmaster_start_time()), pg_is_in_recovery()",
     "mysql": "SELECT CONCAT(@@hostname, ':', @@port, ', ', @@datadir), @@read_only",
 }
-_WRITES: Final = " FOR UPDATE"  # a proxy that splits sends such a read to the server that takes writes
+_WRITES: Final = (
+    " FOR UPDATE"  # a proxy that splits sends such a read to the server that takes writes
+)
 _PREPARED: Final = "prepared statement"  # another connection has made one, or dropped it
 _IDLE: Final = "SELECT setting FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout'"
 _UNSAFE: Final = {
@@ -64,7 +66,10 @@ async def _seen(
     alone: Sequence[AsyncConnection], whole: Sequence[AsyncConnection], kind: str
 ) -> Connections:
     servers: dict[str, bool] = {}
-    for it, asked in [*((it, _SERVER[kind]) for it in alone), *((it, _SERVER[kind] + _WRITES) for it in whole)]:
+    for it, asked in [
+        *((it, _SERVER[kind]) for it in alone),
+        *((it, _SERVER[kind] + _WRITES) for it in whole),
+    ]:
         [(name, read_only)] = await _rows(it, asked)
         servers[str(name)] = bool(read_only)
     first = whole[0]
@@ -80,8 +85,17 @@ async def _seen(
         read_only=tuple(sorted(name for name, is_so in servers.items() if is_so)),
         galera=await _galera(first) if backend == "mariadb" else 0,
         asynchronous=await _asynchronous(first, kind),
+        etcd=await _etcd(first),
         forgets=", ".join(str(it) for (it,) in await _rows(first, _UNSAFE[kind])) or None,
     )
+
+
+async def _etcd(it: AsyncConnection) -> str:
+    """As ``store.marker`` keeps it."""
+    with suppress(SQLAlchemyError):  # a new database has no such table
+        found = await _rows(it, "SELECT installation FROM waguard_installation WHERE id = 2")
+        return str(found[0][0]) if found else ""
+    return ""
 
 
 async def _idle_limit(it: AsyncConnection, backend: str) -> float | None:

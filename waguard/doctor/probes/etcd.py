@@ -25,7 +25,7 @@ _KEYS: Final = {"key": base64.b64encode(b"waguard/").decode(), "limit": 1}
 _COMPACTED: Final = "has been compacted"
 _QUOTA: Final = "etcd_server_quota_backend_bytes"
 _DISK: Final = ("etcd_disk_wal_fsync_duration_seconds", "etcd_disk_backend_commit_duration_seconds")
-_SAMPLE: Final = re.compile(r'^(\w+)(?:\{le="([^"]+)"\})? (\S+)$', re.M)
+_SAMPLE: Final = re.compile(r'^(\w+)(?:\{le="([^"]+)"\})? (\S+)$', re.MULTILINE)
 _ENOUGH: Final = 100  # writes, before the slowest of 100 says anything
 _SHARE: Final = 0.99
 _OK: Final = 200
@@ -129,7 +129,9 @@ async def _of_all(seen: Etcd, gateway: Gateway, old: int) -> Etcd:
         alarms, _ = await gateway.call("maintenance/alarm", {"action": "GET"}, _Alarms)
     return replace(
         seen,
-        listed=tuple(Listed(member=it.ID, name=it.name, urls=it.clientURLs) for it in listed.members),
+        listed=tuple(
+            Listed(member=it.ID, name=it.name, urls=it.clientURLs) for it in listed.members
+        ),
         alarms=tuple(sorted({it.alarm for it in alarms.alarms})),
         may=may,
         compacts=compacts,
