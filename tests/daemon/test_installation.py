@@ -272,6 +272,7 @@ async def test_hosts_that_mark_a_new_database_at_once_are_one_installation(
 async def test_another_etcd_than_that_of_the_owners(run: Begin) -> None:
     """Two clusters with one database: who is alive in one etcd is dead in the other one."""
     first = await ours(run)
+    await first.begin()
     await first.it.recognize_etcd("17")
     await first.it.recognize_etcd("17")
     other = run()

@@ -45,21 +45,20 @@ def wrong(seen: Connections, engine: str = "etcd") -> list[Check]:
     return made
 
 
-def one(found: Sequence[Check], result: Result, seen: str) -> Check:
+def one(found: Sequence[Check], result: Result, seen: str) -> None:
     fitting = [it for it in found if seen in it.seen]
     assert [it.result for it in fitting] == [result], found
-    return fitting[0]
 
 
 async def test_servers_that_may_forget(postgresql: Server, mariadb: Server) -> None:
     """The tests' own do not write each commit to the disk."""
     seen = await probes.connections(postgresql.url("postgres"))
     assert (seen.idle_limit, seen.backend, len(seen.servers)) == (4.0, "postgresql", 1)
-    assert one(wrong(seen), Result.WARNING, "fsync = off: when the server crashes")
+    one(wrong(seen), Result.WARNING, "fsync = off: when the server crashes")
     assert len(wrong(seen)) == 1, wrong(seen)
     seen = await probes.connections(mariadb.url("mysql"))
     assert (seen.idle_limit, seen.backend, len(seen.servers)) == (4.0, "mariadb", 1)
-    assert one(wrong(seen), Result.WARNING, "innodb_flush_log_at_trx_commit = 0")
+    one(wrong(seen), Result.WARNING, "innodb_flush_log_at_trx_commit = 0")
     assert len(wrong(seen)) == 1, wrong(seen)
     [good] = checks.connections(replace(seen, forgets=None), "etcd")
     assert (good.result, "idle transactions at 4 s" in good.seen) == (Result.OK, True)
@@ -70,16 +69,16 @@ async def test_a_pgbouncer(postgresql: Server, mode: str) -> None:
     with pgbouncer(postgresql, mode) as url:
         refused = await probes.connections(url)
         limit = "idle_in_transaction_session_timeout"
-        assert one(wrong(refused), Result.FAILED, f"unsupported startup parameter: {limit}")
+        one(wrong(refused), Result.FAILED, f"unsupported startup parameter: {limit}")
     with pgbouncer(postgresql, mode, drops=limit) as url:
         seen = await probes.connections(url)
         found = wrong(replace(seen, forgets=None))
     if mode != "statement":  # which takes no transaction at all
-        assert one(found, Result.FAILED, "nothing happens is not ended, and 4 s are set")
+        one(found, Result.FAILED, "nothing happens is not ended, and 4 s are set")
     shared = [it for it in found if "one session of the server to several" in it.seen]
     assert len(shared) == (mode == "transaction"), found
     if mode == "statement":
-        assert one(found, Result.FAILED, "transaction blocks not allowed in statement pooling")
+        one(found, Result.FAILED, "transaction blocks not allowed in statement pooling")
 
 
 async def test_a_replica_and_a_proxy_that_leads_to_both(
@@ -90,14 +89,14 @@ async def test_a_replica_and_a_proxy_that_leads_to_both(
         seen = replace(seen, forgets=None)
         assert wrong(seen, "etcd") == []
         late = "replicas that a commit does not wait for: 1"
-        assert one(wrong(seen, "database"), Result.WARNING, late)
+        one(wrong(seen, "database"), Result.WARNING, late)
         alone = await probes.connections(copy.url("postgres"))
-        assert one(wrong(alone), Result.FAILED, "takes no writes: it is a replica")
+        one(wrong(alone), Result.FAILED, "takes no writes: it is a replica")
         sockets = [Path(parse_qs(it.options)["host"][0]) for it in (postgresql, copy)]
         name = ".s.PGSQL.5432"
         async with InTurn([it / name for it in sockets], at=short_path / name):
             both = await probes.connections(f"{copy.base}/postgres?host={short_path}")
-        assert one(wrong(both), Result.FAILED, "connections end at different servers")
+        one(wrong(both), Result.FAILED, "connections end at different servers")
 
 
 async def test_a_proxy_that_takes_two_mariadb_in_turn(mariadb: Server, short_path: Path) -> None:
@@ -105,7 +104,7 @@ async def test_a_proxy_that_takes_two_mariadb_in_turn(mariadb: Server, short_pat
         sockets = [Path(parse_qs(it.options)["unix_socket"][0]) for it in (mariadb, other)]
         async with InTurn(sockets, at=short_path / "socket"):
             seen = await probes.connections(f"{other.base}/mysql?unix_socket={short_path}/socket")
-        assert one(wrong(seen), Result.FAILED, "connections end at different servers")
+        one(wrong(seen), Result.FAILED, "connections end at different servers")
 
 
 async def test_a_mariadb_that_takes_no_writes(mariadb: Server) -> None:
@@ -113,12 +112,12 @@ async def test_a_mariadb_that_takes_no_writes(mariadb: Server) -> None:
     await app.run_alone("SET GLOBAL read_only = 1")
     seen = await probes.connections(mariadb.url("mysql"))
     await app.run_alone("SET GLOBAL read_only = 0")
-    assert one(wrong(seen), Result.FAILED, "takes no writes")
+    one(wrong(seen), Result.FAILED, "takes no writes")
 
 
 def test_what_cannot_be_had_here() -> None:
     """MySQL, and a Galera of several nodes: their answers alone."""
     seen = Connections(backend="mysql", idle_limit=4, wanted=4, servers=("a",))
-    assert one(wrong(seen), Result.WARNING, "with which several hosts were never tried")
+    one(wrong(seen), Result.WARNING, "with which several hosts were never tried")
     seen = replace(seen, backend="mariadb", galera=3)
-    assert one(wrong(seen), Result.WARNING, "Galera with 3 nodes")
+    one(wrong(seen), Result.WARNING, "Galera with 3 nodes")

@@ -44,10 +44,9 @@ async def found(*members: Member, kept: int = checks.KEPT, **keys: Any) -> list[
     return made
 
 
-def one(found: Sequence[Check], result: Result, seen: str) -> Check:
+def one(found: Sequence[Check], result: Result, seen: str) -> None:
     fitting = [it for it in found if seen in it.seen]
     assert [it.result for it in fitting] == [result], found
-    return fitting[0]
 
 
 @pytest.fixture
@@ -64,21 +63,21 @@ async def test_members_that_are_away(
     [check] = await found(a, b, c)
     assert (check.result, check.seen[:24]) == (Result.OK, "3 of 3 members answer; i")
     [check] = await found(a, b)
-    assert one([check], Result.WARNING, "does not name member m2")
+    one([check], Result.WARNING, "does not name member m2")
     monkeypatch.setattr(probes, "WITHIN", 3.0)
     with c.frozen():
         [check] = await found(a, b, c)
-        assert one([check], Result.WARNING, f"member m2 ({c.endpoint}) does not answer: 2 of 3 do")
+        one([check], Result.WARNING, f"member m2 ({c.endpoint}) does not answer: 2 of 3 do")
         assert "none of them may fail" in check.seen
     b.kill()
     c.kill()
     while (await probes.ask(cluster(a))).endpoints[0].leader:  # it does not know yet
         pass
     failed = await found(a, b, c)
-    assert one(failed, Result.FAILED, "0 of 3 members work, and 2 are needed")
+    one(failed, Result.FAILED, "0 of 3 members work, and 2 are needed")
     a.kill()
     refused = await found(a)
-    assert one(refused, Result.FAILED, f"{a.endpoint}: Cannot connect")
+    one(refused, Result.FAILED, f"{a.endpoint}: Cannot connect")
 
 
 @pytest.fixture(scope="module")
@@ -88,13 +87,13 @@ def alone() -> Iterator[Member]:
 
 
 async def test_one_member_is_no_majority_of_more(alone: Member) -> None:
-    assert one(await found(alone), Result.WARNING, "etcd has 1 member, and none may be away")
+    one(await found(alone), Result.WARNING, "etcd has 1 member, and none may be away")
 
 
 async def test_two_etcd(alone: Member) -> None:
     with etcd_servers.etcd() as (other,):
         [check] = await found(alone, other)
-    assert one([check], Result.FAILED, "members of different etcd")
+    one([check], Result.FAILED, "members of different etcd")
     assert alone.endpoint in check.seen
     assert other.endpoint in check.seen
 
@@ -102,7 +101,7 @@ async def test_two_etcd(alone: Member) -> None:
 async def test_another_etcd_than_that_of_the_owners(alone: Member) -> None:
     seen = await probes.ask(cluster(alone))
     [check] = checks.of_owners(seen, "17")
-    assert one([check], Result.FAILED, "in another etcd (cluster_id 17) than that of")
+    one([check], Result.FAILED, "in another etcd (cluster_id 17) than that of")
     require_runnable(check.command)
     own = seen.endpoints[0].cluster
     assert own
@@ -113,7 +112,7 @@ async def test_nothing_compacts_it(alone: Member) -> None:
     for _ in range(20):
         revision = int(alone.ask("kv/put", key=KEY)["header"]["revision"])
     grows = "keeps more than"
-    assert one(await found(alone, kept=10), Result.WARNING, grows)
+    one(await found(alone, kept=10), Result.WARNING, grows)
     alone.ask("kv/compaction", revision=revision - 5)
     assert not [it for it in await found(alone, kept=10) if grows in it.seen]
     assert not [it for it in await found(alone) if grows in it.seen], "it has not so many"
@@ -126,8 +125,8 @@ async def test_it_is_full() -> None:
             for number in range(100):
                 small.ask("kv/put", key=base64.b64encode(b"%d" % number).decode(), value=value)
         wrong = await found(small)
-    assert one(wrong, Result.FAILED, "alarm NOSPACE is on: it takes no write")
-    assert one(wrong, Result.WARNING, "of 1 MB: when it is full")
+    one(wrong, Result.FAILED, "alarm NOSPACE is on: it takes no write")
+    one(wrong, Result.WARNING, "of 1 MB: when it is full")
 
 
 @pytest.mark.long
@@ -143,12 +142,12 @@ async def test_certificates_end(tmp_path: Path) -> None:
             pass
         assert not [it for it in checks.etcd(seen) if "certificate" in it.seen], "in 30 days"
         [alone] = await found(encrypted, ca_file=str(made.ca))
-    assert one([alone], Result.FAILED, encrypted.endpoint), "it wants a certificate"
+    one([alone], Result.FAILED, encrypted.endpoint)  # it wants a certificate
     later = checks.etcd(replace(seen, now=time.time() + 20 * 86_400))
-    assert one(later, Result.WARNING, f"the certificate of {encrypted.endpoint} ends in")
-    assert one(later, Result.WARNING, "cluster.certificate_file ends in")
+    one(later, Result.WARNING, f"the certificate of {encrypted.endpoint} ends in")
+    one(later, Result.WARNING, "cluster.certificate_file ends in")
     over = checks.etcd(replace(seen, now=time.time() + 40 * 86_400))
-    assert one(over, Result.FAILED, "cluster.certificate_file ended")
+    one(over, Result.FAILED, "cluster.certificate_file ended")
 
 
 @pytest.mark.long
@@ -170,10 +169,10 @@ async def test_a_login(tmp_path: Path) -> None:
         closed.ask("auth/user/add", name="guest", password="guest's")
         closed.ask("auth/enable")
         assert {it.result for it in await as_user("waguard:sesame")} == {Result.WARNING}
-        assert one(await as_user("waguard:sesame"), Result.WARNING, "etcd has 1 member")
-        assert one(await as_user("waguard:other"), Result.FAILED, "invalid user ID or password")
-        assert one(await as_user("guest:guest's"), Result.FAILED, "permission denied")
-        assert one(await found(closed), Result.FAILED, "user name is empty")
+        one(await as_user("waguard:sesame"), Result.WARNING, "etcd has 1 member")
+        one(await as_user("waguard:other"), Result.FAILED, "invalid user ID or password")
+        one(await as_user("guest:guest's"), Result.FAILED, "permission denied")
+        one(await found(closed), Result.FAILED, "user name is empty")
     [check] = await found(closed, user_file="none")
     assert check.result is Result.FAILED
 
@@ -191,4 +190,4 @@ etcd_server_quota_backend_bytes 2.147483648e+09
     assert probes._measured("") == (None, None)
     slow = Endpoint(url="http://e", cluster="1", member="2", leader="2", slowest=0.512)
     seen = Etcd(endpoints=(slow,), listed=(Listed(member="2", name="m", urls=("http://e",)),))
-    assert one(checks.etcd(seen), Result.WARNING, "takes 0.512 s or longer")
+    one(checks.etcd(seen), Result.WARNING, "takes 0.512 s or longer")

@@ -10,19 +10,25 @@ import secrets
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
 
 from waguard.cli.client import ApiClient
+from waguard.core.shipping import WITHIN
 from waguard.errors import WaguardError
 from waguard.host.configuration_file import VARIABLE
 from waguard.lab import servers
 from waguard.lab.harness import DaemonProcess, NotStartedError, Receiver, settings
 from waguard.lab.standin import Policy, StandIn
+from waguard.store.models import CREDENTIALS
 
 HOSTS: Final = ("a", "b", "c")
 _PAIRED_WITHIN: Final = 120.0  # s
@@ -93,12 +99,29 @@ async def _open(console: Console, stack: AsyncExitStack, folder: Path, sessions:
         session, host = f"s{number}", HOSTS[number % len(HOSTS)]
         with console.status(f"pairing {session}"):
             await _pair(standin, receiver, apis[host], session, f"62811800{number:03}")
+    with console.status(
+        "sharing their credentials"
+    ):  # before that a host that dies takes them along
+        await _shared(url, sessions * len(HOSTS), time.time())
     _explain(console, folder, daemons, apis)
     await asyncio.Event().wait()
 
 
+async def _shared(url: str, sessions: int, paired: float) -> None:
+    """Wait until another host could take each session over. ``paired``: unix time of the last one's pairing."""
+    engine = create_async_engine(url, poolclass=NullPool)
+    shared = select(func.count()).where(CREDENTIALS.c.shipped_at > 0)
+    while True:
+        async with engine.connect() as connection:
+            count = await connection.scalar(shared)
+        if count == sessions and time.time() > paired + WITHIN:
+            return
+        await asyncio.sleep(1)
+
+
 def _write(path: Path, secret: str) -> None:
-    path.touch(mode=0o600)
+    path.touch()
+    path.chmod(0o600)
     path.write_text(f"{secret}\n")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Any, Final
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -129,7 +129,7 @@ async def _asynchronous(it: AsyncConnection, kind: str) -> int | None:
     return None
 
 
-async def _rows(it: AsyncConnection, statement: str) -> Sequence[Row[Any]]:
+async def _rows(it: AsyncConnection, statement: str) -> Sequence[Any]:
     """Its rows; its transaction is over then."""
     try:
         return (await it.execute(text(statement))).all()
