@@ -20,11 +20,6 @@ from waguard.doctor.report import Check, Result
 pytestmark = pytest.mark.long
 
 
-@pytest.fixture(autouse=True)
-def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probes, "WITHIN", 60.0)
-
-
 @pytest.fixture(scope="module")
 def postgresql() -> Iterator[Server]:
     with servers.postgresql() as made:
@@ -35,6 +30,10 @@ def postgresql() -> Iterator[Server]:
 def mariadb() -> Iterator[Server]:
     with servers.mariadb() as made:
         yield made
+
+
+async def asked(url: str) -> Connections:
+    return await probes.connections(url, within=60.0)  # a machine that is busy
 
 
 def wrong(seen: Connections, engine: str = "etcd") -> list[Check]:
@@ -52,11 +51,11 @@ def one(found: Sequence[Check], result: Result, seen: str) -> None:
 
 async def test_servers_that_may_forget(postgresql: Server, mariadb: Server) -> None:
     """The tests' own do not write each commit to the disk."""
-    seen = await probes.connections(postgresql.url("postgres"))
+    seen = await asked(postgresql.url("postgres"))
     assert (seen.idle_limit, seen.backend, len(seen.servers)) == (4.0, "postgresql", 1)
     one(wrong(seen), Result.WARNING, "fsync = off: when the server crashes")
     assert len(wrong(seen)) == 1, wrong(seen)
-    seen = await probes.connections(mariadb.url("mysql"))
+    seen = await asked(mariadb.url("mysql"))
     assert (seen.idle_limit, seen.backend, len(seen.servers)) == (4.0, "mariadb", 1)
     one(wrong(seen), Result.WARNING, "innodb_flush_log_at_trx_commit = 0")
     assert len(wrong(seen)) == 1, wrong(seen)
@@ -67,11 +66,11 @@ async def test_servers_that_may_forget(postgresql: Server, mariadb: Server) -> N
 @pytest.mark.parametrize("mode", ["transaction", "statement", "session"])
 async def test_a_pgbouncer(postgresql: Server, mode: str) -> None:
     with pgbouncer(postgresql, mode) as url:
-        refused = await probes.connections(url)
+        refused = await asked(url)
         limit = "idle_in_transaction_session_timeout"
         one(wrong(refused), Result.FAILED, f"unsupported startup parameter: {limit}")
     with pgbouncer(postgresql, mode, drops=limit) as url:
-        seen = await probes.connections(url)
+        seen = await asked(url)
         found = wrong(replace(seen, forgets=None))
     if mode != "statement":  # which takes no transaction at all
         one(found, Result.FAILED, "nothing happens is not ended, and 4 s are set")
@@ -85,17 +84,17 @@ async def test_a_replica_and_a_proxy_that_leads_to_both(
     postgresql: Server, short_path: Path
 ) -> None:
     with replica(postgresql) as copy:
-        seen = await probes.connections(postgresql.url("postgres"))
+        seen = await asked(postgresql.url("postgres"))
         seen = replace(seen, forgets=None)
         assert wrong(seen, "etcd") == []
         late = "replicas that a commit does not wait for: 1"
         one(wrong(seen, "database"), Result.WARNING, late)
-        alone = await probes.connections(copy.url("postgres"))
+        alone = await asked(copy.url("postgres"))
         one(wrong(alone), Result.FAILED, "takes no writes: it is a replica")
         sockets = [Path(parse_qs(it.options)["host"][0]) for it in (postgresql, copy)]
         name = ".s.PGSQL.5432"
         async with InTurn([it / name for it in sockets], at=short_path / name):
-            both = await probes.connections(f"{copy.base}/postgres?host={short_path}")
+            both = await asked(f"{copy.base}/postgres?host={short_path}")
         one(wrong(both), Result.FAILED, "connections end at different servers")
 
 
@@ -103,14 +102,14 @@ async def test_a_proxy_that_takes_two_mariadb_in_turn(mariadb: Server, short_pat
     with servers.mariadb() as other:
         sockets = [Path(parse_qs(it.options)["unix_socket"][0]) for it in (mariadb, other)]
         async with InTurn(sockets, at=short_path / "socket"):
-            seen = await probes.connections(f"{other.base}/mysql?unix_socket={short_path}/socket")
+            seen = await asked(f"{other.base}/mysql?unix_socket={short_path}/socket")
         one(wrong(seen), Result.FAILED, "connections end at different servers")
 
 
 async def test_a_mariadb_that_takes_no_writes(mariadb: Server) -> None:
     app = SqlApplication(mariadb.url("mysql"))
     await app.run_alone("SET GLOBAL read_only = 1")
-    seen = await probes.connections(mariadb.url("mysql"))
+    seen = await asked(mariadb.url("mysql"))
     await app.run_alone("SET GLOBAL read_only = 0")
     one(wrong(seen), Result.FAILED, "takes no writes")
 

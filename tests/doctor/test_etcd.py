@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -23,21 +23,27 @@ from waguard.doctor.checks.etcd import Endpoint, Etcd, Listed
 from waguard.doctor.probes import etcd as probes
 from waguard.doctor.report import Check, Result
 
+PATIENT: Final = 20.0  # s for a member, on a machine that is busy
 KEY = base64.b64encode(b"waguard/i/hosts/a").decode()
 
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(probes, "WITHIN", 20.0)  # a machine that is busy
 
 
 def cluster(*members: Member, **keys: Any) -> Cluster:
     return loaded(text(endpoints=[it.endpoint for it in members], **keys)).cluster
 
 
-async def found(*members: Member, kept: int = checks.KEPT, **keys: Any) -> list[Check]:
-    made = checks.etcd(await probes.ask(cluster(*members, **keys), kept=kept))
+async def ask(of: Cluster, *, kept: int = checks.KEPT, within: float = PATIENT) -> Etcd:
+    return await probes.ask(of, kept=kept, within=within)
+
+
+async def found(
+    *members: Member, kept: int = checks.KEPT, within: float = PATIENT, **keys: Any
+) -> list[Check]:
+    made = checks.etcd(await ask(cluster(*members, **keys), kept=kept, within=within))
     for check in made:
         require_runnable(check.command)
         assert check.remedy or check.result is Result.OK
@@ -57,21 +63,20 @@ def three() -> Iterator[Sequence[Member]]:
 
 @pytest.mark.long
 async def test_members_that_are_away(
-    three: Sequence[Member], monkeypatch: pytest.MonkeyPatch
+    three: Sequence[Member],
 ) -> None:
     a, b, c = three
     [check] = await found(a, b, c)
     assert (check.result, check.seen[:24]) == (Result.OK, "3 of 3 members answer; i")
     [check] = await found(a, b)
     one([check], Result.WARNING, "does not name member m2")
-    monkeypatch.setattr(probes, "WITHIN", 3.0)
     with c.frozen():
-        [check] = await found(a, b, c)
+        [check] = await found(a, b, c, within=3.0)
         one([check], Result.WARNING, f"member m2 ({c.endpoint}) does not answer: 2 of 3 do")
         assert "none of them may fail" in check.seen
     b.kill()
     c.kill()
-    while (await probes.ask(cluster(a))).endpoints[0].leader:  # it does not know yet
+    while (await ask(cluster(a))).endpoints[0].leader:  # it does not know yet
         pass
     failed = await found(a, b, c)
     one(failed, Result.FAILED, "0 of 3 members work, and 2 are needed")
@@ -99,7 +104,7 @@ async def test_two_etcd(alone: Member) -> None:
 
 
 async def test_another_etcd_than_that_of_the_owners(alone: Member) -> None:
-    seen = await probes.ask(cluster(alone))
+    seen = await ask(cluster(alone))
     [check] = checks.of_owners(seen, "17")
     one([check], Result.FAILED, "in another etcd (cluster_id 17) than that of")
     require_runnable(check.command)
@@ -138,7 +143,7 @@ async def test_certificates_end(tmp_path: Path) -> None:
         "private_key_file": str(made.client_key),
     }
     with etcd_servers.etcd(certificates=made) as (encrypted,):
-        while (seen := await probes.ask(cluster(encrypted, **keys))).endpoints[0].error:
+        while (seen := await ask(cluster(encrypted, **keys))).endpoints[0].error:
             pass
         assert not [it for it in checks.etcd(seen) if "certificate" in it.seen], "in 30 days"
         [alone] = await found(encrypted, ca_file=str(made.ca))

@@ -69,7 +69,7 @@ class Cluster:
     key: bytes = field(repr=False)
     """What ``cluster.key_file`` holds: hosts sign with it what they forward."""
     digests: Callable[[], Mapping[str, str | None]] = field(default=dict, repr=False)
-    """Of secrets that all hosts have alike, by the keys that name their files."""
+    """Digests of secrets that all hosts have alike, by the keys that name their files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

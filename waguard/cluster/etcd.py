@@ -212,7 +212,7 @@ def _no_password() -> str:
 
 
 def login_of(cluster: Cluster) -> Login | None:
-    """Its user, of ``cluster.user_file``. Raises ``ConfigError``."""
+    """Read who waguard is to etcd, of ``cluster.user_file``. Raises ``ConfigError``."""
     path = cluster.user_file
     if path is None:
         return None

@@ -131,11 +131,10 @@ class Gateway:
             await self._log_in(self._login)
             status, answer = await self._post(path, content)
         decoded = _decoded(status, answer, kind)
-        self._recognize(answer)
+        self._recognize(_decoded(status, answer, _Headed).header.cluster_id)
         return decoded
 
-    def _recognize(self, answer: bytes) -> None:
-        found = msgspec.json.decode(answer, type=_Headed).header.cluster_id
+    def _recognize(self, found: str) -> None:
         self.cluster = self.cluster or found
         if found != self.cluster:
             raise MemberError(

@@ -114,6 +114,8 @@ class Cluster:
         """Call it now and then: see ``LeftBehind``. Where a person has accepted another etcd on another host, that one's
         owners count, and this daemon ends."""
         self._left_behind.tick()
+        if self.owners.state is None:
+            return  # the start has not come to it yet, or waits for that person
         try:
             await self._recognize_etcd()
         except DatabaseUnknownError as error:

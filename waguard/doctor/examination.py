@@ -239,7 +239,8 @@ class _Examination:
     async def _database(self) -> list[Check]:
         """And what depends on its rows, and on its clock."""
         config, machine, cli = self._config, self._machine, self._cli
-        seen = await database_probes.database(config.database.url)
+        here = config.cluster.host if config.cluster.engine != "none" else None
+        seen = await database_probes.database(config.database.url, here)
         key = config.webhook.stored
         table = await stored_probes.stored(config.database.url, key) if key else None
         ahead = {} if seen.now is None else {"the database's clock": seen.now - machine.now()}

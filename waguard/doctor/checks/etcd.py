@@ -58,7 +58,7 @@ class Etcd:
     may: str | None = None
     """Why the keys of waguard cannot be read; None: they can."""
     is_open: bool = False
-    """It wants neither a login nor a certificate."""
+    """Whether nobody has to show a login or a certificate."""
     own_certificate_ends: float | None = None
     now: float = 0.0
 

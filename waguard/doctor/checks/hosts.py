@@ -30,8 +30,9 @@ class Host:
     version: str = ""
     public_url: str = ""
     public_is_loopback: bool = False
+    """And the hosts are on several machines."""
     digests: Mapping[str, str | None] = field(default_factory=dict)
-    """Of secrets, by the keys that name their files."""
+    """Digests of secrets, by the keys that name their files."""
 
 
 def hosts(seen: Sequence[Host] | None, cli: Cli) -> list[Check]:

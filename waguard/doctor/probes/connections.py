@@ -18,8 +18,8 @@ COUNT: Final = 4  # connections at once, so that two of a proxy's servers are me
 _MS: Final = 1000.0
 _SESSION: Final = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT CONNECTION_ID()"}
 _SERVER: Final = {
-    "postgresql": "SELECT COALESCE(host(inet_server_addr()), 'a socket') || ':'"
-    " || COALESCE(inet_server_port()::text, '') || ', up since '"
+    "postgresql": "SELECT COALESCE(host(inet_server_addr()) || ':' || inet_server_port(), 'a socket')"
+    " || ', up since '"
     " || date_trunc('milliseconds', pg_postmaster_start_time()), pg_is_in_recovery()",
     "mysql": "SELECT CONCAT(@@hostname, ':', @@port, ', ', @@datadir), @@read_only",
 }
@@ -36,16 +36,16 @@ _UNSAFE: Final = {
 }
 
 
-async def connections(url: str) -> Connections:
-    """Ask over all of them."""
+async def connections(url: str, *, within: float = WITHIN) -> Connections:
+    """Ask over all of them. ``within``: seconds for it."""
     try:
         parsed = parse(url)
-        engines = connect(parsed, busy_timeout=WITHIN / 2, standby=True)
+        engines = connect(parsed, busy_timeout=within / 2, standby=True)
     except ConfigError as error:
         return Connections(error=error.message)
     kind = "postgresql" if parsed.get_backend_name() == "postgresql" else "mysql"
     try:
-        async with asyncio.timeout(WITHIN), AsyncExitStack() as stack:
+        async with asyncio.timeout(within), AsyncExitStack() as stack:
             # those of rows, each statement its own transaction, and those of transactions
             alone = [await stack.enter_async_context(engines.limited.connect()) for _ in range(2)]
             whole = [
@@ -53,7 +53,7 @@ async def connections(url: str) -> Connections:
             ]
             return await _seen(alone, whole, kind)
     except TimeoutError:
-        return Connections(error=f"no answer within {WITHIN:g} s")
+        return Connections(error=f"no answer within {within:g} s")
     except (OSError, SQLAlchemyError) as error:
         why = str(getattr(error, "orig", None) or error)
         first = (why.splitlines() or [type(error).__name__])[0]
@@ -130,7 +130,7 @@ async def _asynchronous(it: AsyncConnection, kind: str) -> int | None:
 
 
 async def _rows(it: AsyncConnection, statement: str) -> Sequence[Any]:
-    """Its rows; its transaction is over then."""
+    """Run it; the transaction is over then."""
     try:
         return (await it.execute(text(statement))).all()
     finally:

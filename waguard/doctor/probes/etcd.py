@@ -61,13 +61,13 @@ class _Alarms(msgspec.Struct):
     alarms: tuple[_Alarm, ...] = ()
 
 
-async def ask(cluster: Cluster, *, kept: int = KEPT) -> Etcd:
-    """All that is known of it now. ``kept``: how many revisions it may keep."""
+async def ask(cluster: Cluster, *, kept: int = KEPT, within: float = WITHIN) -> Etcd:
+    """All that is known of it now. ``kept``: how many revisions it may keep; ``within``: seconds for a member."""
     try:
         tls, login = etcd.tls_of(cluster), etcd.login_of(cluster)
     except ConfigError as error:
         return Etcd(error=f"{error.field}: {error.message}")
-    asked = await asyncio.gather(*(_endpoint(url, tls, login) for url in cluster.endpoints))
+    asked = await asyncio.gather(*(_endpoint(url, tls, login, within) for url in cluster.endpoints))
     own = cluster.certificate_file
     seen = Etcd(
         endpoints=tuple(it for it, _ in asked),
@@ -78,7 +78,7 @@ async def ask(cluster: Cluster, *, kept: int = KEPT) -> Etcd:
     good = next((it for it in seen.endpoints if it.error is None), None)
     if good is None:
         return seen
-    gateway = Gateway([good.url], tls=tls, login=login, deadline=WITHIN)
+    gateway = Gateway([good.url], tls=tls, login=login, deadline=within)
     try:
         return await _of_all(seen, gateway, max(revision for _, revision in asked) - kept)
     finally:
@@ -86,11 +86,11 @@ async def ask(cluster: Cluster, *, kept: int = KEPT) -> Etcd:
 
 
 async def _endpoint(
-    url: str, tls: ssl.SSLContext | None, login: Login | None
+    url: str, tls: ssl.SSLContext | None, login: Login | None, within: float
 ) -> tuple[Endpoint, int]:
     """What it says, and its revision."""
-    gateway = Gateway([url], tls=tls, login=login, deadline=WITHIN)
-    seen = Endpoint(url=url, certificate_ends=await _certificate_ends(url, tls))
+    gateway = Gateway([url], tls=tls, login=login, deadline=within)
+    seen = Endpoint(url=url, certificate_ends=await _certificate_ends(url, tls, within))
     try:
         said, _ = await gateway.call("maintenance/status", {}, _Status)
     except EngineUnavailableError as error:
@@ -98,7 +98,7 @@ async def _endpoint(
         return replace(seen, error=why, refuses=error.field == "cluster.user_file"), 0
     finally:
         await gateway.close()
-    quota, slowest = _measured(await _metrics(url, tls))
+    quota, slowest = _measured(await _metrics(url, tls, within))
     seen = replace(
         seen,
         cluster=said.header.cluster_id,
@@ -138,11 +138,11 @@ async def _of_all(seen: Etcd, gateway: Gateway, old: int) -> Etcd:
     )
 
 
-async def _metrics(url: str, tls: ssl.SSLContext | None) -> str:
+async def _metrics(url: str, tls: ssl.SSLContext | None, within: float) -> str:
     """As for Prometheus; empty: it has none here."""
     try:
         async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=WITHIN)) as client,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=within)) as client,
             client.get(f"{url}/metrics", ssl=tls or True, allow_redirects=False) as answer,
         ):
             return await answer.text() if answer.status == _OK else ""
@@ -171,13 +171,13 @@ def _slowest(buckets: list[tuple[float, float]]) -> float | None:
     return next((limit for limit, count in sorted(buckets) if count >= _SHARE * every), None)
 
 
-async def _certificate_ends(url: str, tls: ssl.SSLContext | None) -> float | None:
+async def _certificate_ends(url: str, tls: ssl.SSLContext | None, within: float) -> float | None:
     """Unix time; None: there is none, or it is not trusted, which another answer says."""
     parts = urlsplit(url)
     if tls is None or parts.scheme != "https":
         return None
     try:
-        async with asyncio.timeout(WITHIN):
+        async with asyncio.timeout(within):
             _, writer = await asyncio.open_connection(parts.hostname, parts.port or 443, ssl=tls)
     except OSError:  # also TimeoutError, and ssl.SSLError
         return None

@@ -42,6 +42,10 @@ async def hosts(cluster: Cluster, listed: Mapping[str, Any] | None) -> list[Host
     return list(await asyncio.gather(*(_asked(it, key, str(listed["host"])) for it in living)))
 
 
+def _is_loopback(url: str) -> bool:
+    return is_loopback(urlsplit(url).hostname or "")
+
+
 async def _asked(it: Host, key: bytes, here: str) -> Host:
     request = ForwardedRequest(
         method="GET",
@@ -70,6 +74,6 @@ async def _asked(it: Host, key: bytes, here: str) -> Host:
         answers=str(said.get("host")),
         version=str(said.get("version")),
         public_url=url,
-        public_is_loopback=is_loopback(urlsplit(url).hostname or ""),
+        public_is_loopback=_is_loopback(url) and not _is_loopback(it.address),
         digests=said.get("digests") or {},
     )

@@ -67,7 +67,9 @@ async def call_back(config: Config, daemon: Instance, health: Mapping[str, Any] 
 
 def _several(config: Config) -> str:
     if config.cluster.engine != "none":
-        return "cluster.engine"
+        # where that is loopback, all hosts are on this machine
+        here = is_loopback(urlsplit(config.cluster.address).hostname or "")
+        return "" if here else "cluster.engine"
     return "lease.standby" if config.lease.standby else ""
 
 
