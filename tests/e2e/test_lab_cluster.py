@@ -84,7 +84,13 @@ async def doctor(config: str) -> list[str]:
     said = (await asked.communicate())[0].decode()
     print(said)
     lines = [it.split(maxsplit=2) for it in said.splitlines() if it[:1].isalpha()]
-    return [it[2] for it in lines if it[0] in {"failed", "warning"} and it[1] not in OF_THE_MACHINE]
+    return [
+        it[2]
+        for it in lines
+        if it[0] in {"failed", "warning"}
+        and it[1] not in OF_THE_MACHINE
+        and "writes to its disk" not in it[2]
+    ]
 
 
 def left(folder: str) -> list[dict[str, Any]]:

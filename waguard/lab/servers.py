@@ -49,6 +49,7 @@ async def etcd(stack: AsyncExitStack, folder: Path, count: int) -> list[str]:
         command += [f"--listen-client-urls={at}", f"--advertise-client-urls={at}"]
         command += [f"--listen-peer-urls={theirs}", f"--initial-advertise-peer-urls={theirs}"]
         command += [f"--initial-cluster={everybody}", "--auto-compaction-retention=1h"]
+        command += ["--unsafe-no-fsync"]  # nothing here outlives the machine
         await _served(stack, command, folder, partial(_listens, port), as_root=True)
     return [f"http://127.0.0.1:{port}" for port, _ in members.values()]
 

@@ -163,7 +163,7 @@ def _members(seen: Etcd, answering: list[Endpoint]) -> Iterator[Check]:
             "Run three, on three machines",
         )
     more = len(living) - majority
-    left = f"{len(living)} of {every} do, and {more or 'none'} of them may fail, too"
+    left = f"{len(living)} of {every} do, and {more or 'none'} of them may fail"
     if not seen.listed:
         for it in seen.endpoints:
             if it.error:
