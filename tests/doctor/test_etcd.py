@@ -76,12 +76,12 @@ async def test_members_that_are_away(
         assert "none of them may fail" in check.seen
     b.kill()
     c.kill()
-    while (await ask(cluster(a))).endpoints[0].leader:  # it does not know yet
+    while (await ask(cluster(a), within=3.0)).endpoints[0].leader:  # it does not know yet
         pass
-    failed = await found(a, b, c)
+    failed = await found(a, b, c, within=3.0)
     one(failed, Result.FAILED, "0 of 3 members work, and 2 are needed")
     a.kill()
-    refused = await found(a)
+    refused = await found(a, within=3.0)
     one(refused, Result.FAILED, f"{a.endpoint}: Cannot connect")
 
 

@@ -75,7 +75,8 @@ async def ask(cluster: Cluster, *, kept: int = KEPT, within: float = WITHIN) -> 
         own_certificate_ends=None if own is None else _end_of(own),
         is_open=login is None and own is None,
     )
-    good = next((it for it in seen.endpoints if it.error is None), None)
+    # one without a majority answers none of it
+    good = next((it for it in seen.endpoints if it.error is None and it.leader), None)
     if good is None:
         return seen
     gateway = Gateway([good.url], tls=tls, login=login, deadline=within)
