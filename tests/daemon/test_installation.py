@@ -289,3 +289,7 @@ async def test_another_etcd_than_that_of_the_owners(run: Begin) -> None:
         other.it.accept()
     with pytest.raises(DatabaseUnknownError):
         await first.it.recognize_etcd("17")
+    first.it.accept()
+    await first.it.recognize_etcd("17")
+    with pytest.raises(DatabaseUnknownError):
+        await other.it.recognize_etcd("18")  # what was accepted there once is not accepted again

@@ -79,7 +79,7 @@ class Installation:
         kept = await self._store.etcd(seen)
         if kept != seen == self._accepted_etcd:
             await self._store.change_etcd(seen)
-            kept = seen
+            kept, self._accepted_etcd = seen, ""
         self._etcd = (kept, seen) if kept != seen else None
         self._outages.update(KIND, self._other_etcd)
         if why := self._other_etcd:
