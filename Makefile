@@ -16,13 +16,16 @@ DESTDIR ?=
 ARGS   ?=
 ORIGINS ?=
 
-.PHONY: help demo test test-long axe screenshots simulate mutants walk words texts coverage hooks servers run setup system lint wheel deb extension image sbom install upgrade uninstall clean
+.PHONY: help demo lab-cluster test test-long axe screenshots simulate mutants walk words texts coverage hooks servers run setup system lint wheel deb extension image sbom install upgrade uninstall clean
 
 help: ## these targets
 	@awk -F ':|## ' '/^[a-z][a-z -]*:.*## / {printf "  %-16s %s\n", $$1, substr($$0, index($$0, "## ") + 3)}' $(MAKEFILE_LIST)
 
 demo: setup ## watch a session live on a stand-in of WhatsApp Web (ARGS=--once ends after the tour)
 	$(BIN)/waguard demo $(ARGS)
+
+lab-cluster: setup servers ## three hosts, three etcd and the stand-in on this machine to play with (ARGS="--sessions 1")
+	$(BIN)/waguard lab cluster $(ARGS)
 
 # compiled by the first process that imports it, not by each of thousands
 test: setup servers $(AXE) ## everything that CI runs; says what was skipped and what took longest

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from waguard.api.deps import Cluster
 from waguard.api.timings import Limits, Timings
+from waguard.core.cluster.alike import digest
 from waguard.core.cluster.records import FORMAT, HostRecord
 from waguard.errors import NotFoundError
 from waguard.messaging.timings import BOUNDS
@@ -56,6 +57,8 @@ class FakeHost:
     name: str
     all: Everything
     asked: list[object] = field(default_factory=list)
+    secrets: Mapping[str, bytes] = field(default_factory=dict)
+    """What its secret files hold, by their keys."""
 
     # ---- Ownership ----
 
@@ -106,6 +109,7 @@ def cluster_of(host: FakeHost, base: str) -> Cluster:
         address=base,
         instance_url=f"http://{host.name}",
         key=SHARED_KEY,
+        digests=lambda: {it: digest(it, [by], SHARED_KEY) for it, by in host.secrets.items()},
     )
 
 

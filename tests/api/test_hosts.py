@@ -23,6 +23,19 @@ async def test_the_hosts(hosts: Pair) -> None:
     }
 
 
+async def test_what_has_to_be_alike(hosts: Pair) -> None:
+    """Each answers for itself, and says no secret."""
+    for name in ("h1", "h2"):
+        hosts.hosts[name].secrets = {"webhook.secret_file": b"sesame"}
+    found = [(await it.call("GET", "/api/hosts/alike")).json() for it in (hosts.one, hosts.two)]
+    assert [(it["host"], it["public_url"]) for it in found] == [
+        ("h1", "http://h1"),
+        ("h2", "http://h2"),
+    ]
+    assert found[0]["digests"] == found[1]["digests"]
+    assert "sesame" not in str(found)
+
+
 async def test_a_drain_is_that_hosts_to_do(hosts: Pair) -> None:
     answer = await hosts.one.call("POST", "/api/hosts/h2/drain", {})
     assert (answer.status, answer.json()["drain"]) == (200, True)
@@ -47,6 +60,7 @@ async def test_a_move_is_the_owners_to_do(hosts: Pair) -> None:
 async def test_one_host_alone_has_no_hosts(api: Api) -> None:
     for method, path in (
         ("GET", "/api/hosts"),
+        ("GET", "/api/hosts/alike"),
         ("POST", "/api/hosts/a/drain"),
         ("DELETE", "/api/hosts/a/drain"),
     ):

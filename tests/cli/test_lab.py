@@ -9,7 +9,9 @@ from tests.cli.program import main
 from waguard.cli import lab
 
 
-@pytest.mark.parametrize("command", [["demo"], ["standin"], ["chaos", "--yes-break-things"]])
+@pytest.mark.parametrize(
+    "command", [["demo"], ["lab", "cluster"], ["standin"], ["chaos", "--yes-break-things"]]
+)
 def test_a_missing_extra_is_named(
     command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,7 +32,7 @@ from waguard.cli.program import COMMANDS, parser
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to act for other users")
 
 # these have folders of their own, and read no configuration
-OF_THE_LAB: Final = ("demo", "chaos", "standin", "phone")
+OF_THE_LAB: Final = ("demo", "lab cluster", "chaos", "standin", "phone")
 # what these do the daemon does, on its own files; no daemon runs here
 ASK_THE_DAEMON: Final = {
     "status": "",

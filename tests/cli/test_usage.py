@@ -179,7 +179,7 @@ def test_root_reads_in_one_line_how_to_go_on(short_path: Path) -> None:
 
 # they run, are for people's eyes, or print something that is no value
 WITHOUT_JSON = {
-    *("run", "demo", "chaos", "standin", "phone", "top", "completion", "help"),
+    *("run", "demo", "lab cluster", "chaos", "standin", "phone", "top", "completion", "help"),
     *("keys show", "sessions screenshot", "passkey"),
 }
 

@@ -100,6 +100,23 @@ async def test_a_member_without_the_others_answers_nothing(
     assert await renew(leases, 2, 0)
 
 
+async def test_a_member_of_another_etcd_counts_as_away(
+    members: Sequence[Member], leases_of: Callable[..., EtcdLeases]
+) -> None:
+    with etcd_servers.etcd() as (foreign,):
+        leases = leases_of(*members[:2], foreign, deadline=PATIENT)
+        revision = await leases.put(A, 0)
+        assert revision
+        members[0].kill()
+        for _ in range(6):
+            assert await leases.read("a") == Found(A, revision), "the foreign one has none"
+        elsewhere = leases_of(foreign, members[1], deadline=2.0)
+        assert await elsewhere.hosts() == []
+        foreign.kill()
+        await assert_unavailable(elsewhere.read("a"))
+        assert leases.cluster != elsewhere.cluster
+
+
 async def test_a_member_that_stood_still_answers_with_what_the_others_wrote(
     members: Sequence[Member], leases_of: Callable[..., EtcdLeases]
 ) -> None:

@@ -267,3 +267,29 @@ async def test_hosts_that_mark_a_new_database_at_once_are_one_installation(
     assert first.it.marked == await first.marker() == "another host's"
     assert first.folder
     assert first.folder.installation == "another host's"
+
+
+async def test_another_etcd_than_that_of_the_owners(run: Begin) -> None:
+    """Two clusters with one database: who is alive in one etcd is dead in the other one."""
+    first = await ours(run)
+    await first.begin()
+    await first.it.recognize_etcd("17")
+    await first.it.recognize_etcd("17")
+    other = run()
+    await other.begin()
+    with pytest.raises(DatabaseUnknownError) as refused:
+        await other.it.recognize_etcd("18")
+    assert refused.value.field == "cluster.endpoints"
+    await other.it.mark()
+    assert other.outages.why(KIND) == other.it.why_barred() == refused.value.message
+    other.it.accept()
+    await other.it.recognize_etcd("18")
+    assert (other.outages.why(KIND), other.it.why_barred()) == (None, None)
+    with pytest.raises(ConflictError):
+        other.it.accept()
+    with pytest.raises(DatabaseUnknownError):
+        await first.it.recognize_etcd("17")
+    first.it.accept()
+    await first.it.recognize_etcd("17")
+    with pytest.raises(DatabaseUnknownError):
+        await other.it.recognize_etcd("18")  # what was accepted there once is not accepted again

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import create_engine
 
 from tests.doctor.host import Application, Host
 from waguard.config.reading import load
@@ -81,6 +82,23 @@ async def test_before_the_first_start(host: Host) -> None:
     assert (check.result, "a start makes it" in check.seen) == ("ok", True)
     assert not host.database.exists()
     assert checks_of.rows(seen, DOWN).seen == "there are none yet"
+
+
+async def test_a_host_of_several_reads_its_own_rows(host: Host) -> None:
+    """The profiles of all others are on other disks."""
+    url = f"sqlite+aiosqlite:///{host.database}"
+    owner = "INSERT INTO waguard_owners (session_id, host, incarnation, epoch) VALUES"
+    await host.sql(f"{owner} ('s1', 'a', 'i', 1)")
+    found = await database.database(url)
+    assert found.rows is not None
+    assert len(found.rows) == 1
+    for name, count in (("a", 1), ("b", 0)):
+        engine = create_engine(f"sqlite:///{host.database}")
+        with engine.connect() as connection:
+            rows = database._seen(connection, "it", name).rows
+        engine.dispose()
+        assert rows is not None
+        assert len(rows) == count
 
 
 async def test_an_older_database_waits_for_the_next_start(host: Host) -> None:

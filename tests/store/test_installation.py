@@ -41,6 +41,23 @@ async def test_the_marker_is_written_once_and_read_without_a_lease(database: str
         await store.close()
 
 
+async def test_the_first_etcd_is_that_of_the_owners_until_a_person_changes_it(
+    database: str,
+) -> None:
+    store = SqlStore(database)
+    await store.open()
+    store.guard(why_barred=lambda: "there is no lease", before_migration=nothing)
+    try:
+        assert await store.installation.mark("a") == "a"
+        assert await store.installation.etcd("17") == "17"
+        assert await store.installation.etcd("18") == "17"
+        await store.installation.change_etcd("18")
+        assert await store.installation.etcd("17") == "18"
+        assert await store.installation.mark("b") == "a", "the other marker is as it was"
+    finally:
+        await store.close()
+
+
 async def test_a_database_that_is_not_recognized_gets_no_table(database: str) -> None:
     store, app, seen = SqlStore(database), SqlApplication(database), list[Found]()
     await store.open()

@@ -8,6 +8,7 @@ from aiohttp import web
 from loguru import logger
 
 from waguard.api import (
+    alike,
     audit,
     bulk,
     call_through,
@@ -119,6 +120,7 @@ def create_app(
             web.get("/api/incidents", incidents.fleet),
             web.get("/api/incidents/all", incidents.every),
             web.get("/api/hosts", hosts.listing),
+            web.get("/api/hosts/alike", alike.show),
             web.post("/api/hosts/{host}/drain", hosts.drain),
             web.delete("/api/hosts/{host}/drain", hosts.end_drain),
             web.post(f"{one}/move", hosts.move),

@@ -68,6 +68,8 @@ class Cluster:
     """What webhooks of this host carry as ``X-Instance-Url``; its replies have it, too."""
     key: bytes = field(repr=False)
     """What ``cluster.key_file`` holds: hosts sign with it what they forward."""
+    digests: Callable[[], Mapping[str, str | None]] = field(default=dict, repr=False)
+    """Digests of secrets that all hosts have alike, by the keys that name their files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,7 +65,7 @@ class Moving(OfSession, kw_only=True):
 @route(Right.ADMIN, 409)
 async def listing(request: web.Request) -> Hosts:
     """List the hosts."""
-    view = _cluster(request).hosts.view()
+    view = cluster_of(request).hosts.view()
     return Hosts(
         host=view.host, hosts=[_shown(it) for it in view.hosts], without_owner=view.without_owner
     )
@@ -86,12 +86,12 @@ async def end_drain(request: web.Request, host: HostName) -> Drained:
 @route(Right.ADMIN, 409)
 async def move(request: web.Request, session_id: SessionId, body: MoveTo) -> Moving:
     """Move a session to another host: its owner ends it in order, and that one starts it."""
-    await _cluster(request).hosts.move(session_id, body.to)
+    await cluster_of(request).hosts.move(session_id, body.to)
     return Moving(session_id=session_id, to=body.to)
 
 
 async def _drain(request: web.Request, host: str, *, end: bool) -> Drained:
-    hosts = _cluster(request).hosts
+    hosts = cluster_of(request).hosts
     if host != hosts.view().host:  # what is another one's was forwarded
         if FORWARDED in request:
             raise UnavailableError(
@@ -102,7 +102,8 @@ async def _drain(request: web.Request, host: str, *, end: bool) -> Drained:
     return Drained(host=host, drain=not end)
 
 
-def _cluster(request: web.Request) -> Cluster:
+def cluster_of(request: web.Request) -> Cluster:
+    """What this host is in. Raises ``ConflictError`` where it is alone."""
     if cluster := request.app[DEPS].cluster:
         return cluster
     raise ConflictError(

@@ -1,13 +1,16 @@
 """What ``waguard config`` does: the configuration with where each value comes from, and its check."""
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 
 from waguard.cli.context import in_place
+from waguard.config.addresses import is_loopback
+from waguard.config.key_file import has_own_key
 from waguard.config.reading import Reading, holds_password
 from waguard.config.sections import SECTIONS, Cluster, Config
 from waguard.core.host import unit as units
@@ -20,6 +23,7 @@ from waguard.host.system.service_needs import BACKUP_UNIT, UNIT, USER
 from waguard.messaging.alerts import destination_file
 
 DROP_INS: Final = f"/etc/systemd/system/{UNIT}.d"
+_MEMBERS: Final = 3  # one may be away
 # where the default is none of the key itself
 FOLLOWED: Final = {
     "api.key_file": "<paths.state>/api-key",
@@ -80,6 +84,8 @@ def check(
         say("database.key_file has no effect without lease.standby")
     installed = service_needs.files(root) if found.of_unit else []
     _check_owners(found, reading.config, service_needs.user(user) if installed else None)
+    for line in _of_cluster(reading.config):
+        say(line)
     if installed:
         _say_backup_unit(root, reading.config, say)
         _check_unit(units.parse([path.read_text() for path in installed]), reading.config, say)
@@ -117,6 +123,20 @@ def _check_owners(found: Found, config: Config, who: Us | None) -> None:
             _, refused = destination_file.read(destinations, who)
         if refused:
             raise refused
+
+
+def _of_cluster(config: Config) -> Iterator[str]:
+    """What only a host alone can have so."""
+    cluster, public = config.cluster, config.api.public_url
+    if cluster.engine == "none":
+        return
+    one_machine = is_loopback(urlsplit(cluster.address).hostname or "")
+    if not one_machine and (public is None or is_loopback(urlsplit(public).hostname or "")):
+        yield "api.public_url is no address of this host alone: the application calls back there"
+    if not has_own_key(config.api.key_file):
+        yield f"{config.api.key_file} has no key of your own: all hosts need the same file"
+    if cluster.engine == "etcd" and len(cluster.endpoints) < _MEMBERS:
+        yield "cluster.endpoints names fewer than three members of etcd: name all, on three machines"
 
 
 def _check_etcd(cluster: Cluster) -> None:

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "run": "run the daemon in the foreground",
     "sweep": "end workers and Chromiums that a dead daemon left",
     "demo": "watch a session live, on a stand-in of WhatsApp Web",
+    "lab": "several hosts on this machine to play with: cluster",
     "chaos": "break a waguard of its own in every known way, see it heal",
     "standin": "run the stand-in of WhatsApp Web alone",
     "phone": "play the phone of the stand-in",

@@ -135,6 +135,11 @@ class EtcdLeases:
                         hosts[event.kv.key] = event.kv
                 yield [self._found(it) for it in hosts.values()]
 
+    @property
+    def cluster(self) -> str:
+        """The id of this etcd, which no other one has; empty: it has not answered yet."""
+        return self._gateway.cluster
+
     async def close(self) -> None:
         """See ``ports.cluster.HostLeases``."""
         await self._gateway.close()
@@ -180,10 +185,11 @@ def _watched(line: bytes) -> _Watched:
 
 def connect(cluster: Cluster, installation: str) -> EtcdLeases:
     """As it is configured; its files are read now, once. Raises ``ConfigError``."""
-    return EtcdLeases(cluster.endpoints, installation, tls=_tls(cluster), login=_login(cluster))
+    return EtcdLeases(cluster.endpoints, installation, tls=tls_of(cluster), login=login_of(cluster))
 
 
-def _tls(cluster: Cluster) -> ssl.SSLContext | None:
+def tls_of(cluster: Cluster) -> ssl.SSLContext | None:
+    """How its members are known, and this host to them. Raises ``ConfigError``."""
     if not any(one.startswith("https://") for one in cluster.endpoints):
         return None
     field, path = "cluster.ca_file", cluster.ca_file
@@ -205,7 +211,8 @@ def _no_password() -> str:
     return ""
 
 
-def _login(cluster: Cluster) -> Login | None:
+def login_of(cluster: Cluster) -> Login | None:
+    """Read who waguard is to etcd, of ``cluster.user_file``. Raises ``ConfigError``."""
     path = cluster.user_file
     if path is None:
         return None

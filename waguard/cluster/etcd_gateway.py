@@ -30,6 +30,14 @@ class _Token(msgspec.Struct):
     token: str
 
 
+class _Head(msgspec.Struct):
+    cluster_id: str = ""
+
+
+class _Headed(msgspec.Struct):
+    header: _Head = msgspec.field(default_factory=_Head)
+
+
 class _Failure(msgspec.Struct):
     message: str = ""
 
@@ -61,6 +69,8 @@ class Gateway:
         self._current = 0
         self._token: str | None = None  # "": none is needed
         self._client: aiohttp.ClientSession | None = None
+        self.cluster = ""
+        """The id of the etcd whose member answered first: another one's members count as away. Empty: none has."""
 
     async def call(self, path: str, body: Any, kind: type[T]) -> tuple[T, bool]:
         """The answer, and whether another try, which was not answered, may have done it before."""
@@ -120,7 +130,16 @@ class Gateway:
         if self._login is not None and _asks_for_login(status, answer):
             await self._log_in(self._login)
             status, answer = await self._post(path, content)
-        return _decoded(status, answer, kind)
+        decoded = _decoded(status, answer, kind)
+        self._recognize(_decoded(status, answer, _Headed).header.cluster_id)
+        return decoded
+
+    def _recognize(self, found: str) -> None:
+        self.cluster = self.cluster or found
+        if found != self.cluster:
+            raise MemberError(
+                f"it belongs to another etcd ({found}) than the one that is used ({self.cluster})"
+            )
 
     async def _log_in(self, login: Login) -> None:
         self._token = None

@@ -99,3 +99,11 @@ def words(unknown: Unknown) -> str:
     elif not unknown.marked:
         what += ", and there are living workers" if unknown.workers else ""
     return f"{what}: sessions that run go on, none is created or ended"
+
+
+def other_etcd_words(expected: str, found: str) -> str:
+    """Why this host owns nothing. Both are ids of an etcd."""
+    return (
+        f"the hosts that own the sessions in this database have their leases in another etcd (cluster_id {expected}) than"
+        f" that of `cluster.endpoints` here ({found}): this host owns none"
+    )

@@ -224,7 +224,8 @@ FLEET: Final = {
     f" itself. {_DOCTOR} asks it.",
     "database_unknown": "Put the database back where `database.url` names it, mount its disk, or correct `database.url` and"
     " restart waguard; the sessions go on by themselves. Where this database is meant: `waguard database accept`"
-    " (POST /api/database/accept).",
+    " (POST /api/database/accept). With several hosts, where it is about etcd: correct `cluster.endpoints`; where etcd was"
+    " replaced, end waguard on all other hosts, then accept it here.",
     "database_behind": "Check why the database of `database.url` is slow or unreachable; what waits is stored by"
     f" itself. {_DOCTOR} asks it.",
     "disk_low": f"Free some space there, or lower `limits.disk_reserve`. {_DOCTOR} checks the disks.",

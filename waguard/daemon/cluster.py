@@ -1,17 +1,26 @@
 """One host of several: its lease, the sessions that it owns, and what both mean for this daemon. Imported only with
 ``cluster.engine``."""
 
+from typing import TYPE_CHECKING
+
 from loguru import logger
 
 from waguard.api.deps import Cluster as ApiCluster
-from waguard.config.sections import Cluster as ClusterSettings
+from waguard.core.cluster.alike import digest
 from waguard.core.cluster.host_lease import LeaseTerms
 from waguard.core.cluster.records import Owning
 from waguard.daemon.duties import Duties
 from waguard.daemon.foundation import Foundation
+from waguard.daemon.installation import Installation
 from waguard.daemon.left_behind import LeftBehind
+from waguard.daemon.secret_files import SecretFiles
 from waguard.daemon.stop_request import StopRequest
-from waguard.errors import WaguardError
+from waguard.errors import (
+    DatabaseUnavailableError,
+    DatabaseUnknownError,
+    LeaseLostError,
+    WaguardError,
+)
 from waguard.host.files.sealing import read_key
 from waguard.host.memory import incarnation_file
 from waguard.host.process.procfs import boot_id
@@ -21,7 +30,6 @@ from waguard.messaging.outbox.outbox import Outbox
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.cluster import HostLeases
 from waguard.ports.process import Process, Spawn
-from waguard.store.sql import SqlStore
 from waguard.supervision.cluster.host_keeper import HostKeeper
 from waguard.supervision.cluster.hosts_here import HostsHere
 from waguard.supervision.cluster.owned_parts import OwnedParts
@@ -32,6 +40,9 @@ from waguard.supervision.cluster.session_use import SessionsHere
 from waguard.supervision.session.greeting import Lending
 from waguard.supervision.supervisor import Supervisor
 from waguard.wire.worker import WorkerRecord
+
+if TYPE_CHECKING:
+    from waguard.cluster.etcd import EtcdLeases
 
 Workers = list[tuple[WorkerRecord, Process]]
 
@@ -58,7 +69,9 @@ class Cluster:
         self._restored: set[str] = set()
         """What is brought up by the restore at the start; the rest, as it is claimed."""
         settings = base.config().cluster
-        _leases(settings, base.store, "checked only")
+        self._etcd: EtcdLeases | None = None
+        self._installation: Installation | None = None
+        self._leases("checked only")
         reports = ClusterReports(lambda: self._supervisor.fleet.outages)
         use = SessionsHere(
             lambda: self._supervisor.registry, base.config, base.clock, resources.read
@@ -98,8 +111,24 @@ class Cluster:
         )
 
     async def tick(self) -> None:
-        """Call it now and then: see ``LeftBehind``."""
+        """Call it now and then: see ``LeftBehind``. Where a person has accepted another etcd on another host, that one's
+        owners count, and this daemon ends."""
         self._left_behind.tick()
+        if self.owners.state is None:
+            return  # the start has not come to it yet, or waits for that person
+        try:
+            await self._recognize_etcd()
+        except DatabaseUnknownError as error:
+            remedy = (
+                "its next start says what to do, where `cluster.endpoints` is still another one"
+            )
+            self._stop.lose_database(LeaseLostError(error.message, remedy=remedy))
+        except DatabaseUnavailableError:
+            pass  # nobody claims anything meanwhile
+
+    async def _recognize_etcd(self) -> None:
+        if self._installation and self._etcd and self._etcd.cluster:
+            await self._installation.recognize_etcd(self._etcd.cluster)
 
     @property
     def owning(self) -> Owning:
@@ -122,16 +151,21 @@ class Cluster:
             return None
         return "this host has no lease yet"
 
-    def for_api(self, instance_url: str) -> ApiCluster:
+    def for_api(self, instance_url: str, secrets: SecretFiles) -> ApiCluster:
         """What the API needs of it."""
         settings = self._config().cluster
         assert settings.key_file  # noqa: S101 - the configuration was checked
+        key = read_key(settings.key_file, "cluster.key_file")
         return ApiCluster(
             ownership=self.ownership,
             hosts=self.hosts,
             address=settings.address,
             instance_url=instance_url,
-            key=read_key(settings.key_file, "cluster.key_file"),
+            key=key,
+            digests=lambda: {
+                "api.key_file": digest("api.key_file", secrets.keys.values, key),
+                "webhook.secret_file": digest("webhook.secret_file", secrets.webhook, key),
+            },
         )
 
     @property
@@ -147,16 +181,24 @@ class Cluster:
         if kept and kept.host == settings.host and not self._duties.cluster_id:
             self._begin(kept.cluster, adopts=kept.incarnation)
 
-    async def own(self, cluster_id: str, left_behind: Workers) -> None:
+    async def own(self, installation: Installation, left_behind: Workers) -> None:
         """Hold the lease, own what this host owned before and read what messaging keeps of it. ``left_behind`` loses
-        what is another host's now. ``cluster_id``: the database's. Raises ``DatabaseUnavailableError``; may be called
-        again then."""
+        what is another host's now. The id of the cluster is that of the ``installation``, which is marked. Raises
+        ``DatabaseUnavailableError``, ``DatabaseUnknownError``; may be called again then."""
+        cluster_id, self._installation = installation.marked, installation
         if self._duties.cluster_id not in {"", cluster_id}:
             # the daemon before had another database: nobody of this cluster sees the lease of its workers
             await self.host.end(gives_up=False)
         if self._duties.cluster_id != cluster_id:
             self._begin(cluster_id, adopts=None)
         await self.host.held()
+        try:
+            await self._recognize_etcd()
+        except DatabaseUnknownError:
+            for _, process in left_behind:  # hosts of the other etcd may have their sessions
+                process.kill()
+            left_behind.clear()
+            raise
         if self.owners.state is None:
             self.owners.begin(record.session for record, _ in left_behind)
         await self.owners.first()
@@ -182,7 +224,18 @@ class Cluster:
 
     def _begin(self, cluster_id: str, *, adopts: str | None) -> None:
         self._duties.cluster_id = cluster_id
-        self.host.begin(_leases(self._config().cluster, self._store, cluster_id), adopts=adopts)
+        self.host.begin(self._leases(cluster_id), adopts=adopts)
+
+    def _leases(self, cluster_id: str) -> HostLeases:
+        """The engine; nothing is connected yet."""
+        if self._config().cluster.engine == "database":
+            from waguard.cluster.database import DatabaseLeases  # noqa: PLC0415 - one of two
+
+            return DatabaseLeases(self._store.writing_the_lease, self._store.reading_the_lease)
+        from waguard.cluster.etcd import connect  # noqa: PLC0415
+
+        self._etcd = connect(self._config().cluster, cluster_id)
+        return self._etcd
 
     async def end(self) -> None:
         """Release the lease where nothing runs here any more; else leave it to the next daemon here, which goes on with the
@@ -200,14 +253,3 @@ class Cluster:
     async def release_all(self) -> None:
         """End all sessions in order, and leave them to the other hosts."""
         await self.owners.end(releases=True)
-
-
-def _leases(settings: ClusterSettings, store: SqlStore, cluster_id: str) -> HostLeases:
-    """The engine; nothing is connected yet."""
-    if settings.engine == "database":
-        from waguard.cluster.database import DatabaseLeases  # noqa: PLC0415 - one of two
-
-        return DatabaseLeases(store.writing_the_lease, store.reading_the_lease)
-    from waguard.cluster.etcd import connect  # noqa: PLC0415
-
-    return connect(settings, cluster_id)

@@ -35,6 +35,9 @@ class Installation:
         self._unknown: Unknown | None = None
         self._accepted: Unknown | None = None
         self._unwritten = False
+        self._etcd: tuple[str, str] | None = None
+        """The etcd that those rely on who own sessions, and this host's, which is another one."""
+        self._accepted_etcd = ""
         self.workers = 0
         """Living workers of an earlier daemon that no session has yet."""
 
@@ -45,7 +48,7 @@ class Installation:
 
     def why_barred(self) -> str | None:
         """Why nobody may use the database; None: they may."""
-        return installation.words(self._unknown) if self._unknown else None
+        return installation.words(self._unknown) if self._unknown else self._other_etcd
 
     def recognize(self, found: Found) -> None:
         """Raises ``DatabaseUnknownError`` where it is not known to be ours. Reads one small file."""
@@ -70,6 +73,22 @@ class Installation:
                 await asyncio.to_thread(self._write, marker)
             self._seen, self._accepted, self.workers = marker, None, 0
 
+    async def recognize_etcd(self, seen: str) -> None:
+        """Raises ``DatabaseUnknownError`` where those who own sessions have their leases in another etcd than ``seen``:
+        who is alive there would be dead here."""
+        kept = await self._store.etcd(seen)
+        if kept != seen == self._accepted_etcd:
+            await self._store.change_etcd(seen)
+            kept, self._accepted_etcd = seen, ""
+        self._etcd = (kept, seen) if kept != seen else None
+        self._outages.update(KIND, self._other_etcd)
+        if why := self._other_etcd:
+            raise DatabaseUnknownError(why, field="cluster.endpoints", retry_after=RETRY_AFTER)
+
+    @property
+    def _other_etcd(self) -> str | None:
+        return installation.other_etcd_words(*self._etcd) if self._etcd else None
+
     def _identify(self, found: Found) -> Known | Unmarked:
         folder = self._folder()
         match installation.identify(folder, found, workers=self.workers, accepted=self._accepted):
@@ -80,7 +99,7 @@ class Installation:
                 raise DatabaseUnknownError(words, field="database.url", retry_after=RETRY_AFTER)
             case known:
                 self._unknown = None
-                self._outages.update(KIND, None)
+                self._outages.update(KIND, self._other_etcd)
                 return known
 
     def _read(self) -> tuple[Marker | None, bool]:
@@ -112,6 +131,8 @@ class Installation:
 
     def accept(self) -> str:
         """See ``ports.store.DatabaseControl``."""
+        if self._unknown is None and self._etcd:
+            return self._accept_etcd(*self._etcd)
         if self._unknown is None:
             raise ConflictError(
                 "the database is known to be this installation's: there is nothing to accept",
@@ -125,3 +146,13 @@ class Installation:
             expected=self._unknown.expected,
         )
         return self._unknown.database
+
+    def _accept_etcd(self, before: str, etcd: str) -> str:
+        self._accepted_etcd = etcd
+        logger.warning(
+            "a person accepted another etcd for the owners of sessions",
+            event="etcd_accepted",
+            etcd=etcd,
+            expected=before,
+        )
+        return f"the database, with etcd {etcd},"

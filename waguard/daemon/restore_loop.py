@@ -115,7 +115,7 @@ class RestoreLoop:
 
     async def _begin(self, left_behind: list[tuple[WorkerRecord, Process]]) -> None:
         if self._cluster:
-            await self._cluster.own(self._installation.marked, left_behind)
+            await self._cluster.own(self._installation, left_behind)
         await self._outbox.begin()
         if self._cluster:
             await self._cluster.remember()

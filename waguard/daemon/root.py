@@ -267,7 +267,7 @@ class Daemon:
             tally=base.tally,
             restored=base.restored,
             standby=lambda: self._lease.keeper.held_elsewhere,
-            cluster=self._cluster.for_api(self._public_url) if self._cluster else None,
+            cluster=self._cluster.for_api(self._public_url, secrets) if self._cluster else None,
             require_room=self._require_room,
         )
 

@@ -64,9 +64,14 @@ NAMES: Final = (
     "receiver",
     "signature",
     "call-back",
+    "etcd",
+    "connections",
+    "hosts",
     "health",
 )
 """Every check, in the order of the report."""
+OF_CLUSTER: Final = ("etcd", "connections", "hosts")
+"""Those that there are only where several hosts are configured."""
 
 _TRIES: Final = 3
 Section = Callable[[], Awaitable[Sequence[Check]]]
@@ -158,6 +163,8 @@ class _Examination:
             "versions": self._versions,
             "health": self._health,
         }
+        if self._config.cluster.engine != "none":
+            sections["hosts"] = self._cluster
         done = await asyncio.gather(*(_guarded(name, run) for name, run in sections.items()))
         checks = [check for section in done for check in section]
         order = {name: place for place, name in enumerate(NAMES)}
@@ -232,7 +239,8 @@ class _Examination:
     async def _database(self) -> list[Check]:
         """And what depends on its rows, and on its clock."""
         config, machine, cli = self._config, self._machine, self._cli
-        seen = await database_probes.database(config.database.url)
+        here = config.cluster.host if config.cluster.engine != "none" else None
+        seen = await database_probes.database(config.database.url, here)
         key = config.webhook.stored
         table = await stored_probes.stored(config.database.url, key) if key else None
         ahead = {} if seen.now is None else {"the database's clock": seen.now - machine.now()}
@@ -276,6 +284,12 @@ class _Examination:
         answer, now = await self._ask("/api/versions"), self._machine.now()
         mode = self._config.versions.mode
         return [versions.versions(kept, answer, mode=mode, now=now, cli=self._cli)]
+
+    async def _cluster(self) -> list[Check]:
+        """What several hosts need besides."""
+        from waguard.doctor import cluster  # noqa: PLC0415 - few have several
+
+        return await cluster.checks(self._config, self._cli, self._ask)
 
     async def _health(self) -> list[Check]:
         """What the daemon itself knows."""

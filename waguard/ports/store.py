@@ -185,6 +185,12 @@ class InstallationStore(Protocol):
     async def mark(self, installation: str) -> str:
         """Whose it is from now on: this one's, where nobody's was there."""
 
+    async def etcd(self, seen: str) -> str:
+        """The id of the etcd that has the leases of those who own sessions: this one's, where there was none."""
+
+    async def change_etcd(self, to: str) -> None:
+        """Their leases are in this one from now on."""
+
 
 class DatabaseControl(Protocol):
     """What a person decides about the database."""

@@ -31,3 +31,19 @@ class SqlInstallation:
                 await marker.write(connection, installation)
         async with self._database.writing_the_lease() as connection:
             return await marker.read(connection) or installation
+
+    async def etcd(self, seen: str) -> str:
+        """See ``ports.store.InstallationStore``."""
+        async with self._database.reading_the_lease() as connection:
+            if found := await marker.read_etcd(connection):
+                return found
+        with contextlib.suppress(IntegrityError):  # another host was faster
+            async with self._database.writing_the_lease() as connection:
+                await marker.write_etcd(connection, seen)
+        async with self._database.reading_the_lease() as connection:
+            return await marker.read_etcd(connection) or seen
+
+    async def change_etcd(self, to: str) -> None:
+        """See ``ports.store.InstallationStore``."""
+        async with self._database.writing_the_lease() as connection:
+            await marker.change_etcd(connection, to)

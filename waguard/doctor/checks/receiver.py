@@ -74,8 +74,8 @@ class CallBack:
     status: int | None = None
     error: str | None = None
     same: bool | None = None
-    standby: bool = False
-    """``lease.standby``: the application may be called from another host, too."""
+    several: str = ""
+    """The key by which there are several hosts; empty: this one alone is called."""
     waits: bool = False
     """The daemon here is the standby: it answers 503."""
 
@@ -90,12 +90,12 @@ def call_back(seen: CallBack, daemon: Instance) -> Check:
             remedy,
             f"curl -sS {seen.url}/health",
         )
-    if seen.standby:
+    if seen.several:
         remedy = "Set api.public_url to this host's own address: not loopback, and not one that moves between the hosts"
         if seen.loopback:
             return failed(
                 "call-back",
-                f"with lease.standby, applications on the other host are given {seen.url}: there that is the host itself",
+                f"with {seen.several}, applications on the other host are given {seen.url}: there that is the host itself",
                 remedy,
             )
     if not daemon.up:

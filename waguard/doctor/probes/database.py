@@ -17,7 +17,7 @@ from waguard.errors import ConfigError, WaguardError
 from waguard.store import lease as leases
 from waguard.store.engine import connect, name_of, parse
 from waguard.store.layout import Layout, reflect
-from waguard.store.models import LEASE
+from waguard.store.models import LEASE, OWNERS
 from waguard.store.revision import HEAD, VERSION_TABLE
 
 WITHIN: Final = 10.0  # s for all of it
@@ -26,8 +26,8 @@ _PORTS: Final = {"postgresql": 5432, "mysql": 3306, "mariadb": 3306}
 _SERVICES: Final = {"postgresql": "postgresql", "mysql": "mysql", "mariadb": "mariadb"}
 
 
-async def database(url: str) -> Database:
-    """Ask it once."""
+async def database(url: str, host: str | None = None) -> Database:
+    """Ask it once. ``host``: the name of this one in a cluster, whose rows alone are read."""
     try:
         parsed = parse(url)
     except ConfigError as error:
@@ -47,7 +47,7 @@ async def database(url: str) -> Database:
         )
     try:
         async with asyncio.timeout(WITHIN), engines.reader.connect() as connection:
-            return await connection.run_sync(_seen, name)
+            return await connection.run_sync(_seen, name, host)
     except TimeoutError:
         why = f"no answer within {WITHIN:g} s"
     except (OSError, SQLAlchemyError) as error:
@@ -92,12 +92,12 @@ def _sqlite(path: Path) -> Database:
         engine.dispose()
 
 
-def _seen(connection: Connection, name: str) -> Database:
+def _seen(connection: Connection, name: str, host: str | None = None) -> Database:
     tables = set(inspect(connection).get_table_names())
     refusal, rows = None, None
     try:
         layout = reflect(connection)
-        rows = _rows(connection, layout)
+        rows = _rows(connection, layout, host if OWNERS.name in tables else None)
     except WaguardError as error:
         # an empty database gets its tables from the daemon
         refusal = error.message if "whatsapp_accounts" in tables or _is_theirs(tables) else None
@@ -132,11 +132,14 @@ def _lease(connection: Connection) -> Lease | None:
     return leases.read(connection)
 
 
-def _rows(connection: Connection, layout: Layout) -> tuple[Row, ...]:
+def _rows(connection: Connection, layout: Layout, host: str | None) -> tuple[Row, ...]:
     columns = layout.accounts.c
     query = select(layout.accounts).where(layout.is_ours())
     if layout.has("deleted_at"):
         query = query.where(columns.deleted_at.is_(None))
+    if host is not None:
+        owned = select(OWNERS.c.session_id).where(OWNERS.c.host == host)
+        query = query.where(columns.session_id.in_(owned))
     return tuple(_row(row._mapping) for row in connection.execute(query))  # noqa: SLF001 - its public name
 
 

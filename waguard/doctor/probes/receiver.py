@@ -55,7 +55,7 @@ async def call_back(config: Config, daemon: Instance, health: Mapping[str, Any] 
         own=config.api.public_url is not None,
         loopback=is_loopback(urlsplit(url).hostname or ""),
         receiver_is_here=hook is None or is_here(urlsplit(hook).hostname or ""),
-        standby=config.lease.standby,
+        several=_several(config),
     )
     if not daemon.up:
         return seen
@@ -63,6 +63,14 @@ async def call_back(config: Config, daemon: Instance, health: Mapping[str, Any] 
     waits = health is not None and health.get("status") == "standby"
     same = _same(answer, health)
     return replace(seen, status=status, error=error, same=same, waits=waits)
+
+
+def _several(config: Config) -> str:
+    if config.cluster.engine != "none":
+        # where that is loopback, all hosts are on this machine
+        here = is_loopback(urlsplit(config.cluster.address).hostname or "")
+        return "" if here else "cluster.engine"
+    return "lease.standby" if config.lease.standby else ""
 
 
 def _default(config: Config, daemon: Instance) -> str:
