@@ -43,8 +43,10 @@ class Ticker:
     def stop(self) -> None:
         """Tick no more; a tick that runs is cut short, and not waited for."""
         self._began = False
-        for left in (*self._timers.values(), *self._running.values()):
-            left.cancel()
+        for timer in self._timers.values():
+            timer.cancel()
+        for task in self._running.values():
+            task.cancel()
 
     def _arm(self, name: str) -> None:
         if timer := self._timers.get(name):
