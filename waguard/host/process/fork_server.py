@@ -323,7 +323,12 @@ class ForkSpawn:
             self._falls_back = True
 
     def _on_sigchld(self) -> None:
-        for process in self._children:
+        news = None
+        with contextlib.suppress(
+            ChildProcessError
+        ):  # most that end were never stopped: one call shows it for all
+            news = os.waitid(os.P_ALL, 0, os.WSTOPPED | os.WCONTINUED | os.WNOHANG | os.WNOWAIT)
+        for process in self._children if news else ():
             process.on_sigchld()
 
     def _spared(self) -> set[int] | None:
