@@ -243,9 +243,9 @@ async def test_before_the_restore_strays_are_ended_and_adopted_workers_are_not(
     assert world.audited("stray_ended") == [(None, None, "waguard.worker gone")]
 
 
-@pytest.mark.parametrize(("foreign", "looks"), [(False, 1), (True, 3)])
-async def test_one_look_at_all_processes_serves_all_where_nothing_was_left(
-    bench: Bench, world: World, *, foreign: bool, looks: int
+@pytest.mark.parametrize(("foreign", "checks"), [(False, 1), (True, 3)])
+async def test_one_check_of_all_processes_serves_all_where_nothing_was_left(
+    bench: Bench, world: World, *, foreign: bool, checks: int
 ) -> None:
     for name in ("s", "t"):
         await bench.row(name, profile=False)
@@ -264,9 +264,9 @@ async def test_one_look_at_all_processes_serves_all_where_nothing_was_left(
         )
         world.spawn.swept = Swept(foreign=(Foreign(seen),))
     restoring = asyncio.create_task(bench.restore())
-    await wait_until(lambda: len(world.spawn.sweeps) == looks, "all have looked")
+    await wait_until(lambda: len(world.spawn.sweeps) == checks, "all have checked")
     assert foreign or await restoring == "restored 2"
-    assert len(world.spawn.sweeps) == looks
+    assert len(world.spawn.sweeps) == checks
     restoring.cancel()
 
 

@@ -24,7 +24,7 @@ from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.session_context import SessionContext
 from waguard.wire.worker import WorkerRecord
 
-LOOK: Final = 0.25  # s for a look at all processes, which takes 0.03
+CHECK_LIMIT: Final = 0.25  # s for a check of all processes, which takes 0.03
 
 
 class Restorer:
@@ -58,7 +58,7 @@ class Restorer:
         kept = {process.pid for _, process in records}
         clearing = asyncio.create_task(self._clear(unwanted, kept), name="clear")
         try:
-            await self._note_clear(clearing)
+            await self._check_for_all(clearing)
             outcomes = await self._bring_up()
             for session in self._registry.sessions:
                 if promises_too_much(session):
@@ -94,17 +94,17 @@ class Restorer:
             unwanted.append(process)
         return unwanted
 
-    async def _note_clear(self, clearing: asyncio.Task[bool]) -> None:
-        """One look for all where nothing was left, as nearly always; else each session looks for itself."""
-        await asyncio.wait([clearing], timeout=LOOK)
+    async def _check_for_all(self, clearing: asyncio.Task[bool]) -> None:
+        """One check of all processes where nothing was left, as nearly always; else each session checks for itself."""
+        await asyncio.wait([clearing], timeout=CHECK_LIMIT)
         if clearing.done() and not clearing.exception() and clearing.result():
             for session in self._registry.sessions:
                 if session.runner.process is None:
                     session.runner.remains.exited(())
 
     async def _clear(self, unwanted: list[Process], kept: Collection[int]) -> bool:
-        """End what a dead instance left; whether nobody else uses a profile. Nobody waits longer than for a look but a
-        session on the same profile, which looks for itself before it starts."""
+        """End what a dead instance left; whether nobody else uses a profile. Nobody waits longer than ``CHECK_LIMIT`` but a
+        session on the same profile, which checks for itself before it starts."""
         if self._registry.ours.in_cluster:
             for process in unwanted:
                 process.kill()
