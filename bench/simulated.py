@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from waguard.config.reading import load
 from waguard.core.link import Link
@@ -22,10 +23,10 @@ from waguard.wire.events import Edit, InboundMessage
 from waguard.wire.protocol import PROTOCOL, Hello, Reply, Request
 from waguard.wire.reports import Heartbeat, Report
 from waguard.wire.worker import WorkerSpec
-from waguard.worker import fork_server
-from waguard.worker.link.daemon_link import DaemonLink
-from waguard.worker.link.heartbeat_slot import HeartbeatSlot
-from waguard.worker.page.report_gate import ReportGate
+
+if TYPE_CHECKING:
+    from waguard.worker.link.daemon_link import DaemonLink
+    from waguard.worker.page.report_gate import ReportGate
 
 FLOOD = "flood "
 REPORTED = "x" * 65_000
@@ -37,7 +38,7 @@ def job(spec: WorkerSpec) -> int:
     return asyncio.run(_live(spec))
 
 
-async def _flood(link: DaemonLink, gate: ReportGate, kind: str, seconds: float) -> None:
+async def _flood(link: "DaemonLink", gate: "ReportGate", kind: str, seconds: float) -> None:
     """What a real page's reports become, within the same bounds."""
     end = time.monotonic() + seconds
     for number in itertools.count():
@@ -74,6 +75,11 @@ async def _flood(link: DaemonLink, gate: ReportGate, kind: str, seconds: float) 
 
 
 async def _live(spec: WorkerSpec) -> int:
+    # the fork server has them; a real daemon has not
+    from waguard.worker.link.daemon_link import DaemonLink  # noqa: PLC0415
+    from waguard.worker.link.heartbeat_slot import HeartbeatSlot  # noqa: PLC0415
+    from waguard.worker.page.report_gate import ReportGate  # noqa: PLC0415
+
     gate, floods = ReportGate(), set[asyncio.Task[None]]()
 
     async def agree(request: Request) -> Reply:
@@ -144,4 +150,8 @@ async def _daemon() -> int:
 
 
 if __name__ == "__main__":
-    leave(asyncio.run(_daemon()) if sys.argv[1] == "daemon" else fork_server.main(job))
+    if sys.argv[1] == "daemon":
+        leave(asyncio.run(_daemon()))
+    from waguard.worker import fork_server
+
+    fork_server.main(job)

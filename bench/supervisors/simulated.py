@@ -13,7 +13,6 @@ from pathlib import Path
 
 import waguard
 from waguard.wire.worker import WorkerSpec
-from waguard.worker import fork_server
 
 sys.path.append(str(Path(waguard.__file__).parents[1]))
 
@@ -34,4 +33,8 @@ def job(spec: WorkerSpec) -> int:
 
 if __name__ == "__main__":
     simulated.__file__ = __file__  # its fork server is this script
-    sys.exit(asyncio.run(simulated._daemon()) if sys.argv[1] == "daemon" else fork_server.main(job))  # noqa: SLF001
+    if sys.argv[1] == "daemon":
+        sys.exit(asyncio.run(simulated._daemon()))  # noqa: SLF001
+    from waguard.worker import fork_server
+
+    fork_server.main(job)

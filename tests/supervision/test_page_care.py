@@ -269,7 +269,7 @@ async def test_a_picture_of_what_needs_a_person_is_kept_where_there_is_one(
 # ---- a fresh pairing ----
 
 
-@pytest.mark.timings(backfill_retry=0.0)
+@pytest.mark.timings(backfill_quiet=0.0)
 async def test_what_came_since_a_pairing_is_read_at_once_and_statuses_later(
     empty: Bench, world: World
 ) -> None:
@@ -296,7 +296,7 @@ async def test_what_came_since_a_pairing_is_read_at_once_and_statuses_later(
     assert empty.session().state.restarts == 0
 
 
-@pytest.mark.timings(backfill_retry=0.0)
+@pytest.mark.timings(backfill_quiet=0.0)
 async def test_a_clock_that_is_a_year_ahead_hides_nothing_from_the_backfill(
     empty: Bench, world: World
 ) -> None:

@@ -10,12 +10,13 @@ from tests.supervision.fake_workers import Script
 from tests.supervision.sessions import until
 from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
-from waguard.core.host.strays import Seen
+from waguard.core.host.strays import Foreign, Seen
 from waguard.core.lifecycle import State
 from waguard.core.row_status import DerivedStatus, Reason, Status
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.ports.process import Swept
 from waguard.profile import layout
+from waguard.profile.lock import ProfileLock
 from waguard.supervision.fleet import restorer as under_test
 from waguard.supervision.fleet.readiness import summary
 
@@ -240,6 +241,33 @@ async def test_before_the_restore_strays_are_ended_and_adopted_workers_are_not(
         (str(paths.runtime / "workers"), str(paths.sessions), {left.process.pid})
     ]
     assert world.audited("stray_ended") == [(None, None, "waguard.worker gone")]
+
+
+@pytest.mark.parametrize(("foreign", "checks"), [(False, 1), (True, 3)])
+async def test_one_check_of_all_processes_serves_all_where_nothing_was_left(
+    bench: Bench, world: World, *, foreign: bool, checks: int
+) -> None:
+    for name in ("s", "t"):
+        await bench.row(name, profile=False)
+        with ProfileLock(world.profile(name)):  # which its last worker had
+            pass
+    if foreign:
+        seen = Seen(
+            pid=12,
+            start_time=1,
+            parent=1,
+            user="op",
+            command="chromium",
+            profile="/p",
+            record=None,
+            session=None,
+        )
+        world.spawn.swept = Swept(foreign=(Foreign(seen),))
+    restoring = asyncio.create_task(bench.restore())
+    await wait_until(lambda: len(world.spawn.sweeps) == checks, "all have checked")
+    assert foreign or await restoring == "restored 2"
+    assert len(world.spawn.sweeps) == checks
+    restoring.cancel()
 
 
 async def test_two_workers_of_one_session_cannot_both_be_kept(bench: Bench, world: World) -> None:

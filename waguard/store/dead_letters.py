@@ -18,6 +18,7 @@ from waguard.ports.webhooks import GLOBAL, DeadLetter, Queued, Replayed, Unident
 from waguard.store import owned, unidentified
 from waguard.store.database import Database
 from waguard.store.deliveries import PENDING, REPLAYED, column
+from waguard.store.engine import commit_with_next
 from waguard.store.models import DELIVERIES
 
 COUNTED_EVERY: Final = 60.0  # s; dead letters, where nothing says that there are others
@@ -69,6 +70,7 @@ class SqlDeadLetters:
         async with self._database.reading() as (connection, _):
             waiting = select(own.endpoint, func.count()).where(PENDING).group_by(own.endpoint)
             pending = dict(tuple(row) for row in await connection.execute(waiting))
+            commit_with_next(connection)  # nearly always the last
             newest = await connection.execute(select(func.count(), func.max(own.id)).where(DEAD))
             mark = tuple(newest.one())
             if self._counted and self._counted[0] == mark and now < self._counted[1]:

@@ -11,6 +11,7 @@ from waguard.core.messages.received_media import UNKNOWN, handle_of
 from waguard.ports.messages import DeferredFile, FileState, NamedFile
 from waguard.store import owned
 from waguard.store.database import Database
+from waguard.store.engine import commit_with_next
 from waguard.store.models import FILES, INBOX
 from waguard.store.types import storable
 
@@ -71,6 +72,7 @@ class SqlDeferredFiles:
         first = select(func.min(_OWN.id)).where(waits).group_by(_OWN.session_id)
         first = owned.only(self._database.owning(), first, _OWN.session_id)
         async with self._database.reading() as (connection, _):
+            commit_with_next(connection)
             found = await connection.execute(_FOUND.where(_OWN.id.in_(first)).order_by(_OWN.id))
             return [_file(row) for row in found]
 

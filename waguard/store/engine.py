@@ -10,7 +10,7 @@ from urllib.parse import quote
 from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DisconnectionError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from waguard.errors import ConfigError
@@ -49,11 +49,11 @@ class Engines:
             await engine.dispose()
 
 
-def commit_with_next(connection: Connection) -> None:
+def commit_with_next(connection: Connection | AsyncConnection) -> None:
     """The next statement is the last one of its transaction: SQLite commits it in the same step."""
     if connection.dialect.name == "sqlite":
-        driver: Any = connection.connection.driver_connection
-        driver.commit_with_next()
+        made: Any = getattr(connection, "sync_connection", connection)
+        made.connection.driver_connection.commit_with_next()
 
 
 def parse(text: str) -> URL:

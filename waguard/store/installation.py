@@ -8,6 +8,7 @@ from sqlalchemy.exc import IntegrityError
 from waguard.core.installation import Found
 from waguard.store import marker
 from waguard.store.database import Database
+from waguard.store.engine import commit_with_next
 from waguard.store.rows import listed
 
 
@@ -22,6 +23,7 @@ class SqlInstallation:
         every = select(func.count()).select_from(listed(self._database.layout).subquery())
         async with self._database.writing_the_lease() as connection:
             rows = await connection.scalar(every) if counted else None
+            commit_with_next(connection)
             return self._database.found(await marker.read(connection), rows=rows)
 
     async def mark(self, installation: str) -> str:

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
 from waguard.core.lease import Holder, Lease, Terms, next_epoch
+from waguard.store.engine import commit_with_next
 from waguard.store.models import LEASE
 
 _ROW: Final = 1
@@ -85,6 +86,7 @@ class SqlLease:
         ours = (_OWN.id == _ROW) & (_OWN.epoch == epoch) & (_OWN.released == false())
         renewal = update(LEASE).where(ours).values(self._renewal(terms))
         async with self._writing() as connection:
+            commit_with_next(connection)
             return (await connection.execute(renewal)).rowcount == 1
 
     async def release(self, epoch: int) -> None:

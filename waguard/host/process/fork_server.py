@@ -229,7 +229,7 @@ class ForkSpawn:
             self._subreaper.reap()
 
     def _known(self, process: PidfdProcess) -> PidfdProcess:
-        self._children.add(process)
+        self._children = {one for one in self._children if not one.ended} | {process}
         process.on_sigchld()  # its SIGCHLD may have come before it was known
         return process
 
@@ -323,14 +323,16 @@ class ForkSpawn:
             self._falls_back = True
 
     def _on_sigchld(self) -> None:
-        for process in self._children:
+        news, which = None, os.WSTOPPED | os.WCONTINUED | os.WNOHANG | os.WNOWAIT
+        with contextlib.suppress(ChildProcessError):
+            news = os.waitid(os.P_ALL, 0, which)  # nearly always none: one call instead of hundreds
+        for process in self._children if news else ():
             process.on_sigchld()
 
     def _spared(self) -> set[int] | None:
         """None while a worker may be on its way here that nobody knows yet."""
         if self._under_way:
             return None
-        self._children = {process for process in self._children if not process.ended}
         return {p.pid for p in self._children | self._servers if not p.ended}
 
 

@@ -16,9 +16,12 @@ def importing() -> Iterator[None]:
     They make hardly any garbage; to search them takes a tenth of the time of the imports, and some
     200 ms each time that the collector goes through all that there is.
     """
+    from waguard.host.process.certificates import read_later  # noqa: PLC0415 - no fork server has TLS
+
     gc.disable()
     try:
-        yield
+        with read_later():
+            yield
         gc.freeze()
     finally:
         gc.enable()

@@ -48,6 +48,8 @@ class Subreaper:
 
     def reap(self) -> None:
         """Reap every dead orphan; by itself at each SIGCHLD, to be called after a None."""
+        if not _is_any_dead():  # most are reaped by who waits for them, a moment before
+            return
         spared = self._spared()
         if spared is None:
             return
@@ -56,6 +58,13 @@ class Subreaper:
             if pid not in spared and procfs.is_foreign_zombie(pid, session):
                 with contextlib.suppress(ChildProcessError):
                     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)
+
+
+def _is_any_dead() -> bool:
+    try:
+        return bool(os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT))
+    except ChildProcessError:
+        return False
 
 
 def _subreaper() -> int:

@@ -47,7 +47,7 @@ class HostEvidence:
         self._config = config
         self._timings = timings or Timings()
         self._running: dict[bool, asyncio.Task[Evidence]] = {}
-        self._disks: asyncio.Task[tuple[Disk, ...]] | None = None
+        self._disks: asyncio.Future[tuple[Disk, ...]] | None = None
 
     async def read(self, *, browser: bool) -> Evidence:
         """See ``ports.process.Witness``. Whoever asks while it is read gets the same answer."""
@@ -59,24 +59,24 @@ class HostEvidence:
 
     async def _read(self, *, browser: bool) -> Evidence:
         config = self._config()
-        seen = Evidence(
-            disks=await self._of_disks(config),
-            pids=resources.pids(),
-            descriptors=_descriptors(),
-        )
+        if self._disks is None or self._disks.done():
+            loop = asyncio.get_running_loop()
+            self._disks = loop.run_in_executor(None, _probed, written(config))
+        seen = Evidence(pids=resources.pids(), descriptors=_descriptors())
+        seen = replace(seen, disks=await self._of_disks(self._disks, config))
         return (
             seen if browser else await asyncio.to_thread(_with_browser, seen, config, self._timings)
         )
 
-    async def _of_disks(self, config: Config) -> tuple[Disk, ...]:
+    async def _of_disks(
+        self, disks: asyncio.Future[tuple[Disk, ...]], config: Config
+    ) -> tuple[Disk, ...]:
         """A disk that hangs holds one thread, however often it is asked."""
-        folders = written(config)
-        if self._disks is None or self._disks.done():
-            self._disks = asyncio.create_task(asyncio.to_thread(_probed, folders), name="disks")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._timings.disks):
-                return await asyncio.shield(self._disks)
-        return tuple(Disk(key=key, folder=str(folder), silent=True) for key, folder in folders[:1])
+                return await asyncio.shield(disks)
+        key, folder = written(config)[0]
+        return (Disk(key=key, folder=str(folder), silent=True),)
 
 
 def written(config: Config) -> tuple[tuple[str, Path], ...]:
@@ -129,7 +129,9 @@ def _descriptors() -> int | None:
     with contextlib.suppress(OSError):
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft != resource.RLIM_INFINITY:
-            left.append(soft - len(os.listdir("/proc/self/fd")))  # noqa: PTH208 - only counted
+            # from Linux 6.2 on its size is how many it has
+            opened = os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd"))  # noqa: PTH116, PTH208
+            left.append(soft - opened)
     return min(left, default=None)
 
 

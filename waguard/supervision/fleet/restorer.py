@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
+from typing import Final
 
 from loguru import logger
 
@@ -22,6 +23,8 @@ from waguard.supervision.fleet.stray_sweep import sweep
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.session_context import SessionContext
 from waguard.wire.worker import WorkerRecord
+
+CHECK_LIMIT: Final = 0.25  # s for a check of all processes, which takes 0.03
 
 
 class Restorer:
@@ -55,6 +58,7 @@ class Restorer:
         kept = {process.pid for _, process in records}
         clearing = asyncio.create_task(self._clear(unwanted, kept), name="clear")
         try:
+            await self._check_for_all(clearing)
             outcomes = await self._bring_up()
             for session in self._registry.sessions:
                 if promises_too_much(session):
@@ -90,26 +94,37 @@ class Restorer:
             unwanted.append(process)
         return unwanted
 
-    async def _clear(self, unwanted: list[Process], kept: Collection[int]) -> None:
-        """End what a dead instance left. Nobody waits for it but a session on the same profile, which
-        looks for itself before it starts."""
+    async def _check_for_all(self, clearing: asyncio.Task[bool]) -> None:
+        """One check of all processes where nothing was left, as nearly always; else each session checks for itself."""
+        await asyncio.wait([clearing], timeout=CHECK_LIMIT)
+        if clearing.done() and not clearing.exception() and clearing.result():
+            for session in self._registry.sessions:
+                if session.runner.process is None:
+                    session.runner.remains.exited(())
+
+    async def _clear(self, unwanted: list[Process], kept: Collection[int]) -> bool:
+        """End what a dead instance left; whether nobody else uses a profile. Nobody waits longer than ``CHECK_LIMIT`` but a
+        session on the same profile, which checks for itself before it starts."""
         if self._registry.ours.in_cluster:
             for process in unwanted:
                 process.kill()
         grace = self._ctx.timings.stop_grace
-        await asyncio.gather(
+        found = await asyncio.gather(
             self._sweep(kept),
             *(shutdown.stop(process, grace=grace) for process in unwanted),
         )
+        return bool(found[0])
 
-    async def _sweep(self, kept: Collection[int]) -> None:
-        """End what has no record; ``kept``: what has one."""
-        for process in await sweep(self._ctx, kept):
+    async def _sweep(self, kept: Collection[int]) -> bool:
+        """End what has no record; ``kept``: what has one. Whether there is no foreign process."""
+        foreign = await sweep(self._ctx, kept)
+        for process in foreign:
             logger.error(
                 "a Chromium that is not waguard's is not touched",
                 event="foreign_browser",
                 what=str(process),
             )
+        return not foreign
 
     async def finish_removals(self, sessions: Iterable[SessionActor]) -> None:
         """Quarantine the profiles of those that are deleted."""

@@ -1,6 +1,7 @@
 """What came in while nobody listened is reported by the worker, once after each load."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 
 from loguru import logger
@@ -80,7 +81,9 @@ class Backfiller:
                     has_read = True
                 if fresh_for <= 0:
                     return
-                await asyncio.sleep(min(fresh_for, pause))
+                # on a whole second, as ticks: those of a burst wake the daemon together
+                due = now() + min(fresh_for, self._ctx.timings.backfill_quiet)
+                await asyncio.sleep(math.ceil(due) - now())
             except WaguardError as error:
                 # a page that was reloaded meanwhile, or a worker that ended, is logged elsewhere
                 level, tried = "WARNING" if tried else "DEBUG", True

@@ -20,7 +20,8 @@ class Remains:
         self._exited_at = float("-inf")
 
     def exited(self, groups: tuple[int, ...] | None) -> None:
-        """The worker ended now; ``groups``: its process group and its browser's, None: not all are known."""
+        """The worker ended now; ``groups``: its process group and its browser's, None: not all are known. Empty: a check
+        of all processes has found nothing of it."""
         self._groups, self._exited_at = groups, self._ctx.clock.monotonic()
 
     async def end(self, spec: WorkerSpec) -> Failure | None:

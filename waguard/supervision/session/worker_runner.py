@@ -97,7 +97,7 @@ class WorkerRunner:
         self._dropped = False
         self._spawning: asyncio.Task[None] | None = None
         """Ends when the process is there, or none will be."""
-        self._remains = Remains(ctx, profile, writer)
+        self.remains = Remains(ctx, profile, writer)
         self.slot = WorkerSlot(ctx.heartbeats)
         """Where it writes its heartbeats."""
         self.process: Process | None = None
@@ -235,7 +235,7 @@ class WorkerRunner:
             if held_up is None and check_profile and self._profile.is_missing():
                 self._missing()
                 held_up = Failure(Blame.HOST, "profile_missing", "a profile is missing")
-            held_up = held_up or await self._remains.end(spec) or await self._profile.have_newest()
+            held_up = held_up or await self.remains.end(spec) or await self._profile.have_newest()
             if self._dropped:
                 return
             if not self._ctx.owns(spec.session):
@@ -334,15 +334,15 @@ class WorkerRunner:
                     await self.link.ended.wait()
         if self.process is not process:
             return
-        self._remains.end_of(process.pid, "its worker was gone")
+        self.remains.end_of(process.pid, "its worker was gone")
         last = self.report
         if last and last.browser_pid:
-            self._begin(self._remains.end_of_browser(last.browser_pid), "remains")
+            self._begin(self.remains.end_of_browser(last.browser_pid), "remains")
         said = last.details if last else None
         if code is None and last:
             code = last.exit_code
         browser = last is not None and last.browser_pid is not None
-        self._remains.exited(self.groups if browser else None)
+        self.remains.exited(self.groups if browser else None)
         self.process = self.link = self.report = self.usage = None
         self.slot.begin(None)
         if self._ctx.shipping:
