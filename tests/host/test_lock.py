@@ -32,7 +32,7 @@ print(lock.instance, flush=True)
 time.sleep(600)
 """
 HEAVY: Final = {
-    *("asyncio", "aiohttp", "sqlalchemy", "alembic", "loguru", "psutil"),
+    *("asyncio", "aiohttp", "sqlalchemy", "alembic", "loguru", "apscheduler", "psutil"),
     *("pyppeteer", "rich", "cryptography", "segno", "aiosqlite", "waguard.daemon"),
 }
 

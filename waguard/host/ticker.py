@@ -1,68 +1,90 @@
-"""Calls things at intervals of monotonic time; decisions are elsewhere."""
+"""Calls things at intervals: APScheduler as a thin ticker, decisions are elsewhere.
+
+APScheduler compares wall times: a clock that is put back an hour would stop every tick for that hour,
+one that is put forward a year would have it count 30 million ticks that were missed. So its time zone
+is one whose clocks show the monotonic time.
+"""
 
 import asyncio
+import logging
 import random
+import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
-from loguru import logger
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.base import BaseTrigger
 
 JITTER: Final = 0.1  # of an interval, so that long ones do not march in step
 
 
-def _next(now: float, seconds: float) -> float:
-    """After one interval and a random part of it, counted from now: what was missed is not made up for. To the nearest
-    whole second, where the interval has one: an idle daemon wakes up once for all ticks that are due, whichever ticker
-    has them."""
-    at = now + seconds + random.uniform(0, seconds * JITTER)  # noqa: S311 - no secret
-    return at if seconds < 1 else float(int(at + 0.5))
+def _is_worth_logging(record: logging.LogRecord) -> bool:
+    """A tick that a stop cut short is nobody's error, and its traceback nobody's evidence."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
+logging.getLogger("apscheduler.executors.default").addFilter(_is_worth_logging)
+
+
+class Monotonic(tzinfo):
+    """``datetime.now`` in this zone counts from 1970 at the machine's start, and never jumps."""
+
+    def fromutc(self, _: datetime) -> datetime:
+        """The monotonic time, whatever the wall clock shows."""
+        return datetime.fromtimestamp(time.monotonic(), UTC).replace(tzinfo=self)
+
+    def utcoffset(self, _: datetime | None) -> timedelta:
+        """None of its times is another zone's."""
+        return timedelta()
+
+    def dst(self, _: datetime | None) -> timedelta:
+        """No summer."""
+        return timedelta()
+
+    def tzname(self, _: datetime | None) -> str:
+        """For logs."""
+        return "monotonic"
+
+
+class _Interval(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
+    """Counted from now, not from the tick before: what was missed is not made up for. To the nearest whole second, where
+    the interval has one: an idle daemon wakes up once for all ticks that are due, whichever ticker has them."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def get_next_fire_time(self, _: datetime | None, now: datetime) -> datetime:
+        """After one interval and a random part of it."""
+        jitter = random.uniform(0, self._seconds * JITTER)  # noqa: S311 - no secret
+        at = now + timedelta(seconds=self._seconds + jitter)
+        if self._seconds < 1:
+            return at
+        return (at + timedelta(seconds=0.5)).replace(microsecond=0)
 
 
 class Ticker:
     """Runs on the event loop; a tick that is late or still running is left out, never piled up."""
 
     def __init__(self) -> None:
-        self._ticks: dict[str, tuple[float, Callable[[], Awaitable[object]]]] = {}
-        self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._running: dict[str, asyncio.Task[None]] = {}
-        self._began = False
+        self._scheduler = AsyncIOScheduler(timezone=Monotonic())
 
     def every(self, seconds: float, name: str, tick: Callable[[], Awaitable[object]]) -> None:
-        """Call ``tick`` every ``seconds``, at first after one interval and a random part of it, in place of what has
-        this name."""
-        self._ticks[name] = seconds, tick
-        if self._began:
-            self._arm(name)
+        """Call ``tick`` every ``seconds``, at first after one interval and a random part of it."""
+        self._scheduler.add_job(
+            tick,
+            _Interval(seconds),
+            id=name,
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=None,
+            replace_existing=True,
+        )
 
     def start(self) -> None:
         """Begin to tick."""
-        self._began = True
-        for name in self._ticks:
-            self._arm(name)
+        self._scheduler.start()
 
     def stop(self) -> None:
-        """Tick no more; a tick that runs is cut short, and not waited for."""
-        self._began = False
-        for timer in self._timers.values():
-            timer.cancel()
-        for task in self._running.values():
-            task.cancel()
-
-    def _arm(self, name: str) -> None:
-        if timer := self._timers.get(name):
-            timer.cancel()
-        loop = asyncio.get_running_loop()
-        at = _next(loop.time(), self._ticks[name][0])
-        self._timers[name] = loop.call_at(at, self._fire, name)
-
-    def _fire(self, name: str) -> None:
-        self._arm(name)
-        if name not in self._running:
-            task = self._running[name] = asyncio.create_task(self._tick(name), name=f"tick: {name}")
-            task.add_done_callback(lambda _: self._running.pop(name))
-
-    async def _tick(self, name: str) -> None:
-        try:
-            await self._ticks[name][1]()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the next tick comes
-            logger.opt(exception=error).critical("a bug in waguard", event="bug", tick=name)
+        """Tick no more; a tick that runs is not waited for."""
+        self._scheduler.shutdown(wait=False)
