@@ -67,6 +67,8 @@ async def stop_sessions(
     )
     if stop.hands_over:
         await supervisor.leave()
+        if cluster:
+            await cluster.lend_on()
     else:
         if cluster:
             await cluster.release_all()
