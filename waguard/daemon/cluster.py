@@ -1,6 +1,7 @@
 """One host of several: its lease, the sessions that it owns, and what both mean for this daemon. Imported only with
 ``cluster.engine``."""
 
+import asyncio
 import contextlib
 from typing import Final
 
@@ -16,7 +17,7 @@ from waguard.daemon.left_behind import LeftBehind
 from waguard.daemon.stop_request import StopRequest
 from waguard.errors import WaguardError
 from waguard.host.files.sealing import read_key
-from waguard.host.memory import incarnation_file
+from waguard.host.memory import drain_mark, incarnation_file
 from waguard.host.process.children import read_records
 from waguard.host.process.procfs import boot_id
 from waguard.host.system import resources
@@ -85,9 +86,17 @@ class Cluster:
             changed=lambda: self.owners.lease_changed(),  # noqa: PLW0108 - it is made below
         )
         owners = base.store.owners()
-        self.owners = OwnerKeeper(self.host, owners, self.owned, use, reports)
+        state = base.config().paths.state
+        self.owners = OwnerKeeper(
+            self.host, owners, self.owned, use, reports, drained=drain_mark.read(state)
+        )
         self.ownership = HostOwnership(self.host, self.owners, owners)
-        self.hosts = HostsHere(self.host, self.owners, owners)
+        self.hosts = HostsHere(
+            self.host,
+            self.owners,
+            owners,
+            keep_drain=lambda drained: asyncio.to_thread(drain_mark.write, state, drained=drained),
+        )
 
     # ---- what the daemon asks ----
 
@@ -224,6 +233,7 @@ class Cluster:
     async def close(self) -> None:
         """The last thing: from here on the next daemon renews and lends."""
         if self._lends_on:
+            await self.host.renew_last()
             await self.host.end(gives_up=False)
         await self._company.aclose()
 

@@ -162,9 +162,21 @@ def _server(url: URL, busy_timeout: float, *, standby: bool = False, **more: Any
     # pre-ping: connections that a restarted server closed are replaced unseen
     options = {"pool_pre_ping": True, "pool_timeout": busy_timeout, **options, **more}
     engine = create_async_engine(url, **options)
-    if standby and url.get_backend_name() != "postgresql":
+    if url.get_backend_name() == "postgresql":
+        engine.sync_engine.dialect.do_ping = _ping  # type: ignore[assignment,method-assign]
+    elif standby:
         event.listen(engine.sync_engine, "connect", _limit_idle_transactions)
     return engine
+
+
+def _ping(connection: Any) -> bool:
+    """Without a transaction around it: cut off inside, its rollback would wait for the server without an end."""
+    isolation, connection.isolation_level = connection.isolation_level, "autocommit"
+    try:
+        connection.ping()
+    finally:
+        connection.isolation_level = isolation
+    return True
 
 
 def _limit_idle_transactions(connection: DBAPIConnection, record: object) -> None:

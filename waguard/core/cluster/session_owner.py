@@ -54,9 +54,10 @@ class OwnerStep:
     effects: tuple[OwnerEffect, ...] = ()
 
 
-def begin(host: str, adopted: frozenset[str]) -> OwnerState:
-    """The state of a daemon that has just started. ``adopted``: the sessions whose workers it greeted."""
-    return OwnerState(host=host, adopted=adopted)
+def begin(host: str, adopted: frozenset[str], *, drain: bool = False) -> OwnerState:
+    """The state of a daemon that has just started. ``adopted``: the sessions whose workers it greeted; ``drain``: it was
+    being emptied before."""
+    return OwnerState(host=host, adopted=adopted, drain=drain)
 
 
 def advance(state: OwnerState, fact: OwnerFact, lease: LeaseView, now: Moment) -> OwnerStep:
@@ -180,9 +181,9 @@ def _on_own(state: OwnerState, row: Owner, lease: LeaseView, out: Out) -> OwnerS
         if target and placement.takes(placement.load(target.record)):
             return owning.release(state, row.session, row.epoch, row.to_host, out)
         return state
-    if state.drain and row.session not in state.owned and row.session not in state.adopted:
-        if (to_host := _target(state, lease)) is not None:
-            return owning.release(state, row.session, row.epoch, to_host, out)
+    is_known = row.session in state.owned or row.session in state.adopted
+    if state.drain and not is_known and (to_host := _target(state, lease)) is not None:
+        return owning.release(state, row.session, row.epoch, to_host, out)
     return owning.claim(state, Claim(row, state.incarnation), out)
 
 
@@ -213,13 +214,14 @@ def _claim_free(
     for row in free:
         delay = _delay(state.host, row, order[row.session], lease)
         waits = now < state.free_since[row.session] + delay
-        if left <= 0 or waits or row.host in state.holders:
+        # what was deleted runs nowhere, and needs no room
+        if (left <= 0 and not row.deleted) or waits or row.host in state.holders:
             continue
         if row.host is None:
             state = owning.claim(state, Claim(row, incarnation), out)
         else:
             asked.setdefault(row.host, []).append(row)
-        left -= 1
+        left -= not row.deleted
     for host in asked:
         out(ReadHolder(host))
     rows = {host: tuple(found) for host, found in asked.items()}

@@ -1,10 +1,11 @@
 """This host's lease, kept alive: performs what ``core/cluster/host_lease.py`` decides."""
 
 import asyncio
+import contextlib
 import dataclasses
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, assert_never
 
 from loguru import logger
@@ -86,11 +87,23 @@ class HostKeeper:
         watch = PeerWatch(
             leases,
             self._calls,
-            self._seen,
+            lambda found: self._post(PeersSeen(tuple(found))),
             renewed_every=self.terms.renewed_every,
             chance=random.random,
         )
         self._watching = asyncio.create_task(watch.run(), name="hosts")
+
+    async def renew_last(self) -> None:
+        """Renew it once more where it is held, and wait for that as long as for any renewal: the next daemon here has all of
+        the time that this one can leave it."""
+        began = self._clock()
+        if self._state and self.is_held:
+            self._state = host_lease.at_once(self._state)
+            self._post(TimerDue())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.within):
+                while self.is_held and self.lent_until < began + self.terms.lent_for:
+                    await self._moved.wait()
 
     async def end(self, *, gives_up: bool) -> None:
         """Renew it no more. ``gives_up``: nothing runs here any more, so nobody has to wait until it is over; else the
@@ -156,9 +169,6 @@ class HostKeeper:
             await self._moved.wait()
 
     # ---- facts and effects ----
-
-    def _seen(self, found: Sequence[Found]) -> None:
-        self._post(PeersSeen(tuple(found)))
 
     def _post(self, fact: LeaseFact) -> None:
         if self._state and not self._ended:
