@@ -225,9 +225,9 @@ class Cluster:
         try:
             if gives_up:
                 await self._duties.end_all()
-        except WaguardError as error:
+        except (WaguardError, OSError) as error:
             gives_up = False
-            logger.error("workers do not end", event="not_swept", why=error.line())
+            logger.error("workers do not end", event="not_swept", why=str(error))
         await self.host.end(gives_up=gives_up)
 
     async def close(self) -> None:

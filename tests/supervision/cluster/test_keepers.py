@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from tests.supervision.cluster.engine import Engine, EngineLine
-from tests.supervision.cluster.hosts import TERMS, Cluster, Host, now
+from tests.supervision.cluster.hosts import TERMS, Cluster, Host, Rows, now
 from waguard.core.cluster.conditions import HOST_MISSING
 from waguard.core.cluster.records import Owner
 from waguard.errors import (
@@ -449,6 +449,46 @@ async def test_a_bug_in_what_a_host_says_or_sweeps_does_not_end_its_renewals(
         await cluster.engine.declare_dead("a")
         await cluster.until(lambda: "kill all" in a.happened, within=5)
         await cluster.until(lambda: cluster.run, within=20)
+
+
+@pytest.mark.parametrize("duty", ["lend", "kill_all", "close_all"])
+async def test_a_bug_in_a_duty_ends_neither_the_others_nor_the_renewals(
+    duty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with begun("a", sessions=1) as cluster:
+        a, real, calls = cluster.hosts[0], getattr(Host, duty), []
+
+        def odd(self: Host, *given: float) -> None:
+            calls.append(duty)
+            real(self, *given)
+            raise RuntimeError
+
+        monkeypatch.setattr(Host, duty, odd)
+        if duty == "kill_all":
+            await cluster.engine.declare_dead("a")
+        elif duty == "close_all":
+            a.line.cut = True
+        await cluster.until(lambda: bool(calls), within=20)
+        a.line.cut = False
+        writes = cluster.engine.writes
+        await cluster.until(lambda: cluster.engine.writes > writes + 5, within=30)
+        await cluster.until(lambda: cluster.run, within=20)
+
+
+async def test_a_bug_in_a_release_leaves_no_session_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether its row was written is unknown: what is still this host's is claimed again."""
+    async with begun("a", "b", sessions=1) as cluster:
+        a, b = cluster.hosts
+
+        async def odd(*_: object, **__: object) -> bool:
+            raise RuntimeError
+
+        with monkeypatch.context() as broken:
+            broken.setattr(Rows, "release", odd)
+            await a.people.move("s0", "b")
+            await cluster.until(lambda: "released s0" in a.happened, within=5)
+            await asyncio.sleep(1)
+        await cluster.until(lambda: b.alive == {"s0"} or a.alive == {"s0"}, within=10)
 
 
 async def test_a_host_that_goes_to_another_cluster_begins_there_without_what_runs() -> None:

@@ -176,9 +176,14 @@ class HostKeeper:
 
     def _follow(self, step: LeaseStep) -> None:
         self._state = step.state
-        for effect in step.effects:
-            self._perform(effect)
         self._wake_up()
+        for effect in step.effects:
+            try:
+                self._perform(effect)
+            except Exception as error:  # noqa: BLE001 - without the next one nothing may ever run here again
+                logger.opt(exception=error).critical(
+                    "a bug in waguard", event="bug", call=type(effect).__name__
+                )
         self._changed()
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
