@@ -55,7 +55,7 @@ class Cluster:
         """``instance``: what workers know this daemon by."""
         self._instance = instance
         self._company = contextlib.AsyncExitStack()
-        """Of workers that are left to the next daemon."""
+        """Greets the workers that are left to the next daemon."""
         self._lends_on = False
         self._config = base.config
         self._store = base.store

@@ -263,7 +263,7 @@ class SessionService:
     async def call(self, session_id: str, call: Operation, *, wait: float) -> Value:
         """See ``ports.sessions.Sessions``."""
         if isinstance(call, PairingCode):
-            await self._refuse_linked_number(session_id, call.phone)
+            await _refuse_linked_number(self._ctx, self._registry, session_id, call.phone)
             refuse_while_linking(await self.find(session_id))
         session = await self._usable(session_id, needs(call), wait)
         if isinstance(call, FetchFile):
@@ -326,21 +326,6 @@ class SessionService:
             raise not_ready(session, unrecoverable=in_vain(session))
         return session
 
-    async def _refuse_linked_number(self, session_id: str, phone: str) -> None:
-        """WhatsApp was seen to unlink a session for whose number a code was asked (OpenWA#1653). Raises
-        ``NumberLinkedError``, and ``DatabaseUnavailableError`` where it is not known what other hosts have."""
-        for other in self._registry.sessions:
-            name = other.row.session_id
-            same = name != session_id and other.state.phone == phone and not other.state.left
-            if same and owner_mark.pairing(other.profile.at.profile):
-                raise NumberLinkedError(phone, name)
-        if not self._ours.in_cluster:
-            return
-        for row in await self._ctx.store.sessions_of_all_hosts():
-            is_other = row.session_id != session_id and row.session_id not in self._registry
-            if is_other and is_paired(row) and number_of(row.phone_number) == phone:
-                raise NumberLinkedError(phone, row.session_id)
-
     async def _log_out(self, session: SessionActor, *, removed: bool, by: str) -> None:
         name, why = session.row.session_id, f"{'deleted' if removed else 'logged out'} by {by}"
         # without a row, which the application has deleted already, the reconciler forgets it
@@ -367,3 +352,21 @@ def _require_profiles(ctx: SessionContext) -> None:
     """Raises ``UnavailableError`` while a profile that is to be quarantined cannot be found."""
     if why := ctx.fleet.profiles_unknown:
         raise UnavailableError(f"no profile can be quarantined: {why}", retry_after=60)
+
+
+async def _refuse_linked_number(
+    ctx: SessionContext, registry: Registry, session_id: str, phone: str
+) -> None:
+    """WhatsApp was seen to unlink a session for whose number a code was asked (OpenWA#1653). Raises
+    ``NumberLinkedError``, and ``DatabaseUnavailableError`` where it is not known what other hosts have."""
+    for other in registry.sessions:
+        name = other.row.session_id
+        same = name != session_id and other.state.phone == phone and not other.state.left
+        if same and owner_mark.pairing(other.profile.at.profile):
+            raise NumberLinkedError(phone, name)
+    if not registry.ours.in_cluster:
+        return
+    for row in await ctx.store.sessions_of_all_hosts():
+        is_other = row.session_id != session_id and row.session_id not in registry
+        if is_other and is_paired(row) and number_of(row.phone_number) == phone:
+            raise NumberLinkedError(phone, row.session_id)

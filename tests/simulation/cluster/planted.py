@@ -92,7 +92,7 @@ def no_sweep() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def an_own_name_is_takenat_once() -> Iterator[None]:
+def an_own_name_is_taken_at_once() -> Iterator[None]:
     """A record that lives under this host's name is replaced without a sweep, as if it could only be the own one."""
 
     def on_foreign(state: LeaseState, found: Found, *_: object) -> LeaseState:

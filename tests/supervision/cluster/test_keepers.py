@@ -155,6 +155,19 @@ async def test_the_next_daemon_of_a_host_goes_on_with_what_runs() -> None:
         assert all(cluster.rows.rows[it].epoch == 2 for it in before)
 
 
+async def test_a_handover_waits_for_no_engine_that_refuses() -> None:
+    """For example the database that was closed before."""
+    async with begun("a", sessions=1) as cluster:
+        (a,) = cluster.hosts
+        a.line.refused = True
+        began = now()
+        await a.stop(hands_over=True)
+        assert now() < began + a.keeper.within
+        a.boot()
+        a.line.refused = False
+        await a.start()
+
+
 async def test_a_daemon_that_died_is_followed_by_one_that_adopts() -> None:
     async with begun("a", "b", sessions=4) as cluster:
         a, b = cluster.hosts

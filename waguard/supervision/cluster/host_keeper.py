@@ -97,12 +97,13 @@ class HostKeeper:
         """Renew it once more where it is held, and wait for that as long as for any renewal: the next daemon here has all of
         the time that this one can leave it."""
         began = self._clock()
-        if self._state and self.is_held:
-            self._state = host_lease.at_once(self._state)
-            self._post(TimerDue())
+        if self._state is None or not self.is_held:
+            return
+        self._state = host_lease.at_once(self._state)
+        self._post(TimerDue())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.within):
-                while self.is_held and self.lent_until < began + self.terms.lent_for:
+                while not self._state.unanswered and (self._state.confirmed or 0.0) < began:
                     await self._moved.wait()
 
     async def end(self, *, gives_up: bool) -> None:
