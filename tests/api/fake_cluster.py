@@ -93,6 +93,12 @@ class FakeHost:
         self.asked.append(("drain", end))
         self.all.change(self.name, drain=not end)
 
+    async def forget(self, host: str) -> None:
+        """See there."""
+        if host not in self.all.records:
+            raise NotFoundError(f"there is no host {host}", field="host")
+        self.asked.append(("forget", host))
+
     async def move(self, session: str, to_host: str) -> None:
         """See there."""
         if to_host not in self.all.records:

@@ -55,6 +55,7 @@ EACH: Final[dict[str, tuple[str, Any, str | None]]] = {
         {"phone_number": "6281180009"},
         SESSION,
     ),
+    "DELETE /api/hosts/{host}": ("/api/hosts/h1", {}, None),
     "POST /api/hosts/{host}/drain": ("/api/hosts/h1/drain", {}, None),
     "DELETE /api/hosts/{host}/drain": ("/api/hosts/h1/drain", {}, None),
     "POST /api/sessions/{session_id}/move": (f"{ONE}/move", {"to": "h1"}, SESSION),

@@ -48,6 +48,14 @@ async def test_a_drain_is_that_hosts_to_do(hosts: Pair) -> None:
     assert (await hosts.one.call("POST", "/api/hosts/h2/drain", {})).status == 503
 
 
+async def test_any_host_forgets_another_one(hosts: Pair) -> None:
+    hosts.all.change("h2", alive=False)
+    answer = await hosts.one.call("DELETE", "/api/hosts/h2")
+    assert (answer.status, answer.json()["host"]) == (200, "h2")
+    assert hosts.hosts["h1"].asked == [("forget", "h2")]
+    assert (await hosts.one.call("DELETE", "/api/hosts/h9")).status == 404
+
+
 async def test_a_move_is_the_owners_to_do(hosts: Pair) -> None:
     path = f"/api/sessions/{SESSION}/move"
     answer = await hosts.one.call("POST", path, {"to": "h1"})
@@ -63,6 +71,7 @@ async def test_one_host_alone_has_no_hosts(api: Api) -> None:
         ("GET", "/api/hosts/alike"),
         ("POST", "/api/hosts/a/drain"),
         ("DELETE", "/api/hosts/a/drain"),
+        ("DELETE", "/api/hosts/a"),
     ):
         answer = await api.call(method, path, None if method != "POST" else {})
         assert (answer.status, answer.json()["field"]) == (409, "cluster.engine")

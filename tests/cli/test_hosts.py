@@ -63,6 +63,7 @@ def test_sessions_without_a_host(
     "argv",
     [
         ["hosts"],
+        ["hosts", "forget", "h1"],
         ["drain"],
         ["drain", "h1"],
         ["drain", "--end", "h1"],
@@ -73,6 +74,7 @@ def test_one_host_alone(api: Api, capsys: pytest.CaptureFixture[str], argv: list
     for request in (
         "GET /api/hosts",
         "POST /api/hosts/h1/drain",
+        "DELETE /api/hosts/h1",
         "DELETE /api/hosts/h1/drain",
         "POST /api/sessions/a/move",
     ):
@@ -90,6 +92,17 @@ def test_a_drain_of_this_host(api: Api, capsys: pytest.CaptureFixture[str]) -> N
     assert main(["drain"]) == 0
     assert said(capsys)[0] == ["h1 takes no session any more, and its own move: waguard hosts"]
     assert main(["drain", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == done
+
+
+def test_a_host_is_forgotten(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    done = {"success": True, "host": "h 2"}
+    api.says("DELETE /api/hosts/h%202", Answer(200, done))
+    assert main(["hosts", "forget", "h 2"]) == 0
+    assert said(capsys)[0] == [
+        "h 2 is forgotten: it is a host again when a waguard of this name starts"
+    ]
+    assert main(["hosts", "forget", "h 2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == done
 
 

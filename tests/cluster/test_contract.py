@@ -89,6 +89,24 @@ async def test_only_what_was_seen_is_replaced(bench: Bench) -> None:
     assert await leases.put(numbered(3), second) is None
 
 
+async def test_only_what_was_seen_is_deleted(bench: Bench) -> None:
+    leases, other = await bench.leases(), await bench.leases()
+    assert not await leases.delete("a", 1)
+    first, kept = await leases.put(A, 0), await leases.put(B, 0)
+    assert first
+    assert kept
+    second = await leases.put(numbered(2), first)
+    assert second
+    async with watching(other.changes()) as changes:
+        assert len(await anext(changes)) == 2
+        assert not await other.delete("a", first)
+        assert await other.read("a") == Found(numbered(2), second)
+        assert await other.delete("a", second)
+        assert not await leases.delete("a", second)
+        assert await anext(changes) == [Found(B, kept)]
+    assert await leases.put(numbered(3), second) is None
+
+
 async def test_of_two_that_write_at_once_one_wins(bench: Bench) -> None:
     leases, other = await bench.leases(), await bench.leases()
     revision = 0

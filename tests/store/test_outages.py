@@ -299,6 +299,24 @@ async def test_a_server_that_hangs(database: str, request: pytest.FixtureRequest
 
 
 @every_server
+async def test_a_server_that_hangs_holds_up_no_close(
+    database: str, request: pytest.FixtureRequest
+) -> None:
+    """Else the daemon would never end."""
+    server: Server = request.getfixturevalue(request.node.callspec.params["database"])
+    async with opened(database) as store, asyncio.timeout(DEADLINE):
+        await asyncio.gather(*(store.sessions() for _ in range(4)))  # connections that idle …
+        asked = asyncio.create_task(store.sessions())  # … and one that is in use
+        await asyncio.sleep(0)
+        with server.frozen():
+            await store.close()
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
+        await store.open()
+        assert len(await store.sessions()) == 1
+
+
+@every_server
 async def test_connections_that_the_server_closed_are_replaced(database: str) -> None:
     kill = {
         "postgresql": "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

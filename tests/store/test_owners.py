@@ -9,8 +9,20 @@ from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS
 from tests.store.hosts import Host, created, hosts
 from waguard.core.cluster.records import Owner
+from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
+from waguard.core.webhooks.pending import DeliveryResult
 from waguard.errors import NotOwnedError, SessionIdTakenError
+from waguard.ports.webhooks import Endpoint
 
+RECEIVED = InboxRecord(
+    session_id="s1",
+    workspace_id=1,
+    key="m1",
+    kind=Kind.MESSAGE,
+    at=1.0,
+    chat="49170@c.us",
+    events=(EventPayload("message_received", {"message": {"id": "m1"}}),),
+)
 every_database = pytest.mark.parametrize("ready", BACKENDS, indirect=True)
 
 
@@ -83,6 +95,30 @@ async def test_only_what_is_no_session_any_more_is_dropped(
     await first.store.owners().drop(["s3", "s1", "s2", "s4"])
     rows = await SqlApplication(ready).rows("SELECT session_id FROM waguard_owners")
     assert [row["session_id"] for row in rows] == ["s1"]
+
+
+@every_database
+async def test_a_deleted_session_keeps_its_owner_until_its_webhooks_are_delivered(
+    ready: str, pair: tuple[Host, Host]
+) -> None:
+    first, second = pair
+    await created(first, "s1")
+    await first.store.messages.put_endpoint(
+        Endpoint(session_id="s1", url="http://receiver.test", secret=None)
+    )
+    await first.store.messages.write([RECEIVED], for_global=())
+    await first.store.soft_delete("s1")
+    owners = second.store.owners()
+    await owners.drop(["s1"])
+    [left] = await owners.owners()
+    assert (left.session, left.host, left.epoch, left.deleted) == ("s1", "h0", 1, True)
+    assert await second.claim("s1") == 2
+    [pending], _ = await second.store.messages.pending("s1", after=0, limit=9)
+    written = await second.store.messages.write([], [DeliveryResult(id=pending.id)])
+    assert written.unrecorded == frozenset()
+    assert await second.store.messages.pending("s1", after=0, limit=9) == ([], {})
+    await owners.drop(["s1"])
+    assert await owners.owners() == []
 
 
 @every_database

@@ -200,3 +200,29 @@ async def test_a_daemon_that_leaves_ends_nobody_and_writes_nothing(
     assert world.names("session_disconnected") == []
     empty.it = world.supervisor()  # the fixture stops it
     process.kill()
+
+
+async def test_workers_are_left_before_all_has_ended_that_was_begun_for_them(
+    empty: Bench, world: World
+) -> None:
+    """A call of a database that hangs takes longer to cut off than their lease lasts."""
+    process = await empty.connected()
+    session, over = empty.session(), asyncio.Event()
+
+    async def hangs() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await over.wait()
+
+    async def left() -> None:
+        assert session.is_forgotten
+        over.set()
+
+    session._tasks.begin(hangs(), "hangs")
+    await asyncio.sleep(0)
+    async with asyncio.timeout(DEADLINE):
+        await empty.it.leave(left)
+    assert process.alive
+    empty.it = world.supervisor()  # the fixture stops it
+    process.kill()

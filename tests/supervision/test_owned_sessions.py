@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from tests.supervision.bench import CONNECTED, TEXT, Bench
+from tests.supervision.bench import CONNECTED, PHONE, QR_SHOWN, TEXT, Bench
 from tests.supervision.fake_ownership import FakeOwnership
 from tests.supervision.fake_workers import FakeProcess, Script
 from tests.supervision.sessions import connected, parked, until
@@ -15,6 +15,7 @@ from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.blame import Failure
 from waguard.core.lifecycle import State
+from waguard.core.link import Link
 from waguard.core.proxy import Recorded
 from waguard.core.row_status import MOVES
 from waguard.core.session.restart import Remembered
@@ -22,12 +23,13 @@ from waguard.errors import (
     DatabaseUnavailableError,
     NotFoundError,
     NotOwnedError,
+    NumberLinkedError,
     UnavailableError,
 )
 from waguard.ports.cluster import OwnedSessions
 from waguard.ports.outcomes import NotSent, Uncertain
 from waguard.profile.layout import Places
-from waguard.wire.calls import Call, Failed, Sent, Unlink, Value
+from waguard.wire.calls import Call, Failed, PairingCode, Sent, Unlink, Value
 from waguard.wire.worker import WorkerRecord, WorkerSpec
 
 OTHER = "http://b:3001"
@@ -680,6 +682,30 @@ async def test_a_list_has_the_sessions_of_all_hosts_where_it_is_asked_for(
     with pytest.raises(DatabaseUnavailableError):  # unknown is not empty
         await sessions.views(elsewhere=True)
     host.world.store.down = False
+
+
+async def test_a_code_for_a_number_that_is_linked_on_another_host_is_refused(
+    ownership: FakeOwnership, host: Bench, world: World
+) -> None:
+    """It may unlink that one (OpenWA#1653)."""
+    world.spawn.script = Script(reports=(QR_SHOWN,))
+    await host.create()
+    await until(host.session(), lambda s: s.link is Link.QR_PENDING)
+    for name in ("linked", "logged out"):
+        await host.row(name)
+        ownership.addresses[name] = OTHER
+    world.store.accounts["linked"].phone_number = f"+{PHONE}"
+    world.store.accounts["logged out"].phone_number = "4915100000001"
+    await world.store.leave("logged out", removed=False)
+    sessions, call = host.it.sessions, PairingCode(phone=PHONE)
+    with pytest.raises(NumberLinkedError, match="session linked is linked to this number"):
+        await sessions.call("s", call, wait=0)
+    world.store.down = True
+    with pytest.raises(DatabaseUnavailableError):  # unknown is not free
+        await sessions.call("s", call, wait=0)
+    world.store.down = False
+    assert host.process().calls == []
+    await sessions.call("s", PairingCode(phone="4915100000001"), wait=0)
 
 
 async def test_a_new_session_is_owned_before_its_row_is_made(

@@ -121,6 +121,7 @@ def create_app(
             web.get("/api/incidents/all", incidents.every),
             web.get("/api/hosts", hosts.listing),
             web.get("/api/hosts/alike", alike.show),
+            web.delete("/api/hosts/{host}", hosts.forget),
             web.post("/api/hosts/{host}/drain", hosts.drain),
             web.delete("/api/hosts/{host}/drain", hosts.end_drain),
             web.post(f"{one}/move", hosts.move),

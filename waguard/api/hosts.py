@@ -50,6 +50,12 @@ class Drained(Done, kw_only=True):
     drain: bool
 
 
+class Forgotten(Done, kw_only=True):
+    """None of the hosts any more; a waguard of this name that is started is one again."""
+
+    host: str
+
+
 class MoveTo(Struct, kw_only=True):
     """Where the session is to run."""
 
@@ -81,6 +87,13 @@ async def drain(request: web.Request, host: HostName) -> Drained:
 async def end_drain(request: web.Request, host: HostName) -> Drained:
     """Let a host take sessions again."""
     return await _drain(request, host, end=True)
+
+
+@route(Right.ADMIN, 409)
+async def forget(request: web.Request, host: HostName) -> Forgotten:
+    """Forget a host that is gone for good: its condition ends, and it is listed no more."""
+    await _cluster(request).hosts.forget(host)
+    return Forgotten(host=host)
 
 
 @route(Right.ADMIN, 409)

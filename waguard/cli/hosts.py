@@ -3,10 +3,11 @@
 import argparse
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 from waguard.cli.client import connect
-from waguard.cli.parsing import with_daemon, with_json
-from waguard.cli.render import age, print_json, table, wrapped
+from waguard.cli.parsing import verb, with_daemon, with_json
+from waguard.cli.render import age, print_either, print_json, table, wrapped
 
 PATH: Final = "/api/hosts"
 _COLUMNS: Final = ("host", "state", "owned", "room", "renewed", "version", "address")
@@ -16,7 +17,23 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     with_json(parser)
     with_daemon(parser)
+    verbs = parser.add_subparsers(metavar="VERB")
+    forget = verb(verbs, "forget", _forget, "forget one that is gone for good")
+    forget.add_argument("host", metavar="HOST", help="one that is dead")
+    with_json(forget)
+    with_daemon(forget)
     parser.set_defaults(command=_hosts)
+
+
+def _forget(arguments: argparse.Namespace) -> int:
+    host = arguments.host
+    answer = connect(arguments).call("DELETE", f"{PATH}/{quote(host, safe='')}")
+    print_either(
+        arguments,
+        answer,
+        f"{host} is forgotten: it is a host again when a waguard of this name starts",
+    )
+    return 0
 
 
 def _hosts(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from waguard.cluster.record_format import decode, encode
@@ -67,6 +67,12 @@ class DatabaseLeases:
                 return new if changed.rowcount == 1 else None
         except IntegrityError:  # there is one
             return None
+
+    async def delete(self, host: str, revision: int) -> bool:
+        """See ``ports.cluster.HostLeases``."""
+        seen = (_OWN.host == host) & (_OWN.revision == revision)
+        async with self._answering(), self._writing() as connection:
+            return bool((await connection.execute(delete(HOSTS).where(seen))).rowcount)
 
     async def changes(self) -> AsyncIterator[Sequence[Found]]:
         """See ``ports.cluster.HostLeases``."""

@@ -98,10 +98,8 @@ class EtcdLeases:
     async def put(self, record: HostRecord, revision: int) -> int | None:
         """See ``ports.cluster.HostLeases``."""
         key, value = self._key(record.host), encode(record)
-        # the revision of a key that is not there is 0
-        is_so = {"key": key, "target": "MOD", "result": "EQUAL", "mod_revision": revision}
         txn = {
-            "compare": [is_so],
+            "compare": [_has(key, revision)],
             "success": [{"request_put": {"key": key, "value": value}}],
             "failure": [{"request_range": {"key": key}}],
         }
@@ -112,6 +110,19 @@ class EtcdLeases:
         if repeated and kept and kept[0].value == value:
             return kept[0].mod_revision  # an earlier try was written, and its answer was lost
         return None
+
+    async def delete(self, host: str, revision: int) -> bool:
+        """See ``ports.cluster.HostLeases``."""
+        key = self._key(host)
+        txn = {
+            "compare": [_has(key, revision)],
+            "success": [{"request_delete_range": {"key": key}}],
+            "failure": [{"request_range": {"key": key}}],
+        }
+        answer, repeated = await self._gateway.call("kv/txn", txn, _Txn)
+        left = any(it.response_range and it.response_range.kvs for it in answer.responses)
+        # an earlier try may have done it, and its answer was lost
+        return answer.succeeded or (repeated and not left)
 
     async def changes(self) -> AsyncIterator[Sequence[Found]]:
         """See ``ports.cluster.HostLeases``."""
@@ -166,6 +177,11 @@ class EtcdLeases:
                 for line in lines:
                     if events := _watched(line).events:
                         yield events
+
+
+def _has(key: bytes, revision: int) -> dict[str, Any]:
+    """What a transaction compares: the revision of a key that is not there is 0."""
+    return {"key": key, "target": "MOD", "result": "EQUAL", "mod_revision": revision}
 
 
 def _watched(line: bytes) -> _Watched:

@@ -267,8 +267,8 @@ FLEET: Final = {
     " shows which hosts have their leases; sessions start again by themselves with this one's.",
     "host_without_lease": "The condition `engine_away` says why where the engine is away. `waguard hosts` shows this host's lease; its"
     " sessions start again by themselves with it.",
-    "host_missing": "Start waguard on these hosts. One that is gone for good: start a waguard of that name once, empty it with `waguard"
-    " drain --wait` and stop it. `waguard hosts` shows them.",
+    "host_missing": "Start waguard on these hosts, which `waguard hosts` shows. One that is gone for good: `waguard hosts forget HOST`"
+    " (DELETE /api/hosts/HOST).",
     "no_room": "Start another host, give one more memory, or raise `cluster.max_sessions`; `waguard hosts` shows the room of each. The"
     " sessions start by themselves.",
     "credentials_not_shared": "They are shared again by themselves when the cause has ended; `waguard profile verify NAME` reads the"

@@ -1,7 +1,9 @@
 """One host of several: its lease, the sessions that it owns, and what both mean for this daemon. Imported only with
 ``cluster.engine``."""
 
-from typing import TYPE_CHECKING
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Final
 
 from loguru import logger
 
@@ -22,7 +24,8 @@ from waguard.errors import (
     WaguardError,
 )
 from waguard.host.files.sealing import read_key
-from waguard.host.memory import incarnation_file
+from waguard.host.memory import drain_mark, incarnation_file
+from waguard.host.process.children import read_records
 from waguard.host.process.procfs import boot_id
 from waguard.host.system import resources
 from waguard.messaging.deferred_files import DeferredFiles
@@ -37,13 +40,14 @@ from waguard.supervision.cluster.owner_keeper import OwnerKeeper
 from waguard.supervision.cluster.ownership import HostOwnership
 from waguard.supervision.cluster.reports import ClusterReports
 from waguard.supervision.cluster.session_use import SessionsHere
-from waguard.supervision.session.greeting import Lending
+from waguard.supervision.session.greeting import Lending, greeted
 from waguard.supervision.supervisor import Supervisor
 from waguard.wire.worker import WorkerRecord
 
 if TYPE_CHECKING:
     from waguard.cluster.etcd import EtcdLeases
 
+GREETED_AGAIN: Final = 1.0  # s
 Workers = list[tuple[WorkerRecord, Process]]
 
 
@@ -55,7 +59,13 @@ class Cluster:
         base: Foundation,
         stop: StopRequest,
         spawn: Spawn,
+        instance: str,
     ) -> None:
+        """``instance``: what workers know this daemon by."""
+        self._instance = instance
+        self._company = contextlib.AsyncExitStack()
+        """Greets the workers that are left to the next daemon."""
+        self._lends_on = False
         self._config = base.config
         self._store = base.store
         self._stop = stop
@@ -87,9 +97,17 @@ class Cluster:
             changed=lambda: self.owners.lease_changed(),  # noqa: PLW0108 - it is made below
         )
         owners = base.store.owners()
-        self.owners = OwnerKeeper(self.host, owners, self.owned, use, reports)
+        state = base.config().paths.state
+        self.owners = OwnerKeeper(
+            self.host, owners, self.owned, use, reports, drained=drain_mark.read(state)
+        )
         self.ownership = HostOwnership(self.host, self.owners, owners)
-        self.hosts = HostsHere(self.host, self.owners, owners)
+        self.hosts = HostsHere(
+            self.host,
+            self.owners,
+            owners,
+            keep_drain=lambda drained: asyncio.to_thread(drain_mark.write, state, drained=drained),
+        )
 
     # ---- what the daemon asks ----
 
@@ -237,18 +255,38 @@ class Cluster:
         self._etcd = connect(self._config().cluster, cluster_id)
         return self._etcd
 
+    async def lend_on(self) -> None:
+        """From now on only their time is the workers' of this daemon, until ``close``: an end may take longer than what
+        was lent to them, where the database hangs."""
+        workers = self._config().paths.runtime / "workers"
+        records = [record for _, record in read_records(workers)]
+        company = greeted(
+            records, instance=self._instance, after=0.0, again=GREETED_AGAIN, lending=self.lending
+        )
+        await self._company.enter_async_context(company)
+
     async def end(self) -> None:
-        """Release the lease where nothing runs here any more; else leave it to the next daemon here, which goes on with the
-        workers, or to its end."""
+        """Own nothing any more. Release the lease where nothing runs here; else leave it to the next daemon here, which
+        goes on with the workers, or to its end."""
         await self.owners.end(releases=False)
-        gives_up = not self._stop.hands_over and self._is_open
+        if self._stop.hands_over:
+            self._lends_on = True
+            return
+        gives_up = self._is_open
         try:
             if gives_up:
                 await self._duties.end_all()
-        except WaguardError as error:
+        except (WaguardError, OSError) as error:
             gives_up = False
-            logger.error("workers do not end", event="not_swept", why=error.line())
+            logger.error("workers do not end", event="not_swept", why=str(error))
         await self.host.end(gives_up=gives_up)
+
+    async def close(self) -> None:
+        """The last thing: from here on the next daemon renews and lends."""
+        if self._lends_on:
+            await self.host.renew_last()
+            await self.host.end(gives_up=False)
+        await self._company.aclose()
 
     async def release_all(self) -> None:
         """End all sessions in order, and leave them to the other hosts."""

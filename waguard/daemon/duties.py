@@ -42,7 +42,6 @@ class Duties:
     def record(self, incarnation: str, number: int) -> HostRecord:
         """See ``host_duties.HostDuties``."""
         settings, (_, owners) = self._config().cluster, self._parts()
-        drains = owners.state is not None and owners.state.drain
         return HostRecord(
             format=FORMAT,
             host=settings.host,
@@ -53,7 +52,7 @@ class Duties:
             version=__version__,
             room=self._use.room(owners.load),
             owned=len(owners.load),
-            drain=drains or self._stop.requested,
+            drain=owners.drained or self._stop.requested,
             lasts=settings.lasts,
         )
 

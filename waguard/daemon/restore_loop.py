@@ -133,7 +133,8 @@ class RestoreLoop:
         return greeted(
             [record for record, _ in left_behind],
             instance=self._instance,
-            after=self._timings.greet_after,
+            # in a cluster they live by what is lent to them
+            after=0.0 if self._cluster else self._timings.greet_after,
             again=self._timings.greet_again,
             lends=self._lease.standby,
             lending=self._cluster.lending if self._cluster else None,

@@ -94,7 +94,7 @@ class Daemon:
         self._base = base = Foundation(current, timings, public_url=self._public_url)
         self._runtime = RuntimeFolder(config.paths.runtime, lock)
         state, clock = config.paths.state, base.clock
-        self._cluster = cluster_of(base, self._stop, spawn)
+        self._cluster = cluster_of(base, self._stop, spawn, lock.instance)
         ownership = self._cluster.ownership if self._cluster else None
         restarts = RestartMemory(state, clock)
         remembered = restarts.load()
@@ -230,6 +230,8 @@ class Daemon:
                 await runner.cleanup()
                 await secrets.issued_keys.save()
                 await self._base.close()
+                if self._cluster:
+                    await self._cluster.close()
                 logger.info("waguard has stopped", event="daemon_stopped")
         if self._stop.database_lost:
             raise self._stop.database_lost

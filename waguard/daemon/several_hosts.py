@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from waguard.daemon.cluster import Cluster
 
 
-def cluster_of(base: Foundation, stop: StopRequest, spawn: Spawn) -> "Cluster | None":
+def cluster_of(
+    base: Foundation, stop: StopRequest, spawn: Spawn, instance: str
+) -> "Cluster | None":
     """None: it is alone. Raises ``ConfigError`` for files of ``[cluster]`` that cannot be used."""
     if base.config().cluster.engine == "none":
         return None
     from waguard.daemon.cluster import Cluster  # noqa: PLC0415 - few have several
 
-    return Cluster(base, stop, spawn)
+    return Cluster(base, stop, spawn, instance)

@@ -66,7 +66,7 @@ async def stop_sessions(
         webhooks.wind_down(begin=patience.webhooks, answer=patience.answer),
     )
     if stop.hands_over:
-        await supervisor.leave()
+        await (supervisor.leave(cluster.lend_on) if cluster else supervisor.leave())
     else:
         if cluster:
             await cluster.release_all()

@@ -20,6 +20,9 @@ class HostLeases(Protocol):
     async def put(self, record: HostRecord, revision: int) -> int | None:
         """Write it where what is there has ``revision``, 0: where there is none. The new revision; None: refused."""
 
+    async def delete(self, host: str, revision: int) -> bool:
+        """Delete the lease of a host where it has ``revision``; whether it had."""
+
     def changes(self) -> AsyncIterator[Sequence[Found]]:
         """All of them, first as they are, then again after each change. It may be late and may leave out what is between
         two changes; it ends with ``EngineUnavailableError`` when it is cut off."""
@@ -32,7 +35,8 @@ class Owners(Protocol):
     """The owners of sessions. Each call raises ``DatabaseUnavailableError``."""
 
     async def owners(self) -> Sequence[Owner]:
-        """All sessions of waguard's (provider webjs, not deleted); of one without a row: epoch 0, nobody."""
+        """All sessions of waguard's (provider webjs, not deleted), of one without a row: epoch 0, nobody; and those that were
+        deleted and have a row."""
 
     async def claim(self, seen: Owner, host: str, incarnation: str) -> int | None:
         """Own it where its epoch still is as it was seen. The new epoch; None: somebody was faster."""
@@ -44,7 +48,7 @@ class Owners(Protocol):
         """Ask its owner to release it to that host; False: it has no owner's row."""
 
     async def drop(self, sessions: Collection[str]) -> None:
-        """Delete the rows of sessions that are no sessions any more."""
+        """Delete the rows of these, but of those that are sessions, or have webhooks left to deliver."""
 
 
 class Ownership(Protocol):
@@ -115,3 +119,8 @@ class Hosts(Protocol):
         """Release a session that this host owns, in order, to another one; it returns when that is asked for. Raises
         ``NotFoundError`` for a host that is unknown, ``ConflictError`` where that one is dead, drains or has no room, or
         owns it already, and ``UnavailableError`` where this host does not own it or the database does not answer."""
+
+    async def forget(self, host: str) -> None:
+        """A dead host is gone for good: it is none of the hosts any more, unless a waguard of that name is started again.
+        Raises ``NotFoundError``, ``ConflictError`` where it lives, and ``UnavailableError`` where the engine does not
+        answer: then it may have been done."""

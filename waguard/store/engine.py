@@ -1,6 +1,8 @@
 """Connections: which databases are taken, and how each is made durable and impatient."""
 
+import asyncio
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from waguard.store.sqlite import connected
 DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg", "mysql+asyncmy", "mariadb+asyncmy")
 DEADLINE = 3.0  # s for a statement on the application's tables
 IDLE_LIMIT = 4  # s
+CLOSED_WITHIN = 2.0  # s for all connections
 _UNKNOWN_VARIABLE = 1193  # of MySQL and MariaDB
 _EXTRAS = {"asyncpg": "postgresql", "asyncmy": "mysql"}
 _LIMITED: dict[str, Any] = {"pool_size": 2, "max_overflow": 0}  # messages, and rows of sessions
@@ -43,10 +46,27 @@ class Engines:
     limited: AsyncEngine
 
     async def dispose(self) -> None:
-        """Close every connection; one that is in use, when it is returned."""
+        """Close every connection; one that is in use, when it is returned. A server that says nothing for
+        ``CLOSED_WITHIN`` is not waited for."""
+        until = time.monotonic() + CLOSED_WITHIN
         for engine in {self.reader, self.writer, self.limited}:
+            if engine.dialect.name != "sqlite":
+                _bound_close(engine.sync_engine.dialect, until)
             event.listen(engine.sync_engine.pool, "checkin", lambda _, record: record.close())
             await engine.dispose()
+
+
+def _bound_close(dialect: Any, until: float) -> None:
+    """From now on a connection is closed in order until then (monotonic), within 2 s each; then it is cut off."""
+    terminate = dialect.do_terminate
+
+    def close(connection: DBAPIConnection) -> None:
+        if time.monotonic() < until:
+            terminate(connection)
+        else:  # where SQLAlchemy cannot wait, it does not
+            asyncio.get_running_loop().call_soon(terminate, connection)
+
+    dialect.do_close = close
 
 
 def commit_with_next(connection: Connection | AsyncConnection) -> None:
@@ -142,9 +162,21 @@ def _server(url: URL, busy_timeout: float, *, standby: bool = False, **more: Any
     # pre-ping: connections that a restarted server closed are replaced unseen
     options = {"pool_pre_ping": True, "pool_timeout": busy_timeout, **options, **more}
     engine = create_async_engine(url, **options)
-    if standby and url.get_backend_name() != "postgresql":
+    if url.get_backend_name() == "postgresql":
+        engine.sync_engine.dialect.do_ping = _ping  # type: ignore[assignment,method-assign]
+    elif standby:
         event.listen(engine.sync_engine, "connect", _limit_idle_transactions)
     return engine
+
+
+def _ping(connection: Any) -> bool:
+    """Without a transaction around it: cut off inside, its rollback would wait for the server without an end."""
+    isolation, connection.isolation_level = connection.isolation_level, "autocommit"
+    try:
+        connection.ping()
+    finally:
+        connection.isolation_level = isolation
+    return True
 
 
 def _limit_idle_transactions(connection: DBAPIConnection, record: object) -> None:

@@ -7,16 +7,26 @@ these: so it waits with nothing locked.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from waguard.core.cluster.records import Owner
 from waguard.store.database import Database
+from waguard.store.deliveries import PENDING
 from waguard.store.lease import now_of
-from waguard.store.models import OWNERS, SESSIONS
+from waguard.store.models import DELIVERIES, OWNERS, SESSIONS
 from waguard.store.rows import listed
 
 _OWN: Final = OWNERS.c
+_ROWS: Final = select(
+    _OWN.session_id.label("session"),
+    _OWN.host,
+    _OWN.incarnation,
+    _OWN.epoch,
+    _OWN.to_host,
+    _OWN.moved_at,
+).order_by(_OWN.session_id)
+_NOBODY: Final = {"host": None, "incarnation": None, "epoch": 0}
 
 
 class SqlOwners:
@@ -28,23 +38,14 @@ class SqlOwners:
 
     async def owners(self) -> Sequence[Owner]:
         async with self._database.reading() as (connection, layout):
-            accounts = layout.accounts
-            name = accounts.c.session_id
-            own = accounts.outerjoin(SESSIONS, SESSIONS.c.session_id == name)
-            query = (
-                select(
-                    name.label("session"),
-                    _OWN.host,
-                    _OWN.incarnation,
-                    func.coalesce(_OWN.epoch, 0).label("epoch"),
-                    _OWN.to_host,
-                    _OWN.moved_at,
-                )
-                .select_from(own.outerjoin(OWNERS, _OWN.session_id == name))
-                .where(layout.is_ours(), ~layout.is_deleted())
-                .order_by(name)
-            )
-            return [Owner(**row._asdict()) for row in await connection.execute(query)]
+            name = layout.accounts.c.session_id
+            own = layout.accounts.outerjoin(SESSIONS, SESSIONS.c.session_id == name)
+            query = select(name).select_from(own).where(layout.is_ours(), ~layout.is_deleted())
+            # the sessions first: one that is created meanwhile seems to be deleted, which ends nothing
+            living = list(await connection.scalars(query.order_by(name)))
+            rows = {row.session: row._asdict() for row in await connection.execute(_ROWS)}
+        found = [Owner(**rows.pop(it, _NOBODY | {"session": it})) for it in living]
+        return [*found, *(Owner(**row, deleted=True) for row in rows.values())]
 
     async def claim(self, seen: Owner, host: str, incarnation: str) -> int | None:
         epoch = seen.epoch + 1
@@ -72,14 +73,20 @@ class SqlOwners:
             return bool((await work.connection.execute(asked)).rowcount)
 
     async def drop(self, sessions: Collection[str]) -> None:
-        """Those that are sessions stay. One that is being created has its row locked: it is waited for."""
+        """One that is being created has its row locked: it is waited for."""
+        waiting = select(DELIVERIES.c.session_id).where(PENDING).distinct()
+        async with self._database.reading() as (connection, _):
+            some = waiting.where(DELIVERIES.c.session_id.in_(sorted(sessions)))
+            sessions = set(sessions).difference(await connection.scalars(some))
         for session in sorted(sessions):
             own = _OWN.session_id == session
             async with self._database.writing() as work:
                 held = select(_OWN.epoch).where(own).with_for_update()
                 if await work.connection.scalar(held) is not None:
                     lives = listed(work.layout).where(work.layout.is_session(session)).exists()
-                    await work.connection.execute(delete(OWNERS).where(own, ~lives))
+                    # whoever adds a webhook holds the row
+                    waits = waiting.where(DELIVERIES.c.session_id == session).exists()
+                    await work.connection.execute(delete(OWNERS).where(own, ~lives, ~waits))
 
     async def _move(self, session: str, epoch: int, new: Mapping[str, Any]) -> bool:
         same: ColumnElement[bool] = (_OWN.session_id == session) & (_OWN.epoch == epoch)

@@ -1,7 +1,7 @@
 """What the API and the outbox ask of sessions."""
 
 import asyncio
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -10,6 +10,7 @@ from loguru import logger
 from waguard.core import remedies
 from waguard.core.lifecycle import WANTED_UP, State
 from waguard.core.link import Link
+from waguard.core.messages.send_states import number_of
 from waguard.core.proxy import Proxy
 from waguard.core.session import views
 from waguard.core.session.facts import RowRead
@@ -49,6 +50,7 @@ from waguard.supervision.fleet.starting import start_or_park
 from waguard.supervision.own_proxies import ProxyFiles
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.session_context import SessionContext
+from waguard.supervision.session.session_profile import is_paired
 from waguard.supervision.session_views import view_of, view_of_row
 from waguard.wire.calls import FetchFile, Operation, PairingCode, RefreshQr, Send, SendFile, Value
 from waguard.wire.reports import QrCode
@@ -261,7 +263,7 @@ class SessionService:
     async def call(self, session_id: str, call: Operation, *, wait: float) -> Value:
         """See ``ports.sessions.Sessions``."""
         if isinstance(call, PairingCode):
-            _refuse_linked_number(self._registry.sessions, session_id, call.phone)
+            await _refuse_linked_number(self._ctx, self._registry, session_id, call.phone)
             refuse_while_linking(await self.find(session_id))
         session = await self._usable(session_id, needs(call), wait)
         if isinstance(call, FetchFile):
@@ -352,10 +354,19 @@ def _require_profiles(ctx: SessionContext) -> None:
         raise UnavailableError(f"no profile can be quarantined: {why}", retry_after=60)
 
 
-def _refuse_linked_number(sessions: Iterable[SessionActor], session_id: str, phone: str) -> None:
-    """WhatsApp was seen to unlink a session for whose number a code was asked (OpenWA#1653)."""
-    for other in sessions:
+async def _refuse_linked_number(
+    ctx: SessionContext, registry: Registry, session_id: str, phone: str
+) -> None:
+    """WhatsApp was seen to unlink a session for whose number a code was asked (OpenWA#1653). Raises
+    ``NumberLinkedError``, and ``DatabaseUnavailableError`` where it is not known what other hosts have."""
+    for other in registry.sessions:
         name = other.row.session_id
         same = name != session_id and other.state.phone == phone and not other.state.left
         if same and owner_mark.pairing(other.profile.at.profile):
             raise NumberLinkedError(phone, name)
+    if not registry.ours.in_cluster:
+        return
+    for row in await ctx.store.sessions_of_all_hosts():
+        is_other = row.session_id != session_id and row.session_id not in registry
+        if is_other and is_paired(row) and number_of(row.phone_number) == phone:
+            raise NumberLinkedError(phone, row.session_id)

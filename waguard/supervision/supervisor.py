@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +77,10 @@ class Ports:
     timers: Timers = loop_timer
     chance: random.Random = field(default_factory=random.Random)
     """The chance of the jitter."""
+
+
+async def _nobody() -> None:
+    """Nobody waits for that."""
 
 
 class Supervisor:
@@ -176,17 +180,20 @@ class Supervisor:
         await asyncio.gather(*map(_stop, self.registry.sessions))
         await self._end(write=write, shipping=shipping)
 
-    async def leave(self) -> None:
-        """End, and let the workers go on for the next daemon."""
+    async def leave(self, left: Callable[[], Awaitable[None]] = _nobody) -> None:
+        """End, and let the workers go on for the next daemon. ``left`` is awaited as soon as nobody here serves them any
+        more, which is before all has ended that was begun for them."""
         self._begin_stop()
-        await self._end(write=True, shipping=LAST_ONES)
+        await self._end(write=True, shipping=LAST_ONES, left=left)
 
     def _begin_stop(self) -> None:
         self.state.begin_stop()
         self.versions.begin_stop()
         self.mailbox.post_to_fleet(Closing())
 
-    async def _end(self, *, write: bool, shipping: float) -> None:
+    async def _end(
+        self, *, write: bool, shipping: float, left: Callable[[], Awaitable[None]] = _nobody
+    ) -> None:
         sessions = self.registry.sessions
         last = [self.registry.flush(*sessions)] if write else []
         if self._shipping:
@@ -194,7 +201,10 @@ class Supervisor:
         await asyncio.gather(*last)  # both have their seconds at once
         self._trail.cancel()
         await asyncio.gather(self._trail, return_exceptions=True)
-        await asyncio.gather(*(session.forget() for session in sessions))
+        ends = [asyncio.create_task(session.forget(), name="forget") for session in sessions]
+        await asyncio.sleep(0)  # they have begun
+        await left()
+        await asyncio.gather(*ends)
         await self.versions.close()
         await self.watchdog.browsers.close()
 

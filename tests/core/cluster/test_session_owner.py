@@ -290,6 +290,41 @@ def test_a_released_session_is_left_to_the_host_that_was_asked_for() -> None:
     assert keeper.see(there, after=1.0) == [Claim(there, "one")]
 
 
+@pytest.mark.parametrize("peers", [(dead(found("b", "x")),), ()], ids=["dead", "no record"])
+def test_nothing_is_left_to_a_host_that_is_gone(peers: tuple[Found, ...]) -> None:
+    keeper = Keeper(*peers, found("c", "y", room=3))
+    there = row("s0", epoch=3, to_host="b")
+    assert keeper.see(there) == [Claim(there, "one")]
+
+
+def test_a_drained_host_takes_back_what_it_released_to_a_host_that_is_gone() -> None:
+    """Where no other host takes it: it would run nowhere."""
+    keeper = Keeper(found("b", "x", room=5), found("c", "y", room=1))
+    keeper.own("s0")
+    assert keeper.hear(DrainAsked(drain=True)) == [Release("s0", 1, "b")]
+    keeper.hear(Ended("s0"))
+    keeper.peer(dead(found("b", "x")))
+    there = row("s0", epoch=1, to_host="b")
+    assert keeper.see(there, row("new")) == []
+    assert keeper.see(there, after=60.0) == [], "another one takes it"
+    keeper.peer(found("c", "y", room=0))
+    of_nobody = row("s1", "b", "x")
+    assert keeper.see(there, row("new"), of_nobody) == [Claim(there, "one")]
+    keeper.hear(Claimed(Claim(there, "one"), 2))
+    keeper.peer(found("c", "y", room=1))
+    assert keeper.see(row("s0", "a", "one", epoch=2)) == [Release("s0", 2, "c")]
+
+
+def test_what_a_drained_host_could_not_write_stays_where_no_host_takes_it() -> None:
+    keeper = Keeper(found("b", "x", room=1))
+    keeper.own("s0")
+    keeper.hear(DrainAsked(drain=True))
+    keeper.hear(Ended("s0"))
+    keeper.peer(dead(found("b", "x")))
+    there = row("s0", "a", "one")
+    assert keeper.see(there) == [Claim(there, "one")]
+
+
 def test_a_session_that_was_released_to_this_host_is_claimed_at_once() -> None:
     keeper = Keeper(found("b", "x", room=50))
     there = row("s0", epoch=3, to_host="a")

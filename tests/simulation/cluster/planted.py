@@ -97,7 +97,7 @@ def an_own_name_is_taken_at_once() -> Iterator[None]:
 
     def on_foreign(state: LeaseState, found: Found, *_: object) -> LeaseState:
         stage = host_lease.LeaseStage.RENEWING
-        return host_lease._at_once(replace(state, stage=stage, revision=found.revision))
+        return host_lease.at_once(replace(state, stage=stage, revision=found.revision))
 
     with no_sweep(), patch.object(host_lease, "_on_foreign", on_foreign):
         yield

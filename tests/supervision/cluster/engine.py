@@ -33,6 +33,17 @@ class Engine:
             self.news.notify_all()
         return self.revision
 
+    async def delete(self, host: str, revision: int) -> bool:
+        """Compare and delete."""
+        found = self.records.get(host)
+        if found is None or found.revision != revision:
+            return False
+        self.revision += 1
+        del self.records[host]
+        async with self.news:
+            self.news.notify_all()
+        return True
+
     async def declare_dead(self, host: str) -> None:
         """As another host does."""
         found = self.records[host]
@@ -89,6 +100,10 @@ class EngineLine:
                 if done:
                     return task.result()
         raise EngineUnavailableError("no answer within 1 s")
+
+    async def delete(self, host: str, revision: int) -> bool:
+        await self._connect()
+        return await self.engine.delete(host, revision)
 
     async def changes(self) -> AsyncIterator[Sequence[Found]]:
         self.watches += 1

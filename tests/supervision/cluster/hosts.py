@@ -34,11 +34,15 @@ class Rows:
     down: bool = False
     sessions: set[str] = field(default_factory=set)
     """Those that the application has; one may be without an owner's row."""
+    undelivered: set[str] = field(default_factory=set)
+    """Those with webhooks that wait."""
 
     async def owners(self) -> Sequence[Owner]:
         await self._connect()
         nobody = (Owner(session=it, host=None, incarnation=None, epoch=0) for it in self.sessions)
-        return [self.rows.get(it.session, it) for it in sorted(nobody, key=lambda it: it.session)]
+        found = [self.rows.get(it.session, it) for it in sorted(nobody, key=lambda it: it.session)]
+        deleted = self.rows.keys() - self.sessions
+        return [*found, *(replace(self.rows[it], deleted=True) for it in sorted(deleted))]
 
     async def claim(self, seen: Owner, host: str, incarnation: str) -> int | None:
         await self._connect()
@@ -66,7 +70,7 @@ class Rows:
 
     async def drop(self, sessions: Collection[str]) -> None:
         await self._connect()
-        for session in set(sessions) - self.sessions:
+        for session in set(sessions) - self.sessions - self.undelivered:
             self.rows.pop(session, None)
 
     async def _connect(self) -> None:
@@ -118,6 +122,8 @@ class Host:
         self.refuses: set[str] = set()
         """Sessions that cannot be released."""
         self.not_admitted_here: set[str] = set()
+        self.drained = False
+        """The file that says so."""
         self.failures = 0
         """So often bringing sessions up fails."""
         self.boot()
@@ -133,9 +139,11 @@ class Host:
             changed=lambda: self.owners.lease_changed(),  # noqa: PLW0108 - it is made below
             clock=now,
         )
-        self.owners = OwnerKeeper(self.keeper, self.rows, self, self, self.log, clock=now)
+        self.owners = OwnerKeeper(
+            self.keeper, self.rows, self, self, self.log, drained=self.drained, clock=now
+        )
         self.ownership = HostOwnership(self.keeper, self.owners, self.rows)
-        self.people = HostsHere(self.keeper, self.owners, self.rows)
+        self.people = HostsHere(self.keeper, self.owners, self.rows, keep_drain=self.keep_drain)
 
     async def start(self) -> None:
         """Begin, as the daemon does."""
@@ -144,9 +152,12 @@ class Host:
         self.owners.begin(list(self.alive))
         await self.owners.first()
         self.owners.pop_waiting()
-        for session in self.owners.owned:
+        for session in self.owners.load:
             self.running.setdefault(session, self.keeper.lent_until)
         self.owners.open()
+
+    async def keep_drain(self, drained: bool) -> None:  # noqa: FBT001 - as it is called
+        self.drained = drained
 
     async def stop(self, *, hands_over: bool = False) -> None:
         """End the daemon in order."""
@@ -154,6 +165,8 @@ class Host:
             await self.owners.end(releases=True)
             self.running.clear()
         await self.owners.end(releases=False)
+        if hands_over:
+            await self.keeper.renew_last()
         await self.keeper.end(gives_up=not hands_over)
 
     async def crash(self) -> None:
@@ -173,7 +186,6 @@ class Host:
 
     def record(self, incarnation: str, number: int) -> HostRecord:
         owned = self.owners.load
-        drain = self.owners.state is not None and self.owners.state.drain
         return HostRecord(
             format=FORMAT,
             host=self.name,
@@ -184,7 +196,7 @@ class Host:
             version="1",
             room=self.room(owned),
             owned=len(owned),
-            drain=drain,
+            drain=self.owners.drained,
         )
 
     def lend(self, until: float) -> None:
@@ -218,7 +230,8 @@ class Host:
             raise DatabaseUnavailableError("the database does not answer")
         for session in sessions:
             if session in self.ownership.owned():
-                self.running.setdefault(session, self.keeper.lent_until)
+                if session in self.rows.sessions:
+                    self.running.setdefault(session, self.keeper.lent_until)
                 self.happened.append(f"acquired {session}")
 
     async def release(self, session: str) -> None:

@@ -8,9 +8,16 @@ from typing import Final
 import pytest
 
 from tests.supervision.cluster.engine import Engine, EngineLine
-from tests.supervision.cluster.hosts import TERMS, Cluster, Host, now
+from tests.supervision.cluster.hosts import TERMS, Cluster, Host, Rows, now
+from waguard.core.cluster.conditions import HOST_MISSING
 from waguard.core.cluster.records import Owner
-from waguard.errors import ConflictError, NotFoundError, UnavailableError
+from waguard.errors import (
+    ConflictError,
+    EngineUnavailableError,
+    NotFoundError,
+    UnavailableError,
+)
+from waguard.supervision.cluster.owner_calls import DROPPED_EVERY
 
 pytestmark = pytest.mark.virtual_time
 
@@ -133,7 +140,12 @@ async def test_the_next_daemon_of_a_host_goes_on_with_what_runs() -> None:
     async with begun("a", "b", sessions=4) as cluster:
         a, b = cluster.hosts
         before, kept = dict(a.running), a.kept
+        await asyncio.sleep(TERMS.renewed_every * 0.9)
+        began = now()
         await a.stop(hands_over=True)
+        assert all(until >= began + TERMS.lent_for for until in a.running.values()), (
+            "the next daemon has all of the time"
+        )
         await asyncio.sleep(3)
         a.boot()
         await a.start()
@@ -141,6 +153,19 @@ async def test_the_next_daemon_of_a_host_goes_on_with_what_runs() -> None:
         assert a.running.keys() == before.keys() == a.alive
         assert (a.kept, a.happened, b.running) == (kept, ["sweep"], {})
         assert all(cluster.rows.rows[it].epoch == 2 for it in before)
+
+
+async def test_a_handover_waits_for_no_engine_that_refuses() -> None:
+    """For example the database that was closed before."""
+    async with begun("a", sessions=1) as cluster:
+        (a,) = cluster.hosts
+        a.line.refused = True
+        began = now()
+        await a.stop(hands_over=True)
+        assert now() < began + a.keeper.within
+        a.boot()
+        a.line.refused = False
+        await a.start()
 
 
 async def test_a_daemon_that_died_is_followed_by_one_that_adopts() -> None:
@@ -290,6 +315,33 @@ async def test_a_session_that_admission_holds_back_goes_to_a_host_with_room() ->
         await cluster.until(lambda: b.alive == {"s1"}, within=5)
 
 
+@pytest.mark.parametrize("how", ["restarted", "rebooted"])
+async def test_a_drained_host_stays_drained_until_somebody_ends_that(how: str) -> None:
+    async with begun("a", "b", sessions=4, capacity=4) as cluster:
+        a, b = cluster.hosts
+        await a.people.drain(end=False)
+        await cluster.until(lambda: cluster.moved_from("a"), within=20)
+        if how == "restarted":
+            await a.stop(hands_over=True)
+        else:
+            await a.crash()
+            a.kept = None
+        a.boot()
+        a.keeper.begin(a.line, adopts=a.kept)
+        await a.keeper.held()
+        assert a.record("i", 1).drain, "the others know it before this one knows its sessions"
+        await a.keeper.end(gives_up=False)
+        a.boot()
+        await a.start()
+        cluster.rows.sessions.add("new")
+        b.capacity = 4
+        await asyncio.sleep(30)
+        assert cluster.owner_of("new") is None
+        await a.people.drain(end=True)
+        await cluster.until(lambda: cluster.owner_of("new") == "a", within=5)
+        assert not a.drained
+
+
 async def test_a_session_is_created_on_the_host_that_is_asked() -> None:
     async with begun("a", "b", sessions=1) as cluster:
         a, b = cluster.hosts
@@ -317,8 +369,56 @@ async def test_the_rows_of_deleted_sessions_are_removed() -> None:
         await asyncio.sleep(3)
         assert "s1" in cluster.rows.rows, "it is in memory"
         a.running.pop("s1")
-        await cluster.until(lambda: "s1" not in cluster.rows.rows, within=5)
-        assert a.ownership.epoch("s1") is None
+        await cluster.until(lambda: "s1" not in cluster.rows.rows, within=2 * DROPPED_EVERY)
+        await cluster.until(lambda: a.ownership.epoch("s1") is None, within=5)
+
+
+async def test_a_dead_host_is_forgotten_and_a_living_one_is_not() -> None:
+    async with begun("a", "b", sessions=2, capacity=4) as cluster:
+        a, b = cluster.hosts
+        for name in ("a", "b"):
+            with pytest.raises(ConflictError, match="lives"):
+                await a.people.forget(name)
+        with pytest.raises(NotFoundError):
+            await a.people.forget("c")
+        await b.crash()
+        await cluster.until(lambda: HOST_MISSING in a.log.shown, within=FAILOVER)
+        a.line.refused = True
+        with pytest.raises(EngineUnavailableError):
+            await a.people.forget("b")
+        a.line.refused = False
+        await a.people.forget("b")
+        await cluster.until(lambda: HOST_MISSING not in a.log.shown, within=5)
+        assert [it.record.host for it in a.people.view().hosts] == ["a"]
+        await cluster.until(lambda: cluster.moved_from("b"), within=5)
+        # started again it is one of the hosts, and what it left is ended first
+        b.boot()
+        await b.start()
+        assert b.happened[-1] == "sweep"
+        await cluster.until(lambda: len(a.people.view().hosts) == 2, within=5)
+
+
+async def test_a_living_host_delivers_what_a_deleted_session_has_left() -> None:
+    """Until all of it is delivered, through the death of its host and a restart; it needs no room."""
+    async with begun("a", "b", sessions=2, capacity=1) as cluster:
+        a, b = cluster.hosts
+        assert b.alive == {"s1"}
+        cluster.rows.undelivered.add("s1")
+        cluster.rows.sessions.discard("s1")
+        b.running.pop("s1")
+        await asyncio.sleep(3 * DROPPED_EVERY)
+        assert b.ownership.epoch("s1") == 1
+        assert b.owners.load == set(), "nothing of it runs"
+        await b.crash()
+        await cluster.until(lambda: cluster.owner_of("s1") == "a", within=FAILOVER)
+        await cluster.until(lambda: "acquired s1" in a.happened, within=5)
+        await a.crash()
+        await a.start()
+        await cluster.until(lambda: a.ownership.epoch("s1") == 3, within=5)
+        assert a.alive == {"s0"}
+        cluster.rows.undelivered.clear()
+        await cluster.until(lambda: "s1" not in cluster.rows.rows, within=2 * DROPPED_EVERY)
+        await cluster.until(lambda: a.ownership.epoch("s1") is None, within=5)
 
 
 async def test_others_know_where_a_session_is() -> None:
@@ -362,6 +462,46 @@ async def test_a_bug_in_what_a_host_says_or_sweeps_does_not_end_its_renewals(
         await cluster.engine.declare_dead("a")
         await cluster.until(lambda: "kill all" in a.happened, within=5)
         await cluster.until(lambda: cluster.run, within=20)
+
+
+@pytest.mark.parametrize("duty", ["lend", "kill_all", "close_all"])
+async def test_a_bug_in_a_duty_ends_neither_the_others_nor_the_renewals(
+    duty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with begun("a", sessions=1) as cluster:
+        a, real, calls = cluster.hosts[0], getattr(Host, duty), []
+
+        def odd(self: Host, *given: float) -> None:
+            calls.append(duty)
+            real(self, *given)
+            raise RuntimeError
+
+        monkeypatch.setattr(Host, duty, odd)
+        if duty == "kill_all":
+            await cluster.engine.declare_dead("a")
+        elif duty == "close_all":
+            a.line.cut = True
+        await cluster.until(lambda: bool(calls), within=20)
+        a.line.cut = False
+        writes = cluster.engine.writes
+        await cluster.until(lambda: cluster.engine.writes > writes + 5, within=30)
+        await cluster.until(lambda: cluster.run, within=20)
+
+
+async def test_a_bug_in_a_release_leaves_no_session_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether its row was written is unknown: what is still this host's is claimed again."""
+    async with begun("a", "b", sessions=1) as cluster:
+        a, b = cluster.hosts
+
+        async def odd(*_: object, **__: object) -> bool:
+            raise RuntimeError
+
+        with monkeypatch.context() as broken:
+            broken.setattr(Rows, "release", odd)
+            await a.people.move("s0", "b")
+            await cluster.until(lambda: "released s0" in a.happened, within=5)
+            await asyncio.sleep(1)
+        await cluster.until(lambda: b.alive == {"s0"} or a.alive == {"s0"}, within=10)
 
 
 async def test_a_host_that_goes_to_another_cluster_begins_there_without_what_runs() -> None:

@@ -197,6 +197,11 @@ def lent_until(state: LeaseState) -> float | None:
     return None if state.confirmed is None else state.confirmed + state.terms.lent_for
 
 
+def at_once(state: LeaseState) -> LeaseState:
+    """The next call of the engine is due now."""
+    return replace(state, called_at=-math.inf)
+
+
 def view(state: LeaseState, now: Moment) -> LeaseView:
     """The leases as ownership sees them."""
     ends = _held_until(state)
@@ -249,7 +254,7 @@ def _on_read(state: LeaseState, found: Found | None, now: float, out: _Out) -> L
         renewing = replace(
             state, stage=LeaseStage.RENEWING, begun=True, revision=found.revision, foreign=None
         )
-        return _confirm(_at_once(renewing), record.number, now, out)
+        return _confirm(at_once(renewing), record.number, now, out)
     if state.confirmed is not None and record and lives:
         return _over(state, record, out)
     if state.begun or own:
@@ -268,7 +273,7 @@ def _on_read(state: LeaseState, found: Found | None, now: float, out: _Out) -> L
     if found and record and lives:
         return _on_foreign(state, found, now, out)
     revision = found.revision if found else 0
-    return _at_once(replace(state, stage=LeaseStage.RENEWING, revision=revision, foreign=None))
+    return at_once(replace(state, stage=LeaseStage.RENEWING, revision=revision, foreign=None))
 
 
 def _on_foreign(state: LeaseState, found: Found, now: float, out: _Out) -> LeaseState:
@@ -285,7 +290,7 @@ def _on_foreign(state: LeaseState, found: Found, now: float, out: _Out) -> Lease
     lasts = max(state.terms.lasts, found.record.lasts)
     if now - state.foreign.since < LeaseTerms(lasts).dead_after:
         return state
-    return _at_once(replace(state, stage=LeaseStage.RENEWING, revision=found.revision))
+    return at_once(replace(state, stage=LeaseStage.RENEWING, revision=found.revision))
 
 
 def _over(state: LeaseState, other: HostRecord, out: _Out) -> LeaseState:
@@ -366,10 +371,6 @@ def _called_again_at(state: LeaseState) -> float:
     waits = state.unanswered or state.stage is LeaseStage.READING
     every = state.terms.renewed_every
     return state.called_at + (min(every, RETRY) if waits else every)
-
-
-def _at_once(state: LeaseState) -> LeaseState:
-    return replace(state, called_at=-math.inf)
 
 
 def _held_until(state: LeaseState) -> float | None:

@@ -61,6 +61,8 @@ class Owner:
     """Whose it is to become: a release in order leaves it to that host."""
     moved_at: float | None = None
     """Unix time of the last change of the owner."""
+    deleted: bool = False
+    """There is no such session any more; its owner delivers the webhooks that it has left, and runs nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,9 +54,10 @@ class OwnerStep:
     effects: tuple[OwnerEffect, ...] = ()
 
 
-def begin(host: str, adopted: frozenset[str]) -> OwnerState:
-    """The state of a daemon that has just started. ``adopted``: the sessions whose workers it greeted."""
-    return OwnerState(host=host, adopted=adopted)
+def begin(host: str, adopted: frozenset[str], *, drain: bool = False) -> OwnerState:
+    """The state of a daemon that has just started. ``adopted``: the sessions whose workers it greeted; ``drain``: it was
+    being emptied before."""
+    return OwnerState(host=host, adopted=adopted, drain=drain)
 
 
 def advance(state: OwnerState, fact: OwnerFact, lease: LeaseView, now: Moment) -> OwnerStep:
@@ -132,7 +133,7 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
                 adopted=state.adopted - {session},
             )
         case CreateAsked(seen):
-            incarnation = _claims_as(state, lease)
+            incarnation = None if state.drain else _claims_as(state, lease)
             if incarnation is None or seen.host is not None or seen.session in state.claiming:
                 return state
             return owning.claim(state, Claim(seen, incarnation), out)
@@ -180,8 +181,9 @@ def _on_own(state: OwnerState, row: Owner, lease: LeaseView, out: Out) -> OwnerS
         if target and placement.takes(placement.load(target.record)):
             return owning.release(state, row.session, row.epoch, row.to_host, out)
         return state
-    if state.drain and row.session not in state.owned and row.session not in state.adopted:
-        return owning.release(state, row.session, row.epoch, _target(state, lease), out)
+    is_known = row.session in state.owned or row.session in state.adopted
+    if state.drain and not is_known and (to_host := _target(state, lease)) is not None:
+        return owning.release(state, row.session, row.epoch, to_host, out)
     return owning.claim(state, Claim(row, state.incarnation), out)
 
 
@@ -202,20 +204,24 @@ def _claim_free(
 ) -> OwnerState:
     """Claim those of nobody, and ask for the leases of those that seem dead, as far as there is room."""
     incarnation = _claims_as(state, lease)
+    if state.drain:
+        free = [row for row in free if _runs_nowhere_else(row, lease)]
     if incarnation is None or not free:
         return state
     order = placement.turns(_loads(state, lease), [it.session for it in free])
     left = state.room - len(state.claiming) - sum(map(len, state.holders.values()))
     asked: dict[str, list[Owner]] = {}
     for row in free:
-        waits = now < state.free_since[row.session] + _delay(state.host, row, order[row.session])
-        if left <= 0 or waits or row.host in state.holders:
+        delay = _delay(state.host, row, order[row.session], lease)
+        waits = now < state.free_since[row.session] + delay
+        # what was deleted runs nowhere, and needs no room
+        if (left <= 0 and not row.deleted) or waits or row.host in state.holders:
             continue
         if row.host is None:
             state = owning.claim(state, Claim(row, incarnation), out)
         else:
             asked.setdefault(row.host, []).append(row)
-        left -= 1
+        left -= not row.deleted
     for host in asked:
         out(ReadHolder(host))
     rows = {host: tuple(found) for host, found in asked.items()}
@@ -224,17 +230,25 @@ def _claim_free(
 
 def _claims_as(state: OwnerState, lease: LeaseView) -> str | None:
     """This host's incarnation, where it may claim what is not its own; None: it may not."""
-    may = state.held_since is not None and not state.drain and not lease.newer_format
+    may = state.held_since is not None and not lease.newer_format
     return state.incarnation if may else None
 
 
-def _delay(host: str, row: Owner, order: Sequence[str]) -> float:
+def _runs_nowhere_else(row: Owner, lease: LeaseView) -> bool:
+    """Whether a host that is being emptied takes a session back: it was released to one that did not take it, and no
+    other takes it now."""
+    takes = any(placement.takes(placement.load(it.record)) for it in lease.peers.values())
+    return row.host is None and row.to_host is not None and not takes
+
+
+def _delay(host: str, row: Owner, order: Sequence[str], lease: LeaseView) -> float:
     """How long it is left to others, in seconds. The watch's view of the others may be old: everybody's turn comes."""
     if row.host is None and row.to_host == host:
         return 0.0
     turn = order.index(host) if host in order else len(order)
-    reserved = MOVE_GRACE if row.host is None and row.to_host is not None else 0.0
-    return reserved + CLAIM_STEP * turn
+    left_to = lease.peers.get(row.to_host) if row.host is None and row.to_host else None
+    comes = left_to is not None and left_to.record.alive
+    return (MOVE_GRACE if comes else 0.0) + CLAIM_STEP * turn
 
 
 def _on_holder(
@@ -242,7 +256,7 @@ def _on_holder(
 ) -> OwnerState:
     rows = state.holders.get(host, ())
     state = replace(state, holders=owning.without(state.holders, host))
-    incarnation = _claims_as(state, lease)
+    incarnation = None if state.drain else _claims_as(state, lease)
     if incarnation is None or (found is not None and found.record.format > FORMAT):
         return state
     for row in rows:

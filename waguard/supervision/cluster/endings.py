@@ -90,6 +90,10 @@ class Endings:
                 session=it.session,
                 why=error.line(),
             )
+        except Exception as error:  # noqa: BLE001 - else it would never be said that it has ended
+            logger.opt(exception=error).critical(
+                "a bug in waguard", event="bug", call="release", session=it.session
+            )
         self._end(it.session)
 
     async def _is_gone(self, session: str) -> bool:

@@ -1,10 +1,11 @@
 """This host's lease, kept alive: performs what ``core/cluster/host_lease.py`` decides."""
 
 import asyncio
+import contextlib
 import dataclasses
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, assert_never
 
 from loguru import logger
@@ -86,11 +87,24 @@ class HostKeeper:
         watch = PeerWatch(
             leases,
             self._calls,
-            self._seen,
+            lambda found: self._post(PeersSeen(tuple(found))),
             renewed_every=self.terms.renewed_every,
             chance=random.random,
         )
         self._watching = asyncio.create_task(watch.run(), name="hosts")
+
+    async def renew_last(self) -> None:
+        """Renew it once more where it is held, and wait for that as long as for any renewal: the next daemon here has all of
+        the time that this one can leave it."""
+        began = self._clock()
+        if self._state is None or not self.is_held:
+            return
+        self._state = host_lease.at_once(self._state)
+        self._post(TimerDue())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.within):
+                while not self._state.unanswered and (self._state.confirmed or 0.0) < began:
+                    await self._moved.wait()
 
     async def end(self, *, gives_up: bool) -> None:
         """Renew it no more. ``gives_up``: nothing runs here any more, so nobody has to wait until it is over; else the
@@ -157,18 +171,20 @@ class HostKeeper:
 
     # ---- facts and effects ----
 
-    def _seen(self, found: Sequence[Found]) -> None:
-        self._post(PeersSeen(tuple(found)))
-
     def _post(self, fact: LeaseFact) -> None:
         if self._state and not self._ended:
             self._follow(host_lease.advance(self._state, fact, moment(self._clock())))
 
     def _follow(self, step: LeaseStep) -> None:
         self._state = step.state
-        for effect in step.effects:
-            self._perform(effect)
         self._wake_up()
+        for effect in step.effects:
+            try:
+                self._perform(effect)
+            except Exception as error:  # noqa: BLE001 - without the next one nothing may ever run here again
+                logger.opt(exception=error).critical(
+                    "a bug in waguard", event="bug", call=type(effect).__name__
+                )
         self._changed()
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()

@@ -1,5 +1,7 @@
 """What people ask of the cluster: how the hosts are, emptying this one, moving a session."""
 
+from collections.abc import Awaitable, Callable, Collection
+
 from waguard.core.cluster import placement
 from waguard.core.cluster.owner_facts import DrainAsked
 from waguard.errors import ConflictError, NotFoundError, UnavailableError
@@ -9,9 +11,18 @@ from waguard.supervision.cluster.owner_keeper import OwnerKeeper
 
 
 class HostsHere:
-    """Fills ``ports.cluster.Hosts``."""
+    """Fills ``ports.cluster.Hosts``. ``keep_drain`` keeps for the next daemon whether this host is being emptied, and raises
+    ``OSError``."""
 
-    def __init__(self, host: HostKeeper, keeper: OwnerKeeper, owners: Owners) -> None:
+    def __init__(
+        self,
+        host: HostKeeper,
+        keeper: OwnerKeeper,
+        owners: Owners,
+        *,
+        keep_drain: Callable[[bool], Awaitable[None]],
+    ) -> None:
+        self._keep_drain = keep_drain
         self._host = host
         self._keeper = keeper
         self._owners = owners
@@ -28,7 +39,27 @@ class HostsHere:
         """See ``ports.cluster.Hosts``."""
         if self._keeper.state is None:
             raise UnavailableError("this host owns no session yet", retry_after=5)
+        try:
+            await self._keep_drain(not end)
+        except OSError as error:
+            raise UnavailableError(f"it cannot be kept: {error}", retry_after=5) from None
         self._keeper.post(DrainAsked(drain=not end))
+
+    async def forget(self, host: str) -> None:
+        """See ``ports.cluster.Hosts``."""
+        leases = self._host.leases
+        found = await leases.read(host)
+        if found is None:
+            raise _unknown("host", host, self._host.view.peers)
+        lives = host == self._host.view.host or found.record.alive
+        # since it was read, it may have come back
+        if lives or not await leases.delete(host, found.revision):
+            raise ConflictError(
+                f"the host {host} lives",
+                field="host",
+                value=host,
+                remedy="a host that does not run any more is declared dead by the others: wait for that",
+            )
 
     async def move(self, session: str, to_host: str) -> None:
         """See ``ports.cluster.Hosts``."""
@@ -38,16 +69,17 @@ class HostsHere:
         if to_host == view.host:
             raise ConflictError("the session is on this host already", field="to", value=to_host)
         if (found := view.peers.get(to_host)) is None:
-            known = ", ".join(sorted(view.peers)) or "none"
-            raise NotFoundError(
-                "there is no such host",
-                field="to",
-                value=to_host,
-                remedy=f"the others are: {known}",
-            )
+            raise _unknown("to", to_host, view.peers)
         if not placement.takes(placement.load(found.record)):
             it = found.record
             why = "is down" if not it.alive else "is being emptied" if it.drain else "has no room"
             raise ConflictError(f"the host {to_host} {why}", field="to", value=to_host)
         if not await self._owners.ask_for_move(session, to_host):
             raise UnavailableError("the session is being moved or deleted", retry_after=5)
+
+
+def _unknown(field: str, host: str, others: Collection[str]) -> NotFoundError:
+    known = ", ".join(sorted(others)) or "none"
+    return NotFoundError(
+        "there is no such host", field=field, value=host, remedy=f"the others are: {known}"
+    )

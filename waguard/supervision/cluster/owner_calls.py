@@ -1,7 +1,8 @@
 """What the owners' keeper asks of the database and of the engine: each call is answered by a fact, whatever happens."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+import math
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from typing import Any, Final, Protocol
 
 from loguru import logger
@@ -26,6 +27,7 @@ from waguard.supervision.cluster.engine_calls import EngineCalls
 from waguard.supervision.cluster.host_keeper import HostKeeper
 from waguard.supervision.cluster.session_use import SessionUse
 
+DROPPED_EVERY: Final = 5.0  # s; webhooks of a deleted session may wait for their receiver for days
 CLAIMS_AT_ONCE: Final = 4  # transactions; each is short, and the database serves other hosts too
 
 
@@ -41,7 +43,7 @@ class Owned(Protocol):
 
 
 class OwnerCalls:
-    """``claimed`` is called with the row before and the new epoch."""
+    """``claimed`` is called with the row before and the new epoch; ``clock`` counts seconds."""
 
     def __init__(
         self,
@@ -52,7 +54,11 @@ class OwnerCalls:
         calls: EngineCalls,
         *,
         claimed: Callable[[Owner, int], None],
+        clock: Callable[[], float],
     ) -> None:
+        self._clock = clock
+        self._dropped_at = -math.inf
+        self._unused: frozenset[str] = frozenset()
         self._host = host
         self._owners = owners
         self._use = use
@@ -96,23 +102,33 @@ class OwnerCalls:
 
     async def _read_owners(self) -> None:
         rows = tuple(await self._owners.owners())
-        room = self._use.room(self._keeper.claimed.keys())
+        deleted = {it.session for it in rows if it.deleted}
+        room = self._use.room(self._keeper.claimed.keys() - deleted)
         self.was_read = self.answers = True
         self._keeper.post(OwnersRead(rows=rows, room=room, idle=self._use.idle()))
         for session in self._use.not_admitted():
             self._keeper.post(NotAdmitted(session))
-        await self._drop_deleted(rows)
+        self._forget_dropped({it.session for it in rows})
+        await self._drop(deleted & self._keeper.claimed.keys())
 
-    async def _drop_deleted(self, rows: Iterable[Owner]) -> None:
-        """What is owned, has no row at this reading and the one before, and is in nobody's memory was deleted."""
-        without = frozenset(self._keeper.claimed.keys() - {it.session for it in rows})
-        gone = [it for it in without & self._without_row if not self._use.knows(it)]
+    def _forget_dropped(self, rows: Collection[str]) -> None:
+        """What is owned, and has no row at this reading and the one before, was deleted and has nothing left."""
+        without = frozenset(self._keeper.claimed.keys() - rows)
+        for session in without & self._without_row:
+            if not self._use.knows(session):
+                self._keeper.post(Deleted(session))
         self._without_row = without
-        for session in gone:
-            self._keeper.post(Deleted(session))
+
+    async def _drop(self, deleted: Collection[str]) -> None:
+        """Drop the rows of what is in nobody's memory at this reading and the one before, where nothing is left of it."""
+        unused = frozenset(it for it in deleted if not self._use.knows(it))
+        gone, self._unused = unused & self._unused, unused
+        now = self._clock()
+        if not gone or now < self._dropped_at + DROPPED_EVERY:
+            return
+        self._dropped_at = now
         try:
-            if gone:
-                await self._owners.drop(gone)
+            await self._owners.drop(gone)
         except WaguardError as error:  # what was read is answered already
             logger.debug("owners of deleted sessions are not removed", why=error.line())
 

@@ -59,8 +59,12 @@ class OwnerKeeper:
         use: SessionUse,
         reports: OwnerReports,
         *,
+        drained: bool = False,
         clock: Callable[[], float] = since_boot,
     ) -> None:
+        """``drained``: it was being emptied when the daemon before ended."""
+        self.drained = drained
+        """Whether this host is being emptied."""
         self._host = host
         self._reports = reports
         self._clock = clock
@@ -73,7 +77,9 @@ class OwnerKeeper:
             self._calls,
             ended=lambda session: self.post(Ended(session)),
         )
-        self._asked = OwnerCalls(host, owners, use, self, self._calls, claimed=reports.claimed)
+        self._asked = OwnerCalls(
+            host, owners, use, self, self._calls, claimed=reports.claimed, clock=clock
+        )
         self.state: OwnerState | None = None
         """None: nothing is owned yet, or any more."""
         self._timer: asyncio.TimerHandle | None = None
@@ -82,7 +88,9 @@ class OwnerKeeper:
 
     def begin(self, adopted: Iterable[str]) -> None:
         """Begin to own. ``adopted``: the sessions whose workers an earlier daemon has left here."""
-        self.state = session_owner.begin(self._host.view.host, frozenset(adopted))
+        self.state = session_owner.begin(
+            self._host.view.host, frozenset(adopted), drain=self.drained
+        )
         self.post(TimerDue())
 
     async def first(self) -> None:
@@ -131,7 +139,9 @@ class OwnerKeeper:
     @property
     def load(self) -> Collection[str]:
         """All that this host has to run, by the database."""
-        return self.claimed.keys() | self._endings.closing.keys()
+        rows = self.state.rows if self.state else {}
+        deleted = {session for session, row in rows.items() if row.deleted}
+        return (self.claimed.keys() | self._endings.closing.keys()) - deleted
 
     @property
     def without_owner(self) -> int | None:
@@ -174,6 +184,7 @@ class OwnerKeeper:
         view, now = self._host.view, moment(self._clock())
         step = session_owner.advance(self.state, fact, view, now)
         self.state = step.state
+        self.drained = step.state.drain
         lost = [it.session for it in step.effects if isinstance(it, Lose)]
         self._endings.lose(lost)  # together, and before all else
         for effect in step.effects:

@@ -78,3 +78,5 @@ class PeerWatch:
             self._seen(await self._calls.answer(self._leases.hosts(), "hosts", within=within))
         except WaguardError as error:
             logger.debug("the hosts are not read", why=error.message)
+        except Exception as error:  # noqa: BLE001 - see above
+            logger.opt(exception=error).critical("a bug in waguard", event="bug", call="watch")
