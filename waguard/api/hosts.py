@@ -92,7 +92,7 @@ async def end_drain(request: web.Request, host: HostName) -> Drained:
 @route(Right.ADMIN, 409)
 async def forget(request: web.Request, host: HostName) -> Forgotten:
     """Forget a host that is gone for good: its condition ends, and it is listed no more."""
-    await _cluster(request).hosts.forget(host)
+    await cluster_of(request).hosts.forget(host)
     return Forgotten(host=host)
 
 
