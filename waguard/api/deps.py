@@ -41,6 +41,10 @@ if TYPE_CHECKING:  # one host alone imports nothing of it
 class Events(Protocol):
     """The bus, as far as the API uses it."""
 
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Which events are known still: those after the first id, up to the second."""
+
     def subscribe(
         self, last_id: int | None = None
     ) -> AbstractAsyncContextManager[AsyncIterator[BusEvent]]:

@@ -45,6 +45,8 @@ class Limits:
 
     streams: int = 64
     """Event streams; each may lag by 4,000 events."""
+    host_streams: int = 256
+    """Event streams of other hosts, one for each of their clients."""
     watchers: int = 200
     """Requests for each of the other watched resources."""
     bodies: int = 1_000
