@@ -137,7 +137,7 @@ class _Merged:
                 self._past,
                 event_places.past(self._past, it.host, it.number, it.extent),
             )
-            if before.awaited and not self._past.awaited:
+            if before.to_come and not self._past.to_come:
                 yield SO_FAR
 
     # ---- what is read: a place changes only with what is put in the queue, so nothing is left out by who is cancelled ----

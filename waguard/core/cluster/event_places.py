@@ -132,7 +132,7 @@ def is_earlier(place: Place, number: int, at: float) -> bool:
 class Past:
     """Whether a client has what happened before it came."""
 
-    awaited: frozenset[str]
+    to_come: frozenset[str]
     """Hosts that have still to send of it."""
     until: Mapping[str, int]
     """By host, its last event of before."""
@@ -140,10 +140,10 @@ class Past:
 
 def past(it: Past, host: str, number: int | None, extent: Extent | None) -> Past:
     """With what came of a host: all up to ``number`` is there; None: the host is away, and nobody waits for it."""
-    if host not in it.awaited:
+    if host not in it.to_come:
         return it
     until = it.until
     if extent:
         until = {**until, host: min(until.get(host, extent.newest), extent.newest)}
     done = number is None or number >= until[host]
-    return Past(it.awaited - {host} if done else it.awaited, until)
+    return Past(it.to_come - {host} if done else it.to_come, until)
