@@ -19,6 +19,7 @@ from tests.waiting import wait_until
 from waguard.api import host_events
 from waguard.api.timings import Limits, Timings
 from waguard.core.keys import Caller, Right
+from waguard.core.webhooks.delivery import QR_CODE
 from waguard.messaging.timings import BOUNDS
 from waguard.supervision.event_bus import QUEUE_LIMIT, REPLAYED
 
@@ -254,9 +255,12 @@ async def test_hosts_are_asked_only_while_somebody_listens(hosts: Pair) -> None:
     async with streaming(hosts.one) as stream:
         await all_reached(stream)
         assert len(hosts.two.bus._listeners) == 1
+
+    def nobody() -> bool:
         hosts.one.bus.publish("lifecycle", "a", 1, {})  # what is written shows that it has left
-        await stream.event()
-    await wait_until(lambda: not hosts.two.bus._listeners, "nobody listens there")
+        return not hosts.two.bus._listeners
+
+    await wait_until(nobody, "nobody listens there")
     assert not hosts.one.bus._listeners
 
 
@@ -270,7 +274,7 @@ async def test_a_key_sees_of_other_hosts_what_it_sees_here(hosts: Pair) -> None:
         stream = Stream(response)
         await all_reached(stream)
         for session in (None, "b", SESSION):
-            hosts.two.bus.publish("qr_code", session, 1, {"qr": "2@"})
+            hosts.two.bus.publish(QR_CODE, session, 1, {"qr": "2@"})
             hosts.two.bus.publish("lifecycle", session, 1, {})
         event = await stream.event()
     assert (event["event"], event["session_id"]) == ("lifecycle", SESSION)
@@ -279,19 +283,23 @@ async def test_a_key_sees_of_other_hosts_what_it_sees_here(hosts: Pair) -> None:
 
 async def test_many_clients_of_other_hosts_are_bounded(tmp_path: Path) -> None:
     """They take no place of this host's own clients."""
-    async with pair(serving, tmp_path, limits=Limits(streams=2, host_streams=1)) as hosts:
-        async with streaming(hosts.one) as first:
-            await all_reached(first)
-            async with streaming(hosts.one) as stream, streaming(hosts.two), streaming(hosts.two):
-                await until_comment(stream, "host h2: away")
-                publish(hosts.two, "1")
-                assert await texts(first, 1) == ["1"]
-                await first.response.__aexit__(None, None, None)
-                first.response.close()
-                publish(hosts.one, "here")
-                assert await texts(stream, 1) == ["here"]
-                await until_comment(stream, "host h2: back")
-                assert await texts(stream, 1) == ["1"]
+    bounds = Limits(streams=2, host_streams=1)
+    async with (
+        pair(serving, tmp_path, limits=bounds) as hosts,
+        contextlib.AsyncExitStack() as first_client,
+    ):
+        first = await first_client.enter_async_context(streaming(hosts.one))
+        await all_reached(first)
+        async with streaming(hosts.one) as stream, streaming(hosts.two):
+            await until_comment(stream, "host h2: away")
+            publish(hosts.two, "1")
+            assert await texts(first, 1) == ["1"]
+            await first_client.aclose()
+            hosts.one.bus.publish("lifecycle", "a", 1, {})  # what is written shows that it has left
+            hosts.one.bus.publish("lifecycle", "a", 1, {})
+            blocks = await until_comment(stream, "host h2: back")
+            assert len(blocks) == 3
+            assert await texts(stream, 1) == ["1"]
 
 
 # ---- hosts with bad manners ----
@@ -321,7 +329,7 @@ async def odd(
 
     app = web.Application()
     app.router.add_get("/api/events", events)
-    runner = web.AppRunner(app, shutdown_timeout=0.0)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)  # 0: forever
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
@@ -398,11 +406,13 @@ async def test_what_is_no_stream_of_its_host(
         await response.write(content)
         await asyncio.Event().wait()
 
-    async with odd(hosts.all, serve, extent=extent, status=status):
-        async with streaming(hosts.one) as stream:
-            await until_comment(stream, "host h3: away")
-            publish(hosts.two, "2")
-            assert await texts(stream, 1) == ["2"]
+    async with (
+        odd(hosts.all, serve, extent=extent, status=status),
+        streaming(hosts.one) as stream,
+    ):
+        await until_comment(stream, "host h3: away")
+        publish(hosts.two, "2")
+        assert await texts(stream, 1) == ["2"]
 
 
 async def test_a_host_that_does_not_answer(hosts: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from aiohttp import web
 from waguard.api import fields, media, rights
 from waguard.api.audit import CutOffError, audited
 from waguard.api.deadline import READS
-from waguard.api.deps import BODY, DEPS, ELSEWHERE, FORWARDED, SEALS, SESSION, Cluster
+from waguard.api.deps import ASK_HOSTS, BODY, DEPS, ELSEWHERE, FORWARDED, SEALS, SESSION, Cluster
 from waguard.api.events import SEVERAL
 from waguard.api.gate import MEDIA_PATH
 from waguard.api.groups import ChangeUncertain
@@ -53,6 +53,7 @@ def join(app: web.Application, cluster: Cluster, timings: Timings) -> None:
     seals = HostSeals(cluster, SystemClock())
     calls = HostCalls(cluster, seals, timings)
     app[SEALS], app[CALLS] = seals, calls
+    app[ASK_HOSTS] = calls.answers
     app[SEVERAL] = HostEvents(cluster, calls, SystemClock()).listen
     app[DEPS].keys.is_of_a_host = seals.is_one
 

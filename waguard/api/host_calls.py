@@ -28,10 +28,11 @@ from waguard.api.gate import OWN_END, still_accepted
 from waguard.api.host_seals import HostSeals, target_of
 from waguard.api.problems import REQUEST_ID, UNAUTHORIZED
 from waguard.api.timings import Timings
-from waguard.errors import InvalidInputError, UnavailableError
+from waguard.errors import InvalidInputError, UnavailableError, WaguardError
 
 CONNECT: Final = 3.0  # s
 WATCHED_EVERY: Final = 0.5  # s
+ANSWERS_WITHIN: Final = 3.0  # s
 STALLED: Final = 60.0  # s in which nothing comes of an answer that has begun
 WHOLE: Final = 256 << 10  # bytes of an answer that is there before any of it is passed on
 PIECE: Final = 64 << 10  # bytes
@@ -167,6 +168,21 @@ class HostCalls:
                 yield response
             finally:
                 response.close()
+
+    async def answers(self, target: str) -> dict[str, bytes | None]:
+        """What each other host that lives answers to this within ``ANSWERS_WITHIN``; None: nothing, or it refuses."""
+        living = self.living()
+        found = await asyncio.gather(*(self._answer(target, to) for to in living.values()))
+        return dict(zip(living, found, strict=True))
+
+    async def _answer(self, target: str, to: str) -> bytes | None:
+        try:
+            async with asyncio.timeout(ANSWERS_WITHIN), self.reading(target, to) as response:
+                content = await response.read()
+        except (TimeoutError, WaguardError) as error:
+            logger.debug("no answer of another host", to=to, why=str(error))
+            return None
+        return content if response.status == web.HTTPOk.status_code else None
 
     # ---- the answer's head ----
 

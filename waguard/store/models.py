@@ -136,7 +136,9 @@ EVENTS = Table(
     Column("after", Text),
     Column("reason", Text),
     Column("evidence", JsonText, nullable=False),
-    Column("host", String(255)),  # of a cluster, that has recorded it; NULL: there was one host alone
+    Column(
+        "host", String(255)
+    ),  # of a cluster, that has recorded it; NULL: there was one host alone
     Index("waguard_events_session", "session_id", "id"),
 )
 
