@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import pytest
 from aiohttp import web
@@ -16,19 +17,19 @@ from tests.api.fake_cluster import Everything, FakeHost, Pair, cluster_of, pair
 from tests.api.fake_sessions import SESSION
 from tests.api.test_events import Stream, publish, streaming
 from tests.waiting import wait_until
-from waguard.api import host_events
 from waguard.api.timings import Limits, Timings
 from waguard.core.keys import Caller, Right
 from waguard.core.webhooks.delivery import QR_CODE
 from waguard.messaging.timings import BOUNDS
 from waguard.supervision.event_bus import QUEUE_LIMIT, REPLAYED
 
+SOON: Final = Timings(host_again=0.02, host_away_again=0.02)
 
-@pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits long for a host."""
-    for name in ("WATCHED_EVERY", "AGAIN", "AWAY_AGAIN"):
-        monkeypatch.setattr(host_events, name, 0.02)
+
+@pytest.fixture
+async def hosts(tmp_path: Path) -> AsyncIterator[Pair]:
+    async with pair(serving, tmp_path, SOON) as both:
+        yield both
 
 
 @contextlib.asynccontextmanager
@@ -36,7 +37,7 @@ async def running(all_hosts: Everything, name: str, folder: Path) -> AsyncIterat
     """A daemon's life on a host."""
     folder.mkdir(exist_ok=True)
     join = partial(cluster_of, FakeHost(name, all_hosts))
-    async with serving(folder, Timings(), Limits(), BOUNDS, join=join) as api:
+    async with serving(folder, SOON, Limits(), BOUNDS, join=join) as api:
         yield api
 
 
@@ -286,7 +287,7 @@ async def test_many_clients_of_other_hosts_are_bounded(tmp_path: Path) -> None:
     """They take no place of this host's own clients."""
     bounds = Limits(streams=2, host_streams=1)
     async with (
-        pair(serving, tmp_path, limits=bounds) as hosts,
+        pair(serving, tmp_path, SOON, bounds) as hosts,
         contextlib.AsyncExitStack() as first_client,
     ):
         first = await first_client.enter_async_context(streaming(hosts.one))
@@ -418,28 +419,34 @@ async def test_what_is_no_stream_of_its_host(
         assert await texts(stream, 1) == ["2"]
 
 
-async def test_a_host_that_does_not_answer(hosts: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(host_events, "BEGINS_WITHIN", 0.1)
+async def test_a_host_that_does_not_answer(tmp_path: Path) -> None:
+    soon = replace(SOON, host_begins=0.1)
 
     async def serve(_: web.Request, __: web.StreamResponse) -> None:
         await asyncio.Event().wait()
 
-    async with odd(hosts.all, serve), streaming(hosts.one) as stream:
+    async with (
+        pair(serving, tmp_path, soon) as hosts,
+        odd(hosts.all, serve),
+        streaming(hosts.one) as stream,
+    ):
         blocks = await until_comment(stream, "that is all so far")
         assert {"": "host h3: away"} in blocks
 
 
-async def test_a_host_from_which_nothing_comes(
-    hosts: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(host_events, "STALLED", 0.2)
+async def test_a_host_from_which_nothing_comes(tmp_path: Path) -> None:
+    soon = replace(SOON, host_stalled=0.2)
 
     async def serve(request: web.Request, response: web.StreamResponse) -> None:
         await response.prepare(request)
         await response.write(block(10))
         await asyncio.Event().wait()
 
-    async with odd(hosts.all, serve) as host, streaming(hosts.one) as stream:
+    async with (
+        pair(serving, tmp_path, soon) as hosts,
+        odd(hosts.all, serve) as host,
+        streaming(hosts.one) as stream,
+    ):
         assert numbers((await stream.event())["id"])["h3"] == 10
         await until_comment(stream, "host h3: away")
         await wait_until(lambda: len(host.asked) > 1, "it is asked again")

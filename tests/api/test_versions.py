@@ -4,17 +4,18 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.api.conftest import Api
-from tests.api.fake_cluster import Pair
+from tests.api.conftest import Api, serving
+from tests.api.fake_cluster import Pair, pair
 from tests.api.fake_sessions import SESSION, a_view
 from tests.api.fake_versions import ADDED, LISTED, OFF, PACKED
-from waguard.api import host_calls
 from waguard.api.deps import SEALS
 from waguard.api.forwarding import CALLS
+from waguard.api.timings import Timings
 from waguard.wire.reports import PageVersion
 
 VERSION = PageVersion(
@@ -185,11 +186,9 @@ async def test_versions_of_a_host_that_says_something_else(
     assert found["hosts"] == {"h2": None}
 
 
-async def test_a_host_that_does_not_answer_delays_them_for_a_moment(
-    hosts: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(host_calls, "ANSWERS_WITHIN", 0.1)
-    async with mute() as base:
+async def test_a_host_that_does_not_answer_delays_them_for_a_moment(tmp_path: Path) -> None:
+    soon = Timings(hosts_answer=0.1)
+    async with pair(serving, tmp_path, timings=soon) as hosts, mute() as base:
         hosts.all.change("h2", address=base)
         found = (await hosts.one.call("GET", "/api/versions")).json()
     assert found["hosts"] == {"h2": None}

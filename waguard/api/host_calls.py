@@ -32,7 +32,6 @@ from waguard.errors import InvalidInputError, UnavailableError, WaguardError
 
 CONNECT: Final = 3.0  # s
 WATCHED_EVERY: Final = 0.5  # s
-ANSWERS_WITHIN: Final = 3.0  # s
 STALLED: Final = 60.0  # s in which nothing comes of an answer that has begun
 WHOLE: Final = 256 << 10  # bytes of an answer that is there before any of it is passed on
 PIECE: Final = 64 << 10  # bytes
@@ -117,7 +116,7 @@ class HostCalls:
         return list(self.living().values())
 
     def living(self) -> dict[str, str]:
-        """The same, by their names."""
+        """Their addresses by their names."""
         records = [it.record for it in self._cluster.hosts.view().hosts]
         own = self._cluster.address
         return {it.host: it.address for it in records if it.alive and it.address != own}
@@ -170,14 +169,17 @@ class HostCalls:
                 response.close()
 
     async def answers(self, target: str) -> dict[str, bytes | None]:
-        """What each other host that lives answers to this within ``ANSWERS_WITHIN``; None: nothing, or it refuses."""
+        """What each other host that lives answers to this in time; None: nothing, or it refuses."""
         living = self.living()
         found = await asyncio.gather(*(self._answer(target, to) for to in living.values()))
         return dict(zip(living, found, strict=True))
 
     async def _answer(self, target: str, to: str) -> bytes | None:
         try:
-            async with asyncio.timeout(ANSWERS_WITHIN), self.reading(target, to) as response:
+            async with (
+                asyncio.timeout(self._timings.hosts_answer),
+                self.reading(target, to) as response,
+            ):
                 content = await response.read()
         except (TimeoutError, WaguardError) as error:
             logger.debug("no answer of another host", to=to, why=str(error))

@@ -20,6 +20,7 @@ from waguard.api.audit import CutOffError
 from waguard.api.deps import CALLER, DEPS, FORWARDED, Cluster
 from waguard.api.events import SO_FAR, Listening, encoded, may_know, own_blocks, shown
 from waguard.api.host_calls import HostCalls
+from waguard.api.timings import TIMINGS
 from waguard.core.cluster import event_places
 from waguard.core.cluster.event_places import HEADER, Change, Extent
 from waguard.errors import WaguardError
@@ -28,11 +29,6 @@ from waguard.ports.clock import Clock
 
 PATH: Final = "/api/events"
 AHEAD: Final = 64  # events that are read before the client has taken them
-BEGINS_WITHIN: Final = 5.0  # s
-STALLED: Final = 40.0  # s in which nothing comes, not even a comment
-WATCHED_EVERY: Final = 0.5  # s
-AGAIN: Final = 0.5  # s until a host is asked again, which has ended its stream …
-AWAY_AGAIN: Final = 2.0  # … and which is away
 BLOCK: Final = 64 << 20  # bytes
 
 
@@ -43,7 +39,7 @@ class _Got:
     host: str
     number: int | None
     data: dict[str, Any] | None = None
-    """Of an event that is for the client."""
+    """What an event says that is for the client."""
     extent: Extent | None = None
     """What follows is of a new connection."""
     changes: tuple[Change, ...] = ()
@@ -83,6 +79,7 @@ class _Merged:
     ) -> None:
         self._caller = request[CALLER]
         self._events = request.app[DEPS].events
+        self._timings = request.app[TIMINGS]
         self._own = own
         self._calls = calls
         self._numbers = dict(numbers or {})
@@ -144,7 +141,7 @@ class _Merged:
 
     async def _read_own(self, extent: Extent, events: AsyncIterator[BusEvent]) -> None:
         """Return when waguard stops, or the client lags too far behind."""
-        await self._reach(extent)
+        await self._resume(extent)
         async for it in events:
             await self._pass_on(self._own, it.id, it.at, shown(it))
 
@@ -162,7 +159,7 @@ class _Merged:
                     self._following[host] = (to, self._begun(self._follow(host, to), host))
             for host in self._places.keys() - living.keys() - {self._own}:
                 await self._lose(host)
-            await asyncio.sleep(WATCHED_EVERY)
+            await asyncio.sleep(self._timings.host_again)
 
     async def _follow(self, host: str, to: str) -> None:
         while True:
@@ -171,7 +168,8 @@ class _Merged:
             except WaguardError as error:
                 logger.debug("no events of another host", host=host, why=error.message)
                 await self._lose(host)
-            await asyncio.sleep(AWAY_AGAIN if self._places[host].is_away else AGAIN)
+            timings, is_away = self._timings, self._places[host].is_away
+            await asyncio.sleep(timings.host_away_again if is_away else timings.host_again)
 
     async def _receive(self, host: str, to: str) -> None:
         """Read until that host ends the stream. Raises ``NotConnectedError``, ``CutOffError``."""
@@ -180,20 +178,20 @@ class _Merged:
             PATH,
             to,
             headers={} if number is None else {"Last-Event-ID": str(number)},
-            begins_within=BEGINS_WITHIN,
-            stalled=STALLED,
+            begins_within=self._timings.host_begins,
+            stalled=self._timings.host_stalled,
         ) as response:
             extent = event_places.extent_read(response.headers.get(HEADER, ""))
             if response.status != web.HTTPOk.status_code or extent is None:
                 raise CutOffError(f"{to} sends no events: HTTP {response.status}")
             if extent.host != host:
                 raise CutOffError(f"{to} is {extent.host}")
-            await self._reach(extent)
+            await self._resume(extent)
             async for block in _split(response.content):
                 if found := _data(block):
                     await self._pass_on(host, *found)
 
-    async def _reach(self, extent: Extent) -> None:
+    async def _resume(self, extent: Extent) -> None:
         place, changes = event_places.reached(self._places[extent.host], extent)
         await self._got.put(_Got(extent.host, place.number, extent=extent, changes=changes))
         self._places[extent.host] = place

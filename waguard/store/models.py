@@ -1,8 +1,5 @@
-"""The tables, as the newest migration leaves them.
-
-``ACCOUNTS`` is what waguard creates where the application has made none; at run time the table
-that is really there is used (see ``layout``).
-"""
+"""The tables, as the newest migration leaves them. ``ACCOUNTS`` is what waguard creates where the application has made
+none; at run time the table that is really there is used (see ``layout``)."""
 
 from enum import StrEnum
 

@@ -22,11 +22,11 @@ class Change(StrEnum):
     """What a client of the stream has to know of a host, in words."""
 
     AWAY = "away"
-    """Its events do not come."""
+    """None of its events come."""
     BACK = "back"
     """They come again, from where they ended."""
     MISSING = "some events may be missing"
-    """It does not know all events any more that the client has not got."""
+    """Some that the client has not got are not known any more."""
 
 
 class Extent(NamedTuple):
