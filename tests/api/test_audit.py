@@ -11,7 +11,7 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from tests.api.conftest import KEY, Api
-from tests.api.fake_cluster import one_host
+from tests.api.fake_cluster import Pair, one_host
 from tests.api.fake_sessions import SESSION
 from tests.api.fake_versions import ADDED
 from tests.api.test_local_socket import Local, local_api  # noqa: F401 - a fixture
@@ -265,6 +265,13 @@ async def test_changes_are_listed_the_newest_first(api: Api) -> None:
         "request_id": "it-is-me",
         "seconds": first["seconds"],
     }
+
+
+async def test_in_a_cluster_a_change_names_its_host(hosts: Pair) -> None:
+    await hosts.one.store.record(AuditEntry(session_id=None, kind=CHANGE, at=2.0, host="h2"))
+    await hosts.one.store.record(AuditEntry(session_id=None, kind=CHANGE, at=1.0))  # of before
+    found = (await hosts.one.call("GET", "/api/audit")).json()["changes"]
+    assert [it["host"] for it in found] == [None, "h2"]
 
 
 async def test_pages_and_a_beginning_leave_out_the_rest(api: Api) -> None:

@@ -1,12 +1,21 @@
 """/api/versions and /api/wajs."""
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.api.conftest import Api
+from tests.api.conftest import Api, serving
+from tests.api.fake_cluster import Pair, pair
 from tests.api.fake_sessions import SESSION, a_view
-from tests.api.fake_versions import ADDED, OFF, PACKED
+from tests.api.fake_versions import ADDED, LISTED, OFF, PACKED
+from waguard.api.deps import SEALS
+from waguard.api.forwarding import CALLS
+from waguard.api.timings import Timings
 from waguard.wire.reports import PageVersion
 
 VERSION = PageVersion(
@@ -136,3 +145,56 @@ async def test_a_session_shows_what_its_page_is(api: Api) -> None:
         f',wajs="{PACKED}",wajs_version="4.6.0"}} 1.0' in metrics
     )
     assert "waguard_versions_held 0.0" in metrics
+
+
+@contextlib.asynccontextmanager
+async def mute() -> AsyncIterator[str]:
+    """The base URL of a host that takes connections and does not answer."""
+
+    async def attend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(attend, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_all_hosts_show_theirs(hosts: Pair) -> None:
+    own = (await hosts.two.call("GET", "/api/versions")).json()
+    hosts.one.versions.now = replace(LISTED, pin=1022)
+    hosts.all.add("h3", "http://127.0.0.1:9")
+    hosts.all.add("h0", "http://127.0.0.1:8")
+    hosts.all.change("h0", alive=False)
+    found = (await hosts.one.call("GET", "/api/versions")).json()
+    assert (found["host"], found["pinned"]) == ("h1", 1022)
+    others = found["hosts"]
+    assert others == {"h2": {it: own[it] for it in own if it not in {"host", "hosts"}}, "h3": None}
+    assert others["h2"]["pinned"] is None
+    changed = (await hosts.one.call("POST", "/api/versions/unpin", {})).json()
+    assert "hosts" not in changed
+
+
+@pytest.mark.parametrize("content", [b"[]", b'{"success": true}', b"{"])
+async def test_versions_of_a_host_that_says_something_else(
+    hosts: Pair, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    async def answer(_: str, __: str) -> bytes:
+        return content
+
+    monkeypatch.setattr(hosts.one.app[CALLS], "_answer", answer)
+    found = (await hosts.one.call("GET", "/api/versions")).json()
+    assert found["hosts"] == {"h2": None}
+
+
+async def test_a_host_that_does_not_answer_delays_them_for_a_moment(tmp_path: Path) -> None:
+    soon = Timings(hosts_answer=0.1)
+    async with pair(serving, tmp_path, timings=soon) as hosts, mute() as base:
+        hosts.all.change("h2", address=base)
+        found = (await hosts.one.call("GET", "/api/versions")).json()
+    assert found["hosts"] == {"h2": None}
+
+
+async def test_a_host_that_refuses_says_nothing_of_its_versions(hosts: Pair) -> None:
+    hosts.two.deps.keys.is_of_a_host = lambda _: False
+    hosts.two.app[SEALS].opened = lambda *_: None  # type: ignore[method-assign]
+    assert (await hosts.one.call("GET", "/api/versions")).json()["hosts"] == {"h2": None}

@@ -68,3 +68,15 @@ def test_without_changes_a_line_says_so(api: Api, capsys: pytest.CaptureFixture[
     api.says(path, Answer(200, {"success": True, "changes": [], "before": None}))
     assert main(["audit", "--since", "2026-11-25"]) == 0
     assert said(capsys)[0] == ["no changes recorded"]
+
+
+def test_in_a_cluster_the_host_is_shown(
+    api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: 86400.0 * 3)
+    changes = [STOPPED | {"host": "h2"}, STOPPED | {"host": None}]
+    api.says(ASKED, Answer(200, {"success": True, "changes": changes, "before": None}))
+    assert main(["audit"]) == 0
+    head, *lines = said(capsys)[0]
+    assert head.split() == ["HOST", "AT", "BY", "OUTCOME", "CHANGE"]
+    assert [line.split()[0] for line in lines] == ["-", "h2"]

@@ -68,9 +68,9 @@ class Enough(Exception):  # noqa: N818 - no error
     """The test has seen what it wanted."""
 
 
-def followed(breaks: int) -> tuple[list[int], list[str]]:
+def followed(breaks: int) -> tuple[list[int | str], list[str]]:
     """Ids of what was shown, and what was said of so many breaks."""
-    shown: list[int] = []
+    shown: list[int | str] = []
     said: list[str] = []
     left = iter(range(breaks - 1))
 
@@ -92,6 +92,36 @@ def client() -> ApiClient:
 
 def runtime() -> Path:
     return Path.cwd() / "run"
+
+
+CLUSTER: Final = (
+    b"retry: 2000\n: waguard\n\n"
+    b": host h2: away\n\n"
+    b"id: h1:5\n\n"
+    b'id: h1:6\nevent: link\ndata: {"id": "h1:6", "event": "link", "session_id": null, '
+    b'"at": "2026-11-26T10:00:00Z", "data": {}}\n\n'
+    b": host h2: back\nid: h1:6,h2:9\n\n"
+)
+
+
+def test_a_cluster_says_which_host_is_away(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    api.says(
+        "GET /api/events",
+        Answer(200, CLUSTER + b": that is all so far\n\n", "text/event-stream"),
+    )
+    assert main(["events"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "2026-11-26T10:00:00Z - link\n"
+    assert err == "waguard: host h2: away\nwaguard: host h2: back\n"
+
+
+def test_a_stream_of_a_cluster_goes_on_where_it_was(api: Api) -> None:
+    """Also after an id without an event; an event that is cut off is asked for again."""
+    cut = CLUSTER + b'id: h1:7,h2:9\nevent: link\ndata: {"id": "h1'
+    api.says("GET /api/events", Answer(200, cut, "text/event-stream"), stream())
+    shown, _ = followed(2)
+    assert shown == ["h1:6"]
+    assert api.headers["Last-Event-ID"] == "h1:6,h2:9"
 
 
 def test_a_stream_that_breaks_off_goes_on_where_it_was(api: Api) -> None:

@@ -99,3 +99,20 @@ def test_an_unknown_version_names_the_known_ones(
     assert main(["versions", "pin", "7", "--yes"]) == 1
     [line] = said(capsys)[1]
     assert "stored are 1023, 1022" in line
+
+
+def test_all_hosts_of_a_cluster_are_listed(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    other = LISTED | {"mode": "off", "versions": []}
+    listed = LISTED | {"host": "h1", "hosts": {"h2": other, "h3": None}}
+    api.says(f"GET {PATH}", Answer(200, listed))
+    assert main(["versions", "list"]) == 0
+    lines = said(capsys)[0]
+    assert (lines[0], lines[1][:10]) == ("host h1", "mode react")
+    assert lines[lines.index("host h2") :] == [
+        "host h2",
+        "versions.mode is off: every session gets what WhatsApp serves",
+        "no version is known yet: no session has loaded its page",
+        "",
+        "host h3",
+        "! it does not answer: its versions are unknown",
+    ]

@@ -83,6 +83,7 @@ ROWS: Final[Mapping[str, Mapping[str, Any]]] = {
         "after": "disconnected",
         "reason": "the network is down",
         "evidence": '{"blame": "network", "\\u00e4": [1, null]}',
+        "host": "h1",
     },
     "waguard_inbox": {
         "id": 1,

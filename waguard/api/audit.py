@@ -6,7 +6,7 @@ import time
 from typing import Any, Final
 
 from aiohttp import web
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from waguard.api import fields
 from waguard.api.deadline import READS
@@ -107,7 +107,7 @@ class Change(Struct, kw_only=True):
     """A change: when it was asked for, by whom, where, and what came of it.
 
     ``session_id`` null: it concerns no session, or all. ``key``: the id of a key that can be revoked. ``outcome``: done,
-    refused, failed or unknown (it was cut off).
+    refused, failed or unknown (it was cut off). ``host``: only in a cluster, the one that has done it.
     """
 
     at: str
@@ -121,6 +121,7 @@ class Change(Struct, kw_only=True):
     outcome: str
     request_id: str
     seconds: float
+    host: str | UnsetType | None = UNSET
 
 
 class Changes(Done, kw_only=True):
@@ -133,13 +134,16 @@ class Changes(Done, kw_only=True):
 @route(Right.ADMIN)
 async def listing(request: web.Request, query: WantedChanges) -> Changes:
     """List who changed what, the newest first; sends are not among them."""
-    store = request.app[DEPS].store
-    found = await store.changes(since=query.since, before=query.before, limit=LISTED)
-    more = len(found) == LISTED
-    return Changes(changes=[_shown(it) for _, it in found], before=found[-1][0] if more else None)
+    deps = request.app[DEPS]
+    found = await deps.store.changes(since=query.since, before=query.before, limit=LISTED)
+    more, named = len(found) == LISTED, deps.cluster is not None
+    return Changes(
+        changes=[_shown(it, named=named) for _, it in found],
+        before=found[-1][0] if more else None,
+    )
 
 
-def _shown(it: AuditEntry) -> Change:
+def _shown(it: AuditEntry, *, named: bool) -> Change:
     evidence: Any = it.evidence
     return Change(
         at=fields.iso(it.at or 0.0),
@@ -153,4 +157,5 @@ def _shown(it: AuditEntry) -> Change:
         outcome=it.after or "",
         request_id=evidence.get("request", ""),
         seconds=evidence.get("seconds", 0.0),
+        host=it.host if named else UNSET,
     )

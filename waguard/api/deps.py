@@ -1,6 +1,6 @@
 """What the API is given."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -40,6 +40,10 @@ if TYPE_CHECKING:  # one host alone imports nothing of it
 
 class Events(Protocol):
     """The bus, as far as the API uses it."""
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Which events are known still: those after the first id, up to the second."""
 
     def subscribe(
         self, last_id: int | None = None
@@ -128,6 +132,10 @@ class Seals(Protocol):
 DEPS = web.AppKey("deps", ApiDeps)
 SEALS: web.AppKey[Seals] = web.AppKey("seals", Seals)
 """Only in a cluster."""
+ASK_HOSTS: "web.AppKey[Callable[[str], Awaitable[dict[str, bytes | None]]]]" = web.AppKey(
+    "ask_hosts"
+)
+"""What each other host that lives answers to a GET of this path, by name; None: nothing, or it refuses. Only in a cluster."""
 BODY = web.RequestKey("body", dict[str, Any])
 CALLER = web.RequestKey("caller", Caller)
 """Who has shown a key, or needs none on the local socket."""

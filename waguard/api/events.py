@@ -4,12 +4,15 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Annotated, Final
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Final
 
 from aiohttp import web
 from loguru import logger
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct
+from msgspec import field as named
 
 from waguard.api import fields
 from waguard.api.deps import CALLER, DEPS
@@ -22,14 +25,19 @@ from waguard.core.webhooks.delivery import QR_CODE
 from waguard.ports.bus import BusEvent
 
 ID_LIMIT: Final = 2**63
-_ID: Final = re.compile(r"[0-9]{1,19}")
-EventId = Annotated[str, AS_IT_IS, Meta(pattern="^([0-9]{1,18})?$")]
+_HOST: Final = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+_ONE: Final = f"{_HOST}:[0-9]{{1,18}}"
+_IDS: Final = f"{_ONE}(,{_ONE}){{0,63}}"
+_ID: Final = re.compile(rf"[0-9]{{1,19}}|{_IDS}")
+EventId = Annotated[str, AS_IT_IS, Meta(pattern=f"^([0-9]{{1,18}}|{_IDS})?$")]
+SO_FAR: Final = b": that is all so far\n\n"
+STILL_HERE: Final = b": still here\n\n"
 
 
 class Last(Struct, kw_only=True):
     """The last event that is known: what came after it is replayed."""
 
-    last_event_id: EventId = field(default="", name="Last-Event-ID")
+    last_event_id: EventId = named(default="", name="Last-Event-ID")
 
 
 class After(Struct, kw_only=True):
@@ -38,55 +46,90 @@ class After(Struct, kw_only=True):
     last_event_id: EventId = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """What one client of the stream gets, in the stream's format."""
+
+    blocks: AbstractAsyncContextManager[AsyncIterator[bytes]]
+    headers: Mapping[str, str] = field(default_factory=dict)
+    ends_the_past: bool = False
+    """Whether the blocks say themselves where that ends which was remembered."""
+
+
+SEVERAL: "web.AppKey[Callable[[web.Request, str], Listening]]" = web.AppKey("several_streams")
+"""The events of all hosts for a client that has given this id. Only in a cluster."""
+
+
 @route(Right.READ, media=("text/event-stream",), narrows=Narrowing.LIST)
 async def stream(request: web.Request, query: After, headers: Last) -> web.StreamResponse:
     """Everything that happens, as server-sent events, until the client leaves or its key ends.
 
-    ``Last-Event-ID`` replays what is still known of the last 1,000 to 2,000.
+    ``Last-Event-ID`` replays what is still known of the last 1,000 to 2,000. In a cluster the events are those of all
+    hosts, and an id has a number for each: ``h1:7,h2:9``.
     """
-    last_id = _last_id(headers.last_event_id or query.last_event_id)
+    given = _checked(headers.last_event_id or query.last_event_id)
+    deps = request.app[DEPS]
+    listen = request.app.get(SEVERAL, _of_one_host)
+    listening = listen(request, given)
     response = web.StreamResponse(
         headers={
             "Content-Type": "text/event-stream",
             "Cache-Control": "no-store",
             "X-Accel-Buffering": "no",
+            **listening.headers,
         }
     )
-    deps = request.app[DEPS]
     try:
-        async with (
-            deps.issued_keys.lasting(request[CALLER]),
-            deps.events.subscribe(last_id) as events,
-        ):
+        async with deps.issued_keys.lasting(request[CALLER]), listening.blocks as blocks:
             await response.prepare(request)
-            await _feed(request, response, _allowed(request[CALLER], events))
+            await _feed(request, response, blocks, ends_the_past=listening.ends_the_past)
     except TimeoutError:
         pass  # the key has ended
     return response
 
 
-async def _allowed(caller: Caller, events: AsyncIterator[BusEvent]) -> AsyncGenerator[BusEvent]:
+def _of_one_host(request: web.Request, given: str) -> Listening:
+    # what several hosts had said was of before the last start of this one, or of others
+    return Listening(own_blocks(request, None if not given else 0 if ":" in given else int(given)))
+
+
+@contextlib.asynccontextmanager
+async def own_blocks(
+    request: web.Request, last_id: int | None
+) -> AsyncIterator[AsyncIterator[bytes]]:
+    """This host's own events."""
+    async with request.app[DEPS].events.subscribe(last_id) as events:
+        yield _encoded(request[CALLER], events)
+
+
+async def _encoded(caller: Caller, events: AsyncIterator[BusEvent]) -> AsyncGenerator[bytes]:
     """Those that the caller may know of: others do not even delay a comment."""
     async for it in events:
-        if _may_know(caller, it):
-            yield it
+        if may_know(caller, it.event, it.session_id, it.workspace_id):
+            yield encoded(it.id, shown(it))
 
 
-def _may_know(caller: Caller, it: BusEvent) -> bool:
-    if it.event == QR_CODE and not caller.right.includes(Right.OPERATE):
+def may_know(caller: Caller, event: str, session_id: str | None, workspace_id: int | None) -> bool:
+    """Whether the caller may know of such an event."""
+    if event == QR_CODE and not caller.right.includes(Right.OPERATE):
         return False
-    if it.session_id is None:  # it is about all of them
+    if session_id is None:  # it is about all of them
         return caller.sees_all
-    return caller.sees(it.session_id, it.workspace_id)
+    return caller.sees(session_id, workspace_id)
 
 
 async def _feed(
-    request: web.Request, response: web.StreamResponse, events: AsyncIterator[BusEvent]
+    request: web.Request,
+    response: web.StreamResponse,
+    blocks: AsyncIterator[bytes],
+    *,
+    ends_the_past: bool,
 ) -> None:
     """What goes wrong here cannot become an answer any more: the headers are out."""
     timings = request.app[TIMINGS]
     try:
-        async with contextlib.aclosing(_chunks(events, timings)) as chunks:
+        paced = _chunks(blocks, timings, ends_the_past=ends_the_past)
+        async with contextlib.aclosing(paced) as chunks:
             async for chunk in chunks:
                 async with asyncio.timeout(timings.event_write):
                     await response.write(chunk)
@@ -108,50 +151,56 @@ def _hang_up(request: web.Request) -> None:
         request.transport.abort()
 
 
-async def _chunks(events: AsyncIterator[BusEvent], timings: Timings) -> AsyncGenerator[bytes]:
-    """Events as text, and a comment whenever nothing happened for a while."""
+async def _chunks(
+    blocks: AsyncIterator[bytes], timings: Timings, *, ends_the_past: bool
+) -> AsyncGenerator[bytes]:
+    """The blocks, and a comment whenever there was none for a while."""
     yield b"retry: 2000\n: waguard\n\n"
-    upcoming: asyncio.Task[BusEvent] | None = None
-    pause, comment = timings.all_said_after, b": that is all so far\n\n"
+    upcoming: asyncio.Task[bytes] | None = None
+    pause, comment = timings.all_said_after, SO_FAR
+    if ends_the_past:
+        pause, comment = timings.comment_every, STILL_HERE
     try:
         while True:
-            upcoming = upcoming or asyncio.ensure_future(anext(events))
+            upcoming = upcoming or asyncio.ensure_future(anext(blocks))
             done, _ = await asyncio.wait({upcoming}, timeout=pause)
             if not done:
                 yield comment
-                pause, comment = timings.comment_every, b": still here\n\n"
+                pause, comment = timings.comment_every, STILL_HERE
                 continue
             try:
-                happened = upcoming.result()
+                block = upcoming.result()
             except StopAsyncIteration:
                 # waguard stops, or this listener lagged too far behind
                 yield b": the end; come back with Last-Event-ID\n\n"
                 return
             upcoming = None
-            yield encode(happened)
+            yield block
     finally:
         if upcoming:
             upcoming.cancel()
             await asyncio.gather(upcoming, return_exceptions=True)
 
 
-def encode(event: BusEvent) -> bytes:
-    """One event in the stream's format."""
-    data = {
+def shown(event: BusEvent) -> dict[str, Any]:
+    """The data of an event."""
+    return {
         "id": event.id,
         "event": event.event,
         "session_id": event.session_id,
         "at": fields.iso(event.at),
         "data": {"workspace_id": event.workspace_id, **event.data},
     }
-    return f"id: {event.id}\nevent: {event.event}\ndata: {json.dumps(data)}\n\n".encode()
 
 
-def _last_id(given: str) -> int | None:
-    if not given:
-        return None
-    if _ID.fullmatch(given) and int(given) < ID_LIMIT:
-        return int(given)
+def encoded(number: int | str, data: Mapping[str, Any]) -> bytes:
+    """One event in the stream's format."""
+    return f"id: {number}\nevent: {data['event']}\ndata: {json.dumps(data)}\n\n".encode()
+
+
+def _checked(given: str) -> str:
+    if not given or (_ID.fullmatch(given) and (":" in given or int(given) < ID_LIMIT)):
+        return given
     raise fields.bad(
         "Last-Event-ID", given, "invalid event id", "the id of an event of this stream"
     )

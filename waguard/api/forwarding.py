@@ -13,10 +13,12 @@ from aiohttp import web
 from waguard.api import fields, media, rights
 from waguard.api.audit import CutOffError, audited
 from waguard.api.deadline import READS
-from waguard.api.deps import BODY, DEPS, ELSEWHERE, FORWARDED, SEALS, SESSION, Cluster
+from waguard.api.deps import ASK_HOSTS, BODY, DEPS, ELSEWHERE, FORWARDED, SEALS, SESSION, Cluster
+from waguard.api.events import SEVERAL
 from waguard.api.gate import MEDIA_PATH
 from waguard.api.groups import ChangeUncertain
 from waguard.api.host_calls import HostCalls, NotConnectedError
+from waguard.api.host_events import HostEvents
 from waguard.api.host_seals import HostSeals
 from waguard.api.limits import bounded
 from waguard.api.messages import SendUncertain
@@ -51,6 +53,8 @@ def join(app: web.Application, cluster: Cluster, timings: Timings) -> None:
     seals = HostSeals(cluster, SystemClock())
     calls = HostCalls(cluster, seals, timings)
     app[SEALS], app[CALLS] = seals, calls
+    app[ASK_HOSTS] = calls.answers
+    app[SEVERAL] = HostEvents(cluster, calls, SystemClock()).listen
     app[DEPS].keys.is_of_a_host = seals.is_one
 
     async def lasting(_: web.Application) -> AsyncIterator[None]:

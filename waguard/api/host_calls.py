@@ -8,8 +8,9 @@ import asyncio
 import contextlib
 import json
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import aiohttp
@@ -27,7 +28,7 @@ from waguard.api.gate import OWN_END, still_accepted
 from waguard.api.host_seals import HostSeals, target_of
 from waguard.api.problems import REQUEST_ID, UNAUTHORIZED
 from waguard.api.timings import Timings
-from waguard.errors import InvalidInputError, UnavailableError
+from waguard.errors import InvalidInputError, UnavailableError, WaguardError
 
 CONNECT: Final = 3.0  # s
 WATCHED_EVERY: Final = 0.5  # s
@@ -112,8 +113,13 @@ class HostCalls:
 
     def others(self) -> list[str]:
         """The addresses of the other hosts that live."""
-        found = [it.record.address for it in self._cluster.hosts.view().hosts if it.record.alive]
-        return [it for it in found if it != self._cluster.address]
+        return list(self.living().values())
+
+    def living(self) -> dict[str, str]:
+        """Their addresses by their names."""
+        records = [it.record for it in self._cluster.hosts.view().hosts]
+        own = self._cluster.address
+        return {it.host: it.address for it in records if it.alive and it.address != own}
 
     async def forward(
         self, request: web.Request, to: str, *, session: str | None
@@ -131,16 +137,54 @@ class HostCalls:
     @contextlib.asynccontextmanager
     async def upload(self, sha256: str, to: str) -> AsyncIterator["Upload | None"]:
         """A file that was uploaded to another host; None: it is not there. Raises ``NotConnectedError``, ``CutOffError``."""
-        target = f"/api/media/outgoing/{sha256}"
+        async with self.reading(f"/api/media/outgoing/{sha256}", to) as response:
+            found = response.status == web.HTTPOk.status_code
+            yield Upload(response, to) if found else None
+
+    @contextlib.asynccontextmanager
+    async def reading(
+        self,
+        target: str,
+        to: str,
+        *,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        begins_within: float = STALLED,
+        stalled: float = STALLED,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """What another host answers to a GET of this one's own, which may read everything: from its head to its end,
+        ``stalled`` s without any of it at most. Raises ``NotConnectedError``, ``CutOffError``."""
         assert self._http  # noqa: S101 - it has begun
-        headers = {"Authorization": f"Bearer {self._seals.of_this_host('GET', target, to)}"}
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=STALLED)
+        seal = self._seals.of_this_host("GET", target, to)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=stalled)
         with _as_ours(to):
-            async with self._http.get(
-                URL(f"{to}{target}", encoded=True), headers=headers, timeout=timeout
-            ) as response:
-                found = response.status == web.HTTPOk.status_code
-                yield Upload(response, to) if found else None
+            async with asyncio.timeout(begins_within):
+                response = await self._http.get(
+                    URL(f"{to}{target}", encoded=True),
+                    headers={**headers, "Authorization": f"Bearer {seal}"},
+                    timeout=timeout,
+                )
+            try:
+                yield response
+            finally:
+                response.close()
+
+    async def answers(self, target: str) -> dict[str, bytes | None]:
+        """What each other host that lives answers to this in time; None: nothing, or it refuses."""
+        living = self.living()
+        found = await asyncio.gather(*(self._answer(target, to) for to in living.values()))
+        return dict(zip(living, found, strict=True))
+
+    async def _answer(self, target: str, to: str) -> bytes | None:
+        try:
+            async with (
+                asyncio.timeout(self._timings.hosts_answer),
+                self.reading(target, to) as response,
+            ):
+                content = await response.read()
+        except (TimeoutError, WaguardError) as error:
+            logger.debug("no answer of another host", to=to, why=str(error))
+            return None
+        return content if response.status == web.HTTPOk.status_code else None
 
     # ---- the answer's head ----
 

@@ -15,7 +15,7 @@ from typing import Final
 from aiohttp import web
 
 from waguard.api.deadline import READS
-from waguard.api.deps import DEPS
+from waguard.api.deps import DEPS, FORWARDED
 from waguard.api.problems import Handler
 from waguard.api.timings import LIMITS, Limits, Timings
 from waguard.errors import UnavailableError
@@ -29,9 +29,11 @@ RETRY_AFTER: Final = 2.0  # s
 SLOWNESS_FROM: Final = 4 << 10  # bytes
 
 _EVENTS: Final = "/api/events"
+_OF_HOSTS: Final = "/api/events for other hosts"
 _WATCHED: Final = frozenset(
     {
         _EVENTS,
+        _OF_HOSTS,
         "/health",
         "/health/live",
         "/health/ready",
@@ -229,7 +231,8 @@ async def bounded(request: web.Request, handler: Handler) -> web.StreamResponse:
             most, field = request.app[DEPS].config().limits.requests, "limits.requests"
         case resource:
             limits = request.app[LIMITS]
-            most = limits.streams if resource == _EVENTS else limits.watchers
+            streams = {_EVENTS: limits.streams, _OF_HOSTS: limits.host_streams}
+            most = streams.get(resource, limits.watchers)
             field = f"GET {resource}"
     with request.app[LOAD].share(request).place(most, field):
         return await handler(request)
@@ -239,6 +242,8 @@ def _watched(request: web.Request) -> str:
     """The resource, where it is a watched one."""
     resource = request.match_info.route.resource
     name = resource.canonical if resource else ""
+    if name == _EVENTS and FORWARDED in request:
+        return _OF_HOSTS
     return name if request.method in READS and name in _WATCHED else ""
 
 

@@ -14,6 +14,16 @@ class Timings:
     """For a request; the event stream and the sends have their own ends."""
     longer_elsewhere: float = 5.0
     """So much more has another host for one that it was forwarded."""
+    hosts_answer: float = 3.0
+    """For other hosts to answer what each is asked."""
+    host_begins: float = 5.0
+    """For another host to begin its stream of events."""
+    host_stalled: float = 40.0
+    """In which nothing comes of that, not even a comment."""
+    host_again: float = 0.5
+    """Until a host that has ended its stream is asked again; who lives is checked as often."""
+    host_away_again: float = 2.0
+    """Until a host that is away is asked again."""
     body: float = 30.0
     """For a client to send a body."""
     ping: float = 2.0
@@ -45,6 +55,8 @@ class Limits:
 
     streams: int = 64
     """Event streams; each may lag by 4,000 events."""
+    host_streams: int = 256
+    """Event streams of other hosts, one for each of their clients."""
     watchers: int = 200
     """Requests for each of the other watched resources."""
     bodies: int = 1_000

@@ -5,11 +5,11 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from aiohttp import web
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from waguard.api import fields
 from waguard.api.audit import who
-from waguard.api.deps import DEPS, SESSION
+from waguard.api.deps import ASK_HOSTS, DEPS, FORWARDED, SESSION
 from waguard.api.fields import Kind, digits
 from waguard.api.rights import Narrowing
 from waguard.api.route import Done, route
@@ -84,7 +84,7 @@ class Version(Struct, kw_only=True):
     served: bool
 
 
-class Versions(Done, kw_only=True):
+class HostVersions(Done, kw_only=True):
     """Those that a session has, that are stored or pinned, the newest first."""
 
     mode: str
@@ -93,6 +93,17 @@ class Versions(Done, kw_only=True):
     held_from: int | None
     trying: str | None
     versions: list[Version]
+
+
+class Versions(HostVersions, kw_only=True):
+    """Those that a session has, that are stored or pinned, the newest first.
+
+    Each host of a cluster decides for itself: ``host`` is the one that answers, ``hosts`` are the others that live; null:
+    it has not answered within 3 s.
+    """
+
+    host: str | UnsetType = UNSET
+    hosts: dict[str, HostVersions | None] | UnsetType = UNSET
 
 
 class Bundle(Struct, kw_only=True):
@@ -117,7 +128,12 @@ class Bundles(Done, kw_only=True):
 @route(Right.READ)
 async def listing(request: web.Request) -> Versions:
     """Versions of WhatsApp Web."""
-    return _versions(request)
+    found, cluster = _versions(request), request.app[DEPS].cluster
+    if cluster and FORWARDED not in request:
+        found.host = cluster.hosts.view().host
+        answers = await request.app[ASK_HOSTS](request.path)
+        found.hosts = {host: _of_host(it) for host, it in sorted(answers.items())}
+    return found
 
 
 @route(Right.ADMIN, 404, 409)
@@ -181,6 +197,15 @@ def _versions(request: web.Request) -> Versions:
         trying=found.trial,
         versions=[_version(it) for it in found.rows],
     )
+
+
+def _of_host(answer: bytes | None) -> HostVersions | None:
+    if answer is None:
+        return None
+    try:
+        return msgspec.json.decode(answer, type=HostVersions)
+    except msgspec.MsgspecError:  # of another version
+        return None
 
 
 def _version(it: VersionRow) -> Version:

@@ -42,7 +42,8 @@ def _audit(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({**answer, "changes": found})
     elif found:
-        for line in table([_row(it) for it in found], COLUMNS, fit=width()):
+        columns = COLUMNS if "host" not in found[0] else ("host", *COLUMNS)
+        for line in table([_row(it) for it in found], columns, fit=width()):
             print(line)
     else:
         print(NO_CHANGES)
@@ -54,6 +55,7 @@ def _row(it: Mapping[str, Any]) -> dict[str, Any]:
     named = it["session_id"] is None or "{session_id}" in it["route"]
     whose = "" if named else f" ({it['session_id']})"
     return {
+        "host": it.get("host"),
         "at": second(moment(it["at"])),
         "by": it["by"],
         "outcome": it["outcome"] if it["outcome"] in _PLAIN else f"{it['outcome']}: {it['status']}",

@@ -17,34 +17,72 @@ READ_TIMEOUT: Final = 40.0  # s; the stream has a comment each 15 s
 PAUSE: Final = 2.0  # s before it is asked for again
 SO_FAR: Final = ": that is all so far"
 """The stream's comment when it has nothing more for now."""
+_OF_A_HOST: Final = ": host "
 # what people wrote, and what opens a session: only --json shows them
 _PRIVATE: Final = frozenset({"body", "caption", "qr_code", "raw", "text"})
 _LONGEST: Final = 80  # characters of a value
 
 
-def known(client: ApiClient) -> Iterator[dict[str, Any]]:
-    """What the daemon remembers, the oldest first. Raises ``ApiCallError``."""
-    yield from _events(client, 0, until=SO_FAR)
+class Reader:
+    """Reads streams, each from where the one before ended. ``noted`` gets what a cluster says of a host whose events do
+    not come, come again, or may be missing."""
+
+    def __init__(self, noted: Callable[[str], None], *, after: str | None = None) -> None:
+        self.after = after
+        """The id that was read last."""
+        self._noted = noted
+
+    def events(self, client: ApiClient, *, until: str | None = None) -> Iterator[dict[str, Any]]:
+        """Events of a stream, up to its end or to a comment; without ``until`` also an empty one at the beginning:
+        there is a stream. Raises ``ApiCallError``."""
+        headers = {} if self.after is None else {"Last-Event-ID": self.after}
+        with client.streaming(PATH, headers, timeout=READ_TIMEOUT) as lines:
+            if until is None:
+                yield {}
+            yield from self._parsed(lines, until)
+
+    def _parsed(self, lines: Iterable[bytes], until: str | None) -> Iterator[dict[str, Any]]:
+        at = self.after
+        for line in lines:
+            if not line.endswith(b"\n"):
+                return  # it is cut off
+            text = line.decode(errors="replace").rstrip("\n")
+            if text == until:
+                return
+            if text.startswith("id: "):
+                at = text.removeprefix("id: ")
+            elif text.startswith(_OF_A_HOST):
+                self._noted(text.removeprefix(": "))
+            elif text.startswith("data: "):
+                self.after = at
+                yield json.loads(text.removeprefix("data: "))
+            elif not text:
+                self.after = at
+
+
+def known(client: ApiClient, *, noted: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """What the daemon remembers, the oldest first; in a cluster: what each host does. Raises ``ApiCallError``."""
+    yield from Reader(noted, after="0").events(client, until=SO_FAR)
 
 
 def follow(
     connect: Callable[[], ApiClient],
     *,
     broken: Callable[[str], None],
+    noted: Callable[[str], None] = lambda _: None,
     pause: Callable[[float], None] = time.sleep,
 ) -> Iterator[dict[str, Any]]:
     """What happens from now on, without end; nothing that the daemon remembers is missing after a break.
 
-    ``broken`` is called with each new reason. Raises ``ApiCallError`` where there is no daemon at the
-    beginning.
+    ``broken`` is called with each new reason, ``noted`` as by ``Reader``. Raises ``ApiCallError`` where there is no
+    daemon at the beginning.
     """
-    last, said, begun = None, "", False
+    reader, said, begun = Reader(noted), "", False
     while True:
         try:
-            for event in _events(connect(), last):
+            for event in reader.events(connect()):
                 begun, said = True, ""
                 if event:
-                    last = event["id"]
                     yield event
             why = "the daemon ended the stream"
         except ApiCallError as error:
@@ -55,27 +93,6 @@ def follow(
             broken(why)
             said = why
         pause(PAUSE)
-
-
-def _events(
-    client: ApiClient, last: int | None, *, until: str | None = None
-) -> Iterator[dict[str, Any]]:
-    """Also an empty one at the beginning: there is a stream."""
-    headers = {} if last is None else {"Last-Event-ID": str(last)}
-    with client.streaming(PATH, headers, timeout=READ_TIMEOUT) as lines:
-        if until is None:
-            yield {}
-        yield from parse(lines, until=until)
-
-
-def parse(lines: Iterable[bytes], *, until: str | None = None) -> Iterator[dict[str, Any]]:
-    """Events of a stream, up to its end or to a comment."""
-    for line in lines:
-        text = line.decode(errors="replace").rstrip("\n")
-        if until is not None and text == until:
-            return
-        if text.startswith("data: "):
-            yield json.loads(text.removeprefix("data: "))
 
 
 def sentence(event: dict[str, Any]) -> str:

@@ -24,9 +24,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def _events(arguments: argparse.Namespace) -> int:
     if arguments.follow:
-        events = event_stream.follow(lambda: connect(arguments), broken=_say)
+        events = event_stream.follow(lambda: connect(arguments), broken=_broke, noted=_say)
     else:
-        events = event_stream.known(connect(arguments))
+        events = event_stream.known(connect(arguments), noted=_say)
     for event in events:
         if arguments.session in {None, event["session_id"]}:
             shown = json.dumps(event) if arguments.json else event_stream.sentence(event)
@@ -34,5 +34,9 @@ def _events(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _say(why: str) -> None:
-    sys.stderr.write(f"waguard: {why}; trying again\n")
+def _broke(why: str) -> None:
+    _say(f"{why}; trying again")
+
+
+def _say(what: str) -> None:
+    sys.stderr.write(f"waguard: {what}\n")

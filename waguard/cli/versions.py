@@ -37,6 +37,20 @@ def _list(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(answer)
         return 0
+    others = answer.get("hosts", {})
+    if others:
+        print(f"host {answer['host']}")
+    _print(answer)
+    for host, found in others.items():
+        print(f"\nhost {host}")
+        if found is None:
+            print("! it does not answer: its versions are unknown")
+        else:
+            _print(found)
+    return 0
+
+
+def _print(answer: Mapping[str, Any]) -> None:
     for line in _about(answer):
         print(line)
     if answer["versions"]:
@@ -44,7 +58,6 @@ def _list(arguments: argparse.Namespace) -> int:
         print_table([_row(it) for it in answer["versions"]], columns)
     else:
         print("no version is known yet: no session has loaded its page")
-    return 0
 
 
 def _about(answer: Mapping[str, Any]) -> Iterator[str]:

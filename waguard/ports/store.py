@@ -48,6 +48,8 @@ class AuditEntry:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     at: float | None = None
     """Unix time; None: now."""
+    host: str | None = None
+    """The host of a cluster that has recorded it: the store sets it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The audit log: rows of ``waguard_events``."""
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Row, Select, delete, select
 
@@ -10,6 +10,9 @@ from waguard.ports.store import AuditEntry
 from waguard.store.database import Database
 from waguard.store.models import EVENTS
 from waguard.store.types import length_of, storable
+
+if TYPE_CHECKING:
+    from waguard.core.cluster.records import Owning
 
 
 class SqlAudit:
@@ -81,9 +84,10 @@ def _newest(limit: int) -> Select[Any]:
     return select(EVENTS).order_by(EVENTS.c.id.desc()).limit(max(0, limit))
 
 
-def values(entry: AuditEntry, now: float) -> dict[str, Any]:
-    """What is stored of it."""
-    return {
+def values(entry: AuditEntry, now: float, owning: "Owning | None") -> dict[str, Any]:
+    """What is stored of it; where there are several hosts, with the one that records it."""
+    host = {} if owning is None else {"host": owning.host}
+    return host | {
         "at": now if entry.at is None else entry.at,
         "session_id": _cut("session_id", entry.session_id),
         "kind": _cut("kind", entry.kind),

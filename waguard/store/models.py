@@ -1,8 +1,5 @@
-"""The tables, as the newest migration leaves them.
-
-``ACCOUNTS`` is what waguard creates where the application has made none; at run time the table
-that is really there is used (see ``layout``).
-"""
+"""The tables, as the newest migration leaves them. ``ACCOUNTS`` is what waguard creates where the application has made
+none; at run time the table that is really there is used (see ``layout``)."""
 
 from enum import StrEnum
 
@@ -136,6 +133,9 @@ EVENTS = Table(
     Column("after", Text),
     Column("reason", Text),
     Column("evidence", JsonText, nullable=False),
+    Column(
+        "host", String(255)
+    ),  # of a cluster, that has recorded it; NULL: there was one host alone
     Index("waguard_events_session", "session_id", "id"),
 )
 

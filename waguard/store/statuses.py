@@ -55,19 +55,22 @@ class SqlStatuses:
         await (self._record_again(entry) if again else self._entries.do(entry))
 
     async def _record(self, entries: Sequence[AuditEntry]) -> list[bool]:
-        new = [audit.values(entry, self._database.wall()) for entry in entries]
+        new = [self._values(entry) for entry in entries]
         async with self._database.writing() as work:
             await work.connection.execute(insert(EVENTS), new)
         return [True] * len(entries)
 
     async def _record_again(self, entry: AuditEntry) -> bool:
-        new = audit.values(entry, self._database.wall())
+        new = self._values(entry)
         same = (EVENTS.c[name] == new[name] for name in new if name != "evidence")
         async with self._database.writing() as work:
             found = select(EVENTS.c.id).where(*same).limit(1)
             if await work.connection.scalar(found) is None:
                 await work.connection.execute(insert(EVENTS), new)
         return True
+
+    def _values(self, entry: AuditEntry) -> dict[str, Any]:
+        return audit.values(entry, self._database.wall(), self._database.owning())
 
     async def _write(self, items: Sequence[_Status]) -> list[StatusWritten | None]:
         # a second one of a session is written after its first

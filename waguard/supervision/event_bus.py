@@ -24,7 +24,7 @@ class Bus:
         self._clock = clock
         self._queue_limit = queue_limit
         # microseconds of unix time stay below 2**53, so that JavaScript can read them
-        self._next = int(clock.wall() * 1000) * _IDS_PER_MS
+        self._next = self._forgotten = int(clock.wall() * 1000) * _IDS_PER_MS
         self._past: deque[tuple[BusEvent, int]] = deque()  # with its characters
         self._size = 0
         # unbounded, so that the end always fits; the limit is kept by ``publish``
@@ -58,13 +58,19 @@ class Bus:
         self._past.append((happened, size))
         self._size += size
         while len(self._past) > (PROMISED if self._size > BYTES else REPLAYED):
-            self._size -= self._past.popleft()[1]
+            oldest, size = self._past.popleft()
+            self._size, self._forgotten = self._size - size, oldest.id
         for queue in list(self._listeners):
             if queue.qsize() < self._queue_limit:
                 queue.put_nowait(happened)
             else:
                 self._end(queue)
         return happened
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """Which events are known still: those after the first id, up to the second."""
+        return self._forgotten, self._next
 
     @property
     def closed(self) -> bool:

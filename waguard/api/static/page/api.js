@@ -81,7 +81,7 @@ export async function follow({ opened, event, heard, lost }) {
     };
     try {
       listen();
-      const response = await request('GET', '/api/events', { headers: lastId ? { 'Last-Event-ID': String(lastId) } : {}, signal: end.signal });
+      const response = await request('GET', '/api/events', { headers: lastId ? { 'Last-Event-ID': lastId } : {}, signal: end.signal });
       if (response.status === 401) return;
       if (!response.ok) throw new Error(`HTTP ${response.status}`);
       lostAt = null;
@@ -94,11 +94,12 @@ export async function follow({ opened, event, heard, lost }) {
         const blocks = (text + it.value).split('\n\n');
         text = blocks.pop();
         for (const block of blocks) {
-          const data = block.split('\n').find((line) => line.startsWith('data: '));
-          if (!data) continue;
-          const happened = JSON.parse(data.slice('data: '.length));
-          lastId = happened.id;
-          event(happened);
+          const lines = block.split('\n');
+          const value = (name) => lines.find((line) => line.startsWith(name))?.slice(name.length);
+          lastId = value('id: ') ?? lastId;
+          if (value(': host ')) opened(); // of a cluster: its events do not come, or do again
+          const data = value('data: ');
+          if (data) event(JSON.parse(data));
         }
       }
     } catch {

@@ -126,7 +126,8 @@ function happened(event) {
   state.events = [event, ...state.events].slice(0, KEPT);
   for (const run of [...listeners]) run(event);
   if (!event.event.startsWith('message')) { // those change no row
-    if (event.session_id) due.add(event.session_id);
+    // one that is unknown is new, or another host's
+    if (state.sessions.has(event.session_id)) due.add(event.session_id);
     else wantsAll = true;
     read();
   }

@@ -28,6 +28,7 @@ export function show(main) {
   const summary = h('p', { class: 'lead', role: 'status' }, 'Loading …');
   const rows = h('ul', { class: 'lines' });
   const bundles = h('ul', { class: 'lines' });
+  const others = h('div', { class: 'stack', hidden: true });
   const trouble = h('div', { id: 'trouble' });
   const unpin = h('div', { hidden: true }, action('Unpin', () => change('unpin', undefined), { right: 'admin', done: 'Unpinned.' }));
   const trying = h('div', { class: 'line' }, action('Try what WhatsApp serves', () => change('try', session()), { right: 'admin', done: TRIED }));
@@ -53,16 +54,26 @@ export function show(main) {
     return confirmByName({ title: `Use wa-js ${it.version ?? ''}`, lost, name: it.sha256.slice(0, DIGITS), verb: 'Use' }, () => changeBundle('use', { sha256: it.sha256 }));
   };
 
-  function showVersions(data) {
+  const about = (data) => {
     const pinned = data.pinned ? ` All sessions get ${data.pinned}, which is pinned.` : '';
     const held = data.held_from ? ` Versions from ${data.held_from} on are held back.` : '';
     const tried = data.trying ? ` Session ${data.trying} tries another one.` : '';
-    set(summary, `${MODES[data.mode] ?? data.mode} The newest is ${data.newest ?? 'unknown'}.${pinned}${held}${tried}`);
+    return `${MODES[data.mode] ?? data.mode} The newest is ${data.newest ?? 'unknown'}.${pinned}${held}${tried}`;
+  };
+  const version = (it, ...more) => line(KINDS[it.status] ?? 'off', it.status, [
+    h('p', {}, h('strong', {}, String(it.revision)), h('span', { class: 'soft' }, ` ${[it.served && 'all sessions get it', it.latest && 'the newest', it.stored && 'stored'].filter(Boolean).join(', ')}`)),
+    soft(`${it.why}; ${count(it.sessions)}`),
+  ], it.since, ...more);
+  const ofHost = ([host, data]) => h('section', { class: 'stack' }, h('h3', {}, `Host ${host}`), soft(data ? about(data) : 'It does not answer: its versions are unknown.'),
+    data && h('ul', { class: 'lines' }, data.versions.map((it) => version(it))));
+
+  function showVersions(data) {
+    set(summary, `${data.host ? `Host ${data.host}, which has this page: ` : ''}${about(data)}`);
     unpin.hidden = data.pinned === null;
-    patch(rows, data.versions, (it) => JSON.stringify([it, data.pinned]), (it) => line(KINDS[it.status] ?? 'off', it.status, [
-      h('p', {}, h('strong', {}, String(it.revision)), h('span', { class: 'soft' }, ` ${[it.served && 'all sessions get it', it.latest && 'the newest', it.stored && 'stored'].filter(Boolean).join(', ')}`)),
-      soft(`${it.why}; ${count(it.sessions)}`),
-    ], it.since, it.stored && buttons(
+    // a change is the answer of this host alone
+    if (data.hosts) patch(others, Object.entries(data.hosts), JSON.stringify, ofHost, () => {});
+    others.hidden = !others.firstChild;
+    patch(rows, data.versions, (it) => JSON.stringify([it, data.pinned]), (it) => version(it, it.stored && buttons(
       it.revision !== data.pinned && action('Pin', () => pin(it), { right: 'admin', done: 'Pinned.' }),
       action('Try', () => change('try', { revision: it.revision, ...session() }), { right: 'admin', done: TRIED }))), () => {});
   }
@@ -86,7 +97,7 @@ export function show(main) {
 
   main.append(
     h('h1', {}, 'Versions'),
-    h('section', { id: 'whatsapp', class: 'card stack' }, h('h2', {}, 'WhatsApp Web'), summary, trouble, choice, buttons(trying, unpin), rows),
+    h('section', { id: 'whatsapp', class: 'card stack' }, h('h2', {}, 'WhatsApp Web'), summary, trouble, choice, buttons(trying, unpin), rows, others),
     h('section', { id: 'wajs', class: 'card stack' }, h('h2', {}, 'wa-js'), soft("What waguard calls WhatsApp Web's functions with."), bundles),
   );
   read();
