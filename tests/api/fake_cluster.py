@@ -42,6 +42,7 @@ class Everything:
             room=5,
             owned=1,
             drain=False,
+            start=f"s-{host}",
         )
 
     def change(self, host: str, **changes: object) -> None:
@@ -106,6 +107,7 @@ def cluster_of(host: FakeHost, base: str) -> Cluster:
         address=base,
         instance_url=f"http://{host.name}",
         key=SHARED_KEY,
+        start=lambda: host.all.records[host.name].start,
     )
 
 

@@ -68,6 +68,8 @@ class Cluster:
     """What webhooks of this host carry as ``X-Instance-Url``; its replies have it, too."""
     key: bytes = field(repr=False)
     """What ``cluster.key_file`` holds: hosts sign with it what they forward."""
+    start: Callable[[], str]
+    """Which start of the daemon this is, as its host's record says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +122,11 @@ class Seals(Protocol):
         """Whether another host has made it within the last minute, for this one."""
 
     def opened(self, request: web.Request, shown: Sequence[str]) -> "ForwardedRequest | None":
-        """What is said of this request in what it shows as its key; None: nothing. Once: a copy of it says nothing."""
+        """What is said of this request in what it shows as its key; None: nothing. Once: a copy of it says nothing. Raises
+        ``WaguardError`` where it is sealed for another start of this host."""
+
+    async def carries(self, it: "ForwardedRequest", request: web.Request) -> bool:
+        """Whether the request, which was read, carries what was sealed."""
 
 
 DEPS = web.AppKey("deps", ApiDeps)

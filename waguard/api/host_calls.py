@@ -24,9 +24,10 @@ from waguard.api.auth import refused
 from waguard.api.body import LARGE
 from waguard.api.deps import BODY, BODY_BYTES, Cluster
 from waguard.api.gate import OWN_END, still_accepted
-from waguard.api.host_seals import HostSeals, target_of
+from waguard.api.host_seals import START, HostSeals, digest, target_of
 from waguard.api.problems import REQUEST_ID, UNAUTHORIZED
 from waguard.api.timings import Timings
+from waguard.core.cluster.forwarded_request import ForwardedRequest
 from waguard.errors import InvalidInputError, UnavailableError
 
 CONNECT: Final = 3.0  # s
@@ -99,7 +100,6 @@ class HostCalls:
         """Within the loop."""
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, force_close=True),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
@@ -120,35 +120,31 @@ class HostCalls:
     ) -> web.StreamResponse:
         """The other host's answer. Raises ``NotConnectedError``, ``CutOffError``, ``UnavailableError`` where that one does
         not take it, and ``ConnectionResetError`` where the client has left."""
-        seal = self._seals.of(request, to, session=session)
-        return await self.passed_on(request, await self.asked(request, to, seal))
+        it = self._seals.of(request, to, session=session)
+        return await self.passed_on(request, await self.asked(request, it))
 
     async def file(self, request: web.Request, to: str) -> Answer:
         """A received file as the request asks for it, whose caller may have it. Raises as ``forward``."""
-        seal = self._seals.of_this_host(request.method, target_of(request), to)
-        return await self.asked(request, to, seal)
+        return await self.asked(
+            request, self._seals.of_this_host(request.method, target_of(request), to)
+        )
 
     @contextlib.asynccontextmanager
     async def upload(self, sha256: str, to: str) -> AsyncIterator["Upload | None"]:
         """A file that was uploaded to another host; None: it is not there. Raises ``NotConnectedError``, ``CutOffError``."""
-        target = f"/api/media/outgoing/{sha256}"
-        assert self._http  # noqa: S101 - it has begun
-        headers = {"Authorization": f"Bearer {self._seals.of_this_host('GET', target, to)}"}
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=STALLED)
+        it = self._seals.of_this_host("GET", f"/api/media/outgoing/{sha256}", to)
         with _as_ours(to):
-            async with self._http.get(
-                URL(f"{to}{target}", encoded=True), headers=headers, timeout=timeout
-            ) as response:
+            async with await self._sent(it, CIMultiDict(), within=STALLED) as response:
                 found = response.status == web.HTTPOk.status_code
                 yield Upload(response, to) if found else None
 
     # ---- the answer's head ----
 
-    async def asked(self, request: web.Request, to: str, seal: str) -> Answer:
+    async def asked(self, request: web.Request, it: ForwardedRequest) -> Answer:
         """The beginning of the answer, or all of a small one. Raises as ``forward``."""
-        loop = asyncio.get_running_loop()
+        loop, to = asyncio.get_running_loop(), it.to
         end = loop.time() + self._within(request)
-        task = asyncio.ensure_future(self._exchange(request, to, seal))
+        task = asyncio.ensure_future(self._exchange(request, it))
         try:
             while not (await asyncio.wait({task}, timeout=WATCHED_EVERY))[0]:
                 self._require_worth(request, to, late=loop.time() > end)
@@ -187,19 +183,12 @@ class HostCalls:
             return math.inf  # as long as that host lives
         return self._timings.request + self._timings.longer_elsewhere
 
-    async def _exchange(self, request: web.Request, to: str, seal: str) -> Answer:
-        assert self._http  # noqa: S101 - it has begun
+    async def _exchange(self, request: web.Request, it: ForwardedRequest) -> Answer:
         body = await _body(request)
-        headers = _headers(request, seal)
+        headers = _headers(request)
         if body:
             headers["Content-Length"] = str(len(body))
-        head = await self._http.request(
-            request.method,
-            URL(f"{to}{target_of(request)}", encoded=True),
-            headers=headers,
-            data=_pieces(body) if body else None,
-            allow_redirects=False,
-        )
+        head = await self._sent(it, headers, body)
         length = head.content_length
         if request.method == "HEAD" or length is None or length > WHOLE:
             return Answer(head, None)
@@ -208,6 +197,42 @@ class HostCalls:
         except BaseException:
             head.close()
             raise
+
+    async def _sent(
+        self,
+        it: ForwardedRequest,
+        headers: CIMultiDict[str],
+        body: bytes | bytearray = b"",
+        *,
+        within: float | None = None,
+    ) -> aiohttp.ClientResponse:
+        """The head of the answer, once more where that host has just been started again: it has done nothing of it.
+        ``within``: seconds in which something must come."""
+        sealed = self._seals.for_start(it, await digest(headers, body))
+        head = await self._once(sealed, headers, body, within)
+        said = head.headers.get(START, "") if head.status == UNAUTHORIZED else ""
+        if again := self._seals.corrected(said, sealed):
+            head.close()
+            head = await self._once(again, headers, body, within)
+        return head
+
+    async def _once(
+        self,
+        it: ForwardedRequest,
+        headers: CIMultiDict[str],
+        body: bytes | bytearray,
+        within: float | None,
+    ) -> aiohttp.ClientResponse:
+        assert self._http  # noqa: S101 - it has begun
+        headers["Authorization"] = f"Bearer {self._seals.sealed(it)}"
+        return await self._http.request(
+            it.method,
+            URL(f"{it.to}{it.target}", encoded=True),
+            headers=headers,
+            data=_pieces(body) if body else None,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=within),
+        )
 
     # ---- the answer ----
 
@@ -260,7 +285,7 @@ def _as_ours(to: str) -> Any:
         ) from None
 
 
-def _headers(request: web.Request, seal: str) -> CIMultiDict[str]:
+def _headers(request: web.Request) -> CIMultiDict[str]:
     named = {it.strip().lower() for it in request.headers.get("Connection", "").split(",")}
     kept = CIMultiDict(
         (name, it)
@@ -274,7 +299,6 @@ def _headers(request: web.Request, seal: str) -> CIMultiDict[str]:
             raise InvalidInputError(
                 "a header is no text", field=name[:60], remedy="send it in UTF-8"
             ) from None
-    kept["Authorization"] = f"Bearer {seal}"
     kept["X-Request-Id"] = request[REQUEST_ID]
     return kept
 

@@ -23,6 +23,7 @@ from waguard.ports.cluster import HostLeases
 from waguard.ports.process import Process, Spawn
 from waguard.store.sql import SqlStore
 from waguard.supervision.cluster.host_keeper import HostKeeper
+from waguard.supervision.cluster.host_start import HostStart
 from waguard.supervision.cluster.hosts_here import HostsHere
 from waguard.supervision.cluster.owned_parts import OwnedParts
 from waguard.supervision.cluster.owner_keeper import OwnerKeeper
@@ -63,8 +64,9 @@ class Cluster:
         use = SessionsHere(
             lambda: self._supervisor.registry, base.config, base.clock, resources.read
         )
+        self._start = HostStart(base.clock)
         self._duties = Duties(
-            base.config, stop, spawn, use, lambda: (self._supervisor, self.owners)
+            base.config, stop, spawn, use, self._start, lambda: (self._supervisor, self.owners)
         )
         self.host = HostKeeper(
             settings.host,
@@ -132,6 +134,7 @@ class Cluster:
             address=settings.address,
             instance_url=instance_url,
             key=read_key(settings.key_file, "cluster.key_file"),
+            start=self._start,
         )
 
     @property
