@@ -141,7 +141,8 @@ async def test_an_earlier_version_gets_what_it_knows(hosts: Pair) -> None:
     """Its record names no start."""
     hosts.all.change("h2", start="")
     seals: Any = hosts.two.app[SEALS]
-    seen, opened = [], seals.opened
+    seen: list[str] = []
+    opened = seals.opened
 
     def noting(request: web.Request, shown: Sequence[str]) -> ForwardedRequest | None:
         seen.extend(it.split(".")[0] for it in shown)

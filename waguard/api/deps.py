@@ -35,7 +35,8 @@ from waguard.ports.versions import VersionControl
 
 if TYPE_CHECKING:  # one host alone imports nothing of it
     from waguard.core.cluster.forwarded_request import ForwardedRequest
-    from waguard.ports.cluster import Hosts, Ownership
+    from waguard.core.issued_keys import IssuedKey
+    from waguard.ports.cluster import Hosts, KeyRows, Ownership
 
 
 class Events(Protocol):
@@ -70,6 +71,7 @@ class Cluster:
     """What ``cluster.key_file`` holds: hosts sign with it what they forward."""
     start: Callable[[], str]
     """Which start of the daemon this is, as its host's record says."""
+    keys: "KeyRows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +131,23 @@ class Seals(Protocol):
         """Whether the request, which was read, carries what was sealed."""
 
 
+class KeySharing(Protocol):
+    """Has all hosts accept the same issued keys. ``read`` raises ``DatabaseUnavailableError``."""
+
+    async def read(self) -> None:
+        """Know what the others have made and revoked."""
+
+    async def spread(self, key: "IssuedKey") -> list[str]:
+        """Have all refuse a key that was revoked here. The hosts that have not said that they do."""
+
+    def end(self, sha256: str, by: str) -> None:
+        """Another host has revoked it."""
+
+
 DEPS = web.AppKey("deps", ApiDeps)
 SEALS: web.AppKey[Seals] = web.AppKey("seals", Seals)
-"""Only in a cluster."""
+"""Only in a cluster, and so ``KEY_SHARING``."""
+KEY_SHARING: web.AppKey[KeySharing] = web.AppKey("key_sharing", KeySharing)
 BODY = web.RequestKey("body", dict[str, Any])
 CALLER = web.RequestKey("caller", Caller)
 """Who has shown a key, or needs none on the local socket."""

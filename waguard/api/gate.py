@@ -81,7 +81,9 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     if caller is None and (forwarded := _forwarded(request, shown)):
         request[FORWARDED] = forwarded
         caller = auth.APPLICATION if forwarded.caller == auth.APPLICATION else forwarded.caller
-        if streams:  # what is uploaded is no session's: nobody forwards it, and its seal could not cover it
+        if (
+            streams
+        ):  # what is uploaded is no session's: nobody forwards it, and its seal could not cover it
             raise auth.refused()
     _recognize(request, known=caller is not None)
     body = Body(request, limit=sys.maxsize if streams else limit)

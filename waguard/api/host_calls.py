@@ -35,6 +35,7 @@ WATCHED_EVERY: Final = 0.5  # s
 STALLED: Final = 60.0  # s in which nothing comes of an answer that has begun
 WHOLE: Final = 256 << 10  # bytes of an answer that is there before any of it is passed on
 PIECE: Final = 64 << 10  # bytes
+SAID: Final = 8 << 20  # bytes of an answer to this host itself
 RETRY_AFTER: Final = 5.0  # s
 _OF_THE_CONNECTION: Final = frozenset(
     {
@@ -112,8 +113,37 @@ class HostCalls:
 
     def others(self) -> list[str]:
         """The addresses of the other hosts that live."""
-        found = [it.record.address for it in self._cluster.hosts.view().hosts if it.record.alive]
-        return [it for it in found if it != self._cluster.address]
+        return list(self.living().values())
+
+    def living(self) -> dict[str, str]:
+        """The addresses of the other hosts that live, by name."""
+        records = [it.record for it in self._cluster.hosts.view().hosts]
+        mine = self._cluster.address
+        return {it.host: it.address for it in records if it.alive and it.address != mine}
+
+    async def own(
+        self, method: str, target: str, to: str, body: object = None, *, within: float
+    ) -> Any:
+        """What another host answers ``within`` so many seconds to a request of this one's own, which has no client: JSON.
+        Raises ``UnavailableError``."""
+        content = b"" if body is None else json.dumps(body).encode()
+        headers = CIMultiDict({"Content-Type": "application/json"} if content else {})
+        headers["Content-Length"] = str(len(content))
+        it = self._seals.of_this_host(method, target, to)
+        with _as_ours(to):
+            async with (
+                asyncio.timeout(within),
+                await self._sent(it, headers, content) as response,
+            ):
+                if response.status != web.HTTPOk.status_code:
+                    raise UnavailableError(f"{to} answered {response.status}")
+                if (response.content_length or SAID + 1) > SAID:
+                    raise UnavailableError(f"{to} answered too much")
+                said = await response.read()
+        try:
+            return json.loads(said)
+        except ValueError:
+            raise UnavailableError(f"{to} answered no JSON") from None
 
     async def forward(
         self, request: web.Request, to: str, *, session: str | None

@@ -1,13 +1,14 @@
 """/api/hosts: the hosts of the cluster, emptying one, moving a session to one."""
 
-from typing import TYPE_CHECKING, Annotated, Final
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from aiohttp import web
 from msgspec import Meta, Struct
 
 from waguard.api import fields
-from waguard.api.deps import DEPS, FORWARDED, Cluster
-from waguard.api.fields import SessionId
+from waguard.api.deps import DEPS, FORWARDED, KEY_SHARING, Cluster
+from waguard.api.fields import Kind, SessionId
 from waguard.api.route import Done, OfSession, route
 from waguard.core.keys import Right
 from waguard.errors import ConflictError, NotFoundError, UnavailableError
@@ -18,8 +19,15 @@ if TYPE_CHECKING:
 NO_CLUSTER: Final = "there is one host alone"
 RETRY_AFTER: Final = 5.0  # s
 _NAME_LIMIT: Final = 253  # characters
+_SHA256: Final = "[0-9a-f]{64}"
 _SAID: Final = Meta(max_length=_NAME_LIMIT, description="as `GET /api/hosts` has it")
 HostName = Annotated[str, fields.short(_NAME_LIMIT), _SAID]
+
+
+def _sha256(value: Any, field: str) -> str:
+    if isinstance(value, str) and re.fullmatch(_SHA256, value):
+        return value
+    raise fields.bad(field, value, "no SHA-256", "64 hexadecimal digits")
 
 
 class Host(Struct, kw_only=True):
@@ -56,6 +64,13 @@ class MoveTo(Struct, kw_only=True):
     to: HostName
 
 
+class KeysChanged(Struct, kw_only=True):
+    """``sha256``: of the key that ``by`` has revoked; without it there are others to read."""
+
+    sha256: Annotated[str, Kind(_sha256), Meta(pattern=f"^{_SHA256}$")] | None = None
+    by: Annotated[str, fields.short(_NAME_LIMIT), Meta(max_length=_NAME_LIMIT)] = "another host"
+
+
 class Moving(OfSession, kw_only=True):
     """The session ends here in order, and then starts there."""
 
@@ -88,6 +103,19 @@ async def move(request: web.Request, session_id: SessionId, body: MoveTo) -> Mov
     """Move a session to another host: its owner ends it in order, and that one starts it."""
     await _cluster(request).hosts.move(session_id, body.to)
     return Moving(session_id=session_id, to=body.to)
+
+
+@route(Right.ADMIN, 409)
+async def keys_changed(request: web.Request, body: KeysChanged) -> Done:
+    """Another host has made or revoked a key: know it at once. Hosts tell it each other."""
+    _cluster(request)
+    sharing = request.app[KEY_SHARING]
+    if body.sha256 is None:
+        await sharing.read()
+    else:
+        sharing.end(body.sha256, body.by)
+        await request.app[DEPS].issued_keys.save()
+    return Done()
 
 
 async def _drain(request: web.Request, host: str, *, end: bool) -> Drained:

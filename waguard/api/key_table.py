@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import hmac
 import secrets
-from collections.abc import AsyncIterator, Container, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -53,6 +53,8 @@ class IssuedKeys:
         self._writing = asyncio.Lock()
         self._changed = False
         self._writes = True
+        self.share: Callable[[IssuedKey], Awaitable[None]] | None = None
+        """Has all hosts accept a new key, where there are several; nobody gets one where it raises ``WaguardError``."""
         self.unreadable: str | None = None
         """What is wrong with the file: nothing is written, and what was read before goes on."""
 
@@ -65,7 +67,23 @@ class IssuedKeys:
             return
         self.unreadable = None
         found = issued_keys.merged(self._keys, read)
+        self._replace(found)
         self._changed = list(found.values()) != list(read)
+
+    def adopt(self, found: Mapping[str, IssuedKey]) -> None:
+        """From now on these are known, by id, and no others, but for those that ended long ago. ``save`` writes them."""
+        kept = issued_keys.worth_keeping(found.values(), now=self._clock.wall())
+        if (new := {it.id: it for it in kept}) != self._keys:
+            self._replace(new)
+            self._changed = True
+
+    @property
+    def known(self) -> Mapping[str, IssuedKey]:
+        """All of them, by id; those that have expired are marked so."""
+        self._tidy()
+        return self._keys
+
+    def _replace(self, found: Mapping[str, IssuedKey]) -> None:
         before, self._keys, self._valid = set(self._valid.values()), {}, {}
         for key in found.values():
             self._install(key)
@@ -143,14 +161,17 @@ class IssuedKeys:
                     f"a new key may not exceed your own: it would have {why}",
                     remedy="ask for less, or use a key that may do more",
                 )
-            self._require_free(wanted)
+            self.require_free(wanted.name, for_page=wanted.for_page)
             key_id = _new_id(self._keys)
             text = issued_keys.text_of(key_id, secrets.token_urlsafe(_SECRET_BYTES))
             key = issued_keys.issue(maker, wanted, key_id=key_id, text=text, now=now)
             self._changed = True  # who is cancelled leaves a key in the file that nobody has
             await self._write({**self._keys, key_id: key})
+            if self.accepts(maker):
+                await self._shared(key)
             if not self.accepts(maker):  # it has ended meanwhile, and makes no more
-                self._keys.pop(key_id, None)
+                if key_id in self._keys:  # other hosts have it
+                    self._end(self._keys[key_id], by=maker.name)
                 await self._write(self._keys)
             self._current(maker)
             if wanted.for_page:
@@ -169,8 +190,7 @@ class IssuedKeys:
         key = self._keys.get(key_id)
         if key is None or not issued_keys.governs(caller, key, workspaces):
             raise NotFoundError("no such key", field="id", remedy="see `waguard keys list`")
-        if key.ended_at is None:
-            key = self._end(key, by=caller.name)
+        key = self.end(key, by=caller.name)
         async with self._writing:
             try:
                 await self._write(self._keys)
@@ -197,18 +217,30 @@ class IssuedKeys:
                 remedy="put back a copy of the file, or move it away, then `systemctl reload waguard`",
             )
 
-    def _require_free(self, wanted: Wanted) -> None:
+    def require_free(self, name: str, *, for_page: bool) -> None:
+        """Raise ``ConflictError`` where a key of this name, or one more, may not be."""
         valid = [it for it in self._keys.values() if it.ended_at is None]
-        if wanted.name in {it.name for it in valid}:
+        if name in {it.name for it in valid}:
             raise ConflictError(
                 "there is a key of this name", field="name", remedy="use another one, or revoke it"
             )
-        if not wanted.for_page and sum(not it.for_page for it in valid) >= self._most:
+        if not for_page and sum(not it.for_page for it in valid) >= self._most:
             raise ConflictError(
                 f"there are {self._most} valid keys",
                 field="name",
                 remedy="revoke those that nobody uses",
             )
+
+    async def _shared(self, key: IssuedKey) -> None:
+        """Raises ``WaguardError``: nobody gets the key then."""
+        if self.share is None:
+            return
+        try:
+            await self.share(key)
+        except WaguardError:
+            with contextlib.suppress(UnavailableError):
+                await self._write(self._keys)
+            raise
 
     # ---- how it ends ----
 
@@ -224,6 +256,10 @@ class IssuedKeys:
             return False
         self._end(key, by=None)
         return True
+
+    def end(self, key: IssuedKey, *, by: str) -> IssuedKey:
+        """Revoke a known key in memory; one that has ended stays as it is."""
+        return key if key.ended_at is not None else self._end(key, by=by)
 
     def _end(self, key: IssuedKey, *, by: str | None) -> IssuedKey:
         ended = replace(key, ended_at=self._clock.wall(), ended_by=by)

@@ -135,6 +135,7 @@ class Cluster:
             instance_url=instance_url,
             key=read_key(settings.key_file, "cluster.key_file"),
             start=self._start,
+            keys=self._store.shared_keys(),
         )
 
     @property
