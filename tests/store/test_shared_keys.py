@@ -15,8 +15,8 @@ from waguard.core.issued_keys import IssuedKey, digest
 from waguard.core.keys import Right
 from waguard.core.replace import replace
 from waguard.errors import ConflictError
-from waguard.store.models import KEY_CHANGES, SHARED_KEYS
 from waguard.store.shared_keys import KEPT, SqlSharedKeys
+from waguard.store.shared_models import KEY_CHANGES, SHARED_KEYS
 
 every_database = pytest.mark.parametrize("ready", BACKENDS, indirect=True)
 

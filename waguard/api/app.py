@@ -119,6 +119,7 @@ def create_app(
             web.get("/api/incidents", incidents.fleet),
             web.get("/api/incidents/all", incidents.every),
             web.get("/api/hosts", hosts.listing),
+            web.get("/api/hosts/conditions", hosts.conditions),
             web.post("/api/hosts/keys", hosts.keys_changed),
             web.post("/api/hosts/{host}/drain", hosts.drain),
             web.delete("/api/hosts/{host}/drain", hosts.end_drain),

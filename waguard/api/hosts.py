@@ -10,6 +10,7 @@ from waguard.api import fields
 from waguard.api.deps import DEPS, FORWARDED, KEY_SHARING, Cluster
 from waguard.api.fields import Kind, SessionId
 from waguard.api.route import Done, OfSession, route
+from waguard.api.session_view import Condition, condition
 from waguard.core.keys import Right
 from waguard.errors import ConflictError, NotFoundError, UnavailableError
 
@@ -49,6 +50,15 @@ class Hosts(Done, kw_only=True):
     host: str
     hosts: list[Host]
     without_owner: int | None
+
+
+class Conditions(Done, kw_only=True):
+    """``sender``: the host that sends alerts, as this one sees it; ``complete``: what is not there is over."""
+
+    host: str
+    sender: str
+    complete: bool
+    conditions: list[Condition]
 
 
 class Drained(Done, kw_only=True):
@@ -103,6 +113,20 @@ async def move(request: web.Request, session_id: SessionId, body: MoveTo) -> Mov
     """Move a session to another host: its owner ends it in order, and that one starts it."""
     await _cluster(request).hosts.move(session_id, body.to)
     return Moving(session_id=session_id, to=body.to)
+
+
+@route(Right.ADMIN, 409)
+async def conditions(request: web.Request) -> Conditions:
+    """What a person must act on at this host, for the one that sends alerts for all."""
+    from waguard.core.cluster import alert_duty  # noqa: PLC0415 - one host alone needs nothing of it
+
+    view, health = _cluster(request).hosts.view(), request.app[DEPS].health()
+    return Conditions(
+        host=view.host,
+        sender=alert_duty.sender(view.host, [it.record for it in view.hosts]),
+        complete=health.supervising and health.restored,
+        conditions=[condition(it) for it in health.conditions if it.needs_person],
+    )
 
 
 @route(Right.ADMIN, 409)

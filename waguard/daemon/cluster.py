@@ -1,14 +1,18 @@
 """One host of several: its lease, the sessions that it owns, and what both mean for this daemon. Imported only with
 ``cluster.engine``."""
 
+from aiohttp.web import Application
 from loguru import logger
 
 from waguard.api.deps import Cluster as ApiCluster
+from waguard.api.forwarding import CALLS
 from waguard.config.sections import Cluster as ClusterSettings
 from waguard.core.cluster.host_lease import LeaseTerms
 from waguard.core.cluster.records import Owning
+from waguard.daemon import host_alerts
 from waguard.daemon.duties import Duties
 from waguard.daemon.foundation import Foundation
+from waguard.daemon.host_alerts import HostAlerts
 from waguard.daemon.left_behind import LeftBehind
 from waguard.daemon.stop_request import StopRequest
 from waguard.errors import WaguardError
@@ -16,6 +20,8 @@ from waguard.host.files.sealing import read_key
 from waguard.host.memory import incarnation_file
 from waguard.host.process.procfs import boot_id
 from waguard.host.system import resources
+from waguard.host.ticker import Ticker
+from waguard.messaging.alerts.alerts import Alerts
 from waguard.messaging.deferred_files import DeferredFiles
 from waguard.messaging.outbox.outbox import Outbox
 from waguard.messaging.webhooks.webhooks import Webhooks
@@ -137,6 +143,19 @@ class Cluster:
             start=self._start,
             keys=self._store.shared_keys(),
         )
+
+    def send_alerts(self, alerts: Alerts, app: Application, ticker: Ticker) -> None:
+        """Have one host send alerts for all."""
+        made = HostAlerts(
+            self.hosts,
+            app[CALLS],
+            self._store.sent_alerts(),
+            adopt=alerts.adopt,
+            rows=lambda: self.owners.state.rows if self.owners.state else None,
+            held=lambda: self.host.is_held,
+        )
+        alerts.several = made
+        ticker.every(host_alerts.EVERY, "alerts for all", made.tick)
 
     @property
     def lending(self) -> Lending:

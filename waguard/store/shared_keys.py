@@ -19,7 +19,7 @@ from waguard.core.issued_keys import VERSION, IssuedKey
 from waguard.core.replace import replace
 from waguard.store.database import Database
 from waguard.store.lease import now_of
-from waguard.store.models import KEY_CHANGES, SHARED_KEYS
+from waguard.store.shared_models import KEY_CHANGES, SHARED_KEYS
 
 KEPT: Final = (
     86_400.0  # s after the end of a key; no host accepts it by then, however its clock runs

@@ -34,8 +34,8 @@ def by_id(*keys: IssuedKey) -> dict[str, IssuedKey]:
     return {it.id: it for it in keys}
 
 
-REVOKED: Final = {"ended_at": NOW + 5, "ended_by": "ani"}
-EXPIRED: Final = {"ended_at": NOW + 9}
+REVOKED: Final[Any] = {"ended_at": NOW + 5, "ended_by": "ani"}
+EXPIRED: Final[Any] = {"ended_at": NOW + 9}
 
 
 def test_what_the_table_has_is_known_then() -> None:
@@ -113,9 +113,7 @@ def keys(given_: Mapping[str, Mapping[str, Any]]) -> list[IssuedKey]:
 def test_hosts_agree_after_each_has_written_and_read(
     one: Mapping[str, Any], two: Mapping[str, Any], rows: Mapping[str, Any]
 ) -> None:
-    table = {
-        it.sha256: replace(it, **{} if it.ended_by else {"ended_at": None}) for it in keys(rows)
-    }
+    table = {it.sha256: it if it.ended_by else replace(it, ended_at=None) for it in keys(rows)}
     hosts = [by_id(*keys(one)), by_id(*keys(two))]
     for _ in range(2):
         for at, known in enumerate(hosts):

@@ -33,6 +33,7 @@ def upgrade() -> None:
     op.create_table(
         "waguard_alerts",
         sa.Column("destination", sa.String(32), primary_key=True),
+        sa.Column("at", sa.Double, nullable=False),
         sa.Column("record", LONG, nullable=False),
         if_not_exists=True,
     )
