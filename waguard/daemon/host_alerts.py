@@ -108,9 +108,7 @@ class HostAlerts:
         await self._write()
 
     def _note(self, state: AlertState) -> None:
-        self._unwritten = {
-            id_: it for id_, it in state.destinations.items() if it.at > self._written.get(id_, 0.0)
-        }
+        self._unwritten = _later(state.destinations, self._written)
 
     def _seen(self) -> tuple[str, list[Any]]:
         view = self._hosts.view()
@@ -145,13 +143,19 @@ class HostAlerts:
         self._adopt(sent)
 
     async def _write(self) -> None:
-        news, self._unwritten = self._unwritten, {}
+        news = self._unwritten
         if not news:
             return
-        # what cannot be written is noted again
-        with contextlib.suppress(DatabaseUnavailableError):
+        with contextlib.suppress(DatabaseUnavailableError):  # the next tick writes it
             await self._table.write({id_: (it.at, _record(it)) for id_, it in news.items()})
             self._written |= {id_: it.at for id_, it in news.items()}
+            self._unwritten = _later(self._unwritten, self._written)
+
+
+def _later(
+    known: Mapping[str, Destination], written: Mapping[str, float]
+) -> dict[str, Destination]:
+    return {id_: it for id_, it in known.items() if it.at > written.get(id_, 0.0)}
 
 
 def _record(it: Destination) -> str:

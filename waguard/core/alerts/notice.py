@@ -147,7 +147,7 @@ def _listed(it: Alert, page: str | None, tried: Tried) -> Mapping[str, Any]:
         "type": it.type,
         "reason": it.reason,
         "session_id": it.session,
-        "host": it.host,
+        **({"host": it.host} if it.host else {}),
         "message": it.message,
         "since": _time(it.since),
         "ended": None if it.ended is None else _time(it.ended),
