@@ -78,7 +78,7 @@ async def test_the_files_of_both_have_it(hosts: Pair) -> None:
     assert all(restarted(api).find(key) is None for api in (hosts.one, hosts.two))
 
 
-async def test_a_host_that_is_told_nothing_reads_it(hosts: Pair) -> None:
+async def test_a_host_that_is_not_notified_reads_it(hosts: Pair) -> None:
     hosts.all.change("h2", alive=False)
     key, key_id = await made(hosts.one)
     await wait_until(lambda: hosts.two.deps.issued_keys.find(key) is not None, "it is read")
@@ -131,7 +131,7 @@ async def test_what_was_revoked_before_a_restart_is_written_after_it(hosts: Pair
     hosts.all.keys.away = True
     hosts.all.change("h2", alive=False)
     await revoked(hosts.one, key_id)
-    assert await status(hosts.two, key) == 200, "it was not told"
+    assert await status(hosts.two, key) == 200, "it was not notified"
     # the next daemon, whose table still has it as valid
     hosts.one.deps.issued_keys.adopt(restarted(hosts.one).known)
     hosts.all.keys.away = False
@@ -217,9 +217,9 @@ async def test_the_database_says_so(hosts: Pair) -> None:
     assert key_memory.read(hosts.one.deps.issued_keys._path) == ()
 
 
-async def test_who_tells_of_keys(hosts: Pair, api: Api) -> None:
+async def test_who_notifies_of_keys(hosts: Pair, api: Api) -> None:
     key, _ = await made(hosts.one, right="operate")
-    told = await hosts.one.call("POST", "/api/hosts/keys", {}, key=key)
-    assert told.status == 403
+    refused = await hosts.one.call("POST", "/api/hosts/keys", {}, key=key)
+    assert refused.status == 403
     assert (await hosts.one.call("POST", "/api/hosts/keys", {"sha256": "x"})).status == 400
     assert (await api.call("POST", "/api/hosts/keys", {})).status == 409

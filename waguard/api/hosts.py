@@ -131,7 +131,7 @@ async def conditions(request: web.Request) -> Conditions:
 
 @route(Right.ADMIN, 409)
 async def keys_changed(request: web.Request, body: KeysChanged) -> Done:
-    """Another host has made or revoked a key: know it at once. Hosts tell it each other."""
+    """Another host has made or revoked a key: know it at once. Hosts notify each other."""
     _cluster(request)
     sharing = request.app[KEY_SHARING]
     if body.sha256 is None:

@@ -1,7 +1,7 @@
-"""Issued keys that all hosts accept: a table of the database has them, each host reads it, and is told of a change at once.
+"""Issued keys that all hosts accept: a table of the database has them, each host reads it, and is notified of a change at once.
 
 Only in a cluster. While the database is away, what is known stays valid, and what is revoked is refused: here at once, by every
-other host as it is told; the table has it when the database is back, for the host's own file keeps it until then.
+other host as it is notified; the table has it when the database is back, for the host's own file keeps it until then.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from waguard.ports.cluster import KeyRows
 
 READ_EVERY: Final = 2.0  # s; the revision, one row
 READ_WHOLE_EVERY: Final = 30  # of those: all keys, and when they were last used
-TOLD_WITHIN: Final = 3.0  # s that another host has to answer
+NOTIFIED_WITHIN: Final = 3.0  # s that another host has to answer
 NOTICE: Final = "/api/hosts/keys"
 RETRY_AFTER: Final = 5.0  # s
 
@@ -79,8 +79,8 @@ class SharedKeys:
     async def spread(self, key: IssuedKey) -> list[str]:
         """Have all refuse a key that was revoked here. The hosts that have not said that they do."""
         self._unsent = True
-        told, _ = await asyncio.gather(self._tell(key), self._written())
-        return told
+        silent, _ = await asyncio.gather(self._notify(key), self._written())
+        return silent
 
     def end(self, sha256: str, by: str) -> None:
         """Another host has revoked it."""
@@ -113,15 +113,15 @@ class SharedKeys:
                 remedy="repeat it; keys that are known stay valid",
                 retry_after=RETRY_AFTER,
             ) from None
-        await self._tell(None)
+        await self._notify(None)
 
-    async def _tell(self, revoked: IssuedKey | None) -> list[str]:
+    async def _notify(self, revoked: IssuedKey | None) -> list[str]:
         """The hosts that did not answer; None: there is something new to read."""
         body = {"sha256": revoked.sha256, "by": revoked.ended_by} if revoked else {}
         hosts = self._calls.living()
         answers = await asyncio.gather(
             *(
-                self._calls.own("POST", NOTICE, to, body, within=TOLD_WITHIN)
+                self._calls.own("POST", NOTICE, to, body, within=NOTIFIED_WITHIN)
                 for to in hosts.values()
             ),
             return_exceptions=True,

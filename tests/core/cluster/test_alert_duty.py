@@ -135,9 +135,9 @@ B_SCAN: Final = "b/unlinked/s/unlinked"
 
 
 def begun(drill: Drill) -> None:
-    told = {"b": said("b", "a", LOW, SCAN)}
-    drill.see(others=told)
-    drill.see(others=told, after=FOLD)
+    of_b = {"b": said("b", "a", LOW, SCAN)}
+    drill.see(others=of_b)
+    drill.see(others=of_b, after=FOLD)
     assert drill.news() == [([B_LOW, B_SCAN], [])]
 
 
@@ -151,9 +151,9 @@ def test_what_another_host_says_begins_and_ends() -> None:
 
 def test_the_same_of_two_hosts_are_two() -> None:
     drill = Drill()
-    told = {"b": said("b", "a", LOW)}
-    drill.see(LOW, others=told)
-    drill.see(LOW, others=told, after=FOLD)
+    of_b = {"b": said("b", "a", LOW)}
+    drill.see(LOW, others=of_b)
+    drill.see(LOW, others=of_b, after=FOLD)
     assert drill.news() == [(["a/disk_low/None/disk_low", B_LOW], [])]
 
 
@@ -246,21 +246,21 @@ def test_who_takes_over_repeats_nothing_and_loses_nothing() -> None:
     first.see(condition("engine_away"), others={"b": said("b", "a", LOW, SCAN)}, after=10)
     assert first.news() == [], "it dies within the minute"
     drill = Drill(adopted(configured(AlertState(), ["one"]), first.state.destinations))
-    told = {"b": said("b", "a", LOW, condition("engine_away"))}
-    drill.see(SCAN, others=told, after=20)
-    drill.see(SCAN, others=told, after=FOLD)
+    of_b = {"b": said("b", "a", LOW, condition("engine_away"))}
+    drill.see(SCAN, others=of_b, after=20)
+    drill.see(SCAN, others=of_b, after=FOLD)
     assert drill.news() == [(["b/engine_away/None/engine_away"], [])]
 
 
 def test_what_all_see_the_one_that_sends_says() -> None:
     drill = Drill()
     room = condition("no_room")
-    told = {"b": said("b", "a", room)}
-    drill.see(others=told)
-    drill.see(others=told, after=FOLD)
+    of_b = {"b": said("b", "a", room)}
+    drill.see(others=of_b)
+    drill.see(others=of_b, after=FOLD)
     assert drill.news() == []
-    drill.see(room, others=told)
-    drill.see(room, others=told, after=FOLD)
+    drill.see(room, others=of_b)
+    drill.see(room, others=of_b, after=FOLD)
     assert drill.news() == [(["None/no_room/None/no_room"], [])]
 
 
