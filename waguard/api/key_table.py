@@ -49,7 +49,7 @@ class IssuedKeys:
         """SHA-256 → id."""
         self._ends: dict[str, float] = {}
         """Monotonic seconds at which a key ends, by id."""
-        self._streams: dict[str, set[asyncio.Timeout]] = {}
+        self._streams = _Streams()
         self._writing = asyncio.Lock()
         self._changed = False
         self._writes = True
@@ -88,7 +88,7 @@ class IssuedKeys:
         for key in found.values():
             self._install(key)
         for key_id in before.difference(self._valid.values()):
-            self._end_streams(key_id)
+            self._streams.end(key_id)
 
     def _install(self, key: IssuedKey) -> None:
         self._keys[key.id] = key
@@ -130,19 +130,14 @@ class IssuedKeys:
             yield
             return
         left = self._left(self._keys[caller.key]) if self.accepts(caller) else 0.0
-        streams = self._streams.setdefault(caller.key, set())
-        async with asyncio.timeout(left) as end:
-            streams.add(end)
-            try:
-                yield
-            finally:
-                streams.discard(end)
+        async with self._streams.lasting(caller.key, left):
+            yield
 
     # ---- what an administrator asks ----
 
     def governed(self, caller: Caller, workspaces: Workspaces) -> list[IssuedKey]:
         """The keys that the caller may see, the newest first. Raises ``ConflictError`` where the file is unreadable."""
-        self._require_readable()
+        _require_readable(self.unreadable)
         self._tidy()
         found = [it for it in self._keys.values() if issued_keys.governs(caller, it, workspaces)]
         return sorted(found, key=lambda it: it.created_at, reverse=True)
@@ -152,7 +147,7 @@ class IssuedKeys:
     ) -> tuple[str, IssuedKey]:
         """The key itself, which is nowhere else, and what is known of it. Raises ``WaguardError``."""
         async with self._writing:
-            self._require_readable()
+            _require_readable(self.unreadable)
             self._tidy()
             maker, now = self._current(maker), self._clock.wall()
             why = issued_keys.excess(maker, wanted, now=now, workspaces=workspaces)
@@ -161,22 +156,29 @@ class IssuedKeys:
                     f"a new key may not exceed your own: it would have {why}",
                     remedy="ask for less, or use a key that may do more",
                 )
-            self.require_free(wanted.name, for_page=wanted.for_page)
+            require_free(
+                self._keys.values(), wanted.name, for_page=wanted.for_page, most=self._most
+            )
             key_id = _new_id(self._keys)
             text = issued_keys.text_of(key_id, secrets.token_urlsafe(_SECRET_BYTES))
             key = issued_keys.issue(maker, wanted, key_id=key_id, text=text, now=now)
             self._changed = True  # who is cancelled leaves a key in the file that nobody has
             await self._write({**self._keys, key_id: key})
-            if self.accepts(maker):
-                await self._shared(key)
+            if self.share and self.accepts(maker):
+                try:
+                    await self.share(key)
+                except WaguardError:  # nobody gets the key
+                    with contextlib.suppress(UnavailableError):
+                        await self._write(self._keys)
+                    raise
             if not self.accepts(maker):  # it has ended meanwhile, and makes no more
                 if key_id in self._keys:  # other hosts have it
-                    self._end(self._keys[key_id], by=maker.name)
+                    self.end(self._keys[key_id], by=maker.name)
                 await self._write(self._keys)
             self._current(maker)
             if wanted.for_page:
                 for old in issued_keys.excess_pages(self._keys, maker):
-                    self._end(old, by=maker.name)
+                    self.end(old, by=maker.name)
             self._install(key)
         logger.info(
             "API key created", event="key_created", key=key.id, name=key.name, by=maker.name
@@ -210,38 +212,6 @@ class IssuedKeys:
             raise UnauthorizedError("the key has ended", remedy="use another one")
         return self._keys[caller.key].caller
 
-    def _require_readable(self) -> None:
-        if self.unreadable:
-            raise ConflictError(
-                f"the keys are unknown: {self.unreadable}",
-                remedy="put back a copy of the file, or move it away, then `systemctl reload waguard`",
-            )
-
-    def require_free(self, name: str, *, for_page: bool) -> None:
-        """Raise ``ConflictError`` where a key of this name, or one more, may not be."""
-        valid = [it for it in self._keys.values() if it.ended_at is None]
-        if name in {it.name for it in valid}:
-            raise ConflictError(
-                "there is a key of this name", field="name", remedy="use another one, or revoke it"
-            )
-        if not for_page and sum(not it.for_page for it in valid) >= self._most:
-            raise ConflictError(
-                f"there are {self._most} valid keys",
-                field="name",
-                remedy="revoke those that nobody uses",
-            )
-
-    async def _shared(self, key: IssuedKey) -> None:
-        """Raises ``WaguardError``: nobody gets the key then."""
-        if self.share is None:
-            return
-        try:
-            await self.share(key)
-        except WaguardError:
-            with contextlib.suppress(UnavailableError):
-                await self._write(self._keys)
-            raise
-
     # ---- how it ends ----
 
     def _left(self, key: IssuedKey) -> float | None:
@@ -254,29 +224,23 @@ class IssuedKeys:
         left = self._left(key)
         if left is None or left > 0:
             return False
-        self._end(key, by=None)
+        self.end(key, by=None)
         return True
 
-    def end(self, key: IssuedKey, *, by: str) -> IssuedKey:
-        """Revoke a known key in memory; one that has ended stays as it is."""
-        return key if key.ended_at is not None else self._end(key, by=by)
-
-    def _end(self, key: IssuedKey, *, by: str | None) -> IssuedKey:
+    def end(self, key: IssuedKey, *, by: str | None) -> IssuedKey:
+        """End a known key in memory; one that has ended stays as it is. ``by`` None: it has expired."""
+        if key.ended_at is not None:
+            return key
         ended = replace(key, ended_at=self._clock.wall(), ended_by=by)
         self._keys[key.id] = ended
         self._valid.pop(key.sha256, None)
         self._changed = True
-        self._end_streams(key.id)
+        self._streams.end(key.id)
         if by:
             logger.info("API key revoked", event="key_revoked", key=key.id, name=key.name, by=by)
         else:
             logger.info("API key expired", event="key_expired", key=key.id, name=key.name)
         return ended
-
-    def _end_streams(self, key_id: str) -> None:
-        for end in self._streams.pop(key_id, ()):
-            if not end.expired():
-                end.reschedule(asyncio.get_running_loop().time())
 
     def _tidy(self) -> None:
         """End those that have expired, and forget those that ended long ago."""
@@ -293,6 +257,13 @@ class IssuedKeys:
         self._keys = {it.id: it for it in kept}
 
     # ---- its file ----
+
+    async def _write(self, keys: Mapping[str, IssuedKey]) -> None:
+        """Raises ``UnavailableError``."""
+        if self.unreadable:
+            raise UnavailableError(self.unreadable)
+        await _replaced(self._path, keys)
+        self._writes = True
 
     async def save(self) -> None:
         """Each minute, and at the end. What cannot be written is logged once, and written the next time."""
@@ -313,22 +284,65 @@ class IssuedKeys:
                     )
                 self._writes = False
 
-    async def _write(self, keys: Mapping[str, IssuedKey]) -> None:
-        """Raises ``UnavailableError``."""
-        if self.unreadable:
-            raise UnavailableError(self.unreadable)
-        content = tuple(keys.values())
-        writing = asyncio.create_task(asyncio.to_thread(key_memory.write, self._path, content))
-        try:
-            # two threads never write it: whoever is cancelled has the lock until this one has ended
+
+class _Streams:
+    """What lasts as long as a key is valid."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, set[asyncio.Timeout]] = {}
+
+    @contextlib.asynccontextmanager
+    async def lasting(self, key_id: str, left: float | None) -> AsyncIterator[None]:
+        """End the body with ``TimeoutError`` when the key ends, or after so many seconds."""
+        streams = self._of.setdefault(key_id, set())
+        async with asyncio.timeout(left) as end:
+            streams.add(end)
             try:
-                await asyncio.shield(writing)
+                yield
             finally:
-                await asyncio.wait({writing})
-        except (OSError, WaguardError) as error:
-            why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            raise UnavailableError(f"{self._path} cannot be written: {why}") from None
-        self._writes = True
+                streams.discard(end)
+
+    def end(self, key_id: str) -> None:
+        """The key has ended."""
+        for end in self._of.pop(key_id, ()):
+            if not end.expired():
+                end.reschedule(asyncio.get_running_loop().time())
+
+
+def _require_readable(unreadable: str | None) -> None:
+    if unreadable:
+        raise ConflictError(
+            f"the keys are unknown: {unreadable}",
+            remedy="put back a copy of the file, or move it away, then `systemctl reload waguard`",
+        )
+
+
+async def _replaced(path: Path, keys: Mapping[str, IssuedKey]) -> None:
+    """Write the file. Raises ``UnavailableError``."""
+    content = tuple(keys.values())
+    writing = asyncio.create_task(asyncio.to_thread(key_memory.write, path, content))
+    try:
+        # two threads never write it: whoever is cancelled has the lock until this one has ended
+        try:
+            await asyncio.shield(writing)
+        finally:
+            await asyncio.wait({writing})
+    except (OSError, WaguardError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise UnavailableError(f"{path} cannot be written: {why}") from None
+
+
+def require_free(keys: Iterable[IssuedKey], name: str, *, for_page: bool, most: int = MOST) -> None:
+    """Raise ``ConflictError`` where a key of this name, or one more, may not be."""
+    valid = [it for it in keys if it.ended_at is None]
+    if name in {it.name for it in valid}:
+        raise ConflictError(
+            "there is a key of this name", field="name", remedy="use another one, or revoke it"
+        )
+    if not for_page and sum(not it.for_page for it in valid) >= most:
+        raise ConflictError(
+            f"there are {most} valid keys", field="name", remedy="revoke those that nobody uses"
+        )
 
 
 def _new_id(known: Container[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 from loguru import logger
 
 from waguard.api.host_calls import HostCalls
-from waguard.api.key_table import IssuedKeys
+from waguard.api.key_table import IssuedKeys, require_free
 from waguard.core.cluster import shared_keys
 from waguard.core.issued_keys import IssuedKey
 from waguard.errors import DatabaseUnavailableError, UnavailableError, WaguardError
@@ -100,7 +100,7 @@ class SharedKeys:
             self._learn(rows)
             if any(row.id == key.id for row in rows):
                 raise UnavailableError("the id of the key is taken", retry_after=RETRY_AFTER)
-            self._issued.require_free(key.name, for_page=key.for_page)
+            require_free(self._issued.known.values(), key.name, for_page=key.for_page)
             return [*self._missing(rows), key]
 
         try:

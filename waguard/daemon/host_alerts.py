@@ -68,13 +68,13 @@ class HostAlerts:
         self._goes_on = False
         """Whether this host knows what was sent and what the others say."""
         self._written: dict[str, float] = {}
-        """Of when the record of a destination is in the table, at least."""
+        """How late (unix time) the record of a destination in the table is, at least."""
         self._unwritten: Mapping[str, Destination] = {}
         self._ticks = 0
 
     def observed(self, own: Observed, state: AlertState) -> Observed | None:
         """See ``messaging.alerts.alerts.SeveralHosts``."""
-        self._note(state)
+        self._collect(state)
         if not (self._goes_on and self._sends()):
             return None
         view = self._hosts.view()
@@ -85,7 +85,7 @@ class HostAlerts:
 
     async def sent(self, state: AlertState) -> None:
         """See ``messaging.alerts.alerts.SeveralHosts``."""
-        self._note(state)
+        self._collect(state)
         await self._write()
 
     async def tick(self) -> None:
@@ -107,7 +107,7 @@ class HostAlerts:
             logger.info("this host sends alerts for all", event="alerts_for_all")
         await self._write()
 
-    def _note(self, state: AlertState) -> None:
+    def _collect(self, state: AlertState) -> None:
         self._unwritten = _later(state.destinations, self._written)
 
     def _seen(self) -> tuple[str, list[Any]]:

@@ -122,7 +122,7 @@ class KeyRows(Protocol):
     """The issued keys that all hosts accept. Each call raises ``DatabaseUnavailableError``."""
 
     async def revision(self) -> int:
-        """It changes with each change of a key, but for its last use, and never comes back."""
+        """A number that changes with each change of a key, but for its last use, and never comes back."""
 
     async def keys(self) -> tuple[int, Sequence[IssuedKey]]:
         """A revision, and all that was so by then, or later."""

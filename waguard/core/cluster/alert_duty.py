@@ -93,7 +93,7 @@ def observed(
 
 
 def _each(it: Condition, records: Sequence[HostRecord]) -> Iterator[Condition]:
-    """Of hosts that are missing each is one, which begins and ends by itself."""
+    """Hosts that are missing are one each, which begins and ends by itself."""
     if it.type != HOST_MISSING:
         yield it
         return
