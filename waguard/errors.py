@@ -1,5 +1,6 @@
 """Errors that name what was wrong and what to do about it."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from waguard.core.exits import EXIT_FAILED, EXIT_HELD, EXIT_LEASE_LOST, EXIT_PORT, EXIT_USAGE
@@ -31,6 +32,8 @@ class WaguardError(Exception):
         self.value = value
         self.remedy = remedy
         self.retry_after = retry_after
+        self.headers: Mapping[str, str] = {}
+        """Further headers of the API's answer."""
 
     def line(self) -> str:
         """One line for a terminal or a log: what, where, what to do."""

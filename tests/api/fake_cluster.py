@@ -7,11 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec import structs
+
 from waguard.api.deps import Cluster
 from waguard.api.timings import Limits, Timings
 from waguard.core.cluster.alike import digest
 from waguard.core.cluster.records import FORMAT, HostRecord
-from waguard.errors import NotFoundError
+from waguard.core.issued_keys import IssuedKey
+from waguard.errors import DatabaseUnavailableError, NotFoundError
 from waguard.messaging.timings import BOUNDS
 from waguard.ports.cluster import HostsView, SeenHost
 
@@ -22,6 +25,49 @@ SHARED_KEY = b"what-both-hosts-have-in-a-file"
 
 
 @dataclass
+class FakeKeyRows:
+    """Fills ``ports.cluster.KeyRows``."""
+
+    rows: dict[str, IssuedKey] = field(default_factory=dict)
+    at: int = 0
+    away: bool = False
+    exchanges: int = 0
+
+    async def revision(self) -> int:
+        """See there."""
+        self._require()
+        return self.at
+
+    async def keys(self) -> tuple[int, Sequence[IssuedKey]]:
+        """See there."""
+        self._require()
+        return self.at, list(self.rows.values())
+
+    async def exchange(
+        self, decide: Callable[[Sequence[IssuedKey]], Sequence[IssuedKey]]
+    ) -> tuple[int, Sequence[IssuedKey]]:
+        """See there."""
+        self._require()
+        self.exchanges += 1
+        for it in decide(list(self.rows.values())):
+            before = self.rows.get(it.sha256)
+            if before is None or before.ended_at is None:
+                self.rows[it.sha256] = it
+                self.at += 1
+        return self.at, list(self.rows.values())
+
+    async def use(self, used: Mapping[str, float]) -> None:
+        """See there."""
+        self._require()
+        for sha256, at in used.items():
+            self.rows[sha256] = structs.replace(self.rows[sha256], used_at=at)
+
+    def _require(self) -> None:
+        if self.away:
+            raise DatabaseUnavailableError("the database is down", retry_after=5)
+
+
+@dataclass
 class Everything:
     """What all hosts agree on."""
 
@@ -29,6 +75,7 @@ class Everything:
     """Names of the hosts by session."""
     records: dict[str, HostRecord] = field(default_factory=dict)
     without_owner: int | None = 0
+    keys: "FakeKeyRows" = field(default_factory=FakeKeyRows)
 
     def add(self, host: str, address: str) -> None:
         """Another host, which lives."""
@@ -43,6 +90,7 @@ class Everything:
             room=5,
             owned=1,
             drain=False,
+            start=f"s-{host}",
         )
 
     def change(self, host: str, **changes: object) -> None:
@@ -116,6 +164,8 @@ def cluster_of(host: FakeHost, base: str) -> Cluster:
         instance_url=f"http://{host.name}",
         key=SHARED_KEY,
         digests=lambda: {it: digest(it, [by], SHARED_KEY) for it, by in host.secrets.items()},
+        start=lambda: host.all.records[host.name].start,
+        keys=host.all.keys,
     )
 
 

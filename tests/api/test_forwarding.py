@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import pytest
 from tests.api.conftest import KEY, Api
 from tests.api.fake_cluster import SHARED_KEY, Pair
 from tests.api.fake_sessions import SESSION
-from waguard.core.cluster.forwarded_request import ForwardedRequest, sealed
+from waguard.core.cluster.forwarded_request import ForwardedRequest, digest, sealed
 from waguard.core.keys import Caller, Right
 from waguard.ports.store import AuditEntry
 
@@ -237,6 +238,10 @@ async def test_what_a_person_sends_on_the_socket_of_another_host(
             nonce="n",
             caller=Caller(name="root by the socket", right=Right.ADMIN),
             on_socket=True,
+            start="s-h2",
+            content=digest(
+                json.dumps(TEXT).encode(), content_type="application/json", idempotency_key=""
+            ),
         ),
         SHARED_KEY,
     )

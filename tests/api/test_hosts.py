@@ -1,9 +1,13 @@
 """/api/hosts, moves and /health in a cluster."""
 
+import pytest
+
 from tests.api.conftest import Api
 from tests.api.fake_cluster import Pair
 from tests.api.fake_sessions import DOWN, SESSION, a_view
-from waguard.errors import DatabaseUnavailableError
+from waguard.api.forwarding import CALLS
+from waguard.core.cluster import alert_duty
+from waguard.errors import DatabaseUnavailableError, UnavailableError
 
 
 async def test_the_hosts(hosts: Pair) -> None:
@@ -72,6 +76,8 @@ async def test_one_host_alone_has_no_hosts(api: Api) -> None:
         ("POST", "/api/hosts/a/drain"),
         ("DELETE", "/api/hosts/a/drain"),
         ("DELETE", "/api/hosts/a"),
+        ("GET", "/api/hosts/conditions"),
+        ("POST", "/api/hosts/keys"),
     ):
         answer = await api.call(method, path, None if method != "POST" else {})
         assert (answer.status, answer.json()["field"]) == (409, "cluster.engine")
@@ -95,3 +101,27 @@ async def test_health_without_the_database(hosts: Pair) -> None:
     hosts.one.sessions.fail = DatabaseUnavailableError("it is away")
     found = (await hosts.one.call("GET", "/health", key=None)).json()
     assert found["sessions"] == {"total": 1, "connected": 1, "disconnected": 0}
+
+
+async def test_what_a_person_must_act_on_there(hosts: Pair) -> None:
+    """The host that sends alerts asks it."""
+    found = (await hosts.two.call("GET", "/api/hosts/conditions")).json()
+    assert (found["host"], found["sender"]) == ("h2", "h1")
+    heard = alert_duty.heard(found)
+    assert heard is not None
+    assert heard.complete is found["complete"]
+    hosts.all.change("h1", alive=False)
+    assert (await hosts.two.call("GET", "/api/hosts/conditions")).json()["sender"] == "h2"
+    asked = await hosts.two.app[CALLS].own(
+        "GET", "/api/hosts/conditions", hosts.one.base, within=60.0
+    )
+    assert asked["host"] == "h1"
+
+
+async def test_what_another_host_answers_to_this_one(hosts: Pair) -> None:
+    calls = hosts.one.app[CALLS]
+    for to, target in ((hosts.two.base, "/none"), ("http://127.0.0.1:1", "/api/hosts")):
+        with pytest.raises(UnavailableError):
+            await calls.own("GET", target, to, within=60.0)
+    with pytest.raises(UnavailableError, match="no JSON"):
+        await calls.own("GET", "/metrics", hosts.two.base, within=60.0)

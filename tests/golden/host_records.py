@@ -1,5 +1,6 @@
 """A host's lease, which hosts of other versions read."""
 
+from dataclasses import replace
 from typing import Final
 
 from tests.golden.formats import Format
@@ -19,7 +20,14 @@ RECORD: Final = HostRecord(
     drain=False,
 )
 
+WITH_START: Final = replace(RECORD, start="0f" * 16)
 FORMATS: Final = (
+    Format(
+        name="cluster/host_with_start.json",
+        write=lambda _: encode(WITH_START),
+        read=lambda content, _: decode(content, "a"),
+        means=WITH_START,
+    ),
     Format(
         name="cluster/host.json",
         write=lambda _: encode(RECORD),

@@ -223,6 +223,28 @@ ROWS: Final[Mapping[str, Mapping[str, Any]]] = {
         "moved_at": AT,
     },
     "waguard_hosts": {"host": "h1", "revision": 9, "record": '{"format":1,"host":"h1"}'},
+    "waguard_keys": {
+        "sha256": "0f" * 32,
+        "id": "0a1b2c3d",
+        "version": 1,
+        "record": '{"id": "0a1b2c3d", "name": "shop", "sha256": "'
+        + "0f" * 32
+        + '", "right": "send", "workspaces": [7], "sessions": ["alpha"], "expires_at": 1790000060.0,'
+        ' "created_at": 1790000000.0, "created_by": "ani", "made_with": "ffffffff", "used_at": null,'
+        ' "ended_at": null, "ended_by": null, "for_page": false}',
+        "expires_at": AT + 60,
+        "ended_at": AT,
+        "ended_by": "root by the socket",
+        "used_at": AT,
+    },
+    "waguard_key_changes": {"id": 1, "revision": 9},
+    "waguard_alerts": {
+        "destination": "0f" * 8,
+        "at": AT,
+        "record": '{"reported": {"disk_low/disk_low/@h1": {"type": "disk_low", "reason": "disk_low",'
+        ' "session": null, "message": "m", "remedy": "r", "since": 1.0, "seen": 2.0, "ended": null,'
+        ' "host": "h1"}}, "causes": {"disk_low/disk_low": 3.0}, "at": 3.0}',
+    },
 }
 
 

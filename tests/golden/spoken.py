@@ -8,8 +8,16 @@ import msgspec
 
 from tests.golden.formats import KEPT, Format, as_json, misread
 from tests.golden.sampling import label, samples
-from waguard.core.cluster.forwarded_request import ForwardedRequest, opened, sealed
+from waguard.core.cluster.forwarded_request import (
+    ForwardedRequest,
+    corrected,
+    correction,
+    digest,
+    opened,
+    sealed,
+)
 from waguard.core.keys import Caller, Right
+from waguard.core.replace import replace
 from waguard.wire import forking
 from waguard.wire.protocol import PROTOCOL, FromDaemon, FromWorker
 from waguard.wire.worker import WorkerSpec
@@ -74,6 +82,13 @@ FORWARDED: Final = ForwardedRequest(
 )
 
 
+FORWARDED_2: Final = replace(
+    FORWARDED,
+    start="0123456789abcdef0123456789abcdef",
+    content=digest(b"{}", content_type="application/json", idempotency_key="order-1"),
+)
+
+
 def _sealed_fields(content: bytes) -> Any:
     return msgspec.json.decode(base64.urlsafe_b64decode(content.split(b".")[1]))
 
@@ -86,6 +101,20 @@ FORMATS: Final = (
         read=lambda content, _: opened(content.decode(), SHARED_KEY),
         means=FORWARDED,
         decode=_sealed_fields,
+    ),
+    Format(
+        name="cluster/forwarded_request_2",
+        write=lambda _: sealed(FORWARDED_2, SHARED_KEY).encode(),
+        read=lambda content, _: opened(content.decode(), SHARED_KEY),
+        means=FORWARDED_2,
+        decode=_sealed_fields,
+    ),
+    Format(
+        name="cluster/correction",
+        write=lambda _: correction(FORWARDED.nonce, "0f" * 16, SHARED_KEY).encode(),
+        read=lambda content, _: corrected(content.decode(), FORWARDED_2, SHARED_KEY),
+        means=replace(FORWARDED_2, start="0f" * 16),
+        decode=bytes.decode,
     ),
     Format(
         name=f"wire/{PROTOCOL}.json",

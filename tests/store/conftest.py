@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import waguard.store.shared_models  # noqa: F401 - its tables are some of them
 from tests.store import servers, tables, template
 from tests.store.application import Application, MemoryApplication, SqlApplication
 from tests.store.memory import MemoryStore

@@ -122,6 +122,8 @@ def create_app(
             web.get("/api/hosts", hosts.listing),
             web.get("/api/hosts/alike", alike.show),
             web.delete("/api/hosts/{host}", hosts.forget),
+            web.get("/api/hosts/conditions", hosts.conditions),
+            web.post("/api/hosts/keys", hosts.keys_changed),
             web.post("/api/hosts/{host}/drain", hosts.drain),
             web.delete("/api/hosts/{host}/drain", hosts.end_drain),
             web.post(f"{one}/move", hosts.move),

@@ -35,7 +35,8 @@ from waguard.ports.versions import VersionControl
 
 if TYPE_CHECKING:  # one host alone imports nothing of it
     from waguard.core.cluster.forwarded_request import ForwardedRequest
-    from waguard.ports.cluster import Hosts, Ownership
+    from waguard.core.issued_keys import IssuedKey
+    from waguard.ports.cluster import Hosts, KeyRows, Ownership
 
 
 class Events(Protocol):
@@ -72,6 +73,9 @@ class Cluster:
     """What webhooks of this host carry as ``X-Instance-Url``; its replies have it, too."""
     key: bytes = field(repr=False)
     """What ``cluster.key_file`` holds: hosts sign with it what they forward."""
+    start: Callable[[], str]
+    """Which start of the daemon this is, as its host's record says."""
+    keys: "KeyRows"
     digests: Callable[[], Mapping[str, str | None]] = field(default=dict, repr=False)
     """Digests of secrets that all hosts have alike, by the keys that name their files."""
 
@@ -126,16 +130,34 @@ class Seals(Protocol):
         """Whether another host has made it within the last minute, for this one."""
 
     def opened(self, request: web.Request, shown: Sequence[str]) -> "ForwardedRequest | None":
-        """What is said of this request in what it shows as its key; None: nothing. Once: a copy of it says nothing."""
+        """What is said of this request in what it shows as its key; None: nothing. Once: a copy of it says nothing. Raises
+        ``WaguardError`` where it is sealed for another start of this host."""
+
+    async def carries(self, it: "ForwardedRequest", request: web.Request) -> bool:
+        """Whether the request, which was read, carries what was sealed."""
+
+
+class KeySharing(Protocol):
+    """Has all hosts accept the same issued keys. ``read`` raises ``DatabaseUnavailableError``."""
+
+    async def read(self) -> None:
+        """Know what the others have made and revoked."""
+
+    async def spread(self, key: "IssuedKey") -> list[str]:
+        """Have all refuse a key that was revoked here. The hosts that have not said that they do."""
+
+    def end(self, sha256: str, by: str) -> None:
+        """Another host has revoked it."""
 
 
 DEPS = web.AppKey("deps", ApiDeps)
 SEALS: web.AppKey[Seals] = web.AppKey("seals", Seals)
-"""Only in a cluster."""
 ASK_HOSTS: "web.AppKey[Callable[[str], Awaitable[dict[str, bytes | None]]]]" = web.AppKey(
     "ask_hosts"
 )
-"""What each other host that lives answers to a GET of this path, by name; None: nothing, or it refuses. Only in a cluster."""
+"""What each other host that lives answers to a GET of this path, by name; None: nothing, or it refuses."""
+KEY_SHARING: web.AppKey[KeySharing] = web.AppKey("key_sharing", KeySharing)
+"""These three only in a cluster."""
 BODY = web.RequestKey("body", dict[str, Any])
 CALLER = web.RequestKey("caller", Caller)
 """Who has shown a key, or needs none on the local socket."""

@@ -4,6 +4,7 @@ Where nothing of it has gone out, it is 503. Where something has, and no whole a
 a change of a group; everything else is 503. A request that was forwarded is never forwarded again.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Final
@@ -13,7 +14,17 @@ from aiohttp import web
 from waguard.api import fields, media, rights
 from waguard.api.audit import CutOffError, audited
 from waguard.api.deadline import READS
-from waguard.api.deps import ASK_HOSTS, BODY, DEPS, ELSEWHERE, FORWARDED, SEALS, SESSION, Cluster
+from waguard.api.deps import (
+    ASK_HOSTS,
+    BODY,
+    DEPS,
+    ELSEWHERE,
+    FORWARDED,
+    KEY_SHARING,
+    SEALS,
+    SESSION,
+    Cluster,
+)
 from waguard.api.events import SEVERAL
 from waguard.api.gate import MEDIA_PATH
 from waguard.api.groups import ChangeUncertain
@@ -26,6 +37,7 @@ from waguard.api.outbox import ID_LIMIT, NUMBER
 from waguard.api.problems import Handler
 from waguard.api.route import SENDS, Reply, json_reply, route_of
 from waguard.api.session_view import shown
+from waguard.api.shared_keys import SharedKeys
 from waguard.api.timings import Timings
 from waguard.core.keys import Right
 from waguard.core.messages.received_media import content_type
@@ -52,14 +64,18 @@ def join(app: web.Application, cluster: Cluster, timings: Timings) -> None:
     """Make it the API of one host of a cluster, before it serves."""
     seals = HostSeals(cluster, SystemClock())
     calls = HostCalls(cluster, seals, timings)
-    app[SEALS], app[CALLS] = seals, calls
     app[ASK_HOSTS] = calls.answers
     app[SEVERAL] = HostEvents(cluster, calls, SystemClock()).listen
+    shared = SharedKeys(app[DEPS].issued_keys, cluster.keys, calls)
+    app[SEALS], app[CALLS], app[KEY_SHARING] = seals, calls, shared
     app[DEPS].keys.is_of_a_host = seals.is_one
 
     async def lasting(_: web.Application) -> AsyncIterator[None]:
         await calls.begin()
+        sharing = asyncio.create_task(shared.run(), name="shared keys")
         yield
+        sharing.cancel()
+        await asyncio.gather(sharing, return_exceptions=True)
         await calls.close()
 
     async def name_host(_: web.Request, response: web.StreamResponse) -> None:

@@ -81,6 +81,10 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     if caller is None and (forwarded := _forwarded(request, shown)):
         request[FORWARDED] = forwarded
         caller = auth.APPLICATION if forwarded.caller == auth.APPLICATION else forwarded.caller
+        if (
+            streams
+        ):  # what is uploaded is no session's: nobody forwards it, and its seal could not cover it
+            raise auth.refused()
     _recognize(request, known=caller is not None)
     body = Body(request, limit=sys.maxsize if streams else limit)
     if caller is None and (streams or not await _key_inside(request, body, unknown)):
@@ -95,6 +99,7 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     with counted(request, streams=streams) as charge:
         fields = {} if streams else await body.decoded(charge)
         request[BODY_BYTES] = body.raw
+        await _require_content(request)
         if not trusted and caller is not auth.APPLICATION and FORWARDED not in request:
             # what looked like a key of the body can be one of an object within it; a key may have ended meanwhile
             caller = accepted.caller([*shown, fields.get("api_key") or None])
@@ -119,6 +124,13 @@ def still_accepted(request: web.Request) -> bool:
 def _forwarded(request: web.Request, shown: Sequence[str]) -> "ForwardedRequest | None":
     seals = request.app.get(SEALS)
     return seals.opened(request, shown) if seals else None
+
+
+async def _require_content(request: web.Request) -> None:
+    """Raises ``UnauthorizedError`` where what came is not what the host has sealed that forwards it."""
+    forwarded = request.get(FORWARDED)
+    if forwarded and not await request.app[SEALS].carries(forwarded, request):
+        raise auth.refused()
 
 
 def _reads(request: web.Request) -> bool:

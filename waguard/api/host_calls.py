@@ -25,9 +25,10 @@ from waguard.api.auth import refused
 from waguard.api.body import LARGE
 from waguard.api.deps import BODY, BODY_BYTES, Cluster
 from waguard.api.gate import OWN_END, still_accepted
-from waguard.api.host_seals import HostSeals, target_of
+from waguard.api.host_seals import HostSeals, digest, target_of
 from waguard.api.problems import REQUEST_ID, UNAUTHORIZED
 from waguard.api.timings import Timings
+from waguard.core.cluster.forwarded_request import START, ForwardedRequest
 from waguard.errors import InvalidInputError, UnavailableError, WaguardError
 
 CONNECT: Final = 3.0  # s
@@ -35,6 +36,7 @@ WATCHED_EVERY: Final = 0.5  # s
 STALLED: Final = 60.0  # s in which nothing comes of an answer that has begun
 WHOLE: Final = 256 << 10  # bytes of an answer that is there before any of it is passed on
 PIECE: Final = 64 << 10  # bytes
+SAID: Final = 8 << 20  # bytes of an answer to this host itself
 RETRY_AFTER: Final = 5.0  # s
 _OF_THE_CONNECTION: Final = frozenset(
     {
@@ -100,7 +102,6 @@ class HostCalls:
         """Within the loop."""
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, force_close=True),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
@@ -116,23 +117,48 @@ class HostCalls:
         return list(self.living().values())
 
     def living(self) -> dict[str, str]:
-        """Their addresses by their names."""
+        """The addresses of the other hosts that live, by name."""
         records = [it.record for it in self._cluster.hosts.view().hosts]
-        own = self._cluster.address
-        return {it.host: it.address for it in records if it.alive and it.address != own}
+        mine = self._cluster.address
+        return {it.host: it.address for it in records if it.alive and it.address != mine}
+
+    async def own(
+        self, method: str, target: str, to: str, body: object = None, *, within: float
+    ) -> Any:
+        """What another host answers ``within`` so many seconds to a request of this one's own, which has no client: JSON.
+        Raises ``UnavailableError``."""
+        content = b"" if body is None else json.dumps(body).encode()
+        headers = CIMultiDict({"Content-Type": "application/json"} if content else {})
+        headers["Content-Length"] = str(len(content))
+        it = self._seals.of_this_host(method, target, to)
+        with _as_ours(to):
+            async with (
+                asyncio.timeout(within),
+                await self._sent(it, headers, content) as response,
+            ):
+                if response.status != web.HTTPOk.status_code:
+                    raise UnavailableError(f"{to} answered {response.status}")
+                if (response.content_length or SAID + 1) > SAID:
+                    raise UnavailableError(f"{to} answered too much")
+                said = await response.read()
+        try:
+            return json.loads(said)
+        except ValueError:
+            raise UnavailableError(f"{to} answered no JSON") from None
 
     async def forward(
         self, request: web.Request, to: str, *, session: str | None
     ) -> web.StreamResponse:
         """The other host's answer. Raises ``NotConnectedError``, ``CutOffError``, ``UnavailableError`` where that one does
         not take it, and ``ConnectionResetError`` where the client has left."""
-        seal = self._seals.of(request, to, session=session)
-        return await self.passed_on(request, await self.asked(request, to, seal))
+        it = self._seals.of(request, to, session=session)
+        return await self.passed_on(request, await self.asked(request, it))
 
     async def file(self, request: web.Request, to: str) -> Answer:
         """A received file as the request asks for it, whose caller may have it. Raises as ``forward``."""
-        seal = self._seals.of_this_host(request.method, target_of(request), to)
-        return await self.asked(request, to, seal)
+        return await self.asked(
+            request, self._seals.of_this_host(request.method, target_of(request), to)
+        )
 
     @contextlib.asynccontextmanager
     async def upload(self, sha256: str, to: str) -> AsyncIterator["Upload | None"]:
@@ -153,16 +179,10 @@ class HostCalls:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """What another host answers to a GET of this one's own, which may read everything: from its head to its end,
         ``stalled`` s without any of it at most. Raises ``NotConnectedError``, ``CutOffError``."""
-        assert self._http  # noqa: S101 - it has begun
-        seal = self._seals.of_this_host("GET", target, to)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=stalled)
+        it = self._seals.of_this_host("GET", target, to)
         with _as_ours(to):
             async with asyncio.timeout(begins_within):
-                response = await self._http.get(
-                    URL(f"{to}{target}", encoded=True),
-                    headers={**headers, "Authorization": f"Bearer {seal}"},
-                    timeout=timeout,
-                )
+                response = await self._sent(it, CIMultiDict(headers), within=stalled)
             try:
                 yield response
             finally:
@@ -188,11 +208,11 @@ class HostCalls:
 
     # ---- the answer's head ----
 
-    async def asked(self, request: web.Request, to: str, seal: str) -> Answer:
+    async def asked(self, request: web.Request, it: ForwardedRequest) -> Answer:
         """The beginning of the answer, or all of a small one. Raises as ``forward``."""
-        loop = asyncio.get_running_loop()
+        loop, to = asyncio.get_running_loop(), it.to
         end = loop.time() + self._within(request)
-        task = asyncio.ensure_future(self._exchange(request, to, seal))
+        task = asyncio.ensure_future(self._exchange(request, it))
         try:
             while not (await asyncio.wait({task}, timeout=WATCHED_EVERY))[0]:
                 self._require_worth(request, to, late=loop.time() > end)
@@ -231,19 +251,12 @@ class HostCalls:
             return math.inf  # as long as that host lives
         return self._timings.request + self._timings.longer_elsewhere
 
-    async def _exchange(self, request: web.Request, to: str, seal: str) -> Answer:
-        assert self._http  # noqa: S101 - it has begun
+    async def _exchange(self, request: web.Request, it: ForwardedRequest) -> Answer:
         body = await _body(request)
-        headers = _headers(request, seal)
+        headers = _headers(request)
         if body:
             headers["Content-Length"] = str(len(body))
-        head = await self._http.request(
-            request.method,
-            URL(f"{to}{target_of(request)}", encoded=True),
-            headers=headers,
-            data=_pieces(body) if body else None,
-            allow_redirects=False,
-        )
+        head = await self._sent(it, headers, body)
         length = head.content_length
         if request.method == "HEAD" or length is None or length > WHOLE:
             return Answer(head, None)
@@ -252,6 +265,42 @@ class HostCalls:
         except BaseException:
             head.close()
             raise
+
+    async def _sent(
+        self,
+        it: ForwardedRequest,
+        headers: CIMultiDict[str],
+        body: bytes | bytearray = b"",
+        *,
+        within: float | None = None,
+    ) -> aiohttp.ClientResponse:
+        """The head of the answer, once more where that host has just been started again: it has done nothing of it.
+        ``within``: seconds in which something must come."""
+        sealed = self._seals.for_start(it, await digest(headers, body))
+        head = await self._once(sealed, headers, body, within)
+        said = head.headers.get(START, "") if head.status == UNAUTHORIZED else ""
+        if again := self._seals.corrected(said, sealed):
+            head.close()
+            head = await self._once(again, headers, body, within)
+        return head
+
+    async def _once(
+        self,
+        it: ForwardedRequest,
+        headers: CIMultiDict[str],
+        body: bytes | bytearray,
+        within: float | None,
+    ) -> aiohttp.ClientResponse:
+        assert self._http  # noqa: S101 - it has begun
+        headers["Authorization"] = f"Bearer {self._seals.sealed(it)}"
+        return await self._http.request(
+            it.method,
+            URL(f"{it.to}{it.target}", encoded=True),
+            headers=headers,
+            data=_pieces(body) if body else None,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT, sock_read=within),
+        )
 
     # ---- the answer ----
 
@@ -304,7 +353,7 @@ def _as_ours(to: str) -> Any:
         ) from None
 
 
-def _headers(request: web.Request, seal: str) -> CIMultiDict[str]:
+def _headers(request: web.Request) -> CIMultiDict[str]:
     named = {it.strip().lower() for it in request.headers.get("Connection", "").split(",")}
     kept = CIMultiDict(
         (name, it)
@@ -318,7 +367,6 @@ def _headers(request: web.Request, seal: str) -> CIMultiDict[str]:
             raise InvalidInputError(
                 "a header is no text", field=name[:60], remedy="send it in UTF-8"
             ) from None
-    kept["Authorization"] = f"Bearer {seal}"
     kept["X-Request-Id"] = request[REQUEST_ID]
     return kept
 

@@ -1,14 +1,16 @@
 """/api/hosts: the hosts of the cluster, emptying one, moving a session to one."""
 
-from typing import TYPE_CHECKING, Annotated, Final
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from aiohttp import web
 from msgspec import Meta, Struct
 
 from waguard.api import fields
-from waguard.api.deps import DEPS, FORWARDED, Cluster
-from waguard.api.fields import SessionId
+from waguard.api.deps import DEPS, FORWARDED, KEY_SHARING, Cluster
+from waguard.api.fields import Kind, SessionId
 from waguard.api.route import Done, OfSession, route
+from waguard.api.session_view import Condition, condition
 from waguard.core.keys import Right
 from waguard.errors import ConflictError, NotFoundError, UnavailableError
 
@@ -18,8 +20,15 @@ if TYPE_CHECKING:
 NO_CLUSTER: Final = "there is one host alone"
 RETRY_AFTER: Final = 5.0  # s
 _NAME_LIMIT: Final = 253  # characters
+_SHA256: Final = "[0-9a-f]{64}"
 _SAID: Final = Meta(max_length=_NAME_LIMIT, description="as `GET /api/hosts` has it")
 HostName = Annotated[str, fields.short(_NAME_LIMIT), _SAID]
+
+
+def _sha256(value: Any, field: str) -> str:
+    if isinstance(value, str) and re.fullmatch(_SHA256, value):
+        return value
+    raise fields.bad(field, value, "no SHA-256", "64 hexadecimal digits")
 
 
 class Host(Struct, kw_only=True):
@@ -43,6 +52,15 @@ class Hosts(Done, kw_only=True):
     without_owner: int | None
 
 
+class Conditions(Done, kw_only=True):
+    """``sender``: the host that sends alerts, as this one sees it; ``complete``: what is not there is over."""
+
+    host: str
+    sender: str
+    complete: bool
+    conditions: list[Condition]
+
+
 class Drained(Done, kw_only=True):
     """Whether the host is being emptied; it goes on behind this reply."""
 
@@ -60,6 +78,13 @@ class MoveTo(Struct, kw_only=True):
     """Where the session is to run."""
 
     to: HostName
+
+
+class KeysChanged(Struct, kw_only=True):
+    """``sha256``: of the key that ``by`` has revoked; without it there are others to read."""
+
+    sha256: Annotated[str, Kind(_sha256), Meta(pattern=f"^{_SHA256}$")] | None = None
+    by: Annotated[str, fields.short(_NAME_LIMIT), Meta(max_length=_NAME_LIMIT)] = "another host"
 
 
 class Moving(OfSession, kw_only=True):
@@ -101,6 +126,33 @@ async def move(request: web.Request, session_id: SessionId, body: MoveTo) -> Mov
     """Move a session to another host: its owner ends it in order, and that one starts it."""
     await cluster_of(request).hosts.move(session_id, body.to)
     return Moving(session_id=session_id, to=body.to)
+
+
+@route(Right.ADMIN, 409)
+async def conditions(request: web.Request) -> Conditions:
+    """What a person must act on at this host, for the one that sends alerts for all."""
+    from waguard.core.cluster import alert_duty  # noqa: PLC0415 - one host alone needs nothing of it
+
+    view, health = cluster_of(request).hosts.view(), request.app[DEPS].health()
+    return Conditions(
+        host=view.host,
+        sender=alert_duty.sender(view.host, [it.record for it in view.hosts]),
+        complete=health.supervising and health.restored,
+        conditions=[condition(it) for it in health.conditions if it.needs_person],
+    )
+
+
+@route(Right.ADMIN, 409)
+async def keys_changed(request: web.Request, body: KeysChanged) -> Done:
+    """Another host has made or revoked a key: know it at once. Hosts notify each other."""
+    cluster_of(request)
+    sharing = request.app[KEY_SHARING]
+    if body.sha256 is None:
+        await sharing.read()
+    else:
+        sharing.end(body.sha256, body.by)
+        await request.app[DEPS].issued_keys.save()
+    return Done()
 
 
 async def _drain(request: web.Request, host: str, *, end: bool) -> Drained:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import hmac
 import secrets
-from collections.abc import AsyncIterator, Container, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -49,10 +49,12 @@ class IssuedKeys:
         """SHA-256 → id."""
         self._ends: dict[str, float] = {}
         """Monotonic seconds at which a key ends, by id."""
-        self._streams: dict[str, set[asyncio.Timeout]] = {}
+        self._streams = _Streams()
         self._writing = asyncio.Lock()
         self._changed = False
         self._writes = True
+        self.share: Callable[[IssuedKey], Awaitable[None]] | None = None
+        """Has all hosts accept a new key, where there are several; nobody gets one where it raises ``WaguardError``."""
         self.unreadable: str | None = None
         """What is wrong with the file: nothing is written, and what was read before goes on."""
 
@@ -65,12 +67,28 @@ class IssuedKeys:
             return
         self.unreadable = None
         found = issued_keys.merged(self._keys, read)
+        self._replace(found)
         self._changed = list(found.values()) != list(read)
+
+    def adopt(self, found: Mapping[str, IssuedKey]) -> None:
+        """From now on these are known, by id, and no others, but for those that ended long ago. ``save`` writes them."""
+        kept = issued_keys.worth_keeping(found.values(), now=self._clock.wall())
+        if (new := {it.id: it for it in kept}) != self._keys:
+            self._replace(new)
+            self._changed = True
+
+    @property
+    def known(self) -> Mapping[str, IssuedKey]:
+        """All of them, by id; those that have expired are marked so."""
+        self._tidy()
+        return self._keys
+
+    def _replace(self, found: Mapping[str, IssuedKey]) -> None:
         before, self._keys, self._valid = set(self._valid.values()), {}, {}
         for key in found.values():
             self._install(key)
         for key_id in before.difference(self._valid.values()):
-            self._end_streams(key_id)
+            self._streams.end(key_id)
 
     def _install(self, key: IssuedKey) -> None:
         self._keys[key.id] = key
@@ -112,19 +130,14 @@ class IssuedKeys:
             yield
             return
         left = self._left(self._keys[caller.key]) if self.accepts(caller) else 0.0
-        streams = self._streams.setdefault(caller.key, set())
-        async with asyncio.timeout(left) as end:
-            streams.add(end)
-            try:
-                yield
-            finally:
-                streams.discard(end)
+        async with self._streams.lasting(caller.key, left):
+            yield
 
     # ---- what an administrator asks ----
 
     def governed(self, caller: Caller, workspaces: Workspaces) -> list[IssuedKey]:
         """The keys that the caller may see, the newest first. Raises ``ConflictError`` where the file is unreadable."""
-        self._require_readable()
+        _require_readable(self.unreadable)
         self._tidy()
         found = [it for it in self._keys.values() if issued_keys.governs(caller, it, workspaces)]
         return sorted(found, key=lambda it: it.created_at, reverse=True)
@@ -134,7 +147,7 @@ class IssuedKeys:
     ) -> tuple[str, IssuedKey]:
         """The key itself, which is nowhere else, and what is known of it. Raises ``WaguardError``."""
         async with self._writing:
-            self._require_readable()
+            _require_readable(self.unreadable)
             self._tidy()
             maker, now = self._current(maker), self._clock.wall()
             why = issued_keys.excess(maker, wanted, now=now, workspaces=workspaces)
@@ -143,19 +156,29 @@ class IssuedKeys:
                     f"a new key may not exceed your own: it would have {why}",
                     remedy="ask for less, or use a key that may do more",
                 )
-            self._require_free(wanted)
+            require_free(
+                self._keys.values(), wanted.name, for_page=wanted.for_page, most=self._most
+            )
             key_id = _new_id(self._keys)
             text = issued_keys.text_of(key_id, secrets.token_urlsafe(_SECRET_BYTES))
             key = issued_keys.issue(maker, wanted, key_id=key_id, text=text, now=now)
             self._changed = True  # who is cancelled leaves a key in the file that nobody has
             await self._write({**self._keys, key_id: key})
+            if self.share and self.accepts(maker):
+                try:
+                    await self.share(key)
+                except WaguardError:  # nobody gets the key
+                    with contextlib.suppress(UnavailableError):
+                        await self._write(self._keys)
+                    raise
             if not self.accepts(maker):  # it has ended meanwhile, and makes no more
-                self._keys.pop(key_id, None)
+                if key_id in self._keys:  # other hosts have it
+                    self.end(self._keys[key_id], by=maker.name)
                 await self._write(self._keys)
             self._current(maker)
             if wanted.for_page:
                 for old in issued_keys.excess_pages(self._keys, maker):
-                    self._end(old, by=maker.name)
+                    self.end(old, by=maker.name)
             self._install(key)
         logger.info(
             "API key created", event="key_created", key=key.id, name=key.name, by=maker.name
@@ -169,8 +192,7 @@ class IssuedKeys:
         key = self._keys.get(key_id)
         if key is None or not issued_keys.governs(caller, key, workspaces):
             raise NotFoundError("no such key", field="id", remedy="see `waguard keys list`")
-        if key.ended_at is None:
-            key = self._end(key, by=caller.name)
+        key = self.end(key, by=caller.name)
         async with self._writing:
             try:
                 await self._write(self._keys)
@@ -190,26 +212,6 @@ class IssuedKeys:
             raise UnauthorizedError("the key has ended", remedy="use another one")
         return self._keys[caller.key].caller
 
-    def _require_readable(self) -> None:
-        if self.unreadable:
-            raise ConflictError(
-                f"the keys are unknown: {self.unreadable}",
-                remedy="put back a copy of the file, or move it away, then `systemctl reload waguard`",
-            )
-
-    def _require_free(self, wanted: Wanted) -> None:
-        valid = [it for it in self._keys.values() if it.ended_at is None]
-        if wanted.name in {it.name for it in valid}:
-            raise ConflictError(
-                "there is a key of this name", field="name", remedy="use another one, or revoke it"
-            )
-        if not wanted.for_page and sum(not it.for_page for it in valid) >= self._most:
-            raise ConflictError(
-                f"there are {self._most} valid keys",
-                field="name",
-                remedy="revoke those that nobody uses",
-            )
-
     # ---- how it ends ----
 
     def _left(self, key: IssuedKey) -> float | None:
@@ -222,25 +224,23 @@ class IssuedKeys:
         left = self._left(key)
         if left is None or left > 0:
             return False
-        self._end(key, by=None)
+        self.end(key, by=None)
         return True
 
-    def _end(self, key: IssuedKey, *, by: str | None) -> IssuedKey:
+    def end(self, key: IssuedKey, *, by: str | None) -> IssuedKey:
+        """End a known key in memory; one that has ended stays as it is. ``by`` None: it has expired."""
+        if key.ended_at is not None:
+            return key
         ended = replace(key, ended_at=self._clock.wall(), ended_by=by)
         self._keys[key.id] = ended
         self._valid.pop(key.sha256, None)
         self._changed = True
-        self._end_streams(key.id)
+        self._streams.end(key.id)
         if by:
             logger.info("API key revoked", event="key_revoked", key=key.id, name=key.name, by=by)
         else:
             logger.info("API key expired", event="key_expired", key=key.id, name=key.name)
         return ended
-
-    def _end_streams(self, key_id: str) -> None:
-        for end in self._streams.pop(key_id, ()):
-            if not end.expired():
-                end.reschedule(asyncio.get_running_loop().time())
 
     def _tidy(self) -> None:
         """End those that have expired, and forget those that ended long ago."""
@@ -257,6 +257,13 @@ class IssuedKeys:
         self._keys = {it.id: it for it in kept}
 
     # ---- its file ----
+
+    async def _write(self, keys: Mapping[str, IssuedKey]) -> None:
+        """Raises ``UnavailableError``."""
+        if self.unreadable:
+            raise UnavailableError(self.unreadable)
+        await _replaced(self._path, keys)
+        self._writes = True
 
     async def save(self) -> None:
         """Each minute, and at the end. What cannot be written is logged once, and written the next time."""
@@ -277,22 +284,65 @@ class IssuedKeys:
                     )
                 self._writes = False
 
-    async def _write(self, keys: Mapping[str, IssuedKey]) -> None:
-        """Raises ``UnavailableError``."""
-        if self.unreadable:
-            raise UnavailableError(self.unreadable)
-        content = tuple(keys.values())
-        writing = asyncio.create_task(asyncio.to_thread(key_memory.write, self._path, content))
-        try:
-            # two threads never write it: whoever is cancelled has the lock until this one has ended
+
+class _Streams:
+    """What lasts as long as a key is valid."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, set[asyncio.Timeout]] = {}
+
+    @contextlib.asynccontextmanager
+    async def lasting(self, key_id: str, left: float | None) -> AsyncIterator[None]:
+        """End the body with ``TimeoutError`` when the key ends, or after so many seconds."""
+        streams = self._of.setdefault(key_id, set())
+        async with asyncio.timeout(left) as end:
+            streams.add(end)
             try:
-                await asyncio.shield(writing)
+                yield
             finally:
-                await asyncio.wait({writing})
-        except (OSError, WaguardError) as error:
-            why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            raise UnavailableError(f"{self._path} cannot be written: {why}") from None
-        self._writes = True
+                streams.discard(end)
+
+    def end(self, key_id: str) -> None:
+        """The key has ended."""
+        for end in self._of.pop(key_id, ()):
+            if not end.expired():
+                end.reschedule(asyncio.get_running_loop().time())
+
+
+def _require_readable(unreadable: str | None) -> None:
+    if unreadable:
+        raise ConflictError(
+            f"the keys are unknown: {unreadable}",
+            remedy="put back a copy of the file, or move it away, then `systemctl reload waguard`",
+        )
+
+
+async def _replaced(path: Path, keys: Mapping[str, IssuedKey]) -> None:
+    """Write the file. Raises ``UnavailableError``."""
+    content = tuple(keys.values())
+    writing = asyncio.create_task(asyncio.to_thread(key_memory.write, path, content))
+    try:
+        # two threads never write it: whoever is cancelled has the lock until this one has ended
+        try:
+            await asyncio.shield(writing)
+        finally:
+            await asyncio.wait({writing})
+    except (OSError, WaguardError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise UnavailableError(f"{path} cannot be written: {why}") from None
+
+
+def require_free(keys: Iterable[IssuedKey], name: str, *, for_page: bool, most: int = MOST) -> None:
+    """Raise ``ConflictError`` where a key of this name, or one more, may not be."""
+    valid = [it for it in keys if it.ended_at is None]
+    if name in {it.name for it in valid}:
+        raise ConflictError(
+            "there is a key of this name", field="name", remedy="use another one, or revoke it"
+        )
+    if not for_page and sum(not it.for_page for it in valid) >= most:
+        raise ConflictError(
+            f"there are {most} valid keys", field="name", remedy="revoke those that nobody uses"
+        )
 
 
 def _new_id(known: Container[str]) -> str:

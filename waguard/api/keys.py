@@ -1,5 +1,6 @@
 """The keys that waguard issues: create, list and revoke them."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar
 
@@ -7,14 +8,19 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from waguard.api import fields
-from waguard.api.deps import CALLER, DEPS
+from waguard.api.deps import CALLER, DEPS, KEY_SHARING
 from waguard.api.fields import AS_IT_IS, Kind, SessionId, WorkspaceId, digits, integer
 from waguard.api.rights import Narrowing
 from waguard.api.route import Done, route
 from waguard.core import issued_keys
 from waguard.core.issued_keys import LONGEST, SCOPE_LIMIT, IssuedKey, Wanted, Workspaces
 from waguard.core.keys import Right
-from waguard.errors import ConflictError, InvalidInputError
+from waguard.errors import (
+    ConflictError,
+    DatabaseUnavailableError,
+    InvalidInputError,
+    UnavailableError,
+)
 
 
 def _name(value: Any, field: str) -> str:
@@ -105,10 +111,14 @@ class KnownKeys(Done, kw_only=True):
 
 
 class RevokedKey(Done, kw_only=True):
-    """The key that is refused from now on, and the valid ones that it has made, which stay."""
+    """The key that is refused from now on, and the valid ones that it has made, which stay.
+
+    ``not_yet``: other hosts that have not said that they refuse it. They do so when they have read it from the database.
+    """
 
     about: KnownKey
     made: list[KnownKey]
+    not_yet: list[str]
 
 
 @route(Right.ADMIN, 409, narrows=Narrowing.LIST)
@@ -117,6 +127,7 @@ async def listing(request: web.Request) -> KnownKeys:
 
     Those of ``api.key_file`` are not among them.
     """
+    await _read_all(request)
     deps = request.app[DEPS]
     found = deps.issued_keys.governed(request[CALLER], await _workspaces(request))
     return KnownKeys(keys=[_shown(it) for it in found])
@@ -185,9 +196,24 @@ async def leave(request: web.Request) -> RevokedKey:
 
 
 async def _revoked(request: web.Request, key_id: str) -> RevokedKey:
-    issued = request.app[DEPS].issued_keys
-    key, made = await issued.revoke(request[CALLER], key_id, await _workspaces(request))
-    return RevokedKey(about=_shown(key), made=[_shown(it) for it in made])
+    issued, sharing = request.app[DEPS].issued_keys, request.app.get(KEY_SHARING)
+    if key_id not in issued.known:
+        await _read_all(request)
+    try:
+        key, made = await issued.revoke(request[CALLER], key_id, await _workspaces(request))
+    except UnavailableError:
+        if sharing and (refused := issued.known.get(key_id)):
+            await sharing.spread(refused)
+        raise
+    not_yet = await sharing.spread(key) if sharing else []
+    return RevokedKey(about=_shown(key), made=[_shown(it) for it in made], not_yet=not_yet)
+
+
+async def _read_all(request: web.Request) -> None:
+    """Know what other hosts have made, as far as the database answers."""
+    if sharing := request.app.get(KEY_SHARING):
+        with contextlib.suppress(DatabaseUnavailableError):
+            await sharing.read()
 
 
 async def _workspaces(request: web.Request) -> Workspaces:

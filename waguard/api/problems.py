@@ -34,7 +34,7 @@ def answer(error: WaguardError) -> web.Response:
         body["field"] = error.field
     if error.remedy:
         body["remedy"] = error.remedy
-    response = web.json_response(body, status=error.status)
+    response = web.json_response(body, status=error.status, headers=error.headers)
     retry_after = error.retry_after
     if retry_after is None:
         retry_after = RETRY_AFTER.get(error.status)

@@ -190,6 +190,8 @@ def _revoke(arguments: argparse.Namespace) -> int:
     lines = [f"{name} is revoked"]
     if made := [f"{it['id']} ({it['name']})" for it in answer["made"]]:
         lines.append(f"keys that it has made stay valid: {', '.join(made)}")
+    if hosts := answer.get("not_yet"):  # a daemon of before has none
+        lines.append(f"valid on {', '.join(hosts)} until 2 s after they reach the database")
     print_either(arguments, answer, *lines)
     return 0
 

@@ -29,6 +29,7 @@ _DETAILS: Final[dict[str, Any]] = {
     "owned": 0,
     "drain": True,
     "lasts": 0.0,
+    "start": "",
 }
 _KNOWN: Final = {*_Stable.__struct_fields__, *_DETAILS}
 

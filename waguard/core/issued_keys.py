@@ -14,6 +14,8 @@ from msgspec import Meta, Struct
 from waguard.core.keys import Caller, Right
 from waguard.core.replace import replace
 
+VERSION: Final = 1
+"""The version of what is kept of a key. A field that limits a key is a new version: an older waguard must not ignore a limit."""
 MOST: Final = 500  # keys that are valid
 SCOPE_LIMIT: Final = 100  # workspaces of a key, and sessions
 LONGEST: Final = 3650 * 86_400  # s that a key may be valid, where it expires at all

@@ -5,14 +5,18 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
+from aiohttp.web import Application
 from loguru import logger
 
 from waguard.api.deps import Cluster as ApiCluster
+from waguard.api.forwarding import CALLS
 from waguard.core.cluster.alike import digest
 from waguard.core.cluster.host_lease import LeaseTerms
 from waguard.core.cluster.records import Owning
+from waguard.daemon import host_alerts
 from waguard.daemon.duties import Duties
 from waguard.daemon.foundation import Foundation
+from waguard.daemon.host_alerts import HostAlerts
 from waguard.daemon.installation import Installation
 from waguard.daemon.left_behind import LeftBehind
 from waguard.daemon.secret_files import SecretFiles
@@ -28,12 +32,15 @@ from waguard.host.memory import drain_mark, incarnation_file
 from waguard.host.process.children import read_records
 from waguard.host.process.procfs import boot_id
 from waguard.host.system import resources
+from waguard.host.ticker import Ticker
+from waguard.messaging.alerts.alerts import Alerts
 from waguard.messaging.deferred_files import DeferredFiles
 from waguard.messaging.outbox.outbox import Outbox
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.cluster import HostLeases
 from waguard.ports.process import Process, Spawn
 from waguard.supervision.cluster.host_keeper import HostKeeper
+from waguard.supervision.cluster.host_start import HostStart
 from waguard.supervision.cluster.hosts_here import HostsHere
 from waguard.supervision.cluster.owned_parts import OwnedParts
 from waguard.supervision.cluster.owner_keeper import OwnerKeeper
@@ -86,8 +93,9 @@ class Cluster:
         use = SessionsHere(
             lambda: self._supervisor.registry, base.config, base.clock, resources.read
         )
+        self._start = HostStart(base.clock)
         self._duties = Duties(
-            base.config, stop, spawn, use, lambda: (self._supervisor, self.owners)
+            base.config, stop, spawn, use, self._start, lambda: (self._supervisor, self.owners)
         )
         self.host = HostKeeper(
             settings.host,
@@ -184,7 +192,22 @@ class Cluster:
                 "api.key_file": digest("api.key_file", secrets.keys.values, key),
                 "webhook.secret_file": digest("webhook.secret_file", secrets.webhook, key),
             },
+            start=self._start,
+            keys=self._store.shared_keys(),
         )
+
+    def send_alerts(self, alerts: Alerts, app: Application, ticker: Ticker) -> None:
+        """Have one host send alerts for all."""
+        made = HostAlerts(
+            self.hosts,
+            app[CALLS],
+            self._store.sent_alerts(),
+            adopt=alerts.adopt,
+            rows=lambda: self.owners.state.rows if self.owners.state else None,
+            held=lambda: self.host.is_held,
+        )
+        alerts.several = made
+        ticker.every(host_alerts.EVERY, "alerts for all", made.tick)
 
     @property
     def lending(self) -> Lending:

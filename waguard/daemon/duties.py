@@ -12,6 +12,7 @@ from waguard.daemon.stop_request import StopRequest
 from waguard.errors import InstanceHeldError
 from waguard.host.memory import incarnation_file
 from waguard.ports.process import Spawn
+from waguard.supervision.cluster.host_start import HostStart
 from waguard.supervision.cluster.owner_keeper import OwnerKeeper
 from waguard.supervision.cluster.session_use import SessionUse
 from waguard.supervision.cluster.sweeping import end_all
@@ -28,12 +29,14 @@ class Duties:
         stop: StopRequest,
         spawn: Spawn,
         use: SessionUse,
+        start: HostStart,
         parts: Callable[[], tuple[Supervisor, OwnerKeeper]],
     ) -> None:
         self._config = config
         self._stop = stop
         self._spawn = spawn
         self._use = use
+        self._start = start
         self._parts = parts
         self.cluster_id = ""
         self.lending = Lending()
@@ -54,6 +57,7 @@ class Duties:
             owned=len(owners.load),
             drain=owners.drained or self._stop.requested,
             lasts=settings.lasts,
+            start=self._start(),
         )
 
     def lend(self, until: float) -> None:

@@ -164,7 +164,8 @@ class Daemon:
         self._run_file = RunFile(state, clock)
         self._history = RunHistory(self._run_file, restarts, fleet.trail, self._supervisor)
         sent = AlertMemory(state)
-        self._alerts = Alerts(current, sent, base.store, clock, host=socket.gethostname())
+        name = config.cluster.host if self._cluster else socket.gethostname()
+        self._alerts = Alerts(current, sent, base.store, clock, host=name)
         memories = (restarts, self._run_file, self._supervisor.versions.memory, sent, base.history)
         self._restore = RestoreLoop(
             base.store,
@@ -210,6 +211,8 @@ class Daemon:
             ages=self._base.ages,
         )
         app = create_app(self._api(secrets, webhooks, messages))
+        if self._cluster:
+            self._cluster.send_alerts(self._alerts, app, self._ticker)
         # half of the files: the other half is for sessions, database and webhooks
         most = min(CONNECTIONS, files.raise_limit() // 2)
         runner = await serve(app, self._port.socket, connections=most, kept=self._port_is_kept)

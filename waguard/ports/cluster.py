@@ -1,10 +1,11 @@
 """Several hosts: their leases in the engine, the owners of sessions in the database."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from waguard.core.cluster.records import Found, HostRecord, Owner
+from waguard.core.issued_keys import IssuedKey
 
 
 class HostLeases(Protocol):
@@ -124,3 +125,22 @@ class Hosts(Protocol):
         """A dead host is gone for good: it is none of the hosts any more, unless a waguard of that name is started again.
         Raises ``NotFoundError``, ``ConflictError`` where it lives, and ``UnavailableError`` where the engine does not
         answer: then it may have been done."""
+
+
+class KeyRows(Protocol):
+    """The issued keys that all hosts accept. Each call raises ``DatabaseUnavailableError``."""
+
+    async def revision(self) -> int:
+        """A number that changes with each change of a key, but for its last use, and never comes back."""
+
+    async def keys(self) -> tuple[int, Sequence[IssuedKey]]:
+        """A revision, and all that was so by then, or later."""
+
+    async def exchange(
+        self, decide: Callable[[Sequence[IssuedKey]], Sequence[IssuedKey]]
+    ) -> tuple[int, Sequence[IssuedKey]]:
+        """Write what ``decide`` makes of all that is there: keys that are new, and those that were revoked. Nobody else
+        changes a key meanwhile. What is there then, and its revision. Raises what ``decide`` raises, and writes nothing."""
+
+    async def use(self, used: Mapping[str, float]) -> None:
+        """Note by SHA-256 when keys were last used, in unix time."""

@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select
 
 VERSION_TABLE: Final = "waguard_alembic_version"
-HEAD: Final = "0015"
+HEAD: Final = "0016"
 
 _versions = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32)))
 

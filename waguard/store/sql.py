@@ -26,6 +26,8 @@ from waguard.store.stored import SqlStored
 if TYPE_CHECKING:
     from waguard.core.cluster.records import Owning
     from waguard.store.owners import SqlOwners
+    from waguard.store.sent_alerts import SqlSentAlerts
+    from waguard.store.shared_keys import SqlSharedKeys
 
 BUSY_TIMEOUT = 5.0  # s to wait for a lock, a free connection, a handshake
 
@@ -91,6 +93,18 @@ class SqlStore(SqlStatuses, SqlSessions, SqlAudit):
         from waguard.store.owners import SqlOwners  # noqa: PLC0415 - one host alone has none
 
         return SqlOwners(self._database)
+
+    def shared_keys(self) -> "SqlSharedKeys":
+        """The keys that all of them accept, where several hosts share the sessions."""
+        from waguard.store.shared_keys import SqlSharedKeys  # noqa: PLC0415 - as above
+
+        return SqlSharedKeys(self._database)
+
+    def sent_alerts(self) -> "SqlSentAlerts":
+        """What was alerted, where one of several hosts does so for all."""
+        from waguard.store.sent_alerts import SqlSentAlerts  # noqa: PLC0415 - as above
+
+        return SqlSentAlerts(self._database)
 
     @property
     def barred(self) -> bool:

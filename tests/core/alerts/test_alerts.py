@@ -17,14 +17,17 @@ from waguard.core.alerts.alerts import (
     AlertState,
     Delivered,
     Failed,
+    Notification,
     Now,
     Observed,
     Send,
+    adopted,
     advance,
     configured,
     undelivered,
 )
 from waguard.core.blame import Blame, Condition
+from waguard.core.replace import replace
 
 BEGAN: Final = 1_790_000_000.0
 ONE, TWO = "one", "two"
@@ -330,3 +333,32 @@ def test_while_nothing_is_wrong_nothing_is_made() -> None:
     before: AlertState = drill.state
     drill.see(condition(kind="link", reason="offline"), after=1)
     assert drill.state is before
+
+
+def test_what_nobody_can_say_is_over_is_not_over() -> None:
+    drill = Drill()
+    drill.see(DOWN)
+    drill.see(DOWN, after=FOLD)
+    drill.news()
+    unknown = frozenset({"database_down/database_down/"})
+    for _ in range(3):
+        drill.at += FOLD
+        drill._handle(Observed((), complete=True, unknown=unknown))
+    assert drill.news() == []
+    drill.see(after=1)
+    drill.see(after=FOLD)
+    assert drill.news() == [(ONE, [], ["* database_down"])]
+
+
+def test_of_two_states_of_a_destination_the_later_one_counts() -> None:
+    drill = Drill(ONE, TWO)
+    before = drill.state
+    drill.see(DOWN)
+    drill.see(DOWN, after=FOLD)
+    sent = drill.state.destinations
+    assert adopted(before, sent).destinations == sent
+    assert adopted(drill.state, before.destinations).destinations == sent
+    assert adopted(configured(before, [ONE]), sent).destinations == {ONE: sent[ONE]}
+    waiting = replace(sent[ONE], sending=Notification())
+    on_its_way = replace(before, destinations={ONE: waiting})
+    assert adopted(on_its_way, sent).destinations == {ONE: waiting}, "its answer is to come"

@@ -174,3 +174,20 @@ def test_a_test_and_a_failed_unit_say_what_they_are() -> None:
     assert failed.urgent
     assert "(exit-code, exit status 2)" in failed.text
     assert "`systemctl start waguard`" in failed.text
+
+
+def test_where_there_are_several_hosts_each_is_named() -> None:
+    low = replace(DOWN, type="disk_low", reason="disk_low", message="1 GB is left", host="b")
+    it = made(Notification((low,)))
+    assert it.title == "waguard on b: 1 GB is left"
+    assert it.text.startswith("b: 1 GB is left\n")
+    assert it.content["host"] == it.content["begun"][0]["host"] == "b"
+    also = replace(low, host="c")
+    it = made(Notification((low, also), (replace(ONE, host="b", ended=AT + 9),)))
+    assert it.title == "waguard on b, c: 2 conditions need a person"
+    assert "; also c." in it.text
+    assert "Over: shop_7 on b: WhatsApp Web is open elsewhere" in it.text
+    of_all = replace(DOWN, type="host_missing", reason="b", message="b is down")
+    assert made(Notification((of_all,))).title == "waguard on wa1: b is down"
+    many = tuple(replace(low, host=f"h{number}") for number in range(5))
+    assert made(Notification(many)).title == "waguard on 5 hosts: 5 conditions need a person"

@@ -6,7 +6,7 @@ reported.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
@@ -35,6 +35,8 @@ class Alert(Struct, frozen=True, kw_only=True):
     """When it came here."""
     ended: float | None = None
     """When it was gone."""
+    host: str | None = None
+    """The host that says so, where there are several; None: it is of all of them."""
 
     @property
     def cause(self) -> str:
@@ -62,6 +64,8 @@ class Destination(Struct, frozen=True, kw_only=True):
     failing_since: float = 0.0
     error: str = ""
     retry_at: float = 0.0
+    at: float = 0.0
+    """When it last accepted something."""
 
 
 class AlertState(Struct, frozen=True):
@@ -78,11 +82,24 @@ class Now(Struct, frozen=True):
     quiet: bool = False
 
 
+class OfHost(NamedTuple):
+    """A condition, and the host of the cluster that says so."""
+
+    host: str
+    condition: Condition
+
+
 class Observed(Struct, frozen=True):
-    """All conditions; ``complete``: what is missing is over, not unknown."""
+    """All conditions; ``complete``: what is missing is over, not unknown, but for the alerts whose keys are ``unknown``."""
 
     conditions: Iterable[Condition]
     complete: bool
+    of_hosts: Sequence[OfHost] = ()
+    unknown: frozenset[str] = frozenset()
+
+    def is_over(self, key: str) -> bool:
+        """Whether an alert that is not among the conditions has ended."""
+        return self.complete and key not in self.unknown
 
 
 class Delivered(Struct, frozen=True):
@@ -141,25 +158,47 @@ def undelivered(state: AlertState) -> Mapping[str, Destination]:
     return {name: it for name, it in state.destinations.items() if it.failures}
 
 
+def adopted(state: AlertState, sent: Mapping[str, Destination]) -> AlertState:
+    """The state of a host that goes on where another one has ended: these destinations have got what that one says."""
+    return AlertState(
+        {}, {name: _later(it, sent.get(name)) for name, it in state.destinations.items()}
+    )
+
+
+def _later(known: Destination, sent: Destination | None) -> Destination:
+    if known.sending:  # its answer is still to come
+        return known
+    later = sent if sent and sent.at >= known.at else known
+    return Destination(reported=later.reported, causes=later.causes, at=later.at)
+
+
+def pending(state: AlertState) -> dict[str, Alert]:
+    """By key, all that is open, or whose end has still to be sent."""
+    reported = [it.reported for it in state.destinations.values()]
+    return {key: alert for some in (*reported, state.open) for key, alert in some.items()}
+
+
 def _with(state: AlertState, name: str, it: Destination) -> AlertState:
     return replace(state, destinations={**state.destinations, name: it})
 
 
 def _observed(state: AlertState, fact: Observed, at: float) -> AlertState:
-    found = {} if fact.complete else dict(state.open)
-    for it in fact.conditions:
+    found = {key: it for key, it in state.open.items() if not fact.is_over(key)}
+    of_all = ((None, it) for it in fact.conditions)
+    for host, it in (*of_all, *fact.of_hosts):
         if it.needs_person and it.type != UNDELIVERABLE:
-            key = f"{it.type}/{it.reason}/{it.session or ''}"
-            before = state.open.get(key)
-            found[key] = _alert(it, seen=min(before.seen, at) if before else at)
+            alert = _alert(it, host, seen=at)
+            before = state.open.get(_key(alert))
+            found[_key(alert)] = replace(alert, seen=min(before.seen, at)) if before else alert
     if not found and not any(it.reported or it.failures for it in state.destinations.values()):
         return state if not state.open else replace(state, open=found)
     destinations = {name: _compared(it, found, fact, at) for name, it in state.destinations.items()}
     return AlertState(found, destinations)
 
 
-def _alert(it: Condition, *, seen: float) -> Alert:
+def _alert(it: Condition, host: str | None, *, seen: float) -> Alert:
     return Alert(
+        host=host,
         type=it.type,
         reason=it.reason,
         session=it.session,
@@ -176,7 +215,7 @@ def _compared(
     """The destination with what is over marked, and without failures where nothing is left to deliver."""
     for key, alert in it.reported.items():
         ended = None if key in found else alert.ended
-        if key not in found and fact.complete:
+        if key not in found and fact.is_over(key):
             ended = min(alert.ended or at, at)
         if ended != alert.ended:
             it = replace(it, reported={**it.reported, key: replace(alert, ended=ended)})
@@ -211,6 +250,7 @@ def _delivered(it: Destination, at: float) -> Destination:
     reported = {key: alert for key, alert in it.reported.items() if key not in over}
     causes = {cause: then for cause, then in it.causes.items() if _is_recent(then, at)}
     return Destination(
+        at=at,
         reported=reported | {_key(alert): alert for alert in sent.begun},
         causes=causes | {alert.cause: at for alert in sent.begun},
     )
@@ -228,4 +268,6 @@ def _failed(it: Destination, why: str, at: float) -> Destination:
 
 
 def _key(it: Alert) -> str:
-    return f"{it.cause}/{it.session or ''}"
+    """What is of a session stays the same as another host has it."""
+    of_host = f"@{it.host}" if it.host else ""
+    return f"{it.cause}/{it.session or of_host}"

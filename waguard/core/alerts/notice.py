@@ -37,7 +37,7 @@ class Notice(Struct, frozen=True, kw_only=True):
 
 
 def of_notification(it: Notification, *, host: str, page: str | None, tried: Tried) -> Notice:
-    """The notice of what began and ended. ``page``: the address of the status page."""
+    """The notice of what began and ended. ``host``: this one's name. ``page``: the address of the status page."""
     groups = [*_groups(it.begun)]
     blocks = [_begun(group, page, tried) for group in groups[:GROUPS]]
     if len(groups) > GROUPS:
@@ -48,7 +48,8 @@ def of_notification(it: Notification, *, host: str, page: str | None, tried: Tri
         "begun": [_listed(one, page, tried) for one in it.begun[:LISTED]],
         "ended": [_listed(one, page, {}) for one in it.ended[:LISTED]],
     }
-    return _compose(_title(it), blocks, host=host, page=link, urgent=bool(it.begun), **content)
+    where = _hosts(it, host)
+    return _compose(_title(it), blocks, host=where, page=link, urgent=bool(it.begun), **content)
 
 
 def of_test(*, host: str, page: str | None) -> Notice:
@@ -97,11 +98,17 @@ def _groups(alerts: Iterable[Alert]) -> Iterable[Sequence[Alert]]:
     return found.values()
 
 
+def _hosts(it: Notification, host: str) -> str:
+    """The hosts that it is about."""
+    names = sorted({one.host or host for one in (*it.begun, *it.ended)})
+    return ", ".join(names) if len(names) <= ACTIONS else f"{len(names)} hosts"
+
+
 def _title(it: Notification) -> str:
     shown = it.begun or it.ended
     over = "" if it.begun else "over: "
     if len(shown) == 1:
-        return f"{over}{_whose(shown[0])}{shown[0].message}"
+        return f"{over}{_session(shown[0])}{shown[0].message}"
     return f"{len(shown)} conditions {'need a person' if it.begun else 'are over'}"
 
 
@@ -130,7 +137,7 @@ def _others(others: Sequence[Alert]) -> str:
     """Further sessions with the same cause."""
     if not others:
         return ""
-    names = ", ".join(it.session or "all sessions" for it in others[:NAMED])
+    names = ", ".join(_name(it) or "all sessions" for it in others[:NAMED])
     more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
     return f"; also {names}{more}"
 
@@ -140,6 +147,7 @@ def _listed(it: Alert, page: str | None, tried: Tried) -> Mapping[str, Any]:
         "type": it.type,
         "reason": it.reason,
         "session_id": it.session,
+        **({"host": it.host} if it.host else {}),
         "message": it.message,
         "since": _time(it.since),
         "ended": None if it.ended is None else _time(it.ended),
@@ -157,6 +165,18 @@ def _link(page: str | None, session: str | None) -> str | None:
 
 
 def _whose(it: Alert) -> str:
+    name = _name(it)
+    return f"{name}: " if name else ""
+
+
+def _name(it: Alert) -> str | None:
+    if it.host is None:
+        return it.session
+    return f"{it.session} on {it.host}" if it.session else it.host
+
+
+def _session(it: Alert) -> str:
+    """In a title, which begins with the host."""
     return f"{it.session}: " if it.session else ""
 
 

@@ -36,6 +36,9 @@ class HostRecord:
     """How many sessions it owns."""
     drain: bool
     """Whether it is being emptied: it claims nothing."""
+    start: str = ""
+    """Which start of its daemon: what is sealed for another one is refused. "": of a version without that, whose seals are
+    of form 1."""
     more: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """What a newer format has besides; it stays when another host writes this record."""
 

@@ -13,7 +13,13 @@ from aiohttp import hdrs
 
 from waguard.config.addresses import is_loopback
 from waguard.config.sections import Cluster
-from waguard.core.cluster.forwarded_request import ForwardedRequest, sealed
+from waguard.core.cluster.forwarded_request import (
+    START,
+    ForwardedRequest,
+    corrected,
+    digest,
+    sealed,
+)
 from waguard.core.keys import Caller, Right
 from waguard.doctor.checks.hosts import Host
 from waguard.doctor.probes.receiver import ahead
@@ -54,13 +60,14 @@ async def _asked(it: Host, key: bytes, here: str) -> Host:
         at=time.time(),
         nonce=secrets.token_hex(16),
         caller=Caller(name=here, right=Right.ADMIN),
+        start="unknown",  # that host says it, and is asked once more
+        content=digest(b"", content_type="", idempotency_key=""),
     )
-    headers = {hdrs.AUTHORIZATION: f"Bearer {sealed(request, key)}"}
     try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=WITHIN)) as client,
-            client.get(f"{it.address}{ALIKE}", headers=headers, allow_redirects=False) as answer,
-        ):
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=WITHIN)) as client:
+            answer = await _get(client, request, key)
+            if again := corrected(answer.headers.get(START, ""), request, key):
+                answer = await _get(client, again, key)
             by = ahead(answer.headers.get(hdrs.DATE), time.time())
             it = replace(it, status=answer.status, ahead=by)
             said = await answer.json(content_type=None) if answer.status == _OK else {}
@@ -77,3 +84,14 @@ async def _asked(it: Host, key: bytes, here: str) -> Host:
         public_is_loopback=_is_loopback(url) and not _is_loopback(it.address),
         digests=said.get("digests") or {},
     )
+
+
+async def _get(
+    client: aiohttp.ClientSession, request: ForwardedRequest, key: bytes
+) -> aiohttp.ClientResponse:
+    headers = {hdrs.AUTHORIZATION: f"Bearer {sealed(request, key)}"}
+    answer = await client.get(
+        f"{request.to}{request.target}", headers=headers, allow_redirects=False
+    )
+    await answer.read()
+    return answer

@@ -25,6 +25,17 @@ class Reported(msgspec.Struct, frozen=True, kw_only=True):
 
     reported: Mapping[str, Alert]
     causes: Mapping[str, float]
+    at: float = 0.0
+
+    @property
+    def destination(self) -> Destination:
+        """What a daemon knows of it that goes on from here."""
+        return Destination(reported=self.reported, causes=self.causes, at=self.at)
+
+
+def reported_of(it: Destination) -> Reported:
+    """What is kept of it."""
+    return Reported(reported=it.reported, causes=it.causes, at=it.at)
 
 
 class AlertMemory:
@@ -48,10 +59,7 @@ class AlertMemory:
             pass
         except UnreadableError as error:
             self._report(error)
-        destinations = {
-            name: Destination(reported=it.reported, causes=it.causes)
-            for name, it in self._written.items()
-        }
+        destinations = {name: it.destination for name, it in self._written.items()}
         return replace(AlertState(), destinations=destinations)
 
     def save(self, state: AlertState) -> None:
@@ -73,10 +81,7 @@ class AlertMemory:
         damaged.quarantine(self.path, error)
 
     def _save(self, state: AlertState) -> None:
-        kept = {
-            name: Reported(reported=it.reported, causes=it.causes)
-            for name, it in state.destinations.items()
-        }
+        kept = {name: reported_of(it) for name, it in state.destinations.items()}
         if kept == self._written or self._unknown:
             return
         with self._writes.attempt():

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from waguard.core import issued_keys
-from waguard.core.issued_keys import IssuedKey
+from waguard.core.issued_keys import VERSION, IssuedKey
 from waguard.host import small_file
 from waguard.host.files.ownership import refusals
 from waguard.host.files.private_files import replace_private
@@ -19,8 +19,6 @@ from waguard.host.small_file import UnreadableError
 
 FILE: Final = "keys.json"
 LIMIT: Final = 16 << 20  # bytes; as many keys as there may be, with the longest scopes
-VERSION: Final = 1
-"""A field that limits a key is a new version: an older waguard must not ignore a limit."""
 
 
 class _Head(msgspec.Struct):

@@ -14,7 +14,15 @@ from loguru import logger
 from waguard.config.sections import Config
 from waguard.core.alerts import alerts as core
 from waguard.core.alerts import notice, quiet
-from waguard.core.alerts.alerts import Delivered, Failed, Notification, Now, Observed
+from waguard.core.alerts.alerts import (
+    AlertState,
+    Delivered,
+    Destination,
+    Failed,
+    Notification,
+    Now,
+    Observed,
+)
 from waguard.core.alerts.destinations import AlertDestination
 from waguard.core.alerts.notice import Notice
 from waguard.core.blame import Condition
@@ -41,8 +49,18 @@ class AuditReader(Protocol):
     async def audit(self, session_id: str | None) -> Sequence[AuditEntry]: ...
 
 
+class SeveralHosts(Protocol):
+    """The hosts of a cluster, of which one sends alerts for all."""
+
+    def observed(self, own: Observed, state: AlertState) -> Observed | None:
+        """What all hosts say, with what this one does; None: another one sends, or it is not known yet."""
+
+    async def sent(self, state: AlertState) -> None:
+        """Keep for the next host that sends what each destination has got now."""
+
+
 class Alerts:
-    """``host``: this machine's name. ``configure`` comes first."""
+    """``host``: this machine's name, or the host's in its cluster. ``configure`` comes first."""
 
     def __init__(
         self,
@@ -65,6 +83,10 @@ class Alerts:
         """What is wrong with the file of destinations."""
         self._state = memory.load()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.several: SeveralHosts | None = None
+        """None: this host is alone."""
+        self._holds = False
+        """Whether another host sends."""
         self._beat_at: float | None = None
         self._beats = True
         self._saving = asyncio.Lock()
@@ -94,10 +116,17 @@ class Alerts:
     def tick(self, health: Health) -> None:
         """Take in what waguard knows of itself now. Returns at once."""
         if self._destinations:
-            complete = health.supervising and health.restored
-            self._handle(Observed(health.conditions, complete))
+            own = Observed(health.conditions, health.supervising and health.restored)
+            fact = self.several.observed(own, self._state) if self.several else own
+            self._holds = fact is None
+            if fact:
+                self._handle(fact)
         if health.supervising:
             self._beat()
+
+    def adopt(self, sent: Mapping[str, Destination]) -> None:
+        """Go on where another host has ended: each destination has got so much, by its id."""
+        self._state = core.adopted(self._state, sent)
 
     def conditions(self) -> list[Condition]:
         """Alerts that cannot be delivered."""
@@ -126,7 +155,8 @@ class Alerts:
         at = self._clock.wall()
         local = time.localtime(at)
         hours = quiet.parse(self._config().alerts.quiet)
-        now = Now(at, quiet.holds(hours, local.tm_hour * 60 + local.tm_min))
+        is_quiet = quiet.holds(hours, local.tm_hour * 60 + local.tm_min)
+        now = Now(at, is_quiet or self._holds)
         self._state, sends = core.advance(self._state, fact, now)
         for send in sends:
             self._start(self._send(self._destinations[send.destination], send.notification))
@@ -143,6 +173,8 @@ class Alerts:
                 ended=len(notification.ended),
             )
         await self._save()
+        if self.several and why is None:
+            await self.several.sent(self._state)
 
     async def _save(self) -> None:
         async with self._saving:

@@ -2,6 +2,7 @@
 
 from alembic import context
 
+import waguard.store.shared_models  # noqa: F401 - its tables are some of them
 from waguard.store.models import METADATA
 from waguard.store.revision import VERSION_TABLE
 

@@ -1,0 +1,225 @@
+"""Keys that all hosts accept: made and revoked on one, with the database and without it."""
+
+from typing import Any, Final
+
+import pytest
+
+from tests.api.conftest import Answer, Api
+from tests.api.fake_cluster import Pair
+from tests.clocks import Clock
+from tests.waiting import wait_until
+from waguard.api.deps import KEY_SHARING
+from waguard.api.key_table import IssuedKeys
+from waguard.core.keys import Caller, Right
+from waguard.errors import DatabaseUnavailableError
+from waguard.host.memory import key_memory
+
+CURRENT: Final = "/api/keys/current"
+
+
+async def made(api: Api, name: str = "shop", **wanted: Any) -> tuple[str, str]:
+    """A new key, and its id."""
+    answer = await api.call("POST", "/api/keys", {"name": name, "right": "read"} | wanted)
+    assert answer.status == 201, answer.content
+    return answer.json()["key"], answer.json()["about"]["id"]
+
+
+async def revoked(api: Api, key_id: str) -> Answer:
+    answer = await api.call("DELETE", f"/api/keys/{key_id}")
+    assert answer.status == 200, answer.content
+    return answer
+
+
+async def status(api: Api, key: str) -> int:
+    return (await api.call("GET", CURRENT, key=key)).status
+
+
+async def read(api: Api) -> None:
+    sharing: Any = api.app[KEY_SHARING]
+    await sharing.beat()
+
+
+def restarted(api: Api, clock: Clock | None = None) -> IssuedKeys:
+    """What another daemon reads from this one's file."""
+    keys = IssuedKeys(api.deps.issued_keys._path, clock or api.clock)
+    keys.load()
+    return keys
+
+
+async def test_a_key_is_made_for_all_and_revoked_for_all_at_once(hosts: Pair) -> None:
+    key, key_id = await made(hosts.one)
+    assert await status(hosts.two, key) == 200
+    assert (await hosts.two.call("GET", CURRENT, key=key)).json()["name"] == "shop"
+    answer = await revoked(hosts.two, key_id)
+    assert answer.json()["not_yet"] == []
+    assert await status(hosts.two, key) == await status(hosts.one, key) == 401
+    listed = (await hosts.one.call("GET", "/api/keys")).json()["keys"]
+    assert [(it["name"], it["ended_by"]) for it in listed] == [("shop", "the application")]
+
+
+async def test_it_is_recorded_once(hosts: Pair) -> None:
+    _, key_id = await made(hosts.one)
+    await revoked(hosts.one, key_id)
+    assert [it.before for it in hosts.one.store.entries] == [
+        "POST /api/keys",
+        "DELETE /api/keys/{key_id}",
+    ]
+    assert not hosts.two.store.entries
+
+
+async def test_the_files_of_both_have_it(hosts: Pair) -> None:
+    """So that it is valid there also where the database is away at a start, or the cluster is no more."""
+    key, key_id = await made(hosts.one)
+    for api in (hosts.one, hosts.two):
+        caller = restarted(api).find(key)
+        assert caller is not None
+        assert caller.key == key_id
+    await revoked(hosts.one, key_id)
+    assert all(restarted(api).find(key) is None for api in (hosts.one, hosts.two))
+
+
+async def test_a_host_that_is_not_notified_reads_it(hosts: Pair) -> None:
+    hosts.all.change("h2", alive=False)
+    key, key_id = await made(hosts.one)
+    await wait_until(lambda: hosts.two.deps.issued_keys.find(key) is not None, "it is read")
+    await revoked(hosts.one, key_id)
+    await wait_until(lambda: hosts.two.deps.issued_keys.find(key) is None, "that, too")
+
+
+async def test_hosts_that_do_not_answer_are_named(hosts: Pair) -> None:
+    _, key_id = await made(hosts.one)
+    hosts.all.add("h3", "http://127.0.0.1:1")
+    assert (await revoked(hosts.one, key_id)).json()["not_yet"] == ["h3"]
+
+
+# ---- the database is away ----
+
+
+async def test_what_is_known_is_valid_and_none_is_made(hosts: Pair) -> None:
+    key, _ = await made(hosts.one)
+    hosts.all.keys.away = True
+    assert await status(hosts.one, key) == await status(hosts.two, key) == 200
+    refused = await hosts.one.call("POST", "/api/keys", {"name": "b", "right": "read"})
+    assert refused.status == 503
+    assert "no key is made while the database is away" in refused.json()["error"]
+    assert "Retry-After" in refused.headers
+    names = {it.name for it in restarted(hosts.one).governed(*EVERYTHING)}
+    assert names == {"shop"}, "nor is it in the file"
+    assert (await hosts.one.call("GET", "/api/keys")).status == 200
+
+
+EVERYTHING: Final[Any] = (Caller(name="root", right=Right.ADMIN), {})
+
+
+async def test_what_is_revoked_is_refused_by_all_who_hear_it(hosts: Pair) -> None:
+    key, key_id = await made(hosts.one)
+    hosts.all.keys.away = True
+    assert (await revoked(hosts.one, key_id)).json()["not_yet"] == []
+    assert await status(hosts.one, key) == await status(hosts.two, key) == 401
+    [row] = hosts.all.keys.rows.values()
+    assert row.ended_at is None
+    hosts.all.keys.away = False
+    await read(hosts.one)
+    await read(hosts.two)
+    [row] = hosts.all.keys.rows.values()
+    assert row.ended_by == "the application"
+    assert await status(hosts.one, key) == await status(hosts.two, key) == 401
+
+
+async def test_what_was_revoked_before_a_restart_is_written_after_it(hosts: Pair) -> None:
+    key, key_id = await made(hosts.one)
+    hosts.all.keys.away = True
+    hosts.all.change("h2", alive=False)
+    await revoked(hosts.one, key_id)
+    assert await status(hosts.two, key) == 200, "it was not notified"
+    # the next daemon, whose table still has it as valid
+    hosts.one.deps.issued_keys.adopt(restarted(hosts.one).known)
+    hosts.all.keys.away = False
+    await read(hosts.one)
+    await read(hosts.two)
+    assert await status(hosts.two, key) == 401
+
+
+# ---- races ----
+
+
+async def test_one_name_on_two_hosts(hosts: Pair) -> None:
+    """Of a key of which this host has not heard yet."""
+    await made(hosts.one)
+    hosts.two.deps.issued_keys.adopt({})
+    again = await hosts.two.call("POST", "/api/keys", {"name": "shop", "right": "read"})
+    assert (again.status, len(hosts.all.keys.rows)) == (409, 1)
+
+
+async def test_a_revocation_of_a_key_that_only_the_table_has(hosts: Pair) -> None:
+    key, key_id = await made(hosts.one)
+    hosts.two.deps.issued_keys.adopt({})
+    await revoked(hosts.two, key_id)
+    assert await status(hosts.one, key) == 401
+
+
+async def test_both_revoke_it(hosts: Pair) -> None:
+    key, key_id = await made(hosts.one)
+    await revoked(hosts.one, key_id)
+    await revoked(hosts.two, key_id)
+    assert await status(hosts.two, key) == 401
+
+
+# ---- what each had before ----
+
+
+async def test_keys_of_before_are_everybodys(hosts: Pair) -> None:
+    """A host that joins brings its own, and learns the others'."""
+    hosts.all.keys.away = True
+    keys = []
+    for number, api in enumerate((hosts.one, hosts.two)):
+        issued = api.deps.issued_keys
+        issued.share, share = None, issued.share
+        keys.append((await made(api, f"of-{number}"))[0])
+        issued.share = share
+    hosts.all.keys.away = False
+    for api in (hosts.one, hosts.two, hosts.one):
+        sharing: Any = api.app[KEY_SHARING]
+        await sharing.read()
+    assert [await status(api, key) for key in keys for api in (hosts.one, hosts.two)] == [200] * 4
+    assert sorted(it.name for it in hosts.all.keys.rows.values()) == ["of-0", "of-1"]
+
+
+async def test_the_last_use_of_all_hosts(hosts: Pair) -> None:
+    key, _ = await made(hosts.one)
+    hosts.two.clock.at += 100.0
+    assert await status(hosts.two, key) == 200
+    await hosts.two.call("GET", "/api/keys")
+    [shown] = (await hosts.one.call("GET", "/api/keys")).json()["keys"]
+    used = hosts.two.deps.issued_keys.known[shown["id"]].used_at
+    assert used
+    assert hosts.one.deps.issued_keys.known[shown["id"]].used_at == used
+
+
+async def test_a_file_that_cannot_be_read_learns_nothing(hosts: Pair) -> None:
+    """It may have revoked what the table has as valid."""
+    key, _ = await made(hosts.one)
+    issued = hosts.two.deps.issued_keys
+    issued.adopt({})
+    await issued.save()
+    (issued._path).write_bytes(b"no keys")
+    issued.load()
+    sharing: Any = hosts.two.app[KEY_SHARING]
+    await sharing.read()
+    assert issued._path.read_bytes() == b"no keys"
+    assert await status(hosts.two, key) == 503
+
+
+async def test_the_database_says_so(hosts: Pair) -> None:
+    hosts.all.keys.away = True
+    with pytest.raises(DatabaseUnavailableError):
+        await read(hosts.one)
+    assert key_memory.read(hosts.one.deps.issued_keys._path) == ()
+
+
+async def test_who_notifies_of_keys(hosts: Pair, api: Api) -> None:
+    key, _ = await made(hosts.one, right="operate")
+    refused = await hosts.one.call("POST", "/api/hosts/keys", {}, key=key)
+    assert refused.status == 403
+    assert (await hosts.one.call("POST", "/api/hosts/keys", {"sha256": "x"})).status == 400
+    assert (await api.call("POST", "/api/hosts/keys", {})).status == 409

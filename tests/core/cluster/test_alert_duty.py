@@ -1,0 +1,282 @@
+"""Which host sends alerts, and what of them is over."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pytest
+
+from tests.core.cluster.hosts import record
+from waguard.core.alerts.alerts import (
+    APART,
+    FOLD,
+    AlertState,
+    Delivered,
+    Now,
+    Observed,
+    adopted,
+    advance,
+    configured,
+)
+from waguard.core.blame import Blame, Condition
+from waguard.core.cluster import alert_duty
+from waguard.core.cluster.alert_duty import Heard, heard, sender, sends
+from waguard.core.cluster.records import HostRecord, Owner
+
+AT: Final = 1_790_000_000.0
+
+
+def host(name: str, **more: Any) -> HostRecord:
+    return record(name, f"i-{name}", **{"start": f"s-{name}"} | more)
+
+
+def test_the_first_of_those_that_live_sends() -> None:
+    both = [host("a"), host("b"), host("c")]
+    assert [sender(it, both) for it in "abc"] == ["a"] * 3
+    dead = [host("a", alive=False), host("b"), host("c")]
+    assert sender("c", dead) == "b"
+    old = [host("a", start=""), host("b")]
+    assert sender("b", old) == "b", "an earlier version sends its own alone"
+    assert sender("c", []) == "c"
+
+
+def said(name: str, sends: str, *conditions: Condition, complete: bool = True) -> Heard:
+    shown = [
+        {
+            "session_id": it.session,
+            "type": it.type,
+            "blame": it.blame,
+            "reason": it.reason,
+            "message": it.message,
+            "remedy": it.remedy,
+            "since": "2026-09-21T14:13:20Z",
+        }
+        for it in conditions
+    ]
+    found = heard(
+        {"host": name, "sender": sends, "complete": complete, "conditions": shown, "x": 1}
+    )
+    assert found is not None
+    return found
+
+
+def test_who_has_no_lease_leaves_it_to_the_others_that_answer() -> None:
+    """It sees hosts that are there no more, or is itself declared dead."""
+    both = [host("a"), host("b")]
+    assert sends("a", both, [said("b", "b")], held=True)
+    assert not sends("a", both, [said("b", "b")], held=False)
+    assert sends("a", both, [said("b", "a")], held=False), "the engine is away for both"
+    assert sends("a", both, [], held=False), "nobody else can say it"
+    assert not sends("b", both, [], held=False)
+
+
+@pytest.mark.parametrize("answer", [None, [], {}, {"host": "a"}, "a", {"host": 7}])
+def test_what_is_no_answer(answer: Any) -> None:
+    assert heard(answer) is None
+
+
+def condition(kind: str, session: str | None = None) -> Condition:
+    return Condition(
+        session=session,
+        type=kind,
+        blame=Blame.HOST,
+        reason=kind,
+        message=f"{kind} it is",
+        since=AT - 5,
+        remedy="Do it.",
+    )
+
+
+class Drill:
+    """Host a, which sends to one destination. ``owners`` by session."""
+
+    def __init__(self, state: AlertState | None = None) -> None:
+        self.state = state or configured(AlertState(), ["one"])
+        self.at = AT
+        self.records = [host("a"), host("b")]
+        self.owners: dict[str, str] | None = {"s": "b"}
+        self.sent: list[tuple[list[str], list[str]]] = []
+
+    def see(
+        self,
+        *own: Condition,
+        others: Mapping[str, Heard] | None = None,
+        after: float = 0.0,
+        complete: bool = True,
+    ) -> None:
+        self.at += after
+        rows = None
+        if self.owners is not None:
+            rows = {
+                session: Owner(session=session, host=name, incarnation=f"i-{name}", epoch=1)
+                for session, name in self.owners.items()
+            }
+        now = Observed(own, complete)
+        fact = alert_duty.observed("a", now, self.records, others or {}, rows, self.state)
+        self.state, out = advance(self.state, fact, Now(self.at))
+        for it in out:
+            both = (it.notification.begun, it.notification.ended)
+            self.sent.append(
+                tuple(
+                    [f"{one.host}/{one.type}/{one.session}/{one.reason}" for one in some]
+                    for some in both
+                )  # type: ignore[arg-type]
+            )
+            self.state, _ = advance(self.state, Delivered("one"), Now(self.at))
+
+    def news(self) -> list[tuple[list[str], list[str]]]:
+        found, self.sent = self.sent, []
+        return found
+
+
+LOW: Final = condition("disk_low")
+SCAN: Final = condition("unlinked", "s")
+B_LOW: Final = "b/disk_low/None/disk_low"
+B_SCAN: Final = "b/unlinked/s/unlinked"
+
+
+def begun(drill: Drill) -> None:
+    of_b = {"b": said("b", "a", LOW, SCAN)}
+    drill.see(others=of_b)
+    drill.see(others=of_b, after=FOLD)
+    assert drill.news() == [([B_LOW, B_SCAN], [])]
+
+
+def test_what_another_host_says_begins_and_ends() -> None:
+    drill = Drill()
+    begun(drill)
+    drill.see(others={"b": said("b", "a")}, after=10)
+    drill.see(others={"b": said("b", "a")}, after=FOLD)
+    assert drill.news() == [([], [B_LOW, B_SCAN])]
+
+
+def test_the_same_of_two_hosts_are_two() -> None:
+    drill = Drill()
+    of_b = {"b": said("b", "a", LOW)}
+    drill.see(LOW, others=of_b)
+    drill.see(LOW, others=of_b, after=FOLD)
+    assert drill.news() == [(["a/disk_low/None/disk_low", B_LOW], [])]
+
+
+def test_who_does_not_answer_has_not_ended_it() -> None:
+    drill = Drill()
+    begun(drill)
+    drill.see(after=100)
+    drill.see(others={"b": said("b", "a", complete=False)}, after=100)
+    drill.see(after=100)
+    assert drill.news() == []
+    drill.see(others={"b": said("b", "a", LOW, SCAN)}, after=100)
+    assert drill.news() == []
+
+
+def test_a_host_that_died_is_the_alert_and_its_sessions_go_on_with_their_next_owner() -> None:
+    drill = Drill()
+    begun(drill)
+    drill.records = [host("a"), host("b", alive=False)]
+    missing = condition("host_missing")
+    drill.see(missing, after=10)
+    drill.see(missing, after=FOLD)
+    assert drill.news() == [(["None/host_missing/None/b"], [])]
+    drill.owners = {"s": "a"}
+    drill.see(missing, SCAN, after=APART)
+    drill.see(missing, SCAN, after=FOLD)
+    assert drill.news() == [], "the scan was asked for already"
+    drill.see(missing, after=10)
+    drill.see(missing, after=FOLD)
+    assert drill.news() == [([], [B_SCAN])], "the disk of b is nobody's to see"
+    drill.records = [host("a"), host("b")]
+    drill.see(others={"b": said("b", "a", LOW)}, after=10)
+    drill.see(others={"b": said("b", "a", LOW)}, after=FOLD)
+    assert drill.news() == [([], ["None/host_missing/None/b"])]
+
+
+def test_each_host_that_is_missing_is_one() -> None:
+    drill = Drill()
+    missing = condition("host_missing")
+    drill.records = [host("a"), host("b", alive=False), host("c")]
+    drill.see(missing)
+    drill.see(missing, after=FOLD)
+    drill.records = [host("a"), host("b", alive=False), host("c", alive=False)]
+    drill.see(missing, after=10)
+    drill.see(missing, after=FOLD)
+    assert [it for it, _ in drill.news()] == [
+        ["None/host_missing/None/b"],
+        ["None/host_missing/None/c"],
+    ]
+
+
+def test_a_host_that_ended_in_order_has_nothing_open() -> None:
+    drill = Drill()
+    begun(drill)
+    drill.records = [host("a"), host("b", alive=False, drain=True)]
+    drill.owners = {"s": "a"}
+    drill.see(SCAN, after=10)
+    drill.see(SCAN, after=FOLD)
+    assert drill.news() == [([], [B_LOW])]
+
+
+def test_a_session_that_was_deleted_is_over() -> None:
+    drill = Drill()
+    begun(drill)
+    drill.owners = None
+    drill.see(others={"b": said("b", "a", LOW)}, after=100)
+    assert drill.news() == [], "the owners are unknown"
+    drill.owners = {}
+    drill.see(others={"b": said("b", "a", LOW)}, after=10)
+    drill.see(others={"b": said("b", "a", LOW)}, after=FOLD)
+    assert drill.news() == [([], [B_SCAN])]
+
+
+def test_a_host_that_has_just_begun_ends_nothing() -> None:
+    """It has not seen the others, nor itself."""
+    first = Drill()
+    begun(first)
+    drill = Drill(adopted(configured(AlertState(), ["one"]), first.state.destinations))
+    drill.records, drill.owners = [], None
+    for _ in range(3):
+        drill.see(after=100, complete=False)
+    drill.records = [host("a")]
+    for _ in range(3):
+        drill.see(after=100)
+    assert drill.news() == []
+
+
+def test_who_takes_over_repeats_nothing_and_loses_nothing() -> None:
+    first = Drill()
+    begun(first)
+    first.see(condition("engine_away"), others={"b": said("b", "a", LOW, SCAN)}, after=10)
+    assert first.news() == [], "it dies within the minute"
+    drill = Drill(adopted(configured(AlertState(), ["one"]), first.state.destinations))
+    of_b = {"b": said("b", "a", LOW, condition("engine_away"))}
+    drill.see(SCAN, others=of_b, after=20)
+    drill.see(SCAN, others=of_b, after=FOLD)
+    assert drill.news() == [(["b/engine_away/None/engine_away"], [])]
+
+
+def test_what_all_see_the_one_that_sends_says() -> None:
+    drill = Drill()
+    room = condition("no_room")
+    of_b = {"b": said("b", "a", room)}
+    drill.see(others=of_b)
+    drill.see(others=of_b, after=FOLD)
+    assert drill.news() == []
+    drill.see(room, others=of_b)
+    drill.see(room, others=of_b, after=FOLD)
+    assert drill.news() == [(["None/no_room/None/no_room"], [])]
+
+
+def test_what_a_newer_host_blames() -> None:
+    odd = said("b", "a", condition("new_kind"))
+    with_odd = Heard(
+        host="b",
+        sender="a",
+        complete=True,
+        conditions=tuple(type(it)(**{**_fields(it), "blame": "moon"}) for it in odd.conditions),
+    )
+    drill = Drill()
+    drill.see(others={"b": with_odd})
+    drill.see(others={"b": with_odd}, after=FOLD)
+    assert drill.news() == [(["b/new_kind/None/new_kind"], [])]
+
+
+def _fields(it: Any) -> dict[str, Any]:
+    return {name: getattr(it, name) for name in it.__struct_fields__}

@@ -1,0 +1,262 @@
+"""One host sends alerts for all: over failovers, with the database and without it."""
+
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.api.fake_cluster import Everything, FakeHost
+from tests.messaging.test_alerts import PARKED, World
+from waguard.core.alerts.alerts import FOLD
+from waguard.core.blame import Blame, Condition
+from waguard.core.cluster.alert_duty import sender
+from waguard.core.cluster.records import Owner
+from waguard.daemon.host_alerts import HostAlerts
+from waguard.errors import DatabaseUnavailableError, UnavailableError
+
+LOW: Final = Condition(
+    type="disk_low",
+    blame=Blame.HOST,
+    reason="disk_low",
+    message="1 GB is left",
+    since=1_789_999_000.0,
+    remedy="Free some.",
+)
+
+
+class Table:
+    """As ``store.sent_alerts``."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, tuple[float, str]] = {}
+        self.away = False
+
+    async def read(self) -> Mapping[str, str]:
+        self._require()
+        return {name: record for name, (_, record) in self.rows.items()}
+
+    async def write(self, records: Mapping[str, tuple[float, str]]) -> None:
+        self._require()
+        for name, new in records.items():
+            if new[0] > self.rows.get(name, (-1.0, ""))[0]:
+                self.rows[name] = new
+
+    def _require(self) -> None:
+        if self.away:
+            raise DatabaseUnavailableError("it is away")
+
+
+class Host:
+    """One of them, with an own file and own destinations, which are the same."""
+
+    def __init__(self, name: str, fleet: "Fleet", folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self.name, self.fleet, self.folder = name, fleet, folder
+        self.world = World(folder)
+        self.world.clock = fleet.clock
+        self.hosts = FakeHost(name, fleet.all)
+        self.conditions: tuple[Condition, ...] = ()
+        self.lives = True
+        self.held = True
+        self.begin()
+
+    def begin(self) -> None:
+        """A new daemon."""
+        self.world.alerts = self.world.daemon()
+        self.duty = HostAlerts(
+            self.hosts,
+            self,
+            self.fleet.table,
+            adopt=self.world.alerts.adopt,
+            rows=lambda: {
+                session: Owner(session=session, host=host, incarnation=f"i-{host}", epoch=1)
+                for session, host in self.fleet.all.owners.items()
+            },
+            held=lambda: self.held,
+        )
+        self.world.alerts.several = self.duty
+
+    def living(self) -> Mapping[str, str]:
+        return {
+            it.host: it.address
+            for it in self.fleet.all.records.values()
+            if it.alive and it.host != self.name
+        }
+
+    async def own(
+        self, method: str, target: str, to: str, body: object = None, *, within: float
+    ) -> Any:
+        assert (method, target, body) == ("GET", "/api/hosts/conditions", None)
+        assert within > 0
+        other = self.fleet.hosts[to]
+        if not other.lives:
+            raise UnavailableError("it cannot be reached")
+        return {
+            "host": other.name,
+            "sender": sender(other.name, list(self.fleet.all.records.values())),
+            "complete": True,
+            "conditions": [
+                {
+                    "session_id": it.session,
+                    "type": it.type,
+                    "blame": it.blame,
+                    "reason": it.reason,
+                    "message": it.message,
+                    "remedy": it.remedy,
+                    "since": "2026-09-21T14:13:20Z",
+                }
+                for it in other.conditions
+            ],
+        }
+
+
+class Fleet:
+    """Hosts a and b; ``got`` is what the first destination has got, by whom."""
+
+    def __init__(self, folder: Path) -> None:
+        self.all = Everything()
+        self.table = Table()
+        self.clock: Any = World(folder).clock
+        self.hosts: dict[str, Host] = {}
+        for name in ("a", "b"):
+            self.all.add(name, name)
+            self.hosts[name] = Host(name, self, folder / name)
+        self.a, self.b = self.hosts.values()
+
+    async def live(self, seconds: float = 0.0) -> list[tuple[str, str]]:
+        """So long passes; what was sent, by whom."""
+        self.clock.live(seconds)
+        for it in self.hosts.values():
+            if it.lives:
+                await it.duty.tick()
+                it.world.see(*it.conditions)
+                await it.world.idle()
+        return self.news()
+
+    def news(self) -> list[tuple[str, str]]:
+        found = []
+        for it in self.hosts.values():
+            found += [(it.name, notice.title) for name, notice in it.world.got if name == "first"]
+            it.world.got.clear()
+        return found
+
+    def die(self, host: Host) -> None:
+        host.lives = False
+        self.all.change(host.name, alive=False)
+
+
+@pytest.fixture
+async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
+    made = Fleet(tmp_path)
+    yield made
+    for it in made.hosts.values():
+        await it.world.alerts.close()
+
+
+BEGUN: Final = "waguard on b: 1 GB is left"
+OVER: Final = "waguard on b: over: 1 GB is left"
+
+
+async def begun(fleet: Fleet) -> None:
+    fleet.b.conditions = (LOW,)
+    assert await fleet.live() == []
+    assert await fleet.live(FOLD) == [("a", BEGUN)]
+
+
+async def test_the_first_one_sends_for_all(fleet: Fleet) -> None:
+    await begun(fleet)
+    fleet.b.conditions = ()
+    await fleet.live(10)
+    assert await fleet.live(FOLD) == [("a", OVER)]
+    assert await fleet.live(10_000) == []
+
+
+async def test_the_next_one_goes_on_and_repeats_nothing(fleet: Fleet) -> None:
+    await begun(fleet)
+    fleet.die(fleet.a)
+    for _ in range(4):
+        assert await fleet.live(FOLD) == []
+    fleet.b.conditions = ()
+    await fleet.live(10)
+    assert await fleet.live(FOLD) == [("b", OVER)]
+
+
+async def test_and_loses_nothing(fleet: Fleet) -> None:
+    """The first one dies within the minute."""
+    fleet.b.conditions = (LOW,)
+    await fleet.live()
+    fleet.die(fleet.a)
+    await fleet.live(10)
+    assert await fleet.live(FOLD) == [("b", BEGUN)]
+
+
+async def test_the_first_one_comes_back(fleet: Fleet) -> None:
+    """What it knew of before is old by then."""
+    await begun(fleet)
+    fleet.die(fleet.a)
+    await fleet.live(10)
+    fleet.b.conditions = ()
+    await fleet.live(10)
+    assert await fleet.live(FOLD) == [("b", OVER)]
+    fleet.a.begin()
+    fleet.a.lives = True
+    fleet.all.change("a", alive=True)
+    for _ in range(4):
+        assert await fleet.live(FOLD) == []
+    fleet.b.conditions = (LOW,)
+    await fleet.live(1_000)
+    assert await fleet.live(FOLD) == [("a", BEGUN)]
+
+
+async def test_without_the_database_it_is_written_later(fleet: Fleet) -> None:
+    fleet.table.away = True
+    await begun(fleet)
+    assert not fleet.table.rows
+    fleet.table.away = False
+    await fleet.live(5)
+    assert len(fleet.table.rows) == 2
+    fleet.die(fleet.a)
+    for _ in range(3):
+        assert await fleet.live(FOLD) == []
+
+
+async def test_a_restart_while_the_database_is_away(fleet: Fleet) -> None:
+    """The file has what the table lacks, and stays the later one when the table is back."""
+    fleet.table.rows = {}
+    fleet.table.away = True
+    await begun(fleet)
+    fleet.a.begin()
+    for away in (True, False, False):
+        fleet.table.away = away
+        assert await fleet.live(FOLD) == []
+    assert len(fleet.table.rows) == 2
+
+
+async def test_a_failover_while_the_database_is_away(fleet: Fleet) -> None:
+    """What was said more than a minute before, the next one has read by then."""
+    await begun(fleet)
+    for _ in range(13):
+        await fleet.live(5)
+    fleet.table.away = True
+    fleet.die(fleet.a)
+    for _ in range(4):
+        assert await fleet.live(FOLD) == []
+
+
+async def test_a_host_without_its_lease_says_nothing_beside_the_others(fleet: Fleet) -> None:
+    """It is declared dead by the others, and does not know it."""
+    await begun(fleet)
+    fleet.a.held = False
+    seen = Everything()
+    seen.records = dict(fleet.all.records)
+    fleet.a.hosts.all = seen
+    fleet.all.change("a", alive=False)
+    fleet.a.conditions = (PARKED,)
+    for _ in range(4):
+        assert all(by == "b" for by, _ in await fleet.live(FOLD))
+
+
+async def test_a_record_of_another_version(fleet: Fleet) -> None:
+    fleet.table.rows = {"x": (1.0, "{"), **fleet.table.rows}
+    await begun(fleet)

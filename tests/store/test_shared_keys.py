@@ -1,0 +1,175 @@
+"""Keys that all hosts accept, on every database."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select, update
+
+from tests.store.conftest import BACKENDS, Wall
+from tests.store.hosts import Host, hosts
+from waguard.core.cluster.shared_keys import unsent
+from waguard.core.issued_keys import IssuedKey, digest
+from waguard.core.keys import Right
+from waguard.core.replace import replace
+from waguard.errors import ConflictError
+from waguard.store.shared_keys import KEPT, SqlSharedKeys
+from waguard.store.shared_models import KEY_CHANGES, SHARED_KEYS
+
+every_database = pytest.mark.parametrize("ready", BACKENDS, indirect=True)
+
+
+@pytest.fixture
+async def pair(ready: str) -> AsyncIterator[tuple[Host, Host]]:
+    async with hosts(ready, 2) as (first, second):
+        yield first, second
+
+
+def key(number: int, **more: Any) -> IssuedKey:
+    usual: dict[str, Any] = {
+        "id": f"{number:07x}a",
+        "name": f"key-{number}",
+        "sha256": digest(str(number)),
+        "right": Right.SEND,
+        "workspaces": (7,),
+        "sessions": ("a", "ü"),
+        "expires_at": None,
+        "created_at": 1_790_000_000.25,
+        "created_by": "root by the socket",
+        "made_with": "ffffffff",
+    }
+    return IssuedKey(**usual | more)
+
+
+async def write(rows: SqlSharedKeys, *keys: IssuedKey) -> tuple[int, Sequence[IssuedKey]]:
+    return await rows.exchange(lambda there: unsent(there, keys))
+
+
+@every_database
+async def test_what_one_writes_the_other_reads(pair: tuple[Host, Host]) -> None:
+    one, two = (it.store.shared_keys() for it in pair)
+    assert (await one.revision(), await two.keys()) == (0, (0, []))
+    revision, rows = await write(one, key(1), key(2))
+    assert rows == [key(1), key(2)]
+    assert await two.keys() == (revision, rows)
+    assert await two.revision() == revision
+    assert await write(two, key(1)) == (revision, rows), "nothing has changed"
+    again, rows = await write(two, key(3))
+    assert again > revision
+    assert await one.keys() == (again, [key(1), key(2), key(3)])
+
+
+@every_database
+async def test_a_revocation_is_final_and_the_first_one_stays(pair: tuple[Host, Host]) -> None:
+    one, two = (it.store.shared_keys() for it in pair)
+    await write(one, key(1))
+    first = key(1, ended_at=1_790_000_007.5, ended_by="ani")
+    await write(two, first)
+    revision, rows = await one.exchange(lambda _: [replace(first, ended_by="another"), key(1)])
+    assert rows == [first]
+    assert await two.keys() == (revision, [first])
+
+
+@every_database
+async def test_the_last_use_is_no_change(pair: tuple[Host, Host]) -> None:
+    one, two = (it.store.shared_keys() for it in pair)
+    revision, _ = await write(one, key(1), key(2))
+    await one.use({key(1).sha256: 1_790_000_009.0, digest("none"): 1.0})
+    await two.use({key(1).sha256: 1_790_000_008.0})
+    assert await two.keys() == (revision, [key(1, used_at=1_790_000_009.0), key(2)])
+
+
+@every_database
+async def test_who_changes_keys_at_once_waits_for_the_other(pair: tuple[Host, Host]) -> None:
+    """Of two that want one name, the second one sees the first one's."""
+    one, two = (it.store.shared_keys() for it in pair)
+
+    async def make(rows: SqlSharedKeys, number: int) -> None:
+        def with_it(there: Sequence[IssuedKey]) -> Sequence[IssuedKey]:
+            if "shop" in {it.name for it in there}:
+                raise ConflictError("there is a key of this name")
+            return [key(number, name="shop")]
+
+        await rows.exchange(with_it)
+
+    ended = await asyncio.gather(make(one, 1), make(two, 2), return_exceptions=True)
+    assert [type(it) for it in ended].count(ConflictError) == 1
+    _, rows = await one.keys()
+    assert [it.name for it in rows] == ["shop"]
+
+
+@every_database
+async def test_many_changes_at_once_and_no_revision_hides_one(pair: tuple[Host, Host]) -> None:
+    one, two = (it.store.shared_keys() for it in pair)
+    seen: dict[int, int] = {}
+
+    async def watch() -> None:
+        while True:
+            revision, rows = await two.keys()
+            seen[revision] = max(seen.get(revision, 0), len(rows))
+            await asyncio.sleep(0)
+
+    watching = asyncio.create_task(watch())
+    revisions = await asyncio.gather(
+        *(write((one, two)[number % 2], key(number)) for number in range(12))
+    )
+    watching.cancel()
+    counts = {revision: len(rows) for revision, rows in revisions}
+    assert sorted(counts.values()) == list(range(1, 13))
+    assert all(count >= counts[at] for at, count in seen.items() if at)
+
+
+@every_database
+async def test_an_expired_key_is_forgotten_a_day_later(pair: tuple[Host, Host]) -> None:
+    one, _ = (it.store.shared_keys() for it in pair)
+    now = await _now(pair[0])
+    await write(one, key(1, expires_at=now - KEPT - 60), key(2, expires_at=now - KEPT + 3_600))
+    _, rows = await write(one, key(3, ended_at=1.0, ended_by="ani"), key(4))
+    assert [it.name for it in rows] == ["key-2", "key-4"]
+
+
+async def _now(host: Host) -> float:
+    database = host.store.shared_keys()._database
+    async with database.reading() as (connection, _):
+        now = await connection.scalar(select(host.store.shared_keys()._now))
+    assert now is not None
+    return float(now)
+
+
+@every_database
+async def test_a_key_of_a_newer_version_is_nobodys_here(pair: tuple[Host, Host]) -> None:
+    """Its limits are not known."""
+    one, two = (it.store.shared_keys() for it in pair)
+    await write(one, key(1), key(2), key(3))
+    async with one._database.writing() as work:
+        newer = update(SHARED_KEYS).where(SHARED_KEYS.c.sha256 == key(1).sha256)
+        await work.connection.execute(newer.values(version=2))
+        strange = update(SHARED_KEYS).where(SHARED_KEYS.c.sha256 == key(2).sha256)
+        await work.connection.execute(strange.values(record=json.dumps({"id": 7})))
+    assert (await two.keys())[1] == [key(3)]
+
+
+@every_database
+async def test_a_revision_does_not_come_back(ready: str) -> None:
+    """The database was put back from a copy of before."""
+    wall = Wall()
+    async with hosts(ready, 1, wall=wall) as (host,):
+        rows = host.store.shared_keys()
+        before, _ = await write(rows, key(1))
+        after, _ = await write(rows, key(2))
+        async with rows._database.writing() as work:
+            await work.connection.execute(update(KEY_CHANGES).values(revision=before))
+        wall.time += 1.0
+        assert (await write(rows, key(3)))[0] > after
+
+
+@every_database
+async def test_a_row_that_is_there_already(pair: tuple[Host, Host]) -> None:
+    """Another host has begun with it a moment ago."""
+    one, _ = (it.store.shared_keys() for it in pair)
+    async with one._database.writing() as work:
+        await work.connection.execute(insert(KEY_CHANGES).values(id=1, revision=5))
+    assert await one.revision() == 5
+    assert (await write(one, key(1)))[0] > 5

@@ -1,0 +1,142 @@
+"""Issued keys that all hosts accept: a table of the database has them, each host reads it, and is notified of a change at once.
+
+Only in a cluster. While the database is away, what is known stays valid, and what is revoked is refused: here at once, by every
+other host as it is notified; the table has it when the database is back, for the host's own file keeps it until then.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Final
+
+from loguru import logger
+
+from waguard.api.host_calls import HostCalls
+from waguard.api.key_table import IssuedKeys, require_free
+from waguard.core.cluster import shared_keys
+from waguard.core.issued_keys import IssuedKey
+from waguard.errors import DatabaseUnavailableError, UnavailableError, WaguardError
+from waguard.ports.cluster import KeyRows
+
+READ_EVERY: Final = 2.0  # s; the revision, one row
+READ_WHOLE_EVERY: Final = 30  # of those: all keys, and when they were last used
+NOTIFIED_WITHIN: Final = 3.0  # s that another host has to answer
+NOTICE: Final = "/api/hosts/keys"
+RETRY_AFTER: Final = 5.0  # s
+
+
+class SharedKeys:
+    """``issued`` are this host's; all calls are of the event loop."""
+
+    def __init__(
+        self, issued: IssuedKeys, rows: KeyRows, calls: HostCalls, *, every: float = READ_EVERY
+    ) -> None:
+        self._issued = issued
+        self._rows = rows
+        self._calls = calls
+        self._every = every
+        self._turn = asyncio.Lock()
+        self._seen: int | None = None
+        """The revision that was read last."""
+        self._beats = 0
+        self._unsent = True
+        """Whether the table may lack what is known here."""
+        issued.share = self._publish
+
+    async def run(self) -> None:
+        """Return never."""
+        while True:
+            try:
+                await self.beat()
+            except WaguardError as error:
+                logger.debug("keys are not read", why=error.message)
+            except Exception as error:  # noqa: BLE001 - a revoked key must not stay valid here for it
+                logger.opt(exception=error).critical("a bug in waguard", event="bug", call="keys")
+            await asyncio.sleep(self._every)
+
+    async def beat(self) -> None:
+        """Read what changed, and write what was not written. Raises ``DatabaseUnavailableError``."""
+        whole = self._beats % READ_WHOLE_EVERY == 0
+        if whole or self._unsent or await self._rows.revision() != self._seen:
+            await self.read()
+        self._beats += 1
+
+    async def read(self) -> None:
+        """Have memory and table know the same. Raises ``DatabaseUnavailableError``."""
+        if self._issued.unreadable:  # it may have revoked what the table has as valid
+            return
+        async with self._turn:
+            self._seen, rows = await self._rows.keys()
+            self._learn(rows)
+            if shared_keys.unsent(rows, self._issued.known.values()):
+                self._seen, rows = await self._rows.exchange(self._missing)
+                self._learn(rows)
+            self._unsent = False
+            if used := shared_keys.used(rows, self._issued.known.values()):
+                await self._rows.use(used)
+        await self._issued.save()
+
+    async def spread(self, key: IssuedKey) -> list[str]:
+        """Have all refuse a key that was revoked here. The hosts that have not said that they do."""
+        self._unsent = True
+        silent, _ = await asyncio.gather(self._notify(key), self._written())
+        return silent
+
+    def end(self, sha256: str, by: str) -> None:
+        """Another host has revoked it."""
+        self._unsent = True
+        for key in [it for it in self._issued.known.values() if it.sha256 == sha256]:
+            self._issued.end(key, by=by)
+
+    async def _written(self) -> None:
+        # its own file keeps it until the database is back
+        with contextlib.suppress(DatabaseUnavailableError):
+            await self.read()
+
+    async def _publish(self, key: IssuedKey) -> None:
+        """Raises ``ConflictError``, ``UnavailableError``."""
+
+        def with_it(rows: Sequence[IssuedKey]) -> Sequence[IssuedKey]:
+            self._learn(rows)
+            if any(row.id == key.id for row in rows):
+                raise UnavailableError("the id of the key is taken", retry_after=RETRY_AFTER)
+            require_free(self._issued.known.values(), key.name, for_page=key.for_page)
+            return [*self._missing(rows), key]
+
+        try:
+            async with self._turn:
+                self._seen, rows = await self._rows.exchange(with_it)
+                self._learn(rows)
+        except DatabaseUnavailableError as error:
+            raise UnavailableError(
+                f"no key is made while the database is away, where all hosts find it: {error.message}",
+                remedy="repeat it; keys that are known stay valid",
+                retry_after=RETRY_AFTER,
+            ) from None
+        await self._notify(None)
+
+    async def _notify(self, revoked: IssuedKey | None) -> list[str]:
+        """The hosts that did not answer; None: there is something new to read."""
+        body = {"sha256": revoked.sha256, "by": revoked.ended_by} if revoked else {}
+        hosts = self._calls.living()
+        answers = await asyncio.gather(
+            *(
+                self._calls.own("POST", NOTICE, to, body, within=NOTIFIED_WITHIN)
+                for to in hosts.values()
+            ),
+            return_exceptions=True,
+        )
+        failed = [name for name, it in zip(hosts, answers, strict=True) if _is_failure(it)]
+        return sorted(failed)
+
+    def _missing(self, rows: Sequence[IssuedKey]) -> Sequence[IssuedKey]:
+        return shared_keys.unsent(rows, self._issued.known.values())
+
+    def _learn(self, rows: Sequence[IssuedKey]) -> None:
+        self._issued.adopt(shared_keys.learned(self._issued.known, rows))
+
+
+def _is_failure(answer: object) -> bool:
+    if isinstance(answer, BaseException) and not isinstance(answer, WaguardError):
+        raise answer
+    return isinstance(answer, WaguardError)

@@ -1,0 +1,170 @@
+"""One host of a cluster sends alerts for all: what the others say is asked of them, and what was sent is kept in the database
+for the next one."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+import msgspec
+from loguru import logger
+
+from waguard.core.alerts.alerts import AlertState, Destination, Observed
+from waguard.core.cluster import alert_duty
+from waguard.core.cluster.alert_duty import Heard
+from waguard.core.cluster.records import Owner
+from waguard.errors import DatabaseUnavailableError, WaguardError
+from waguard.host.memory.alert_memory import Reported, reported_of
+from waguard.ports.cluster import Hosts
+
+EVERY: Final = 5.0  # s between two questions; an alert waits a minute anyway
+_READ_EVERY: Final = 12  # of those: what was sent, where another host sends
+_WITHIN: Final = 5.0  # s for an answer
+_CONDITIONS: Final = "/api/hosts/conditions"
+
+
+class Asking(Protocol):
+    """Asks other hosts, as ``api.host_calls`` does."""
+
+    def living(self) -> Mapping[str, str]:
+        """The addresses of the other hosts that live, by name."""
+
+    async def own(
+        self, method: str, target: str, to: str, body: object = None, *, within: float
+    ) -> Any:
+        """What one answers. Raises ``WaguardError``."""
+
+
+class SentAlerts(Protocol):
+    """What each destination has got, by its id. Each call raises ``DatabaseUnavailableError``."""
+
+    async def read(self) -> Mapping[str, str]: ...
+
+    async def write(self, records: Mapping[str, tuple[float, str]]) -> None: ...
+
+
+class HostAlerts:
+    """Fills ``messaging.alerts.alerts.SeveralHosts``; ``tick`` each ``EVERY``. ``adopt`` gets what another host has sent,
+    ``rows`` are the owners of sessions, None: unknown; ``held``: whether this host has its lease."""
+
+    def __init__(
+        self,
+        hosts: Hosts,
+        calls: Asking,
+        table: SentAlerts,
+        *,
+        adopt: Callable[[Mapping[str, Destination]], None],
+        rows: Callable[[], Mapping[str, Owner] | None],
+        held: Callable[[], bool],
+    ) -> None:
+        self._hosts = hosts
+        self._calls = calls
+        self._table = table
+        self._adopt = adopt
+        self._rows = rows
+        self._held = held
+        self._heard: dict[str, Heard] = {}
+        self._goes_on = False
+        """Whether this host knows what was sent and what the others say."""
+        self._written: dict[str, float] = {}
+        """How late (unix time) the record of a destination in the table is, at least."""
+        self._unwritten: Mapping[str, Destination] = {}
+        self._ticks = 0
+
+    def observed(self, own: Observed, state: AlertState) -> Observed | None:
+        """See ``messaging.alerts.alerts.SeveralHosts``."""
+        self._collect(state)
+        if not (self._goes_on and self._sends()):
+            return None
+        view = self._hosts.view()
+        records = [it.record for it in view.hosts]
+        living = {it.host for it in records if it.alive}
+        others = {host: it for host, it in self._heard.items() if host in living}
+        return alert_duty.observed(view.host, own, records, others, self._rows(), state)
+
+    async def sent(self, state: AlertState) -> None:
+        """See ``messaging.alerts.alerts.SeveralHosts``."""
+        self._collect(state)
+        await self._write()
+
+    async def tick(self) -> None:
+        """Hear the others where this host sends; else know what was sent."""
+        self._ticks += 1
+        if alert_duty.sender(*self._seen()) != self._hosts.view().host:
+            self._goes_on = False
+            await self._write()  # what was on its way as another host took over
+            if self._ticks % _READ_EVERY == 1:
+                await self._read()
+            return
+        await self._hear()
+        if not self._sends():
+            self._goes_on = False
+            return
+        if not self._goes_on:
+            await self._read()  # where the database is away, what this host knows has to do
+            self._goes_on = True
+            logger.info("this host sends alerts for all", event="alerts_for_all")
+        await self._write()
+
+    def _collect(self, state: AlertState) -> None:
+        self._unwritten = _later(state.destinations, self._written)
+
+    def _seen(self) -> tuple[str, list[Any]]:
+        view = self._hosts.view()
+        return view.host, [it.record for it in view.hosts]
+
+    def _sends(self) -> bool:
+        own, records = self._seen()
+        return alert_duty.sends(own, records, self._heard.values(), held=self._held())
+
+    async def _hear(self) -> None:
+        hosts = self._calls.living()
+        answers = await asyncio.gather(*(self._ask(to) for to in hosts.values()))
+        found = dict(zip(hosts, answers, strict=True))
+        self._heard = {host: it for host, it in found.items() if it and it.host == host}
+
+    async def _ask(self, to: str) -> Heard | None:
+        try:
+            answer = await self._calls.own("GET", _CONDITIONS, to, within=_WITHIN)
+        except WaguardError as error:
+            logger.debug("a host says nothing of its conditions", to=to, why=error.message)
+            return None
+        return alert_duty.heard(answer)
+
+    async def _read(self) -> None:
+        try:
+            found = await self._table.read()
+        except DatabaseUnavailableError:
+            return
+        known = {id_: _reported(record) for id_, record in found.items()}
+        sent = {id_: it.destination for id_, it in known.items() if it}
+        self._written = {id_: it.at for id_, it in sent.items()}
+        self._adopt(sent)
+
+    async def _write(self) -> None:
+        news = self._unwritten
+        if not news:
+            return
+        with contextlib.suppress(DatabaseUnavailableError):  # the next tick writes it
+            await self._table.write({id_: (it.at, _record(it)) for id_, it in news.items()})
+            self._written |= {id_: it.at for id_, it in news.items()}
+            self._unwritten = _later(self._unwritten, self._written)
+
+
+def _later(
+    known: Mapping[str, Destination], written: Mapping[str, float]
+) -> dict[str, Destination]:
+    return {id_: it for id_, it in known.items() if it.at > written.get(id_, 0.0)}
+
+
+def _record(it: Destination) -> str:
+    # ASCII alone: a column of the database may have any character set
+    return json.dumps(msgspec.to_builtins(reported_of(it)))
+
+
+def _reported(record: str) -> Reported | None:
+    try:
+        return msgspec.json.decode(record, type=Reported)
+    except msgspec.MsgspecError:  # of another version
+        return None

@@ -1,0 +1,129 @@
+"""Issued keys that all hosts of a cluster accept: a row each, and one with the revision of all.
+
+Who changes keys has that row locked: changes come one after the other, and whoever reads a revision has all that was
+before it.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from loguru import logger
+from sqlalchemy import Row, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from waguard.core.issued_keys import VERSION, IssuedKey
+from waguard.core.replace import replace
+from waguard.store.database import Database
+from waguard.store.lease import now_of
+from waguard.store.shared_models import KEY_CHANGES, SHARED_KEYS
+
+KEPT: Final = (
+    86_400.0  # s after the end of a key; no host accepts it by then, however its clock runs
+)
+_OWN: Final = SHARED_KEYS.c
+_REVISION: Final = KEY_CHANGES.c.revision
+_ROW: Final = 1
+
+
+class SqlSharedKeys:
+    """Fills ``ports.cluster.KeyRows``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._now = now_of(database.backend)
+        self._unknown: set[str] = set()
+
+    async def revision(self) -> int:
+        """See ``ports.cluster.KeyRows``."""
+        async with self._database.reading() as (connection, _):
+            return await connection.scalar(select(_REVISION)) or 0
+
+    async def keys(self) -> tuple[int, Sequence[IssuedKey]]:
+        """See ``ports.cluster.KeyRows``."""
+        async with self._database.reading() as (connection, _):
+            # before the rows: what is committed in between is read again
+            revision = await connection.scalar(select(_REVISION)) or 0
+            return revision, await self._read(connection)
+
+    async def exchange(
+        self, decide: Callable[[Sequence[IssuedKey]], Sequence[IssuedKey]]
+    ) -> tuple[int, Sequence[IssuedKey]]:
+        """See ``ports.cluster.KeyRows``."""
+        while True:
+            async with self._database.writing() as work:
+                locked = select(_REVISION).where(KEY_CHANGES.c.id == _ROW).with_for_update()
+                before = await work.connection.scalar(locked)
+                if before is not None:
+                    return await self._changed(work.connection, before, decide)
+            # apart: what a duplicate locks would be in the way
+            with contextlib.suppress(IntegrityError):
+                async with self._database.writing() as work:
+                    await work.connection.execute(insert(KEY_CHANGES).values(id=_ROW, revision=0))
+
+    async def use(self, used: Mapping[str, float]) -> None:
+        """See ``ports.cluster.KeyRows``."""
+        async with self._database.writing() as work:
+            for sha256, at in sorted(used.items()):
+                is_earlier = or_(_OWN.used_at.is_(None), _OWN.used_at < at)
+                later = update(SHARED_KEYS).where(_OWN.sha256 == sha256, is_earlier)
+                await work.connection.execute(later.values(used_at=at))
+
+    async def _changed(
+        self,
+        connection: AsyncConnection,
+        before: int,
+        decide: Callable[[Sequence[IssuedKey]], Sequence[IssuedKey]],
+    ) -> tuple[int, Sequence[IssuedKey]]:
+        rows = await self._read(connection)
+        there = {row.sha256 for row in rows}
+        changes = decide(rows)
+        if not changes:
+            return before, rows
+        for it in changes:
+            if it.sha256 not in there:
+                await connection.execute(insert(SHARED_KEYS).values(_values(it)))
+            elif it.ended_at is not None:
+                same = (_OWN.sha256 == it.sha256) & _OWN.ended_at.is_(None)
+                ended = update(SHARED_KEYS).where(same)
+                await connection.execute(ended.values(ended_at=it.ended_at, ended_by=it.ended_by))
+        await connection.execute(delete(SHARED_KEYS).where(_OWN.expires_at < self._now - KEPT))
+        # by the clock, so that one does not come back either when the database was put back from a copy
+        revision = max(before + 1, int(self._database.wall() * 1_000_000))
+        await connection.execute(update(KEY_CHANGES).values(revision=revision))
+        return revision, await self._read(connection)
+
+    async def _read(self, connection: AsyncConnection) -> list[IssuedKey]:
+        rows = (await connection.execute(select(SHARED_KEYS).order_by(_OWN.id))).all()
+        return [key for row in rows if (key := self._key(row))]
+
+    def _key(self, row: Row[Any]) -> IssuedKey | None:
+        """None: a newer waguard has made it, and its limits are not known here, so that nobody may use it here."""
+        try:
+            key = msgspec.json.decode(row.record, type=IssuedKey)
+        except msgspec.MsgspecError:
+            key = None
+        if key is None or row.version != VERSION or key.sha256 != row.sha256:
+            if row.id not in self._unknown:
+                self._unknown.add(row.id)
+                logger.warning("an issued key is unknown here", event="key_unknown", key=row.id)
+            return None
+        return replace(key, ended_at=row.ended_at, ended_by=row.ended_by, used_at=row.used_at)
+
+
+def _values(it: IssuedKey) -> dict[str, Any]:
+    # ASCII alone: a column of the database may have any character set
+    record = json.dumps(msgspec.to_builtins(replace(it, ended_at=None, ended_by=None)))
+    return {
+        "sha256": it.sha256,
+        "id": it.id,
+        "version": VERSION,
+        "record": record,
+        "expires_at": it.expires_at,
+        "ended_at": it.ended_at,
+        "ended_by": it.ended_by,
+        "used_at": it.used_at,
+    }
