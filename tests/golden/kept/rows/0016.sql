@@ -65,10 +65,10 @@ CREATE TABLE waguard_events (
 	"before" TEXT, 
 	"after" TEXT, 
 	reason TEXT, 
-	evidence TEXT NOT NULL, 
+	evidence TEXT NOT NULL, host VARCHAR(255), 
 	PRIMARY KEY (id)
 );
-INSERT INTO "waguard_events" VALUES(1,1790000000.5,'alpha','status','connected','disconnected','the network is down','{"blame": "network", "\u00e4": [1, null]}');
+INSERT INTO "waguard_events" VALUES(1,1790000000.5,'alpha','status','connected','disconnected','the network is down','{"blame": "network", "\u00e4": [1, null]}','h1');
 CREATE TABLE waguard_files (
 	id INTEGER NOT NULL, 
 	session_id VARCHAR(255) NOT NULL, 
