@@ -35,7 +35,7 @@ from waguard.ports.versions import VersionControl
 
 if TYPE_CHECKING:  # one host alone imports nothing of it
     from waguard.core.cluster.forwarded_request import ForwardedRequest
-    from waguard.ports.cluster import Hosts, Ownership
+    from waguard.ports.cluster import HostNumbers, Hosts, Ownership
 
 
 class Events(Protocol):
@@ -62,6 +62,8 @@ class Cluster:
 
     ownership: "Ownership"
     hosts: "Hosts"
+    numbers: "Callable[[], HostNumbers]"
+    """Off memory; no I/O."""
     address: str
     """The base URL of this host's API, as the others have it."""
     instance_url: str

@@ -1,12 +1,15 @@
 """One host of several: its lease, the sessions that it owns, and what both mean for this daemon. Imported only with
 ``cluster.engine``."""
 
+from collections.abc import Callable, Mapping, Sequence
+
 from loguru import logger
 
 from waguard.api.deps import Cluster as ApiCluster
 from waguard.config.sections import Cluster as ClusterSettings
 from waguard.core.cluster.host_lease import LeaseTerms
 from waguard.core.cluster.records import Owning
+from waguard.daemon.compared_settings import ComparedSettings
 from waguard.daemon.duties import Duties
 from waguard.daemon.foundation import Foundation
 from waguard.daemon.left_behind import LeftBehind
@@ -24,6 +27,7 @@ from waguard.ports.process import Process, Spawn
 from waguard.store.sql import SqlStore
 from waguard.supervision.cluster.host_keeper import HostKeeper
 from waguard.supervision.cluster.hosts_here import HostsHere
+from waguard.supervision.cluster.numbers import NumbersHere
 from waguard.supervision.cluster.owned_parts import OwnedParts
 from waguard.supervision.cluster.owner_keeper import OwnerKeeper
 from waguard.supervision.cluster.ownership import HostOwnership
@@ -52,19 +56,33 @@ class Cluster:
         self._journal = base.journal
         self._supervisor: Supervisor
         self._left_behind: LeftBehind
+        self._secrets: Callable[[], Sequence[bytes]]
         self.owned = OwnedParts()
         self._is_open = False
         """Whether all that an earlier daemon left here is its sessions', or was ended."""
         self._restored: set[str] = set()
         """What is brought up by the restore at the start; the rest, as it is claimed."""
         settings = base.config().cluster
+        assert settings.key_file  # noqa: S101 - the configuration was checked
+        self._key = read_key(settings.key_file, "cluster.key_file")
+        compared = ComparedSettings(
+            base.config,
+            self._key,
+            secrets=lambda: self._secrets(),  # noqa: PLW0108 - they are read later
+            wajs=lambda: self._supervisor.versions.state.wajs,
+        )
         _leases(settings, base.store, "checked only")
         reports = ClusterReports(lambda: self._supervisor.fleet.outages)
         use = SessionsHere(
             lambda: self._supervisor.registry, base.config, base.clock, resources.read
         )
         self._duties = Duties(
-            base.config, stop, spawn, use, lambda: (self._supervisor, self.owners)
+            base.config,
+            stop,
+            spawn,
+            use,
+            lambda: (self._supervisor, self.owners),
+            compared.digests,
         )
         self.host = HostKeeper(
             settings.host,
@@ -77,15 +95,28 @@ class Cluster:
         self.owners = OwnerKeeper(self.host, owners, self.owned, use, reports)
         self.ownership = HostOwnership(self.host, self.owners, owners)
         self.hosts = HostsHere(self.host, self.owners, owners)
+        self._numbers = NumbersHere(
+            self.host,
+            self.owners,
+            reports,
+            refused=lambda: base.store.refused,
+            credentials=self._credentials,
+        )
 
     # ---- what the daemon asks ----
 
     def connect(
-        self, supervisor: Supervisor, outbox: Outbox, webhooks: Webhooks, deferred: DeferredFiles
+        self,
+        supervisor: Supervisor,
+        outbox: Outbox,
+        webhooks: Webhooks,
+        deferred: DeferredFiles,
+        secrets: Callable[[], Sequence[bytes]],
     ) -> None:
         """What owning a session means here. What a worker reports needs what the journal keeps of its session, and
-        messages and webhooks that are on their way have their time while it still runs."""
+        messages and webhooks that are on their way have their time while it still runs. ``secrets`` sign webhooks."""
         self._supervisor = supervisor
+        self._secrets = secrets
         assert supervisor.owned  # noqa: S101 - it was made with an ownership
         self.owned.running = supervisor.owned
         self.owned.journal = self._journal
@@ -125,13 +156,13 @@ class Cluster:
     def for_api(self, instance_url: str) -> ApiCluster:
         """What the API needs of it."""
         settings = self._config().cluster
-        assert settings.key_file  # noqa: S101 - the configuration was checked
         return ApiCluster(
             ownership=self.ownership,
             hosts=self.hosts,
+            numbers=self._numbers.read,
             address=settings.address,
             instance_url=instance_url,
-            key=read_key(settings.key_file, "cluster.key_file"),
+            key=self._key,
         )
 
     @property
@@ -179,6 +210,10 @@ class Cluster:
         """The restore has read its rows: from now on what is claimed is brought up as it comes."""
         self._is_open = True
         self.owners.open()
+
+    def _credentials(self) -> Mapping[str, float]:
+        shipping = self._supervisor.shipping
+        return shipping.ages() if shipping else {}
 
     def _begin(self, cluster_id: str, *, adopts: str | None) -> None:
         self._duties.cluster_id = cluster_id

@@ -118,6 +118,8 @@ class Host:
         self.refuses: set[str] = set()
         """Sessions that cannot be released."""
         self.not_admitted_here: set[str] = set()
+        self.configured: dict[str, str] = {}
+        """Digests of its settings."""
         self.failures = 0
         """So often bringing sessions up fails."""
         self.boot()
@@ -185,7 +187,11 @@ class Host:
             room=self.room(owned),
             owned=len(owned),
             drain=drain,
+            settings=self.configured,
         )
+
+    def settings(self) -> Mapping[str, str]:
+        return self.configured
 
     def lend(self, until: float) -> None:
         for session in self.alive:

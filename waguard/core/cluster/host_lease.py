@@ -197,6 +197,12 @@ def lent_until(state: LeaseState) -> float | None:
     return None if state.confirmed is None else state.confirmed + state.terms.lent_for
 
 
+def left(record: HostRecord, terms: LeaseTerms, renewed_ago: float) -> float:
+    """Seconds that a lease still holds without another renewal; 0: it is over."""
+    lasts = record.lasts or terms.lasts
+    return max(0.0, lasts - renewed_ago) if record.alive else 0.0
+
+
 def view(state: LeaseState, now: Moment) -> LeaseView:
     """The leases as ownership sees them."""
     ends = _held_until(state)

@@ -36,6 +36,10 @@ class HostRecord:
     """How many sessions it owns."""
     drain: bool
     """Whether it is being emptied: it claims nothing."""
+    conditions: tuple[str, ...] = ()
+    """Types of what is wrong on it and needs a person, without that of its sessions."""
+    settings: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Digests of what all hosts have to have alike, by the key of the configuration."""
     more: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """What a newer format has besides; it stays when another host writes this record."""
 

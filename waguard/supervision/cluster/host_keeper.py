@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, assert_never
 
 from loguru import logger
@@ -134,14 +134,23 @@ class HostKeeper:
         state, now = self._state, self._clock()
         if state is None:
             return []
-        found = [
-            SeenHost(record=it.found.record, renewed_ago=now - it.since)
-            for it in state.peers.values()
-        ]
+        known = [(it.found.record, it.since) for it in state.peers.values()]
         if state.incarnation is not None and state.confirmed is not None:
             own = self._duties.record(state.incarnation, state.number)
-            found.append(SeenHost(record=own, renewed_ago=now - state.confirmed))
-        return sorted(found, key=lambda it: it.record.host)
+            known.append((own, state.confirmed))
+        return [
+            SeenHost(
+                record=it,
+                renewed_ago=now - since,
+                lease_left=host_lease.left(it, self.terms, now - since),
+            )
+            for it, since in sorted(known, key=lambda one: one[0].host)
+        ]
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """What of this host's configuration all hosts have to have alike, as digests."""
+        return self._duties.settings()
 
     @property
     def leases(self) -> HostLeases:

@@ -1,7 +1,10 @@
 """What people ask of the cluster: how the hosts are, emptying this one, moving a session."""
 
+from collections.abc import Mapping
+
 from waguard.core.cluster import placement
 from waguard.core.cluster.owner_facts import DrainAsked
+from waguard.core.cluster.unowned import Unowned
 from waguard.errors import ConflictError, NotFoundError, UnavailableError
 from waguard.ports.cluster import HostsView, Owners
 from waguard.supervision.cluster.host_keeper import HostKeeper
@@ -23,6 +26,17 @@ class HostsHere:
             hosts=self._host.seen(),
             without_owner=self._keeper.without_owner,
         )
+
+    def owner(self, session: str) -> str | None:
+        """See ``ports.cluster.Hosts``."""
+        if self._keeper.epoch(session) is not None:
+            return self._host.view.host
+        found = self._keeper.holder(session)
+        return found.host if found else None
+
+    def unowned(self) -> Mapping[str, Unowned] | None:
+        """See ``ports.cluster.Hosts``."""
+        return self._keeper.unowned()
 
     async def drain(self, *, end: bool) -> None:
         """See ``ports.cluster.Hosts``."""

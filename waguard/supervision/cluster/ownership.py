@@ -33,11 +33,8 @@ class HostOwnership:
 
     def address(self, session: str) -> str | None:
         """See ``ports.cluster.Ownership``."""
-        row = self._row(session)
-        found = self._host.view.peers.get(row.host) if row and row.host else None
-        if row is None or found is None or not found.record.alive:
-            return None
-        return found.record.address if found.record.incarnation == row.incarnation else None
+        found = self._keeper.holder(session)
+        return found.address if found else None
 
     def epoch_seen(self, session: str) -> int | None:
         """The epoch of a session that nobody living owns, as it was read last; None: somebody does, or it is not

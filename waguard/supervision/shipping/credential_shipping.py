@@ -53,6 +53,8 @@ class _Session:
         """Monotonic time of the first change since the last shipment."""
         self.last: float | None = None
         """Monotonic time of the last change of all; None: what came late after it is shipped."""
+        self.unshared: float | None = None
+        """Monotonic time of the first change that no shipment has; None: there is none."""
 
     @property
     def tasks(self) -> set[asyncio.Task[None]]:
@@ -77,6 +79,7 @@ class _Session:
     def changed(self, now: float) -> None:
         """Something may have been stored."""
         self.changes, self.last = self.changes + 1, now
+        self.unshared = now if self.unshared is None else self.unshared
         if self.first is None or self.changes == MESSAGES:
             self.first = now if self.first is None else self.first
             self.woken.set()
@@ -118,6 +121,14 @@ class CredentialShipping:
             self._shipped = self._shipped.difference(sessions) | found.intersection(sessions)
         self._not_shared |= dict.fromkeys(sorted(set(paired) - self._shipped), NOT_BEGUN)
         self._report_all(not_shared_words(self._not_shared))
+
+    def ages(self) -> dict[str, float]:
+        """By session, seconds since the first change that is not shared; 0: all of it is."""
+        now = self._ctx.clock.monotonic()
+        return {
+            name: 0.0 if it.unshared is None else now - it.unshared
+            for name, it in sorted(self._sessions.items())
+        }
 
     def has(self, session: str) -> bool:
         """Whether credentials of it can be laid down."""
@@ -272,7 +283,7 @@ class CredentialShipping:
         except Exception as error:  # noqa: BLE001 - whatever it is, the next shipment may be possible
             self._failed(it, error)
             return False
-        it.failures = 0
+        it.failures, it.unshared = 0, it.first
         self._shipped_is(it.shipment.name, shipped=shipped)
         return True
 

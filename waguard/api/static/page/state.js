@@ -9,6 +9,8 @@ const EVERY = 15000; // ms; what no event reports: uptime, memory
 const SEEN = 200; // ms between two times that it is drawn …
 const UNSEEN = 1000; // … and while nobody sees it
 const AGAIN = 500; // ms to the next attempt while nothing is known
+export const inCluster = 'cluster' in document.body.dataset;
+const WHOLE = `/health/detailed${inCluster ? '?elsewhere=1' : ''}`;
 const RIGHTS = ['read', 'send', 'operate', 'admin'];
 
 // phase: login, loading, live, stale, refused
@@ -18,6 +20,7 @@ export const state = {
 const texts = new Map(); // session → its JSON
 const watchers = new Set();
 const listeners = new Set();
+const readers = new Set();
 const due = new Set(); // sessions to read
 let reading = null;
 let wantsAll = false;
@@ -28,6 +31,8 @@ export const may = (right) => state.key !== null && RIGHTS.indexOf(state.key.rig
 export const seesAll = () => state.key !== null && !state.key.workspaces && !state.key.sessions;
 export const counts = () => ({ total: state.sessions.size, connected: [...state.sessions.values()].filter(isUp).length });
 export const isUp = (it) => it.status === 'connected';
+// of another host, or of none: the list has what its row says
+export const isElsewhere = (it) => it?.lifecycle === 'elsewhere';
 
 const joined = (all, run) => {
   all.add(run);
@@ -35,6 +40,8 @@ const joined = (all, run) => {
 };
 export const subscribe = (run) => joined(watchers, run);
 export const onEvent = (run) => joined(listeners, run);
+// reads what else a view shows, whenever everything is read; it may put more into that before it is shown
+export const onRead = (run) => joined(readers, run);
 
 // a flood of events is drawn five times a second; once while only the title can be seen
 export function changed() {
@@ -69,8 +76,9 @@ function kept(it) {
 }
 
 async function readAll() {
-  const { ok, data } = await call('GET', '/health/detailed');
+  const { ok, data } = await call('GET', WHOLE);
   if (!ok) return false;
+  for (const run of [...readers]) await run(data);
   state.health = data;
   state.conditions = data.conditions;
   state.unknown = data.details === null; // what was shown stays
@@ -126,7 +134,7 @@ function happened(event) {
   state.events = [event, ...state.events].slice(0, KEPT);
   for (const run of [...listeners]) run(event);
   if (!event.event.startsWith('message')) { // those change no row
-    if (event.session_id) due.add(event.session_id);
+    if (event.session_id && !isElsewhere(state.sessions.get(event.session_id))) due.add(event.session_id);
     else wantsAll = true;
     read();
   }

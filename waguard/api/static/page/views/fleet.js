@@ -197,7 +197,7 @@ function updateRow(row, session) {
   mark(row, 'data-kind', kind);
   mark(it.badge, 'data-kind', kind);
   set(it.badge, words);
-  set(it.about, [phone && `+${phone}`, `workspace ${workspace}`].filter(Boolean).join(' · '));
+  set(it.about, [phone && `+${phone}`, `workspace ${workspace}`, session.host && `host ${session.host}`].filter(Boolean).join(' · '));
   const { message, advice, since } = reasonOf(session);
   setAgo(it.when, isUp(session) ? session.connected_at : since);
   set(it.why, message);
