@@ -31,8 +31,6 @@ export const may = (right) => state.key !== null && RIGHTS.indexOf(state.key.rig
 export const seesAll = () => state.key !== null && !state.key.workspaces && !state.key.sessions;
 export const counts = () => ({ total: state.sessions.size, connected: [...state.sessions.values()].filter(isUp).length });
 export const isUp = (it) => it.status === 'connected';
-// of another host, or of none: the list has what its row says
-export const isElsewhere = (it) => it?.lifecycle === 'elsewhere';
 
 const joined = (all, run) => {
   all.add(run);
@@ -40,7 +38,7 @@ const joined = (all, run) => {
 };
 export const subscribe = (run) => joined(watchers, run);
 export const onEvent = (run) => joined(listeners, run);
-// reads what else a view shows, whenever everything is read; it may put more into that before it is shown
+// whenever everything is read: reads what else a view shows, and may put it into that
 export const onRead = (run) => joined(readers, run);
 
 // a flood of events is drawn five times a second; once while only the title can be seen
@@ -134,7 +132,7 @@ function happened(event) {
   state.events = [event, ...state.events].slice(0, KEPT);
   for (const run of [...listeners]) run(event);
   if (!event.event.startsWith('message')) { // those change no row
-    if (event.session_id && !isElsewhere(state.sessions.get(event.session_id))) due.add(event.session_id);
+    if (event.session_id && state.sessions.get(event.session_id)?.lifecycle !== 'elsewhere') due.add(event.session_id);
     else wantsAll = true;
     read();
   }

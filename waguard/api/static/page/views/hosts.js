@@ -3,7 +3,7 @@ import { action, confirmByName } from '../actions.js';
 import { call, session as at } from '../api.js';
 import { broken, duration, h, mark, patch, set } from '../dom.js';
 import { link } from '../router.js';
-import { may, onRead, seesAll, state, subscribe } from '../state.js';
+import { may, onRead, readSoon, seesAll, state, subscribe } from '../state.js';
 import { plural } from '../words.js';
 import { line, problem, soft } from './queues.js';
 
@@ -19,12 +19,13 @@ function stateOf({ alive, drain, owned, room }) {
   return room > 0 ? ['good', 'Alive'] : ['wait', 'Full'];
 }
 
-function about({ alive, drain, owned, host }, here) {
+function about({ alive, drain, owned, host, conditions }, here) {
   if (!alive && drain) return 'It was emptied and ended in order.';
   if (!alive) return 'It was not taken out in order; other hosts take its sessions over. Start waguard there.';
   if (drain && owned) return `${plural(owned, 'session is', 'sessions are')} still to move.`;
   if (drain) return host === here ? 'It has no session, and can be stopped.' : 'It has no session, and can be switched off.';
-  return '';
+  if (!conditions.length) return '';
+  return host === here ? 'The view of the sessions says what to do.' : 'Its own page says what to do.';
 }
 
 export function show(main) {
@@ -34,7 +35,7 @@ export function show(main) {
   const heading = (words, kind = '') => h('th', { scope: 'col', role: 'columnheader', class: kind }, words);
   const table = h('table', { id: 'hosts', role: 'table', hidden: true },
     h('caption', { class: 'unseen' }, 'Hosts'),
-    h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, heading('Host'), heading('State'), heading('Sessions'), heading('What is wrong'), heading('Version'),
+    h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, heading('Host'), heading('State'), heading('Sessions'), heading('Notes'), heading('Version'),
       may('admin') && heading(h('span', { class: 'unseen' }, 'Action')))),
     rows);
   const lost = h('ul', { class: 'lines' });
@@ -73,7 +74,7 @@ export function show(main) {
     const cell = (kind, ...children) => h('td', { role: 'cell', class: kind }, children);
     const fill = h('span', {});
     const it = {
-      here: h('span', { class: 'soft small' }), badge: h('span', { class: 'badge' }), lease: h('p', { class: 'soft small' }), fill,
+      here: h('span', { class: 'soft small' }), bar: h('div', { class: 'bar', 'aria-hidden': 'true' }, fill), badge: h('span', { class: 'badge' }), lease: h('p', { class: 'soft small' }), fill,
       owned: h('p', {}), room: h('p', { class: 'soft small' }), wrong: h('ul', { class: 'error' }), about: h('p', { class: 'soft small' }),
       version: h('p', {}), other: h('p', { class: 'soft small' }),
     };
@@ -84,10 +85,10 @@ export function show(main) {
     it.begin = h('div', {}, action('Drain', ask, { right: 'admin', done: 'Its sessions move.', name: `Drain ${host}` }));
     it.end = h('div', {}, action('End drain', () => then(drain(host, 'DELETE')), { right: 'admin', done: 'It takes sessions again.', name: `End drain ${host}` }));
     const row = h('tr', { role: 'row', 'data-host': host },
-      h('th', { scope: 'row', role: 'rowheader' }, h('strong', {}, broken(host.replaceAll('.', '._')).map((part) => (typeof part === 'string' ? part.replaceAll('._', '.') : part))), ' ', it.here,
+      h('th', { scope: 'row', role: 'rowheader' }, h('strong', {}, broken(host)), ' ', it.here,
         h('a', { class: 'soft small', href: address, rel: 'noreferrer' }, address)),
       cell('state', it.badge, it.lease),
-      cell('load', h('div', { class: 'bar', 'aria-hidden': 'true' }, fill), it.owned, it.room),
+      cell('load', it.bar, it.owned, it.room),
       cell('why', it.wrong, it.about),
       cell('version', it.version, it.other),
       may('admin') && cell('act', it.begin, it.end));
@@ -109,7 +110,8 @@ function updateRow(row, host, here, version) {
   set(it.here, host.host === here ? '(this one)' : '');
   set(it.lease, host.alive ? `lease: ${host.lease_left.toFixed(0)} s left` : `silent for ${duration(host.renewed_ago)}`);
   const all = host.owned + host.room;
-  it.fill.style.width = `${all && host.alive ? Math.round((100 * host.owned) / all) : 0}%`;
+  it.bar.hidden = !host.alive;
+  it.fill.style.width = `${all ? Math.round((100 * host.owned) / all) : 0}%`;
   set(it.owned, host.alive ? plural(host.owned, 'session') : '–');
   set(it.room, host.alive && !host.drain ? `room for ${host.room} more` : '');
   patch(it.wrong, host.alive ? host.conditions : [], (one) => one, (one) => h('li', {}, one.replaceAll('_', ' ')), () => {});
@@ -141,8 +143,24 @@ function reason({ why, ids, seconds }) {
   ], null, h('span', { class: 'soft when' }, duration(seconds)));
 }
 
-// Below a session: the host that has it, and another one for it. Gives what ends that.
-export function moving(id, into) {
+// Below a session: the host that has it, and another one for it. Of another host's the list says little, so that host is
+// asked. Gives what ends that.
+export function beside(id, into) {
+  const leave = [onRead((data) => whole(id, data)), moving(id, into)];
+  if (state.sessions.get(id)?.lifecycle === 'elsewhere') readSoon();
+  return () => leave.forEach((it) => it());
+}
+
+async function whole(id, data) {
+  const row = data.details?.find((it) => it.session_id === id);
+  if (row?.lifecycle !== 'elsewhere' || !row.host) return;
+  const answer = await call('GET', at(id, '/status'));
+  if (!answer.ok) return;
+  Object.assign(row, answer.data);
+  data.conditions.push(...answer.data.conditions);
+}
+
+function moving(id, into) {
   if (!may('admin') || !seesAll()) return () => {};
   const which = h('select', { id: 'move-to' });
   const words = h('p', { class: 'soft' });

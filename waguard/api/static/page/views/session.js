@@ -4,7 +4,7 @@ import { call, pause, picture, session as at } from '../api.js';
 import { ago, h, mark, patch, remedy, set, setAgo } from '../dom.js';
 import { passkeys } from '../passkey.js';
 import { go, link } from '../router.js';
-import { inCluster, isElsewhere, may, onEvent, onRead, readSoon, state, subscribe } from '../state.js';
+import { inCluster, may, onEvent, state, subscribe } from '../state.js';
 import { statusOf } from '../words.js';
 import { after, buttons, letters, line, messages, paged, problem, soft } from './queues.js';
 
@@ -86,20 +86,7 @@ export function show(main, id, tab) {
   let opened = null;
   let gone = false;
   const left = [];
-  // another host's, of which the list says little: its host says all
-  const whole = async (data) => {
-    const there = data.details?.findIndex((it) => it.session_id === id && isElsewhere(it) && it.host) ?? -1;
-    if (there < 0) return;
-    const answer = await call('GET', at(id, '/status'));
-    if (!answer.ok) return;
-    data.details[there] = answer.data;
-    data.conditions.push(...answer.data.conditions);
-  };
-  if (inCluster) {
-    left.push(onRead(whole));
-    if (isElsewhere(state.sessions.get(id))) readSoon();
-    import('./hosts.js').then((it) => { if (!gone) left.push(it.moving(id, known)); }).catch(() => {});
-  }
+  if (inCluster) import('./hosts.js').then((it) => { if (!gone) left.push(it.beside(id, known)); }).catch(() => {});
 
   function draw() {
     const row = state.sessions.get(id);
