@@ -175,6 +175,7 @@ async def test_the_sessions_of_all_hosts_are_listed_with_theirs(hosts: Hosts, se
         ["shop_2", "Connected", "host b"],
     ]
     await seen.says("Its host c is down; no host has room for it")
+    await seen.says("Beside this host: b: disk low. Hosts")
     await seen.key("/", "/")
     await seen.write("b")
     await seen.until("$$('#rows tr').length === 1", "those of one host")

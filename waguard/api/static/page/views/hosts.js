@@ -143,6 +143,20 @@ function reason({ why, ids, seconds }) {
   ], null, h('span', { class: 'soft when' }, duration(seconds)));
 }
 
+// Below the view of all sessions, whose conditions are this host's: what is wrong on others. Gives what ends that.
+export function others(calm) {
+  const words = h('p', { class: 'soft', hidden: true });
+  calm.after(words);
+  const read = async () => {
+    const { ok, data } = await call('GET', URL);
+    const found = ok ? data.hosts.filter((it) => it.host !== data.host && it.alive && it.conditions.length) : [];
+    words.hidden = !found.length;
+    words.replaceChildren('Beside this host: ', found.map((it) => `${it.host}: ${it.conditions.join(', ').replaceAll('_', ' ')}`).join('; '), '. ', h('a', { href: '#/hosts' }, 'Hosts'));
+  };
+  read();
+  return onRead(read);
+}
+
 // Below a session: the host that has it, and another one for it. Of another host's the list says little, so that host is
 // asked. Gives what ends that.
 export function beside(id, into) {
