@@ -1,5 +1,6 @@
 """A host's lease, which hosts of other versions read."""
 
+from dataclasses import replace
 from typing import Final
 
 from tests.golden.formats import Format
@@ -19,11 +20,24 @@ RECORD: Final = HostRecord(
     drain=False,
 )
 
+SAYS_MORE: Final = replace(
+    RECORD,
+    lasts=10.0,
+    conditions=("disk_low", "webhooks_down"),
+    settings={"cluster.key_file": "0123456789ab", "webhook.url": "ba9876543210"},
+)
+
 FORMATS: Final = (
     Format(
         name="cluster/host.json",
         write=lambda _: encode(RECORD),
         read=lambda content, _: decode(content, "a"),
         means=RECORD,
+    ),
+    Format(
+        name="cluster/host-conditions.json",
+        write=lambda _: encode(SAYS_MORE),
+        read=lambda content, _: decode(content, "a"),
+        means=SAYS_MORE,
     ),
 )

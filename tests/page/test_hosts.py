@@ -305,3 +305,17 @@ async def test_it_can_be_read_and_reached(
         reached, wanted = await seen.order()
         found += [f"{name}: Tab does not reach {it}" for it in wanted if it not in reached]
     assert not found, "\n".join(found)
+
+
+async def test_one_host_alone_loads_nothing_of_it(api: Api, shown: Page) -> None:
+    know(api, a_view(session_id="shop_1"))
+    await shown.show("#/session/shop_1")
+    await shown.says("Nothing is wrong.")
+    loaded = "performance.getEntriesByType('resource').map((it) => it.name)"
+    assert not await shown.value(
+        f"{loaded}.some((it) => /host|elsewhere/.test(new URL(it).pathname + new URL(it).search))"
+    )
+    assert not await shown.value("Boolean($('#moving, [href=\"#/hosts\"]'))")
+    await shown.value("(location.hash = '#/hosts', 0)")
+    await shown.until("document.body.dataset.view === 'fleet'", "there is no such view")
+    assert "host" not in (await shown.value("$('#rows').innerText")).lower()

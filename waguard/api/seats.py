@@ -34,4 +34,6 @@ def seating(cluster: Cluster | None) -> Callable[[SessionView], Session]:
 def without_owner(unowned: "Mapping[str, Unowned]", view: SessionView) -> SessionView:
     """What its row says is of the host that had it: it is connected nowhere."""
     found = unowned.get(view.session_id)
-    return replace(view, status="disconnected", waiting=view.waiting or (found.why if found else SOON))
+    return replace(
+        view, status="disconnected", waiting=view.waiting or (found.why if found else SOON)
+    )

@@ -93,7 +93,7 @@ def test_many_hosts_that_differ_are_not_all_named() -> None:
 
 def test_a_digest_says_nothing_of_its_value() -> None:
     assert digests(b"key", {"a": "x"})["a"] != digests(b"another", {"a": "x"})["a"]
-    assert "secret" not in str(digests(b"key", {"webhook.secret_file": "secret"}))
+    assert "hidden" not in str(digests(b"key", {"webhook.secret_file": "hidden"}))
 
 
 def test_what_a_host_says_of_itself() -> None:
