@@ -99,6 +99,7 @@ class Cluster:
             self.host,
             self.owners,
             reports,
+            unowned=self.hosts.unowned,
             refused=lambda: base.store.refused,
             credentials=self._credentials,
         )

@@ -137,7 +137,7 @@ class Host:
         )
         self.owners = OwnerKeeper(self.keeper, self.rows, self, self, self.log, clock=now)
         self.ownership = HostOwnership(self.keeper, self.owners, self.rows)
-        self.people = HostsHere(self.keeper, self.owners, self.rows)
+        self.people = HostsHere(self.keeper, self.owners, self.rows, now)
 
     async def start(self) -> None:
         """Begin, as the daemon does."""

@@ -1,4 +1,4 @@
-"""Why a session that no living host owns has none now, in words. Pure."""
+"""Which living host owns a session; why one that none owns has none now, in words. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from waguard.core.cluster import placement
 from waguard.core.cluster.host_lease import LeaseView
 from waguard.core.cluster.owner_state import OwnerState
-from waguard.core.cluster.records import Owner
+from waguard.core.cluster.records import HostRecord, Owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,15 @@ class Unowned:
     seconds: float
     """For how long this host has seen it so."""
     why: str
+
+
+def holder(state: OwnerState | None, lease: LeaseView, session: str) -> HostRecord | None:
+    """The record of the other living host that owns it; None: there is none, or it is not known."""
+    row = state.rows.get(session) if state else None
+    found = lease.peers.get(row.host) if row and row.host else None
+    if row is None or found is None or not found.record.alive:
+        return None
+    return found.record if found.record.incarnation == row.incarnation else None
 
 
 def unowned(state: OwnerState, lease: LeaseView, now: float) -> Mapping[str, Unowned]:

@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, assert_never
 
 from loguru import logger
@@ -61,6 +61,8 @@ class HostKeeper:
         self._host = host
         self.terms = terms
         self._duties = duties
+        self.settings = duties.settings
+        """What of this host's configuration all hosts have to have alike, as digests."""
         self._reports = reports
         self._changed = changed
         self._clock = clock
@@ -146,11 +148,6 @@ class HostKeeper:
             )
             for it, since in sorted(known, key=lambda one: one[0].host)
         ]
-
-    @property
-    def settings(self) -> Mapping[str, str]:
-        """What of this host's configuration all hosts have to have alike, as digests."""
-        return self._duties.settings()
 
     @property
     def leases(self) -> HostLeases:

@@ -1,11 +1,12 @@
 """What people ask of the cluster: how the hosts are, emptying this one, moving a session."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from waguard.core.cluster import placement
 from waguard.core.cluster.owner_facts import DrainAsked
-from waguard.core.cluster.unowned import Unowned
+from waguard.core.cluster.unowned import Unowned, holder, unowned
 from waguard.errors import ConflictError, NotFoundError, UnavailableError
+from waguard.host.clock import since_boot
 from waguard.ports.cluster import HostsView, Owners
 from waguard.supervision.cluster.host_keeper import HostKeeper
 from waguard.supervision.cluster.owner_keeper import OwnerKeeper
@@ -14,10 +15,17 @@ from waguard.supervision.cluster.owner_keeper import OwnerKeeper
 class HostsHere:
     """Fills ``ports.cluster.Hosts``."""
 
-    def __init__(self, host: HostKeeper, keeper: OwnerKeeper, owners: Owners) -> None:
+    def __init__(
+        self,
+        host: HostKeeper,
+        keeper: OwnerKeeper,
+        owners: Owners,
+        clock: Callable[[], float] = since_boot,
+    ) -> None:
         self._host = host
         self._keeper = keeper
         self._owners = owners
+        self._clock = clock
 
     def view(self) -> HostsView:
         """See ``ports.cluster.Hosts``."""
@@ -31,12 +39,15 @@ class HostsHere:
         """See ``ports.cluster.Hosts``."""
         if self._keeper.epoch(session) is not None:
             return self._host.view.host
-        found = self._keeper.holder(session)
+        found = holder(self._keeper.state, self._host.view, session)
         return found.host if found else None
 
     def unowned(self) -> Mapping[str, Unowned] | None:
         """See ``ports.cluster.Hosts``."""
-        return self._keeper.unowned()
+        state = self._keeper.state
+        if state is None or self._keeper.without_owner is None:
+            return None
+        return unowned(state, self._host.view, self._clock())
 
     async def drain(self, *, end: bool) -> None:
         """See ``ports.cluster.Hosts``."""

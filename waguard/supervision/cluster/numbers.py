@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from waguard.core.cluster import placement
+from waguard.core.cluster.unowned import Unowned
 from waguard.ports.cluster import HostNumbers
 from waguard.supervision.cluster.host_keeper import HostKeeper
 from waguard.supervision.cluster.owner_keeper import OwnerKeeper
@@ -10,7 +11,8 @@ from waguard.supervision.cluster.reports import ClusterReports
 
 
 class NumbersHere:
-    """``refused`` counts writes of the database that were refused, ``credentials`` has the age of what is not shared."""
+    """``unowned``: see ``ports.cluster.Hosts``. ``refused`` counts writes of the database that were refused,
+    ``credentials`` has the age of what is not shared."""
 
     def __init__(
         self,
@@ -18,12 +20,14 @@ class NumbersHere:
         owners: OwnerKeeper,
         reports: ClusterReports,
         *,
+        unowned: Callable[[], Mapping[str, Unowned] | None],
         refused: Callable[[], int],
         credentials: Callable[[], Mapping[str, float]],
     ) -> None:
         self._host = host
         self._owners = owners
         self._reports = reports
+        self._unowned = unowned
         self._refused = refused
         self._credentials = credentials
 
@@ -41,7 +45,7 @@ class NumbersHere:
                 for host, it in seen.items()
                 if host != view.host
             },
-            unowned=self._owners.unowned(),
+            unowned=self._unowned(),
             takeovers=self._reports.takeovers,
             refused=self._refused(),
             engine_failures=self._reports.failures,

@@ -25,7 +25,6 @@ from waguard.core.cluster.owner_facts import (
 )
 from waguard.core.cluster.owner_state import OwnerState
 from waguard.core.cluster.records import Found, HostRecord, Owner
-from waguard.core.cluster.unowned import Unowned, unowned
 from waguard.host.clock import since_boot
 from waguard.ports.cluster import OwnedSessions, Owners
 from waguard.supervision.cluster.acquiring import Acquiring
@@ -140,24 +139,10 @@ class OwnerKeeper:
         state = self.state
         return len(state.free_since) if state and self._asked.answers else None
 
-    def unowned(self) -> Mapping[str, Unowned] | None:
-        """Sessions that nobody living owns, by the watch; None: the database does not answer."""
-        if self.state is None or not self._asked.answers:
-            return None
-        return unowned(self.state, self._host.view, self._clock())
-
     @property
     def claimed(self) -> Mapping[str, int]:
         """See ``owner_calls.Owned``."""
         return self.state.owned if self.state else {}
-
-    def holder(self, session: str) -> HostRecord | None:
-        """The record of the other living host that owns it; None: there is none, or it is not known."""
-        row = self.state.rows.get(session) if self.state else None
-        found = self._host.view.peers.get(row.host) if row and row.host else None
-        if row is None or found is None or not found.record.alive:
-            return None
-        return found.record if found.record.incarnation == row.incarnation else None
 
     def is_closing(self, session: str) -> bool:
         """Whether it is being ended because the lease ran out: then it is lent nothing further."""
@@ -197,7 +182,7 @@ class OwnerKeeper:
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
         if isinstance(fact, TimerDue):
-            terms, settings = self._host.terms, self._host.settings
+            terms, settings = self._host.terms, self._host.settings()
             self._reports.conditions(conditions(view, terms, step.state, now, settings))
 
     def _wake_up(self, state: OwnerState) -> None:

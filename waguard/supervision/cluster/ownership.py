@@ -7,6 +7,7 @@ from typing import Final
 
 from waguard.core.cluster.owner_facts import CreateAsked
 from waguard.core.cluster.records import Owner
+from waguard.core.cluster.unowned import holder
 from waguard.errors import UnavailableError
 from waguard.ports.cluster import Owners
 from waguard.supervision.cluster.host_keeper import HostKeeper
@@ -33,7 +34,7 @@ class HostOwnership:
 
     def address(self, session: str) -> str | None:
         """See ``ports.cluster.Ownership``."""
-        found = self._keeper.holder(session)
+        found = holder(self._keeper.state, self._host.view, session)
         return found.address if found else None
 
     def epoch_seen(self, session: str) -> int | None:
