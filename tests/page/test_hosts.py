@@ -207,12 +207,12 @@ async def test_a_session_of_another_host_is_read_from_there(
     three(hosts)
     why = condition("shop_2", "parked", "WhatsApp blocks it", "See the phone.", reason="blocked")
     hosts.all.owners["shop_2"] = "b"
-    told = a_view(session_id="shop_2", status="failed", lifecycle="parked", conditions=(why,))
+    said = a_view(session_id="shop_2", status="failed", lifecycle="parked", conditions=(why,))
     hosts.api.sessions.known["shop_2"] = a_view(session_id="shop_2", **ELSEWHERE)
     (tmp_path / "b").mkdir()
     join = partial(cluster_of, FakeHost("b", hosts.all))
     async with serving(tmp_path / "b", Timings(), Limits(), BOUNDS, join=join) as there:
-        there.sessions.known = {"shop_2": told}
+        there.sessions.known = {"shop_2": said}
         await seen.show("#/session/shop_2")
         await seen.says("WhatsApp blocks it")
         await seen.says("b has it.")
