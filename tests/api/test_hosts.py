@@ -64,7 +64,9 @@ async def test_the_details_have_other_hosts_sessions_where_asked_for(hosts: Pair
     found = (await hosts.one.call("GET", "/health/detailed")).json()
     assert [it["session_id"] for it in found["details"]] == ["own"]
     found = (await hosts.one.call("GET", "/health/detailed?elsewhere=1")).json()
-    found_rows = {it["session_id"]: (it["host"], it["status"], it["waiting"]) for it in found["details"]}
+    found_rows = {
+        it["session_id"]: (it["host"], it["status"], it["waiting"]) for it in found["details"]
+    }
     assert found_rows == {
         "own": ("h1", "connected", None),
         SESSION: ("h2", "connected", None),

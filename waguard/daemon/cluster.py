@@ -34,6 +34,7 @@ from waguard.supervision.cluster.ownership import HostOwnership
 from waguard.supervision.cluster.reports import ClusterReports
 from waguard.supervision.cluster.session_use import SessionsHere
 from waguard.supervision.session.greeting import Lending
+from waguard.supervision.shipping.credential_shipping import ages
 from waguard.supervision.supervisor import Supervisor
 from waguard.wire.worker import WorkerRecord
 
@@ -54,6 +55,7 @@ class Cluster:
         self._stop = stop
         self._spawn = spawn
         self._journal = base.journal
+        self._clock = base.clock
         self._supervisor: Supervisor
         self._left_behind: LeftBehind
         self._secrets: Callable[[], Sequence[bytes]]
@@ -214,7 +216,7 @@ class Cluster:
 
     def _credentials(self) -> Mapping[str, float]:
         shipping = self._supervisor.shipping
-        return shipping.ages() if shipping else {}
+        return ages(shipping, self._clock.monotonic()) if shipping else {}
 
     def _begin(self, cluster_id: str, *, adopts: str | None) -> None:
         self._duties.cluster_id = cluster_id

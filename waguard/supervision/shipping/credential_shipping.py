@@ -89,6 +89,10 @@ class _Session:
         first_ago = None if self.first is None else now - self.first
         return due_in(self.changes, first_ago, None if self.last is None else now - self.last)
 
+    def age(self, now: float) -> float:
+        """Seconds since the first change that is not shared; 0: all of it is."""
+        return 0.0 if self.unshared is None else now - self.unshared
+
     def begin_shipment(self, now: float) -> None:
         """What changes from now on is due later."""
         self.changes, self.first = 0, None
@@ -102,7 +106,7 @@ class CredentialShipping:
     def __init__(self, ctx: ShippingContext, report: Callable[[str | None], None]) -> None:
         self._ctx = ctx
         self._report_all = report
-        self._sessions: dict[str, _Session] = {}
+        self.sessions: dict[str, _Session] = {}
         self._not_shared: dict[str, str] = {}
         self._shipped: set[str] = set()
         self._unshipped: set[str] = set()
@@ -121,14 +125,6 @@ class CredentialShipping:
             self._shipped = self._shipped.difference(sessions) | found.intersection(sessions)
         self._not_shared |= dict.fromkeys(sorted(set(paired) - self._shipped), NOT_BEGUN)
         self._report_all(not_shared_words(self._not_shared))
-
-    def ages(self) -> dict[str, float]:
-        """By session, seconds since the first change that is not shared; 0: all of it is."""
-        now = self._ctx.clock.monotonic()
-        return {
-            name: 0.0 if it.unshared is None else now - it.unshared
-            for name, it in sorted(self._sessions.items())
-        }
 
     def has(self, session: str) -> bool:
         """Whether credentials of it can be laid down."""
@@ -169,12 +165,12 @@ class CredentialShipping:
 
     def changed(self, session: str) -> None:
         """Something has happened that the page may have stored."""
-        if it := self._sessions.get(session):
+        if it := self.sessions.get(session):
             it.changed(self._ctx.clock.monotonic())
 
     def ended(self, session: str) -> None:
         """The worker of this session is gone, and its browser."""
-        if it := self._sessions.get(session):
+        if it := self.sessions.get(session):
             it.ends = True
             it.woken.set()
             last = self._end(it, it.shipment.life)
@@ -184,7 +180,7 @@ class CredentialShipping:
 
     def stop(self, session: str) -> None:
         """Another host has it: ship no more of it. What is under way ends with its next piece."""
-        if it := self._sessions.get(session):
+        if it := self.sessions.get(session):
             it.stop()
 
     async def hand_over(self, at: Places) -> str | None:
@@ -208,7 +204,7 @@ class CredentialShipping:
 
     async def forget(self, session: str) -> None:
         """Keep nothing of a session that another host has. What goes on of it ends with its next piece."""
-        it = self._sessions.pop(session, None)
+        it = self.sessions.pop(session, None)
         self._shipped.discard(session)
         self._unshipped.discard(session)
         self._report(session, None)
@@ -234,11 +230,11 @@ class CredentialShipping:
     async def close(self, within: float = LAST_ONES) -> None:
         """Ship what is left, in so many seconds, after the end of all sessions. Nothing large is begun."""
         self._closing.set()
-        for it in self._sessions.values():
+        for it in self.sessions.values():
             if not it.ends:  # its worker goes on, and so does the next daemon
                 it.stop()
             it.woken.set()
-        tasks = {task for it in self._sessions.values() for task in it.tasks}
+        tasks = {task for it in self.sessions.values() for task in it.tasks}
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=within)
             for task in late:
@@ -308,14 +304,14 @@ class CredentialShipping:
         it.first = self._ctx.clock.monotonic()  # it is due again
 
     def _of(self, at: Places) -> _Session:
-        if at.session not in self._sessions:
-            self._sessions[at.session] = _Session(SessionShipment(self._ctx, at))
-        it = self._sessions[at.session]
+        if at.session not in self.sessions:
+            self.sessions[at.session] = _Session(SessionShipment(self._ctx, at))
+        it = self.sessions[at.session]
         it.shipment.at = at
         return it
 
     def _shipped_is(self, session: str, *, shipped: bool) -> None:
-        known = session in self._sessions  # and not forgotten meanwhile
+        known = session in self.sessions  # and not forgotten meanwhile
         (self._shipped.add if shipped and known else self._shipped.discard)(session)
         self._report(session, None)
 
@@ -323,7 +319,13 @@ class CredentialShipping:
         before = dict(self._not_shared)
         if why is None:
             self._not_shared.pop(session, None)
-        elif session in self._sessions:
+        elif session in self.sessions:
             self._not_shared[session] = why
         if before != self._not_shared:
             self._report_all(not_shared_words(self._not_shared))
+
+
+def ages(shipping: CredentialShipping, now: float) -> dict[str, float]:
+    """By session, seconds since the first change of its credentials that is not shared; 0: all of it is. ``now``:
+    monotonic time."""
+    return {name: it.age(now) for name, it in sorted(shipping.sessions.items())}
