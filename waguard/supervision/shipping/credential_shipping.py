@@ -107,6 +107,7 @@ class CredentialShipping:
         self._ctx = ctx
         self._report_all = report
         self.sessions: dict[str, _Session] = {}
+        """By name; for ``ages``."""
         self._not_shared: dict[str, str] = {}
         self._shipped: set[str] = set()
         self._unshipped: set[str] = set()
