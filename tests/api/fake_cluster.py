@@ -13,10 +13,11 @@ from waguard.api.deps import Cluster
 from waguard.api.timings import Limits, Timings
 from waguard.core.cluster.alike import digest
 from waguard.core.cluster.records import FORMAT, HostRecord
+from waguard.core.cluster.unowned import Unowned
 from waguard.core.issued_keys import IssuedKey
 from waguard.errors import DatabaseUnavailableError, NotFoundError
 from waguard.messaging.timings import BOUNDS
-from waguard.ports.cluster import HostsView, SeenHost
+from waguard.ports.cluster import HostNumbers, HostsView, SeenHost
 
 if TYPE_CHECKING:
     from tests.api.conftest import Api
@@ -76,6 +77,9 @@ class Everything:
     records: dict[str, HostRecord] = field(default_factory=dict)
     without_owner: int | None = 0
     keys: "FakeKeyRows" = field(default_factory=FakeKeyRows)
+    unowned: dict[str, Unowned] | None = field(default_factory=dict)
+    numbers: dict[str, Any] = field(default_factory=dict)
+    """What ``HostNumbers`` of each host has otherwise than usual."""
 
     def add(self, host: str, address: str) -> None:
         """Another host, which lives."""
@@ -132,9 +136,36 @@ class FakeHost:
     def view(self) -> HostsView:
         """See there."""
         hosts: Sequence[SeenHost] = [
-            SeenHost(record=it, renewed_ago=0.5) for _, it in sorted(self.all.records.items())
+            SeenHost(record=it, renewed_ago=0.5, lease_left=9.5 if it.alive else 0.0)
+            for _, it in sorted(self.all.records.items())
         ]
         return HostsView(host=self.name, hosts=hosts, without_owner=self.all.without_owner)
+
+    def owner(self, session: str) -> str | None:
+        """See there."""
+        found = self.all.records.get(self.all.owners.get(session, ""))
+        return found.host if found and found.alive else None
+
+    def unowned(self) -> Mapping[str, Unowned] | None:
+        """See there."""
+        return self.all.unowned
+
+    def numbers(self) -> HostNumbers:
+        """For its metrics."""
+        usual: dict[str, Any] = {
+            "lease_left": 9.5,
+            "lease_lasts": 10.0,
+            "owned": 1,
+            "room": 5,
+            "missing": {it: not one.alive for it, one in self.all.records.items()},
+            "unowned": self.all.unowned,
+            "takeovers": 0,
+            "refused": 0,
+            "engine_failures": 0,
+            "credentials": {},
+        }
+        del usual["missing"][self.name]
+        return HostNumbers(**usual | self.all.numbers)
 
     async def drain(self, *, end: bool) -> None:
         """See there."""
@@ -160,6 +191,7 @@ def cluster_of(host: FakeHost, base: str) -> Cluster:
     return Cluster(
         ownership=host,
         hosts=host,
+        numbers=host.numbers,
         address=base,
         instance_url=f"http://{host.name}",
         key=SHARED_KEY,

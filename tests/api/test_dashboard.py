@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.api.conftest import Api
-from tests.metrics_documentation import EVERY
+from tests.api.fake_cluster import Pair
+from tests.metrics_documentation import EVERY, OF_HOSTS
 
 ROOT: Final = Path(__file__).parents[2]
 RULES: Final = ROOT / "etc/prometheus/waguard.rules.yml"
@@ -34,11 +34,11 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 def labels_of(metric: str) -> frozenset[str]:
     base = re.sub("_(bucket|sum|count)$", "", metric)
-    found = [it.labels for it in EVERY if it.name in {metric, base}]
+    found = [it.labels for it in (*EVERY, *OF_HOSTS) if it.name in {metric, base}]
     return frozenset(found[0]) if found else frozenset()
 
 
-def test_there_are_six_alerts_and_each_panel_has_a_title_and_a_place() -> None:
+def test_there_are_nine_alerts_and_each_panel_has_a_title_and_a_place() -> None:
     panels: list[dict[str, Any]] = json.loads(DASHBOARD.read_text())["panels"]
     assert len({it["title"] for it in panels}) == len({it["id"] for it in panels}) == len(panels)
     places = {(it["gridPos"]["x"], it["gridPos"]["y"]) for it in panels}
@@ -48,11 +48,11 @@ def test_there_are_six_alerts_and_each_panel_has_a_title_and_a_place() -> None:
     assert len({it for it in where if it.startswith("Waguard")}) == RULES.read_text().count(
         "alert:"
     )
-    assert RULES.read_text().count("alert:") == 6
+    assert RULES.read_text().count("alert:") == 9
 
 
-async def test_each_metric_that_is_asked_for_is_in_a_scrape(api: Api) -> None:
-    text = (await api.call("GET", "/metrics")).content.decode()
+async def test_each_metric_that_is_asked_for_is_in_a_scrape(hosts: Pair) -> None:
+    text = (await hosts.one.call("GET", "/metrics")).content.decode()
     types = dict(line.split()[2:4] for line in text.splitlines() if line.startswith("# TYPE"))
     there = {"up", *types}
     for name, kind in types.items():
@@ -85,10 +85,10 @@ def test_the_alerts_are_due_when_they_are_to_be(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-async def test_promtool_has_no_complaint_about_a_scrape(api: Api) -> None:
+async def test_promtool_has_no_complaint_about_a_scrape(hosts: Pair) -> None:
     if (promtool := shutil.which("promtool")) is None:
         pytest.skip("promtool is missing: apt-get install promtool")
-    text = (await api.call("GET", "/metrics")).content
+    text = (await hosts.one.call("GET", "/metrics")).content
     done = subprocess.run(
         [promtool, "check", "metrics"], input=text, capture_output=True, check=False
     )

@@ -7,6 +7,7 @@ from tests.api.fake_cluster import Pair
 from tests.api.fake_sessions import DOWN, SESSION, a_view
 from waguard.api.forwarding import CALLS
 from waguard.core.cluster import alert_duty
+from waguard.core.cluster.unowned import Unowned
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 
 
@@ -24,7 +25,65 @@ async def test_the_hosts(hosts: Pair) -> None:
         "owned": 1,
         "room": 5,
         "drain": False,
+        "lease_left": 9.5,
+        "conditions": [],
     }
+    assert found["waiting"] == []
+
+
+async def test_the_sessions_that_no_host_has(hosts: Pair) -> None:
+    hosts.all.unowned = {"s1": Unowned(70.54, "its host h3 is down; no host has room for it")}
+    found = (await hosts.one.call("GET", "/api/hosts")).json()
+    [waiting] = found["waiting"]
+    assert waiting == {
+        "session_id": "s1",
+        "seconds": 70.5,
+        "why": "its host h3 is down; no host has room for it",
+    }
+    hosts.all.unowned = None
+    assert (await hosts.one.call("GET", "/api/hosts")).json()["waiting"] is None
+
+
+async def test_who_may_read_sees_the_hosts_and_nothing_more(hosts: Pair) -> None:
+    made = await hosts.one.call("POST", "/api/keys", {"name": "eyes", "right": "operate"})
+    key = made.json()["key"]
+    assert (await hosts.one.call("GET", "/api/hosts", key=key)).status == 200
+    assert (await hosts.one.call("POST", "/api/hosts/h1/drain", {}, key=key)).status == 403
+    path = f"/api/sessions/{SESSION}/move"
+    assert (await hosts.one.call("POST", path, {"to": "h1"}, key=key)).status == 403
+
+
+async def test_a_status_names_the_host_that_has_the_session(hosts: Pair) -> None:
+    for api in (hosts.one, hosts.two):
+        answer = await api.call("GET", f"/api/sessions/{SESSION}/status")
+        assert answer.json()["host"] == "h2"
+
+
+async def test_the_details_have_other_hosts_sessions_where_asked_for(hosts: Pair) -> None:
+    there = a_view(lifecycle="elsewhere", elsewhere=True)
+    lost = a_view(session_id="lost", lifecycle="elsewhere", elsewhere=True)
+    hosts.one.sessions.known = {SESSION: there, "lost": lost, "own": a_view(session_id="own")}
+    hosts.all.owners["own"] = "h1"
+    hosts.all.unowned = {"lost": Unowned(3.0, "no host has had it yet; it waits")}
+    found = (await hosts.one.call("GET", "/health/detailed")).json()
+    assert [it["session_id"] for it in found["details"]] == ["own"]
+    found = (await hosts.one.call("GET", "/health/detailed?elsewhere=1")).json()
+    found_rows = {
+        it["session_id"]: (it["host"], it["status"], it["waiting"]) for it in found["details"]
+    }
+    assert found_rows == {
+        "own": ("h1", "connected", None),
+        SESSION: ("h2", "connected", None),
+        "lost": (None, "disconnected", "no host has had it yet; it waits"),
+    }
+    answer = (await hosts.one.call("GET", "/sessions/lost/status")).json()
+    assert answer.get("host", "") in {None, ""}
+
+
+async def test_one_host_alone_names_none(api: Api) -> None:
+    found = (await api.call("GET", "/health/detailed?elsewhere=1")).json()
+    assert "host" not in found["details"][0]
+    assert "host" not in (await api.call("GET", f"/api/sessions/{SESSION}/status")).json()
 
 
 async def test_what_has_to_be_alike(hosts: Pair) -> None:

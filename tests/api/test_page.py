@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.conftest import Api
+from tests.api.fake_cluster import Pair
 from waguard.api.page import UPLOT
 
 STATIC = Path(__file__).parents[2] / "waguard/api/static"
@@ -51,8 +52,21 @@ async def test_a_file_is_packed_and_sent_once(api: Api, path: str) -> None:
 async def test_the_page_is_small_without_uplot() -> None:
     whole = [STATIC / "page.html", STATIC / "page.js", STATIC / "page.css"]
     whole += [it for it in (STATIC / "page").rglob("*") if it.is_file()]
-    assert sum(len(gzip.compress(it.read_bytes())) for it in whole) <= 40_000
+    of_hosts = [it for it in whole if it.stem == "hosts"]
+    sizes = {it: len(gzip.compress(it.read_bytes())) for it in whole}
+    of_a_cluster = sum(sizes.pop(it) for it in of_hosts)
+    assert sum(sizes.values()) <= 40_600
+    assert of_a_cluster <= 5_000
     assert UPLOT.is_dir()
+
+
+async def test_one_host_alone_has_nothing_of_a_cluster(api: Api, hosts: Pair) -> None:
+    alone = (await api.call("GET", "/", key=None)).content
+    assert alone == (STATIC / "page.html").read_bytes()
+    one_of_several = (await hosts.one.call("GET", "/", key=None)).content.decode()
+    for part in ("<body data-cluster>", 'href="/page/hosts.css"', '<a href="#/hosts" data-whole>'):
+        assert part not in alone.decode()
+        assert one_of_several.count(part) == 1
 
 
 @pytest.mark.parametrize("path", ["/page/none.js", "/page/views/none.js", "/page/page.html"])

@@ -59,6 +59,20 @@ def test_sessions_without_a_host(
     assert words in said(capsys)[0][2]
 
 
+def test_why_sessions_have_none(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = hosts(host("h1"), without_owner=8)
+    whys = ["no host has room for it"] * 7 + ["it is on its way to b"]
+    answer.body["waiting"] = [
+        {"session_id": f"s{number}", "seconds": 3.0, "why": why} for number, why in enumerate(whys)
+    ]
+    api.says("GET /api/hosts", answer)
+    assert main(["hosts"]) == 0
+    assert said(capsys)[0][3:] == [
+        "    s0, s1, s2, s3, s4 and 2 more: no host has room for it",
+        "    s7: it is on its way to b",
+    ]
+
+
 @pytest.mark.parametrize(
     "argv",
     [

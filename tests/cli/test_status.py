@@ -125,7 +125,8 @@ def test_sessions_that_are_unknown_are_not_none(
 
 
 @pytest.mark.parametrize(
-    ("without", "words"), [(0, "0 sessions"), (None, "an unknown number of sessions")]
+    ("without", "words"),
+    [(0, "0 sessions"), (1, "1 session"), (None, "an unknown number of sessions")],
 )
 def test_several_hosts_are_one_line(
     api: Api, capsys: pytest.CaptureFixture[str], without: int | None, words: str

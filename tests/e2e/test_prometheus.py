@@ -117,7 +117,7 @@ async def test_each_panel_has_an_answer_and_each_alert_is_evaluated(
         await _each_panel_is_answered(asked)
         rules = (await asked.get("/api/v1/rules"))["groups"][0]["rules"]
         assert {it["health"] for it in rules} == {"ok"}
-        assert len(rules) == 6
+        assert len(rules) == 9
         assert [it["name"] for it in rules if it["state"] == "firing"] == []
 
 

@@ -21,6 +21,13 @@ RECORD: Final = HostRecord(
 )
 
 WITH_START: Final = replace(RECORD, start="0f" * 16)
+SAYS_MORE: Final = replace(
+    RECORD,
+    lasts=10.0,
+    conditions=("disk_low", "webhooks_down"),
+    settings={"cluster.key_file": "0123456789ab", "webhook.url": "ba9876543210"},
+)
+
 FORMATS: Final = (
     Format(
         name="cluster/host_with_start.json",
@@ -33,5 +40,11 @@ FORMATS: Final = (
         write=lambda _: encode(RECORD),
         read=lambda content, _: decode(content, "a"),
         means=RECORD,
+    ),
+    Format(
+        name="cluster/host-conditions.json",
+        write=lambda _: encode(SAYS_MORE),
+        read=lambda content, _: decode(content, "a"),
+        means=SAYS_MORE,
     ),
 )

@@ -146,6 +146,7 @@ async def test_who_lost_a_session_writes_nothing_about_it(
 ) -> None:
     assert await filled.hosts[1].claim("s1") == 2
     before = await filled.rows()
+    assert filled.store.refused == 0
     for name, write in REFUSED.items():
         with subtests.test(name), pytest.raises(NotOwnedError):
             await write(filled)
@@ -153,6 +154,7 @@ async def test_who_lost_a_session_writes_nothing_about_it(
         with subtests.test(name):
             assert not await write(filled)
     assert await filled.rows() == before
+    assert filled.store.refused == len(REFUSED) + len(NOT_ACCEPTED)
 
 
 @usually_sqlite
@@ -208,8 +210,11 @@ async def test_a_lost_session_leaves_the_batch_and_the_others_are_written(filled
         [new] = [row for row in after[table] if row not in before[table]]
         assert new["session_id"] == "s2"
         assert len(after[table]) == len(before[table]) + 1
+    refused = store.refused
+    assert refused == 1 + 1 + 4, "the session's news, a result, four of the outbox"
     alone = await store.messages.write([], outgoing=[message("s1", "e")])
     assert alone.kept == (None,)
+    assert store.refused == refused + 1
 
 
 @usually_sqlite

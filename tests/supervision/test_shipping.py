@@ -22,7 +22,7 @@ from waguard.errors import DatabaseUnavailableError
 from waguard.profile import layout, owner_mark, quarantine, start_marks
 from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock
-from waguard.supervision.shipping.credential_shipping import CredentialShipping
+from waguard.supervision.shipping.credential_shipping import CredentialShipping, ages
 from waguard.supervision.shipping.sealer import Sealer
 from waguard.supervision.shipping.shipping_context import ShippingContext
 
@@ -370,10 +370,13 @@ async def test_messages_make_it_due_and_a_session_that_is_gone_is_forgotten(
     a = make("a")
     a.pair()
     await a.start()
+    assert ages(a.shipping, a.ctx.clock.monotonic()) == {"abc": 0.0}
     for _ in range(20):
         a.shipping.changed("abc")
+    assert ages(a.shipping, a.ctx.clock.monotonic())["abc"] > 0
     a.shipping.changed("another session")
     await wait_until(lambda: memory.commits == 2, "the claim, and what is shipped")
+    await wait_until(lambda: ages(a.shipping, 0.0) == {"abc": 0.0}, "all of it is shared")
     await a.stop(orderly=False)
     await a.shipping.clear(a.at)
     assert memory.stored == {}

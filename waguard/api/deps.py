@@ -36,7 +36,7 @@ from waguard.ports.versions import VersionControl
 if TYPE_CHECKING:  # one host alone imports nothing of it
     from waguard.core.cluster.forwarded_request import ForwardedRequest
     from waguard.core.issued_keys import IssuedKey
-    from waguard.ports.cluster import Hosts, KeyRows, Ownership
+    from waguard.ports.cluster import HostNumbers, Hosts, KeyRows, Ownership
 
 
 class Events(Protocol):
@@ -67,6 +67,8 @@ class Cluster:
 
     ownership: "Ownership"
     hosts: "Hosts"
+    numbers: "Callable[[], HostNumbers]"
+    """Off memory; no I/O."""
     address: str
     """The base URL of this host's API, as the others have it."""
     instance_url: str

@@ -6,7 +6,6 @@ a change of a group; everything else is 503. A request that was forwarded is nev
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from typing import Any, Final
 
 from aiohttp import web
@@ -36,6 +35,7 @@ from waguard.api.messages import SendUncertain
 from waguard.api.outbox import ID_LIMIT, NUMBER
 from waguard.api.problems import Handler
 from waguard.api.route import SENDS, Reply, json_reply, route_of
+from waguard.api.seats import without_owner
 from waguard.api.session_view import shown
 from waguard.api.shared_keys import SharedKeys
 from waguard.api.timings import Timings
@@ -228,10 +228,10 @@ async def _without_owner(
     if resource in SENDS or resource == _BULK:
         return await handler(request)  # what need not go at once is kept for its next owner
     if resource in _STATUS and request.method in READS:
+        unowned = _cluster(request).hosts.unowned() or {}
         for view in await deps.sessions.views(removed=True, elsewhere=True):
             if view.session_id == session:
-                waiting = view.waiting or "a host has still to take it over"
-                return json_reply(shown(replace(view, status="disconnected", waiting=waiting)))
+                return json_reply(shown(without_owner(unowned, view), host=None))
     raise UnavailableError(
         "no host has the session now",
         remedy="repeat it; `waguard hosts` shows whether a host has room",

@@ -14,9 +14,11 @@ from msgspec import UNSET, Struct, UnsetType
 
 from waguard.api import fields, rights
 from waguard.api.deps import DEPS
+from waguard.api.fields import Switch
 from waguard.api.rights import Narrowing
 from waguard.api.route import Reply, route
-from waguard.api.session_view import Condition, Session, condition, shown
+from waguard.api.seats import seating
+from waguard.api.session_view import Condition, Session, condition
 from waguard.api.sessions import Removed
 from waguard.api.standby import ASK_THE_HOLDER
 from waguard.api.timings import TIMINGS
@@ -234,8 +236,14 @@ async def ready(request: web.Request) -> Ready | NotReady:
     return NotReady(error="; ".join(missing), checks=checks) if missing else Ready(checks=checks)
 
 
+class Which(Removed, kw_only=True):
+    """Which sessions; 1: in a cluster also those of other hosts and of none, by their rows."""
+
+    elsewhere: Switch = False
+
+
 @route(Right.READ, narrows=Narrowing.LIST)
-async def detailed(request: web.Request, query: Removed) -> Detailed:
+async def detailed(request: web.Request, query: Which) -> Detailed:
     """Every session and condition."""
     deps = request.app[DEPS]
     found, names = deps.health(), await rights.sessions_seen(request)
@@ -243,8 +251,9 @@ async def detailed(request: web.Request, query: Removed) -> Detailed:
     found, standby = replace(found, conditions=conditions), deps.standby()
     details: list[Session] | None
     try:
-        views = await deps.sessions.views(removed=query.removed)
-        details = [shown(view) for view in views if rights.within(names, view.session_id)]
+        views = await deps.sessions.views(removed=query.removed, elsewhere=query.elsewhere)
+        seen = (view for view in views if rights.within(names, view.session_id))
+        details = [*map(seating(deps.cluster), seen)]
     except WaguardError:
         details = None  # unknown is not empty
     return Detailed(

@@ -32,7 +32,8 @@ def _sha256(value: Any, field: str) -> str:
 
 
 class Host(Struct, kw_only=True):
-    """A host: ``room`` is how many more sessions it can take, ``renewed_ago`` (s) how old its lease is."""
+    """A host: ``room`` is how many more sessions it can take, ``renewed_ago`` (s) how old its lease is, ``lease_left`` (s)
+    how long that holds without a renewal; ``conditions``: types of what is wrong on it and needs a person."""
 
     host: str
     address: str
@@ -42,14 +43,26 @@ class Host(Struct, kw_only=True):
     owned: int
     room: int
     drain: bool
+    lease_left: float
+    conditions: tuple[str, ...]
+
+
+class Waiting(Struct, kw_only=True):
+    """A session that no living host has: for how long, as ``host`` sees it, and why."""
+
+    session_id: str
+    seconds: float
+    why: str
 
 
 class Hosts(Done, kw_only=True):
-    """All that have a lease, as ``host`` sees them; ``without_owner`` null: unknown, for the database does not answer."""
+    """All that have a lease, as ``host`` sees them; ``without_owner`` and ``waiting`` null: unknown, for the database does
+    not answer."""
 
     host: str
     hosts: list[Host]
     without_owner: int | None
+    waiting: list[Waiting] | None
 
 
 class Conditions(Done, kw_only=True):
@@ -93,12 +106,21 @@ class Moving(OfSession, kw_only=True):
     to: str
 
 
-@route(Right.ADMIN, 409)
+@route(Right.READ, 409)
 async def listing(request: web.Request) -> Hosts:
-    """List the hosts."""
-    view = cluster_of(request).hosts.view()
+    """List the hosts, and the sessions that none of them has."""
+    hosts = cluster_of(request).hosts
+    view, unowned = hosts.view(), hosts.unowned()
     return Hosts(
-        host=view.host, hosts=[_shown(it) for it in view.hosts], without_owner=view.without_owner
+        host=view.host,
+        hosts=[_shown(it) for it in view.hosts],
+        without_owner=view.without_owner,
+        waiting=None
+        if unowned is None
+        else [
+            Waiting(session_id=name, seconds=round(it.seconds, 1), why=it.why)
+            for name, it in unowned.items()
+        ],
     )
 
 
@@ -187,4 +209,6 @@ def _shown(it: "SeenHost") -> Host:
         owned=found.owned,
         room=found.room,
         drain=found.drain,
+        lease_left=round(it.lease_left, 1),
+        conditions=found.conditions,
     )

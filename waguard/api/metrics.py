@@ -32,6 +32,8 @@ from waguard.wire.reports import PageVersion
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
+    from waguard.ports.cluster import HostNumbers
+
 Samples = Iterable[tuple[Mapping[str, str], float | None]]
 """Labels and value; None: it is not known."""
 Families = Iterator["Metric"]
@@ -85,6 +87,8 @@ class _Seen:
     held: Counter[str]
     tally: Tally
     turn: float
+    hosts: "HostNumbers | None"
+    """None: there is one host."""
 
 
 async def _read(request: web.Request) -> _Seen:
@@ -116,6 +120,7 @@ async def _read(request: web.Request) -> _Seen:
         ),
         tally=deps.tally,
         turn=turn,
+        hosts=deps.cluster.numbers() if deps.cluster else None,
     )
 
 
@@ -150,6 +155,11 @@ def _families(seen: _Seen) -> Families:
     yield from _conditions([it for it in seen.health.conditions if within(seen.names, it.session)])
     yield from _webhooks(seen)
     yield from _of_sessions(seen.views)
+    if seen.hosts:
+        from waguard.api import host_metrics  # noqa: PLC0415 - few have several
+
+        for metric, samples in host_metrics.series(seen.hosts, seen.names):
+            yield _family(metric, samples)
 
 
 def _of_all(seen: _Seen) -> Families:

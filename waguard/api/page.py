@@ -40,6 +40,12 @@ _POLICY: Final = (
     + "; require-trusted-types-for 'script'; trusted-types 'none'"
 )
 _GZIP: Final = 16 + zlib.MAX_WBITS  # with gzip's head, without a time
+_IN_CLUSTER: Final = (
+    ("<body>", "<body data-cluster>"),
+    ('<link rel="icon"', '<link rel="stylesheet" href="/page/hosts.css">\n<link rel="icon"'),
+    ("Versions</a>\n", 'Versions</a>\n    <a href="#/hosts" data-whole>Hosts</a>\n'),
+)
+"""What the page of one of several hosts has otherwise; one host alone has none of it."""
 _EXTENSION: Final = '<meta name="passkey-extension" content="%s">'
 PageFile = Annotated[
     str, AS_IT_IS, Meta(pattern=r"^[a-z]+(/[a-z]+)?\.(js|css)$", examples=["api.js"])
@@ -82,8 +88,10 @@ async def html(request: web.Request) -> web.Response:
     """The status page."""
     configured = request.app[DEPS].config().whatsapp.passkey_extension  # letters, checked when read
     text = (_FOLDER / "page.html").read_text()
-    filled = text.replace(_EXTENSION % "", _EXTENSION % configured).encode()
-    response = _response(request, filled, "text/html")
+    text = text.replace(_EXTENSION % "", _EXTENSION % configured)
+    for before, after in _IN_CLUSTER if request.app[DEPS].cluster else ():
+        text = text.replace(before, after)
+    response = _response(request, text.encode(), "text/html")
     response.headers["Content-Security-Policy"] = _POLICY
     return response
 

@@ -105,9 +105,16 @@ class Session(Reply, kw_only=True):
     undecryptable: Undecryptable
     sentinel: Sentinel | UnsetType = UNSET
     removed_at: str | None
+    host: str | UnsetType | None = UNSET
+    """Only where there are several hosts, of a status: the living one that has it; null: none."""
 
 
-def shown(view: SessionView, *, success: bool | UnsetType = UNSET) -> Session:
+def shown(
+    view: SessionView,
+    *,
+    success: bool | UnsetType = UNSET,
+    host: str | UnsetType | None = UNSET,
+) -> Session:
     """A session alone, with what ops want to know."""
     used, loaded, tried = view.usage, view.version, view.sentinel
     return Session(
@@ -142,4 +149,5 @@ def shown(view: SessionView, *, success: bool | UnsetType = UNSET) -> Session:
             at=fields.iso(round(tried.at)), seconds=round(tried.seconds, 2), error=tried.error
         ),
         removed_at=fields.moment(view.removed_at),
+        host=host,
     )

@@ -21,6 +21,7 @@ from waguard.api.fields import (
 from waguard.api.proxies import OwnProxy, given
 from waguard.api.rights import Narrowing
 from waguard.api.route import Done, OfSession, ignored, route
+from waguard.api.seats import seating
 from waguard.api.session_view import Session, shown
 from waguard.core.keys import Right
 from waguard.errors import NotFoundError, NumberLinkedError, UnavailableError
@@ -138,7 +139,8 @@ async def listing(request: web.Request, query: Removed) -> ListedSessions:
 @route(Right.READ)
 async def status(request: web.Request, session_id: SessionId) -> Session:
     """One session, with its conditions."""
-    return shown(await request.app[DEPS].sessions.view(session_id))
+    deps = request.app[DEPS]
+    return seating(deps.cluster)(await deps.sessions.view(session_id))
 
 
 @route(Right.OPERATE, 409, 507)

@@ -8,8 +8,10 @@ from urllib.parse import quote
 from waguard.cli.client import connect
 from waguard.cli.parsing import verb, with_daemon, with_json
 from waguard.cli.render import age, print_either, print_json, table, wrapped
+from waguard.errors import printable
 
 PATH: Final = "/api/hosts"
+_NAMED: Final = 5  # sessions that one reason names
 _COLUMNS: Final = ("host", "state", "owned", "room", "renewed", "version", "address")
 
 
@@ -43,7 +45,7 @@ def _hosts(arguments: argparse.Namespace) -> int:
         return 0
     for line in table([_row(it, answer["host"]) for it in answer["hosts"]], _COLUMNS, style=_style):
         print(line)
-    for line in _without_owner(answer["without_owner"]):
+    for line in _without_owner(answer):
         print(line)
     return 0
 
@@ -64,7 +66,8 @@ def _style(row: Mapping[str, Any], column: str) -> str | None:
     return {"alive": "good", "drains": "wait"}.get(row["state"], "bad")
 
 
-def _without_owner(count: int | None) -> Iterator[str]:
+def _without_owner(answer: Mapping[str, Any]) -> Iterator[str]:
+    count = answer["without_owner"]
     if count is None:
         yield from wrapped(
             "! how many sessions no host has is unknown: the database does not answer",
@@ -72,4 +75,16 @@ def _without_owner(count: int | None) -> Iterator[str]:
             then="    ",
         )
     elif count:
-        yield f"  ! {count} session{'' if count == 1 else 's'} without a host"
+        yield f"  ! {sessions(count)} without a host"
+    names: dict[str, list[str]] = {}
+    for it in answer.get("waiting") or ():
+        names.setdefault(it["why"], []).append(it["session_id"])
+    for why, some in sorted(names.items(), key=lambda it: -len(it[1])):
+        more = f" and {len(some) - _NAMED} more" if len(some) > _NAMED else ""
+        words = f"{printable(', '.join(some[:_NAMED]))}{more}: {printable(why)}"
+        yield from wrapped(words, first="    ", then="      ")
+
+
+def sessions(count: int) -> str:
+    """So many sessions, in words."""
+    return f"{count} session{'' if count == 1 else 's'}"

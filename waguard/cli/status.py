@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
+from waguard.cli import hosts
 from waguard.cli.client import ApiCallError, ApiClient, NoAnswerError, connect
 from waguard.cli.context import config_of
 from waguard.cli.parsing import with_all, with_daemon, with_json, with_workspace
@@ -119,7 +120,7 @@ def fleet(
 
 def _of_hosts(cluster: Mapping[str, Any]) -> str:
     without = cluster["without_owner"]
-    left = "an unknown number of sessions" if without is None else f"{without} sessions"
+    left = "an unknown number of sessions" if without is None else hosts.sessions(without)
     return f"  {cluster['alive']} of {cluster['hosts']} hosts live, {left} without a host: waguard hosts"
 
 

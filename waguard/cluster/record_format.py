@@ -30,6 +30,8 @@ _DETAILS: Final[dict[str, Any]] = {
     "drain": True,
     "lasts": 0.0,
     "start": "",
+    "conditions": [],
+    "settings": {},
 }
 _KNOWN: Final = {*_Stable.__struct_fields__, *_DETAILS}
 
@@ -53,6 +55,10 @@ def decode(content: bytes | str, host: str) -> HostRecord:
     details: dict[str, Any] = {
         name: value if type(value := written.get(name)) is type(default) else default
         for name, default in _DETAILS.items()
+    }
+    details["conditions"] = tuple(it for it in details["conditions"] if isinstance(it, str))
+    details["settings"] = {
+        name: value for name, value in details["settings"].items() if isinstance(value, str)
     }
     more = {name: value for name, value in written.items() if name not in _KNOWN}
     return HostRecord(**msgspec.structs.asdict(stable), **details, more=more)

@@ -278,8 +278,9 @@ FLEET: Final = {
     " `waguard keys create NAME --right read` makes new keys. Keys of `api.key_file` are accepted all the same.",
     "alerts_undeliverable": "`waguard alerts test` sends a test to each destination and shows its answer. Correct the line in"
     " `alerts.destination_file`, then `systemctl reload waguard`; waguard tries it again by itself.",
-    "hosts_differ": "Upgrade all hosts to the same waguard, one after the other, and set the same `[cluster]` `lease` on each; `waguard config"
-    " show` shows it.",
+    "hosts_differ": "Upgrade all hosts to the same waguard, one after the other, and set what the message names alike on each; `waguard"
+    " config show` shows a host's. Then `systemctl reload waguard` there; `[cluster]` needs `systemctl restart waguard`. Another"
+    " wa-js: `waguard wajs list`.",
     "webhooks_down": "Repair the receiver; waguard tries it at least once a minute and loses nothing"
     f" within `webhook.give_up_after`. {_DOCTOR} asks it.",
     "webhooks_late": "See why the receiver takes so long or refuses these; waguard goes on by itself."

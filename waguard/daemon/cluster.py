@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from aiohttp.web import Application
@@ -14,6 +15,7 @@ from waguard.core.cluster.alike import digest
 from waguard.core.cluster.host_lease import LeaseTerms
 from waguard.core.cluster.records import Owning
 from waguard.daemon import host_alerts
+from waguard.daemon.compared_settings import ComparedSettings
 from waguard.daemon.duties import Duties
 from waguard.daemon.foundation import Foundation
 from waguard.daemon.host_alerts import HostAlerts
@@ -42,12 +44,14 @@ from waguard.ports.process import Process, Spawn
 from waguard.supervision.cluster.host_keeper import HostKeeper
 from waguard.supervision.cluster.host_start import HostStart
 from waguard.supervision.cluster.hosts_here import HostsHere
+from waguard.supervision.cluster.numbers import NumbersHere
 from waguard.supervision.cluster.owned_parts import OwnedParts
 from waguard.supervision.cluster.owner_keeper import OwnerKeeper
 from waguard.supervision.cluster.ownership import HostOwnership
 from waguard.supervision.cluster.reports import ClusterReports
 from waguard.supervision.cluster.session_use import SessionsHere
 from waguard.supervision.session.greeting import Lending, greeted
+from waguard.supervision.shipping.credential_shipping import ages
 from waguard.supervision.supervisor import Supervisor
 from waguard.wire.worker import WorkerRecord
 
@@ -78,8 +82,10 @@ class Cluster:
         self._stop = stop
         self._spawn = spawn
         self._journal = base.journal
+        self._clock = base.clock
         self._supervisor: Supervisor
         self._left_behind: LeftBehind
+        self._secrets: Callable[[], Sequence[bytes]]
         self.owned = OwnedParts()
         self._is_open = False
         """Whether all that an earlier daemon left here is its sessions', or was ended."""
@@ -89,13 +95,27 @@ class Cluster:
         self._etcd: EtcdLeases | None = None
         self._installation: Installation | None = None
         self._leases("checked only")
+        assert settings.key_file  # noqa: S101 - the configuration was checked
+        self._key = read_key(settings.key_file, "cluster.key_file")
+        compared = ComparedSettings(
+            base.config,
+            self._key,
+            secrets=lambda: self._secrets(),  # noqa: PLW0108 - they are read later
+            wajs=lambda: self._supervisor.versions.state.wajs,
+        )
         reports = ClusterReports(lambda: self._supervisor.fleet.outages)
         use = SessionsHere(
             lambda: self._supervisor.registry, base.config, base.clock, resources.read
         )
         self._start = HostStart(base.clock)
         self._duties = Duties(
-            base.config, stop, spawn, use, self._start, lambda: (self._supervisor, self.owners)
+            base.config,
+            stop,
+            spawn,
+            use,
+            self._start,
+            lambda: (self._supervisor, self.owners),
+            compared.digests,
         )
         self.host = HostKeeper(
             settings.host,
@@ -116,15 +136,29 @@ class Cluster:
             owners,
             keep_drain=lambda drained: asyncio.to_thread(drain_mark.write, state, drained=drained),
         )
+        self._numbers = NumbersHere(
+            self.host,
+            self.owners,
+            reports,
+            unowned=self.hosts.unowned,
+            refused=lambda: base.store.refused,
+            credentials=self._credentials,
+        )
 
     # ---- what the daemon asks ----
 
     def connect(
-        self, supervisor: Supervisor, outbox: Outbox, webhooks: Webhooks, deferred: DeferredFiles
+        self,
+        supervisor: Supervisor,
+        outbox: Outbox,
+        webhooks: Webhooks,
+        deferred: DeferredFiles,
+        secrets: Callable[[], Sequence[bytes]],
     ) -> None:
         """What owning a session means here. What a worker reports needs what the journal keeps of its session, and
-        messages and webhooks that are on their way have their time while it still runs."""
+        messages and webhooks that are on their way have their time while it still runs. ``secrets`` sign webhooks."""
         self._supervisor = supervisor
+        self._secrets = secrets
         assert supervisor.owned  # noqa: S101 - it was made with an ownership
         self.owned.running = supervisor.owned
         self.owned.journal = self._journal
@@ -180,11 +214,11 @@ class Cluster:
     def for_api(self, instance_url: str, secrets: SecretFiles) -> ApiCluster:
         """What the API needs of it."""
         settings = self._config().cluster
-        assert settings.key_file  # noqa: S101 - the configuration was checked
-        key = read_key(settings.key_file, "cluster.key_file")
+        key = self._key
         return ApiCluster(
             ownership=self.ownership,
             hosts=self.hosts,
+            numbers=self._numbers.read,
             address=settings.address,
             instance_url=instance_url,
             key=key,
@@ -262,6 +296,10 @@ class Cluster:
         """The restore has read its rows: from now on what is claimed is brought up as it comes."""
         self._is_open = True
         self.owners.open()
+
+    def _credentials(self) -> Mapping[str, float]:
+        shipping = self._supervisor.shipping
+        return ages(shipping, self._clock.monotonic()) if shipping else {}
 
     def _begin(self, cluster_id: str, *, adopts: str | None) -> None:
         self._duties.cluster_id = cluster_id

@@ -2,10 +2,11 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from waguard import __version__
 from waguard.config.sections import Config
+from waguard.core.cluster.conditions import own_conditions
 from waguard.core.cluster.records import FORMAT, HostRecord
 from waguard.daemon.lending import lend
 from waguard.daemon.stop_request import StopRequest
@@ -31,6 +32,7 @@ class Duties:
         use: SessionUse,
         start: HostStart,
         parts: Callable[[], tuple[Supervisor, OwnerKeeper]],
+        compared: Callable[[], Mapping[str, str]],
     ) -> None:
         self._config = config
         self._stop = stop
@@ -38,13 +40,15 @@ class Duties:
         self._use = use
         self._start = start
         self._parts = parts
+        self.settings = compared
+        """See ``host_duties.HostDuties``."""
         self.cluster_id = ""
         self.lending = Lending()
         """For workers that an earlier daemon left, until they are their sessions'."""
 
     def record(self, incarnation: str, number: int) -> HostRecord:
         """See ``host_duties.HostDuties``."""
-        settings, (_, owners) = self._config().cluster, self._parts()
+        settings, (supervisor, owners) = self._config().cluster, self._parts()
         return HostRecord(
             format=FORMAT,
             host=settings.host,
@@ -58,6 +62,8 @@ class Duties:
             drain=owners.drained or self._stop.requested,
             lasts=settings.lasts,
             start=self._start(),
+            conditions=own_conditions(supervisor.fleet.outages.conditions),
+            settings=self.settings(),
         )
 
     def lend(self, until: float) -> None:

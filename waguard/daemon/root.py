@@ -199,7 +199,8 @@ class Daemon:
         logs.hide(*passwords(self._config().database.url))
         webhooks = self._base.webhooks(self._supervisor, secrets.webhook)
         if self._cluster:
-            self._cluster.connect(self._supervisor, self._outbox, webhooks, self._deferred)
+            parts = (self._supervisor, self._outbox, webhooks, self._deferred)
+            self._cluster.connect(*parts, lambda: secrets.webhook)
         self._reload.subscribe(lambda _: secrets.read_again(webhooks.configure))
         self._reload.subscribe(lambda _: self._report_keys(secrets.issued_keys))
         self._reload.subscribe(lambda _: self._alerts.configure())

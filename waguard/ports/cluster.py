@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from waguard.core.cluster.records import Found, HostRecord, Owner
+from waguard.core.cluster.unowned import Unowned
 from waguard.core.issued_keys import IssuedKey
 
 
@@ -91,6 +92,8 @@ class SeenHost:
     record: HostRecord
     renewed_ago: float
     """Seconds since this daemon first saw what its lease says now; of its own lease: since it was confirmed."""
+    lease_left: float
+    """Seconds that its lease still holds without another renewal; 0: it is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,11 +108,42 @@ class HostsView:
     """Sessions that nobody living owns; None: unknown, for the database does not answer."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostNumbers:
+    """This host of the cluster in numbers. What is counted begins with 0 at each start of the daemon."""
+
+    lease_left: float
+    """Seconds; see ``SeenHost``."""
+    lease_lasts: float
+    """Seconds."""
+    owned: int
+    room: int | None
+    """None: unknown, for the host has had no lease yet."""
+    missing: Mapping[str, bool]
+    """By the name of each other host, whether it is down and was not taken out in order."""
+    unowned: Mapping[str, Unowned] | None
+    """See ``Hosts.unowned``."""
+    takeovers: int
+    """Sessions that were claimed from dead hosts."""
+    refused: int
+    """Writes that the database refused, for this host did not own the session any more."""
+    engine_failures: int
+    """Calls of the engine about the own lease that had no answer in time."""
+    credentials: Mapping[str, float]
+    """By session, seconds since the first change of its credentials that is not shared; 0: all of them are."""
+
+
 class Hosts(Protocol):
     """What the API asks of the cluster."""
 
     def view(self) -> HostsView:
         """What is known of it now, off memory; no I/O."""
+
+    def owner(self, session: str) -> str | None:
+        """The name of the living host that owns it; None: nobody does, or it is not known."""
+
+    def unowned(self) -> Mapping[str, Unowned] | None:
+        """The sessions that nobody living owns, and why; None: unknown, for the database does not answer."""
 
     async def drain(self, *, end: bool) -> None:
         """Empty this host: it claims nothing, and moves its sessions to others that have room, in order. ``end``: do so

@@ -27,7 +27,7 @@ from waguard.store.failures import RETRY_AFTER, answering, unavailable
 from waguard.store.layout import Layout, reflect
 from waguard.store.models import LEASE
 from waguard.store.revision import HEAD, is_current, is_newer, noted
-from waguard.store.work import Work
+from waguard.store.work import Refusals, Work
 
 if TYPE_CHECKING:
     from waguard.core.cluster.records import Owning
@@ -66,6 +66,7 @@ class Database:
         self._before_migration: Callable[[], Awaitable[None]] = _nothing_to_wait_for
         self._fence: Callable[[], int | None] = lambda: None
         self.owning: Callable[[], Owning | None] = lambda: None
+        self.refusals = Refusals()
         """What this host of a cluster owns; None: there is no cluster."""
         self.recognize: Callable[[Found], None] = lambda _: None
         """Raises ``DatabaseUnknownError`` where what was found is not known to be ours."""
@@ -179,7 +180,7 @@ class Database:
         async with self.answering(), engines.writer.connect() as connection:
             if (epoch := self._fence()) is not None:
                 _require(epoch, await connection.scalar(lease.LOCKED))
-            yield Work(connection, layout, now, self.owning())
+            yield Work(connection, layout, now, self.owning(), self.refusals)
             await connection.commit()
 
     @asynccontextmanager

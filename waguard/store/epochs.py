@@ -125,6 +125,11 @@ class Allowed:
     lost: frozenset[str]
     unrecorded: frozenset[int]
 
+    @property
+    def refused(self) -> int:
+        """How many writes of the batch it leaves out, what was received counted once for its session."""
+        return len(self.lost) + len(self.unrecorded) + sum(not it for it in self.kept)
+
     def said(self, written: Written) -> Written:
         """What was written, as it is said of the whole batch."""
         numbers = iter(written.kept)

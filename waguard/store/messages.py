@@ -105,6 +105,7 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
             from waguard.store import epochs  # noqa: PLC0415 - one host alone has none
 
             if not epochs.allowed(connection, owning, epochs.Batch((), (), (draft,))).kept[0]:
+                self._database.refusals.count += 1
                 return None
         return outbox.keep(connection, draft, self._database.wall(), is_last=True)
 
@@ -226,4 +227,6 @@ async def _allowed(
     from waguard.store import epochs  # noqa: PLC0415 - one host alone has none
 
     batch = epochs.Batch(received, results, outgoing)
-    return await work.connection.run_sync(epochs.allowed, work.owning, batch)
+    allowed = await work.connection.run_sync(epochs.allowed, work.owning, batch)
+    work.refusals.count += allowed.refused
+    return allowed

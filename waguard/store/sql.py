@@ -88,6 +88,11 @@ class SqlStore(SqlStatuses, SqlSessions, SqlAudit):
             owning=owning,
         )
 
+    @property
+    def refused(self) -> int:
+        """How many writes were refused since the start, for this host of a cluster did not own their session."""
+        return self._database.refusals.count
+
     def owners(self) -> "SqlOwners":
         """Who owns which session, where several hosts share them."""
         from waguard.store.owners import SqlOwners  # noqa: PLC0415 - one host alone has none

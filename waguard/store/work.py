@@ -1,7 +1,7 @@
 """Writing sessions: one transaction, the session's row locked first; in a cluster its owner's row before that."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
@@ -42,6 +42,12 @@ _REVIVED: Mapping[str, Any] = {
 }
 
 
+class Refusals:
+    """How many writes were refused since the start, for this host did not own their session."""
+
+    count: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """One write transaction. ``now`` is whole seconds: MySQL would round the rest up."""
@@ -51,6 +57,7 @@ class Work:
     now: datetime
     owning: "Owning | None" = None
     """None: there is no cluster, and every session is this host's."""
+    refusals: Refusals = field(default_factory=Refusals)
 
     async def lost(self, sessions: Iterable[str]) -> frozenset[str]:
         """Those that this host does not own; nobody claims the others until the transaction ends. Called before anything
@@ -59,7 +66,9 @@ class Work:
             return frozenset()
         from waguard.store import epochs  # noqa: PLC0415 - one host alone has none
 
-        return await self.connection.run_sync(epochs.lost, self.owning, sessions)
+        found = await self.connection.run_sync(epochs.lost, self.owning, sessions)
+        self.refusals.count += len(found)
+        return found
 
     async def own(self, session_id: str) -> None:
         """As ``lost``, of one session. Raises ``NotOwnedError``."""
@@ -73,6 +82,7 @@ class Work:
         from waguard.store import epochs  # noqa: PLC0415 - one host alone has none
 
         if not await self.connection.run_sync(epochs.hold_new, self.owning, session_id):
+            self.refusals.count += 1
             raise NotOwnedError(NOT_OWNED)
 
     async def lock(self, session_id: str) -> Held | None:

@@ -146,7 +146,7 @@ class Supervisor:
             proxies=ports.proxies,
             cpu_is_saturated=ports.cpu_is_saturated,
         )
-        self._shipping = ports.shipping
+        self.shipping = ports.shipping
         self.state = RunState(self.fleet.outages)
         self.registry = Registry(ctx)
         self.restorer = Restorer(ctx, self.registry, self.state)
@@ -196,8 +196,8 @@ class Supervisor:
     ) -> None:
         sessions = self.registry.sessions
         last = [self.registry.flush(*sessions)] if write else []
-        if self._shipping:
-            last.append(self._shipping.close(shipping))
+        if self.shipping:
+            last.append(self.shipping.close(shipping))
         await asyncio.gather(*last)  # both have their seconds at once
         self._trail.cancel()
         await asyncio.gather(self._trail, return_exceptions=True)

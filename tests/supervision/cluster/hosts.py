@@ -124,6 +124,8 @@ class Host:
         self.not_admitted_here: set[str] = set()
         self.drained = False
         """The file that says so."""
+        self.configured: dict[str, str] = {}
+        """Digests of its settings."""
         self.failures = 0
         """So often bringing sessions up fails."""
         self.boot()
@@ -143,7 +145,9 @@ class Host:
             self.keeper, self.rows, self, self, self.log, drained=self.drained, clock=now
         )
         self.ownership = HostOwnership(self.keeper, self.owners, self.rows)
-        self.people = HostsHere(self.keeper, self.owners, self.rows, keep_drain=self.keep_drain)
+        self.people = HostsHere(
+            self.keeper, self.owners, self.rows, keep_drain=self.keep_drain, clock=now
+        )
 
     async def start(self) -> None:
         """Begin, as the daemon does."""
@@ -197,7 +201,11 @@ class Host:
             room=self.room(owned),
             owned=len(owned),
             drain=self.owners.drained,
+            settings=self.configured,
         )
+
+    def settings(self) -> Mapping[str, str]:
+        return self.configured
 
     def lend(self, until: float) -> None:
         for session in self.alive:

@@ -430,11 +430,43 @@ async def test_others_know_where_a_session_is() -> None:
         assert [it.record.host for it in seen.hosts] == ["a", "b"]
         assert all(it.renewed_ago < TERMS.renewed_every + 1 for it in seen.hosts)
         assert seen.without_owner == 0
+        assert all(TERMS.lasts / 2 < it.lease_left <= TERMS.lasts for it in seen.hosts)
+        assert (a.people.owner("s0"), b.people.owner("s0")) == ("a", "a")
+        assert b.people.owner("s1") is None
+        assert b.people.unowned() == {}
         cluster.rows.down = True
         await asyncio.sleep(3)
         assert b.people.view().without_owner is None
+        assert b.people.unowned() is None
         await a.crash()
         await cluster.until(lambda: b.ownership.address("s0") is None, within=FAILOVER)
+
+
+async def test_why_a_session_has_no_host_is_known_while_it_has_none() -> None:
+    async with begun("a", "b", sessions=1) as cluster:
+        a, b = cluster.hosts
+        b.capacity = 0
+        await a.crash()
+        await cluster.until(lambda: bool(b.people.unowned()), within=FAILOVER)
+        [(session, it)] = (b.people.unowned() or {}).items()
+        assert (session, it.why) == ("s0", "its host a is down; no host has room for it")
+        await cluster.until(lambda: {"no_room", "host_missing"} <= b.log.shown, within=25)
+        b.capacity = 5
+        await cluster.until(lambda: cluster.run, within=10)
+        await cluster.until(lambda: b.log.shown == {"host_missing"}, within=5)
+
+
+async def test_hosts_that_are_configured_otherwise_differ_until_they_are_alike() -> None:
+    async with begun("a", "b", sessions=1) as cluster:
+        a, b = cluster.hosts
+        a.configured = b.configured = {"webhook.url": "0123"}
+        await cluster.until(lambda: cluster.engine.of("b").settings != {}, within=5)
+        assert not a.log.shown
+        b.configured = {"webhook.url": "4567"}
+        differ = {"hosts_differ"}
+        await cluster.until(lambda: a.log.shown == differ == b.log.shown, within=10)
+        a.configured = {"webhook.url": "4567"}
+        await cluster.until(lambda: not a.log.shown | b.log.shown, within=10)
 
 
 async def test_a_bug_in_what_a_host_says_or_sweeps_does_not_end_its_renewals(

@@ -1,9 +1,10 @@
 """What people should know of the hosts, as it follows from leases and owners. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from waguard.core.cluster import placement
+from waguard.core.blame import Condition
+from waguard.core.cluster import placement, shared_settings
 from waguard.core.cluster.host_lease import LeaseTerms, LeaseView
 from waguard.core.cluster.owner_state import OwnerState
 from waguard.core.cluster.records import FORMAT, Found
@@ -16,21 +17,32 @@ _FOR_WANT_OF_ROOM: Final = 20.0  # s without an owner, which nothing else takes
 
 
 def conditions(
-    lease: LeaseView, terms: LeaseTerms, owner: OwnerState, now: Moment
+    lease: LeaseView,
+    terms: LeaseTerms,
+    owner: OwnerState,
+    now: Moment,
+    settings: Mapping[str, str],
 ) -> Mapping[str, str | None]:
-    """Why each of these kinds is so, in words; None: it is not. None of them spends a restart."""
+    """Why each of these kinds is so, in words; None: it is not. None of them spends a restart. ``settings``: as this
+    host's record has them."""
     return {
         HOST_MISSING: _missing(list(lease.peers.values())),
         NO_ROOM: _no_room(lease, owner, now),
-        HOSTS_DIFFER: _differ(list(lease.peers.values()), terms),
+        HOSTS_DIFFER: _differ(list(lease.peers.values()), terms, settings),
     }
+
+
+def own_conditions(found: Iterable[Condition]) -> tuple[str, ...]:
+    """The types of those that a host says of itself to the others: that a host is missing each of them sees."""
+    types = {it.type for it in found if it.session is None and it.needs_person}
+    return tuple(sorted(types - {HOST_MISSING}))
 
 
 def _missing(peers: Sequence[Found]) -> str | None:
     missing = [it.record.host for it in peers if placement.is_missing(placement.load(it.record))]
     if not missing:
         return None
-    return f"{_hosts(missing)} down and not taken out in order; other hosts own the sessions"
+    return f"{_hosts(missing)} down and not taken out in order; other hosts take the sessions over"
 
 
 def _no_room(lease: LeaseView, owner: OwnerState, now: Moment) -> str | None:
@@ -49,22 +61,19 @@ def _no_room(lease: LeaseView, owner: OwnerState, now: Moment) -> str | None:
     return f"{_sessions(len(free))} without a host: none has room" if free else None
 
 
-def _differ(peers: Sequence[Found], terms: LeaseTerms) -> str | None:
+def _differ(peers: Sequence[Found], terms: LeaseTerms, settings: Mapping[str, str]) -> str | None:
     newer = [it.record.host for it in peers if it.record.format > FORMAT]
     if newer:
         return (
             f"{_hosts(newer)} of a newer waguard: until this one is upgraded it claims no session"
         )
-    other = [
-        it.record.host
-        for it in peers
-        if it.record.alive and it.record.lasts not in {0.0, terms.lasts}
-    ]
+    living = [it.record for it in peers if it.record.alive]
+    other = [it.host for it in living if it.lasts not in {0.0, terms.lasts}]
     if other:
         return (
             f"{_hosts(other)} configured with another `cluster.lease` than {terms.lasts:g} s here"
         )
-    return None
+    return shared_settings.difference_words(shared_settings.differences(settings, living))
 
 
 def _hosts(names: Sequence[str]) -> str:

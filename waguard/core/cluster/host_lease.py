@@ -202,6 +202,12 @@ def at_once(state: LeaseState) -> LeaseState:
     return replace(state, called_at=-math.inf)
 
 
+def left(record: HostRecord, terms: LeaseTerms, renewed_ago: float) -> float:
+    """Seconds that a lease still holds without another renewal; 0: it is over."""
+    lasts = record.lasts or terms.lasts
+    return max(0.0, lasts - renewed_ago) if record.alive else 0.0
+
+
 def view(state: LeaseState, now: Moment) -> LeaseView:
     """The leases as ownership sees them."""
     ends = _held_until(state)

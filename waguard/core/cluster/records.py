@@ -39,6 +39,10 @@ class HostRecord:
     start: str = ""
     """Which start of its daemon: what is sealed for another one is refused. "": of a version without that, whose seals are
     of form 1."""
+    conditions: tuple[str, ...] = ()
+    """Types of what is wrong on it and needs a person, without that of its sessions."""
+    settings: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Digests of what all hosts have to have alike, by the key of the configuration."""
     more: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """What a newer format has besides; it stays when another host writes this record."""
 

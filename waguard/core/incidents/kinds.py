@@ -216,7 +216,7 @@ FLEET_RESULTS: Final = {
     "credentials_shared": "they are shared again, or the sessions are gone",
     "keys_readable": "it was put right, or moved away",
     "alerts_delivered": "they were delivered, or are not true any more",
-    "hosts_agree": "all hosts have the same lease and format again",
+    "hosts_agree": "all hosts have the same settings and format again",
     "lease_taken": "the lease was released, or it expired without a renewal",
     RESTORED: "the sessions were supervised again",
     STARTED: "waguard was started again",
@@ -240,6 +240,7 @@ VERSION_NEWS: Final = frozenset(
 """Entries of the fleet's audit log that are also events, beside the begin and end of outages."""
 FLEET_BLAMES: Final = {
     "engine_away": Blame.NETWORK,
+    "host_without_lease": Blame.NETWORK,
     "fleet_breaker_opened": Blame.SESSION,
     "network_down": Blame.NETWORK,
     "acks_missing_everywhere": Blame.WHATSAPP,

@@ -1,7 +1,7 @@
 """What this host's lease means for what runs here, and for people; and the sweep, which is repeated until it works."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from loguru import logger
@@ -20,6 +20,9 @@ class HostDuties(Protocol):
 
     def record(self, incarnation: str, number: int) -> HostRecord:
         """What this host says of itself now, alive."""
+
+    def settings(self) -> Mapping[str, str]:
+        """``HostRecord.settings`` of this host."""
 
     def lend(self, until: float) -> None:
         """Have each worker that is not being closed live until then, seconds by CLOCK_BOOTTIME."""

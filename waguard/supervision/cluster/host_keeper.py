@@ -62,6 +62,8 @@ class HostKeeper:
         self._host = host
         self.terms = terms
         self._duties = duties
+        self.settings = duties.settings
+        """What of this host's configuration all hosts have to have alike, as digests."""
         self._reports = reports
         self._changed = changed
         self._clock = clock
@@ -148,14 +150,18 @@ class HostKeeper:
         state, now = self._state, self._clock()
         if state is None:
             return []
-        found = [
-            SeenHost(record=it.found.record, renewed_ago=now - it.since)
-            for it in state.peers.values()
-        ]
+        known = [(it.found.record, it.since) for it in state.peers.values()]
         if state.incarnation is not None and state.confirmed is not None:
             own = self._duties.record(state.incarnation, state.number)
-            found.append(SeenHost(record=own, renewed_ago=now - state.confirmed))
-        return sorted(found, key=lambda it: it.record.host)
+            known.append((own, state.confirmed))
+        return [
+            SeenHost(
+                record=it,
+                renewed_ago=now - since,
+                lease_left=host_lease.left(it, self.terms, now - since),
+            )
+            for it, since in sorted(known, key=lambda one: one[0].host)
+        ]
 
     @property
     def leases(self) -> HostLeases:

@@ -1,10 +1,12 @@
 """What people ask of the cluster: how the hosts are, emptying this one, moving a session."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from waguard.core.cluster import placement
 from waguard.core.cluster.owner_facts import DrainAsked
+from waguard.core.cluster.unowned import Unowned, holder, unowned
 from waguard.errors import ConflictError, NotFoundError, UnavailableError
+from waguard.host.clock import since_boot
 from waguard.ports.cluster import HostsView, Owners
 from waguard.supervision.cluster.host_keeper import HostKeeper
 from waguard.supervision.cluster.owner_keeper import OwnerKeeper
@@ -21,11 +23,13 @@ class HostsHere:
         owners: Owners,
         *,
         keep_drain: Callable[[bool], Awaitable[None]],
+        clock: Callable[[], float] = since_boot,
     ) -> None:
         self._keep_drain = keep_drain
         self._host = host
         self._keeper = keeper
         self._owners = owners
+        self._clock = clock
 
     def view(self) -> HostsView:
         """See ``ports.cluster.Hosts``."""
@@ -34,6 +38,20 @@ class HostsHere:
             hosts=self._host.seen(),
             without_owner=self._keeper.without_owner,
         )
+
+    def owner(self, session: str) -> str | None:
+        """See ``ports.cluster.Hosts``."""
+        if self._keeper.epoch(session) is not None:
+            return self._host.view.host
+        found = holder(self._keeper.state, self._host.view, session)
+        return found.host if found else None
+
+    def unowned(self) -> Mapping[str, Unowned] | None:
+        """See ``ports.cluster.Hosts``."""
+        state = self._keeper.state
+        if state is None or self._keeper.without_owner is None:
+            return None
+        return unowned(state, self._host.view, self._clock())
 
     async def drain(self, *, end: bool) -> None:
         """See ``ports.cluster.Hosts``."""

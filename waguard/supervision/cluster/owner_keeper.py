@@ -193,7 +193,8 @@ class OwnerKeeper:
         moved, self._moved = self._moved, asyncio.Event()
         moved.set()
         if isinstance(fact, TimerDue):
-            self._reports.conditions(conditions(view, self._host.terms, step.state, now))
+            terms, settings = self._host.terms, self._host.settings()
+            self._reports.conditions(conditions(view, terms, step.state, now, settings))
 
     def _wake_up(self, state: OwnerState) -> None:
         if self._timer:

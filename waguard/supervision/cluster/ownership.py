@@ -7,6 +7,7 @@ from typing import Final
 
 from waguard.core.cluster.owner_facts import CreateAsked
 from waguard.core.cluster.records import Owner
+from waguard.core.cluster.unowned import holder
 from waguard.errors import UnavailableError
 from waguard.ports.cluster import Owners
 from waguard.supervision.cluster.host_keeper import HostKeeper
@@ -33,11 +34,8 @@ class HostOwnership:
 
     def address(self, session: str) -> str | None:
         """See ``ports.cluster.Ownership``."""
-        row = self._row(session)
-        found = self._host.view.peers.get(row.host) if row and row.host else None
-        if row is None or found is None or not found.record.alive:
-            return None
-        return found.record.address if found.record.incarnation == row.incarnation else None
+        found = holder(self._keeper.state, self._host.view, session)
+        return found.address if found else None
 
     def epoch_seen(self, session: str) -> int | None:
         """The epoch of a session that nobody living owns, as it was read last; None: somebody does, or it is not

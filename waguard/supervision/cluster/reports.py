@@ -28,6 +28,11 @@ class ClusterReports:
     ) -> None:
         self._outages = outages
         self._failures = 0
+        self.failures = 0
+        """Calls of the engine without an answer since the start."""
+        self.takeovers = 0
+        """Sessions that were claimed from other hosts, which were dead."""
+        self._host = ""
         self._incarnation: str | None = None
         self._was_held = False
         self._clock = clock
@@ -36,11 +41,13 @@ class ClusterReports:
     def answered(self, why_not: str | None) -> None:
         """See ``host_duties.HostReports``."""
         self._failures = self._failures + 1 if why_not else 0
+        self.failures += bool(why_not)
         if self._failures == 0 or self._failures >= FAILURES:
             self._outages().update(ENGINE_AWAY, why_not)
 
     def changed(self, view: LeaseView) -> None:
         """See ``host_duties.HostReports``."""
+        self._host = view.host
         is_held = view.held_since is not None
         if is_held and view.incarnation != self._incarnation:
             self._incarnation = view.incarnation
@@ -66,6 +73,7 @@ class ClusterReports:
 
     def claimed(self, seen: Owner, epoch: int) -> None:
         """See ``owner_keeper.OwnerReports``."""
+        self.takeovers += seen.host not in {None, self._host}
         logger.info(
             "a session is this host's",
             event="session_claimed",

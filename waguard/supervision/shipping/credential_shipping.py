@@ -53,6 +53,8 @@ class _Session:
         """Monotonic time of the first change since the last shipment."""
         self.last: float | None = None
         """Monotonic time of the last change of all; None: what came late after it is shipped."""
+        self.unshared: float | None = None
+        """Monotonic time of the first change that no shipment has; None: there is none."""
 
     @property
     def tasks(self) -> set[asyncio.Task[None]]:
@@ -77,6 +79,7 @@ class _Session:
     def changed(self, now: float) -> None:
         """Something may have been stored."""
         self.changes, self.last = self.changes + 1, now
+        self.unshared = now if self.unshared is None else self.unshared
         if self.first is None or self.changes == MESSAGES:
             self.first = now if self.first is None else self.first
             self.woken.set()
@@ -85,6 +88,10 @@ class _Session:
         """Seconds; None: nothing is due."""
         first_ago = None if self.first is None else now - self.first
         return due_in(self.changes, first_ago, None if self.last is None else now - self.last)
+
+    def age(self, now: float) -> float:
+        """Seconds since the first change that is not shared; 0: all of it is."""
+        return 0.0 if self.unshared is None else now - self.unshared
 
     def begin_shipment(self, now: float) -> None:
         """What changes from now on is due later."""
@@ -99,7 +106,8 @@ class CredentialShipping:
     def __init__(self, ctx: ShippingContext, report: Callable[[str | None], None]) -> None:
         self._ctx = ctx
         self._report_all = report
-        self._sessions: dict[str, _Session] = {}
+        self.sessions: dict[str, _Session] = {}
+        """By name; for ``ages``."""
         self._not_shared: dict[str, str] = {}
         self._shipped: set[str] = set()
         self._unshipped: set[str] = set()
@@ -158,12 +166,12 @@ class CredentialShipping:
 
     def changed(self, session: str) -> None:
         """Something has happened that the page may have stored."""
-        if it := self._sessions.get(session):
+        if it := self.sessions.get(session):
             it.changed(self._ctx.clock.monotonic())
 
     def ended(self, session: str) -> None:
         """The worker of this session is gone, and its browser."""
-        if it := self._sessions.get(session):
+        if it := self.sessions.get(session):
             it.ends = True
             it.woken.set()
             last = self._end(it, it.shipment.life)
@@ -173,7 +181,7 @@ class CredentialShipping:
 
     def stop(self, session: str) -> None:
         """Another host has it: ship no more of it. What is under way ends with its next piece."""
-        if it := self._sessions.get(session):
+        if it := self.sessions.get(session):
             it.stop()
 
     async def hand_over(self, at: Places) -> str | None:
@@ -197,7 +205,7 @@ class CredentialShipping:
 
     async def forget(self, session: str) -> None:
         """Keep nothing of a session that another host has. What goes on of it ends with its next piece."""
-        it = self._sessions.pop(session, None)
+        it = self.sessions.pop(session, None)
         self._shipped.discard(session)
         self._unshipped.discard(session)
         self._report(session, None)
@@ -223,11 +231,11 @@ class CredentialShipping:
     async def close(self, within: float = LAST_ONES) -> None:
         """Ship what is left, in so many seconds, after the end of all sessions. Nothing large is begun."""
         self._closing.set()
-        for it in self._sessions.values():
+        for it in self.sessions.values():
             if not it.ends:  # its worker goes on, and so does the next daemon
                 it.stop()
             it.woken.set()
-        tasks = {task for it in self._sessions.values() for task in it.tasks}
+        tasks = {task for it in self.sessions.values() for task in it.tasks}
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=within)
             for task in late:
@@ -272,7 +280,7 @@ class CredentialShipping:
         except Exception as error:  # noqa: BLE001 - whatever it is, the next shipment may be possible
             self._failed(it, error)
             return False
-        it.failures = 0
+        it.failures, it.unshared = 0, it.first
         self._shipped_is(it.shipment.name, shipped=shipped)
         return True
 
@@ -297,14 +305,14 @@ class CredentialShipping:
         it.first = self._ctx.clock.monotonic()  # it is due again
 
     def _of(self, at: Places) -> _Session:
-        if at.session not in self._sessions:
-            self._sessions[at.session] = _Session(SessionShipment(self._ctx, at))
-        it = self._sessions[at.session]
+        if at.session not in self.sessions:
+            self.sessions[at.session] = _Session(SessionShipment(self._ctx, at))
+        it = self.sessions[at.session]
         it.shipment.at = at
         return it
 
     def _shipped_is(self, session: str, *, shipped: bool) -> None:
-        known = session in self._sessions  # and not forgotten meanwhile
+        known = session in self.sessions  # and not forgotten meanwhile
         (self._shipped.add if shipped and known else self._shipped.discard)(session)
         self._report(session, None)
 
@@ -312,7 +320,13 @@ class CredentialShipping:
         before = dict(self._not_shared)
         if why is None:
             self._not_shared.pop(session, None)
-        elif session in self._sessions:
+        elif session in self.sessions:
             self._not_shared[session] = why
         if before != self._not_shared:
             self._report_all(not_shared_words(self._not_shared))
+
+
+def ages(shipping: CredentialShipping, now: float) -> dict[str, float]:
+    """By session, seconds since the first change of its credentials that is not shared; 0: all of it is. ``now``:
+    monotonic time."""
+    return {name: it.age(now) for name, it in sorted(shipping.sessions.items())}

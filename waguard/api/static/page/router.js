@@ -1,5 +1,6 @@
 // The fragment names the view, so a link leads to a session.
 import { h } from './dom.js';
+import { inCluster } from './state.js';
 
 const VIEWS = {
   '': () => import('./views/fleet.js'),
@@ -7,6 +8,7 @@ const VIEWS = {
   queues: () => import('./views/queues.js'),
   versions: () => import('./views/versions.js'),
   new: () => import('./views/create.js'),
+  ...(inCluster && { hosts: () => import('./views/hosts.js') }),
 };
 let leave = () => {};
 let turn = 0;

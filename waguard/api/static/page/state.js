@@ -9,6 +9,8 @@ const EVERY = 15000; // ms; what no event reports: uptime, memory
 const SEEN = 200; // ms between two times that it is drawn …
 const UNSEEN = 1000; // … and while nobody sees it
 const AGAIN = 500; // ms to the next attempt while nothing is known
+export const inCluster = 'cluster' in document.body.dataset;
+const WHOLE = `/health/detailed${inCluster ? '?elsewhere=1' : ''}`;
 const RIGHTS = ['read', 'send', 'operate', 'admin'];
 
 // phase: login, loading, live, stale, refused
@@ -18,6 +20,7 @@ export const state = {
 const texts = new Map(); // session → its JSON
 const watchers = new Set();
 const listeners = new Set();
+const readers = new Set();
 const due = new Set(); // sessions to read
 let reading = null;
 let wantsAll = false;
@@ -35,6 +38,8 @@ const joined = (all, run) => {
 };
 export const subscribe = (run) => joined(watchers, run);
 export const onEvent = (run) => joined(listeners, run);
+// whenever everything is read: reads what else a view shows, and may put it into that
+export const onRead = (run) => joined(readers, run);
 
 // a flood of events is drawn five times a second; once while only the title can be seen
 export function changed() {
@@ -69,8 +74,9 @@ function kept(it) {
 }
 
 async function readAll() {
-  const { ok, data } = await call('GET', '/health/detailed');
+  const { ok, data } = await call('GET', WHOLE);
   if (!ok) return false;
+  for (const run of [...readers]) await run(data);
   state.health = data;
   state.conditions = data.conditions;
   state.unknown = data.details === null; // what was shown stays
@@ -126,8 +132,9 @@ function happened(event) {
   state.events = [event, ...state.events].slice(0, KEPT);
   for (const run of [...listeners]) run(event);
   if (!event.event.startsWith('message')) { // those change no row
-    // one that is unknown is new, or another host's
-    if (state.sessions.has(event.session_id)) due.add(event.session_id);
+    // one that is unknown is new
+    const known = state.sessions.get(event.session_id);
+    if (known && known.lifecycle !== 'elsewhere') due.add(event.session_id);
     else wantsAll = true;
     read();
   }

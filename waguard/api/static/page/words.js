@@ -4,6 +4,7 @@ const LINKS = {
   conflict: 'Open elsewhere', blocked: 'Blocked', needs_update: 'Needs an update', logged_out: 'Logged out', unknown: 'Loading',
 };
 const LIFECYCLES = { starting: 'Starting', backoff: 'Restarts soon', recycling: 'Restarting', stopped: 'Stopped', stopping: 'Stopping', parked: 'Parked', parking: 'Parking' };
+const STATUSES = { qr_scanning: 'Waits for a scan', authenticated: 'Syncing', disconnected: 'Disconnected', failed: 'Failed' };
 const WAITING = new Set(['qr_scanning', 'authenticated']);
 const BAD = new Set(['failed', 'disconnected']);
 
@@ -11,6 +12,7 @@ const BAD = new Set(['failed', 'disconnected']);
 export function statusOf(session) {
   const { status, lifecycle, link } = session;
   if (status === 'connected') return { kind: 'good', words: 'Connected' };
+  if (lifecycle === 'elsewhere') return session.host === null ? { kind: 'bad', words: 'No host' } : { kind: status === 'failed' ? 'bad' : 'wait', words: STATUSES[status] ?? status };
   if (lifecycle === 'stopped' || lifecycle === 'stopping') return { kind: 'off', words: LIFECYCLES[lifecycle] };
   if (lifecycle === 'running') {
     const kind = BAD.has(status) && link !== 'offline' ? 'bad' : 'wait';

@@ -3,7 +3,7 @@ import { action } from '../actions.js';
 import { call, session as path } from '../api.js';
 import { ago, broken, h, mark, patch, remedy, set, setAgo } from '../dom.js';
 import { link } from '../router.js';
-import { counts, isUp, may, seesAll, state, subscribe } from '../state.js';
+import { counts, inCluster, isUp, may, seesAll, state, subscribe } from '../state.js';
 import { describe, plural, statusOf } from '../words.js';
 import { folded, needsPerson, next, orders, reasonOf, wanted } from './fleetrows.js';
 
@@ -25,6 +25,7 @@ export function show(main) {
   const leave = [subscribe(render)];
   render();
   scrollTo(0, chosen.scroll);
+  if (inCluster && seesAll()) import('./hosts.js').then((it) => leave.push(it.others(parts.calm))).catch(() => {});
   if (seesAll()) import('./plots.js').then((it) => leave.push(it.plots(parts.plots))).catch(() => {});
   const keys = (event) => {
     if (event.key !== '/' || event.target.closest('input, select, dialog')) return;
@@ -197,7 +198,7 @@ function updateRow(row, session) {
   mark(row, 'data-kind', kind);
   mark(it.badge, 'data-kind', kind);
   set(it.badge, words);
-  set(it.about, [phone && `+${phone}`, `workspace ${workspace}`].filter(Boolean).join(' · '));
+  set(it.about, [phone && `+${phone}`, `workspace ${workspace}`, session.host && `host ${session.host}`].filter(Boolean).join(' · '));
   const { message, advice, since } = reasonOf(session);
   setAgo(it.when, isUp(session) ? session.connected_at : since);
   set(it.why, message);

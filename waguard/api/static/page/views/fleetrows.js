@@ -25,7 +25,7 @@ export function wanted(it, { search, filter, workspace }) {
   if (workspace && String(it.workspace_id) !== workspace) return false;
   if (!FILTERS[filter](it)) return false;
   const text = search.trim().toLowerCase();
-  return !text || [it.session_id, it.phone_number, statusOf(it).words].some((one) => one?.toLowerCase().includes(text));
+  return !text || [it.session_id, it.phone_number, it.host, statusOf(it).words].some((one) => one?.toLowerCase().includes(text));
 }
 
 // equal conditions are one: of one kind, in the same words but for numbers
@@ -45,7 +45,7 @@ export function folded(conditions) {
 export function reasonOf(it) {
   const first = it.conditions.find(needsPerson) ?? it.conditions[0];
   const sealed = it.undecryptable.count ? `Messages that cannot be decrypted yet: ${it.undecryptable.count}` : '';
-  const said = first ? it.conditions.map((one) => one.message) : [isUp(it) ? '' : it.disconnect_details];
+  const said = first ? it.conditions.map((one) => one.message) : [isUp(it) ? '' : (it.host === null && it.waiting) || it.disconnect_details];
   const message = [...new Set([...said, sealed])].filter(Boolean).map((one) => one.charAt(0).toUpperCase() + one.slice(1)).join('. ');
   return { message, advice: first?.remedy ?? '', since: first?.since ?? null };
 }

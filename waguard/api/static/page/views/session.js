@@ -4,7 +4,7 @@ import { call, pause, picture, session as at } from '../api.js';
 import { ago, h, mark, patch, remedy, set, setAgo } from '../dom.js';
 import { passkeys } from '../passkey.js';
 import { go, link } from '../router.js';
-import { may, onEvent, state, subscribe } from '../state.js';
+import { inCluster, may, onEvent, state, subscribe } from '../state.js';
 import { statusOf } from '../words.js';
 import { after, buttons, letters, line, messages, paged, problem, soft } from './queues.js';
 
@@ -19,6 +19,7 @@ const FACTS = {
   Restarts: (it) => it.restarts,
   Memory: (it) => it.memory_mb && `${it.memory_mb} MB`,
   CPU: (it) => it.cpu_percent !== null && `${it.cpu_percent} %`,
+  ...(inCluster && { Host: (it) => it.host }),
   Version: (it) => it.version && `${it.version.page ?? 'unknown'}${it.version.served_by === 'store' ? ' (store)' : ''}`,
 };
 const WAIT = 20; // s that the daemon waits for the code before it says that there is none yet
@@ -83,6 +84,9 @@ export function show(main, id, tab) {
   const missing = h('p', { class: 'card', hidden: true }, 'There is no such session, or this key does not see it. ', h('a', { href: '#/' }, 'All sessions'));
   main.append(h('p', { class: 'crumbs' }, h('a', { href: '#/' }, 'Sessions')), h('h1', { class: 'name' }, h('bdi', {}, id)), h('p', { class: 'status' }, badge, since, phone), known, missing);
   let opened = null;
+  let gone = false;
+  const left = [];
+  if (inCluster) import('./hosts.js').then((it) => { if (!gone) left.push(it.beside(id, known)); }).catch(() => {});
 
   function draw() {
     const row = state.sessions.get(id);
@@ -104,7 +108,9 @@ export function show(main, id, tab) {
   const leave = subscribe(draw);
   draw();
   return () => {
+    gone = true;
     leave();
+    left.forEach((it) => it());
     pair.close();
     opened?.close?.();
   };
