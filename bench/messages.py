@@ -26,6 +26,7 @@ from loguru import logger
 from waguard.config.sections import Config, Webhook
 from waguard.core.fleet.network import Reading
 from waguard.core.webhooks.delivery import OLD_SERVICE
+from waguard.core.webhooks.session_gate import Connection
 from waguard.core.webhooks.state import CONCURRENT
 from waguard.host.clock import SystemClock
 from waguard.host.files.media import MediaFolder
@@ -37,7 +38,6 @@ from waguard.messaging.journal import Journal
 from waguard.messaging.webhooks.signing import headers
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.clock import WallAges
-from waguard.ports.sessions import Connection
 from waguard.store.sql import SqlStore
 from waguard.supervision.event_bus import Bus
 from waguard.supervision.proxy_records import ProxyRecords

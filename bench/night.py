@@ -28,7 +28,7 @@ from tests.messaging.gateway import Gateway, gateway
 from tests.messaging.receiver import event
 from tests.store.application import SqlApplication
 from tests.store.tables import CHATS
-from waguard.ports.sessions import Connection
+from waguard.core.webhooks.session_gate import Connection
 
 SESSION = "a"
 ROW = (

@@ -33,6 +33,7 @@ from waguard.config.sections import Config, Level, Log
 from waguard.core.keys import Caller
 from waguard.core.lease import HeldElsewhere
 from waguard.core.webhooks.delivery import OLD_SERVICE
+from waguard.core.webhooks.session_gate import Connection
 from waguard.errors import ConflictError, WaguardError
 from waguard.host.clock import SystemClock
 from waguard.host.files.media import MediaFolder
@@ -48,7 +49,6 @@ from waguard.messaging.outbox.outgoing_files import OutgoingFiles
 from waguard.messaging.timings import BOUNDS, SendBounds
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.clock import WallAges
-from waguard.ports.sessions import Connection
 from waguard.store.sql import SqlStore
 from waguard.supervision.event_bus import Bus
 

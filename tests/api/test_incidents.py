@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tests.api.conftest import Api
 from tests.api.fake_sessions import HEALTHY, SESSION, a_view
-from waguard.core.incidents.incidents import fleet_condition
+from waguard.core.incidents.folding import fleet_condition
 from waguard.ports.store import AuditEntry
 
 

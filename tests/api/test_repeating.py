@@ -28,7 +28,7 @@ from waguard.errors import (
     WaguardError,
 )
 from waguard.messaging.outbox.fetch import NotFetchedError
-from waguard.messaging.outbox.pending_sends import KeyReusedError
+from waguard.messaging.outbox.repetitions import KeyReusedError
 from waguard.messaging.timings import BOUNDS, SendBounds
 from waguard.ports.outcomes import NotSent, Outcome, Refused
 from waguard.profile.lock import ProfileInUseError

@@ -7,7 +7,7 @@ from tests.api.conftest import Api
 from tests.api.fake_sessions import HEALTHY, SESSION
 from tests.api.test_php import VALUES
 from waguard.api import create_app
-from waguard.core.incidents.incidents import fleet_condition
+from waguard.core.incidents.folding import fleet_condition
 from waguard.core.keys import Caller, Right
 from waguard.core.lease import HeldElsewhere, Holder
 from waguard.core.replace import replace as replaced

@@ -11,7 +11,7 @@ import pytest
 from tests.config.configured import EXAMPLE, loaded
 from waguard.config.reading import load
 from waguard.config.sections import SECTIONS, version_rules
-from waguard.core.versions.rules import VersionRules
+from waguard.core.versions.version_rules import VersionRules
 from waguard.core.webhooks.delivery import OLD_SERVICE
 
 

@@ -1,4 +1,4 @@
-"""What may be in a backup, where it may go, and what is said of what is lost."""
+"""What may be in a backup, and where it may go."""
 
 from typing import Any, Final
 
@@ -7,16 +7,13 @@ import pytest
 from waguard.core.backup_contents import (
     API_KEY,
     DATABASE,
-    Counts,
     Manifest,
     Member,
     Place,
     SavedSession,
     limit,
-    lost,
     refusals,
     why_wrong,
-    with_failures,
 )
 from waguard.core.replace import replace
 
@@ -66,21 +63,6 @@ def test_all_but_the_database_is_bounded() -> None:
 def test_where_it_may_go(place: dict[str, Any], why: str | None) -> None:
     found = refusals(SAVED, replace(PLACE, **place))
     assert [why in it for it in found] == [True] if why else found == []
-
-
-def test_what_is_lost_is_said_once_each() -> None:
-    said = lost(SAVED, Counts(uncertain=2, held=3))
-    assert said[0].startswith("session b (workspace 7): ")
-    for words in ("since 2027-01-15 08:00 UTC", "2 messages", "3 webhooks", "groups wait", "media"):
-        assert sum(words in line for line in said) >= 1
-    server = replace(SAVED, members=(), sessions=())
-    assert lost(server, Counts()) == []
-
-
-def test_credentials_that_turn_out_unusable_are_lost_too() -> None:
-    after = with_failures(SAVED, {0: "damaged"})
-    assert [it.snapshot for it in after.sessions] == [None, None]
-    assert any("session a" in line and "damaged" in line for line in lost(after, Counts()))
 
 
 def test_a_member_of_another_size_is_another_one() -> None:

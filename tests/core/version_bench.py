@@ -23,8 +23,8 @@ from waguard.core.versions.facts import (
     Well,
 )
 from waguard.core.versions.policy import advance, intended, next_deadline
-from waguard.core.versions.rules import VersionRules
 from waguard.core.versions.state import TrialStage, VersionState, initial
+from waguard.core.versions.version_rules import VersionRules
 
 OLD, NEW, NEWER = 100, 200, 300
 WAJS, OTHER = "a" * 64, "b" * 64

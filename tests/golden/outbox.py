@@ -12,7 +12,7 @@ from tests.golden.formats import Format
 from tests.golden.sampling import samples
 from waguard.core.messages.first_contact_pauses import Cause, Pause
 from waguard.messaging.outbox.commands import Command, body_of, command_of
-from waguard.messaging.outbox.pending_sends import fingerprint
+from waguard.messaging.outbox.repetitions import fingerprint
 from waguard.supervision.session.whatsapp_quotas import Limits
 from waguard.supervision.session.worker_link import WorkerLink
 from waguard.wire.calls import PairingCode, SendContent, SendMedia, SendText, SendViewOnce, Value

@@ -24,7 +24,6 @@ from waguard.core.restored import Restored
 from waguard.core.session.restart import Remembered
 from waguard.core.versions import state as versions
 from waguard.core.versions.facts import Arm, Evidence
-from waguard.core.versions.rules import VersionRules
 from waguard.core.versions.state import (
     Acquittal,
     Confirmation,
@@ -33,6 +32,7 @@ from waguard.core.versions.state import (
     Schedule,
     VersionState,
 )
+from waguard.core.versions.version_rules import VersionRules
 from waguard.host.files.media import MediaFolder
 from waguard.host.memory import (
     alert_memory,

@@ -60,16 +60,6 @@ def routes() -> Iterator[tuple[str, str]]:
             yield route.method, known
 
 
-async def test_06_live_and_ready_report_the_truth(real: World) -> None:
-    """Live was 503 always, ready looked at environment variables."""
-    daemon = real.daemon
-    await daemon.start()
-    assert await daemon.answers("/health/live")
-    assert await daemon.answers("/health/ready")
-    code, health = await daemon.call("GET", "/health", key=False)
-    assert (code, health["status"]) == (200, "healthy")
-
-
 @pytest.mark.long
 async def test_11_a_stop_ends_all_at_once_and_harms_no_profile(real: World) -> None:
     """One after the other, and killed after 5 s: orphans and corrupt profiles."""

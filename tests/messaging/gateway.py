@@ -22,6 +22,7 @@ from waguard.core.webhooks.circuit import CircuitPolicy
 from waguard.core.webhooks.partition import MemoryWindow
 from waguard.core.webhooks.pending import Pending
 from waguard.core.webhooks.retry_policy import DeliveryPolicy
+from waguard.core.webhooks.session_gate import Connection
 from waguard.host.clock import SystemClock
 from waguard.host.files.media import MediaFolder
 from waguard.messaging.database_backlog import JournalLimits
@@ -36,7 +37,6 @@ from waguard.ports.bus import BusEvent
 from waguard.ports.clock import Ages
 from waguard.ports.inbox import MediaStore
 from waguard.ports.messages import MessageStore
-from waguard.ports.sessions import Connection
 from waguard.ports.webhooks import GLOBAL, DeadLetter
 from waguard.store.sql import SqlStore
 

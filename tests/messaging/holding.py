@@ -6,8 +6,8 @@ from typing import Any
 from tests.messaging.gateway import QUICK, Gateway
 from tests.messaging.receiver import event
 from tests.waiting import wait_until
+from waguard.core.webhooks.session_gate import Connection
 from waguard.ports.bus import BusEvent
-from waguard.ports.sessions import Connection
 from waguard.ports.webhooks import GLOBAL
 
 AWAY = Connection(why_not="it is disconnected")

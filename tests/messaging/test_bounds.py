@@ -4,8 +4,8 @@ import asyncio
 from pathlib import Path
 
 from tests.messaging.outbox_world import outbox
+from waguard.core.messages.repetitions import REPEATED_FOR
 from waguard.messaging.outbox.commands import text
-from waguard.messaging.outbox.pending_sends import KEPT_FOR
 
 
 async def test_a_send_in_flight_is_never_forgotten(tmp_path: Path) -> None:
@@ -13,7 +13,7 @@ async def test_a_send_in_flight_is_never_forgotten(tmp_path: Path) -> None:
         world.sessions.free.clear()
         pending = world.send()
         world.outbox.unanswered(pending)  # its client left
-        world.clock.now += KEPT_FOR + 1
+        world.clock.now += REPEATED_FOR + 1
         assert world.send() is pending
         world.sessions.free.set()
         await world.result(pending)

@@ -10,13 +10,13 @@ from tests.api.fake_sessions import SESSION, WORKSPACE
 from tests.messaging.outbox_world import World, with_bounds, with_timings
 from tests.waiting import wait_until
 from waguard.config.sections import Config, Send
+from waguard.core.messages.repetitions import KEY_LASTS, REPEATED_FOR
 from waguard.core.messages.send_states import State
 from waguard.errors import NotFoundError, TooManyError, UnavailableError
 from waguard.messaging.outbox import bulk
-from waguard.messaging.outbox.acceptance import KEY_LASTS
 from waguard.messaging.outbox.bulk import Bulks
 from waguard.messaging.outbox.commands import text
-from waguard.messaging.outbox.pending_sends import KEPT_FOR, KeyReusedError
+from waguard.messaging.outbox.repetitions import KeyReusedError
 from waguard.messaging.timings import SendBounds, SendTimings
 
 GAP = 0.001  # s; the outbox's clock stands until a test moves it
@@ -136,7 +136,7 @@ async def test_a_repeated_request_is_the_same_bulk_as_long_as_it_may_be_repeated
     assert await accept(world, chats=CHATS[:4]) != first
     await world.kill()
     await world.start()
-    world.clock.now += KEPT_FOR - 1
+    world.clock.now += REPEATED_FOR - 1
     assert await accept(world) == first
     world.clock.now += 2
     assert await accept(world) != first
@@ -177,7 +177,7 @@ async def test_a_bulk_of_the_version_before_is_still_the_same(world: World) -> N
     about = bulk._about(SESSION, [text(chat, "hi") for chat in CHATS])
     first = await accept(world, key=f"bulk {about[:40]}")
     assert await accept(world) == first
-    world.clock.now += KEPT_FOR + 1
+    world.clock.now += REPEATED_FOR + 1
     assert await accept(world) != first
 
 

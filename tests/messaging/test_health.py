@@ -9,11 +9,11 @@ from tests.messaging.gateway import QUICK, Gateway, gateway
 from tests.messaging.receiver import Receiver, event
 from tests.waiting import wait_until
 from waguard.core.webhooks.delivery import Cause
+from waguard.core.webhooks.session_gate import Connection
 from waguard.errors import DatabaseUnavailableError
 from waguard.messaging.database_backlog import Backlog, JournalLimits
 from waguard.messaging.health import FAILING_FOR, MessageHealth
 from waguard.ports.clock import WallAges
-from waguard.ports.sessions import Connection
 from waguard.ports.webhooks import GLOBAL, Queued
 
 AWAY = Connection(why_not="it is disconnected")

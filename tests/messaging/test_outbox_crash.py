@@ -11,10 +11,11 @@ from tests.messaging.restarts import in_flight, restart, state
 from tests.waiting import DEADLINE, wait_until
 from waguard.config.sections import Config, Send
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, ack_key
+from waguard.core.messages.repetitions import REPEATED_FOR
 from waguard.core.messages.send_states import State
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.messaging.outbox.commands import Media, file
-from waguard.messaging.outbox.pending_sends import KEPT_FOR, PendingSend
+from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.ports.outcomes import Uncertain
 from waguard.wire.calls import SendMedia
 
@@ -116,7 +117,7 @@ async def test_what_a_client_has_given_up_long_ago_is_not_sent(world: World) -> 
     pending = world.send()
     await asyncio.shield(pending.stored)
     await world.kill()
-    world.clock.now += KEPT_FOR + 1
+    world.clock.now += REPEATED_FOR + 1
     world.sessions.connect()
     await world.start()
     assert await state(world, pending, State.FAILED)
@@ -192,7 +193,7 @@ async def test_one_of_an_earlier_run_that_nobody_asks_for_is_not_kept_for_ever(
     pending = await in_flight(world)
     await restart(world)
     assert await state(world, pending, State.UNCERTAIN)
-    world.clock.now += KEPT_FOR + 1
+    world.clock.now += REPEATED_FOR + 1
     assert world.send().message_id != pending.message_id
 
 
@@ -200,7 +201,7 @@ async def test_one_whose_session_stays_away_is_not_joined_for_ever(world: World)
     pending = await in_flight(world)
     world.sessions.connect(UnavailableError("not yet"))
     await restart(world)
-    world.clock.now += KEPT_FOR - 1
+    world.clock.now += REPEATED_FOR - 1
     assert world.send().id == pending.id
     world.clock.now += 2
     assert world.send().message_id != pending.message_id

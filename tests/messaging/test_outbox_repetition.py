@@ -9,6 +9,7 @@ from tests.messaging.outbox_ends import result
 from tests.messaging.outbox_world import CHAT, UncertainSendError, World, with_bounds, with_timings
 from tests.waiting import DEADLINE
 from waguard.config.sections import Config, Send
+from waguard.core.messages.repetitions import REPEATED_FOR
 from waguard.core.messages.send_states import State
 from waguard.errors import (
     ConflictError,
@@ -17,7 +18,7 @@ from waguard.errors import (
     WaguardError,
 )
 from waguard.messaging.outbox.commands import Context, Media, file, text
-from waguard.messaging.outbox.pending_sends import KEPT_FOR, PendingSend
+from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
 
 
@@ -94,7 +95,7 @@ async def test_a_kept_result_is_forgotten_after_a_while(world: World) -> None:
     pending = world.send()
     await world.result(pending)
     world.outbox.unanswered(pending)
-    world.clock.now += KEPT_FOR - 1
+    world.clock.now += REPEATED_FOR - 1
     assert world.send() is pending
     world.clock.now += 2
     assert world.send() is not pending
@@ -138,12 +139,12 @@ async def test_a_key_outlives_the_memory_for_some_hours(world: World) -> None:
     first = await result(world, pending)
     world.outbox.answered(pending)
     assert (await world.row(pending)).state is State.SENT
-    world.clock.now += KEPT_FOR + 1
+    world.clock.now += REPEATED_FOR + 1
     again = world.send(key="k")
     assert await result(world, again) == first
     assert (again.id, again.message_id) == (pending.id, pending.message_id)
     world.outbox.answered(again)
-    world.clock.now += KEPT_FOR + 1
+    world.clock.now += REPEATED_FOR + 1
     with pytest.raises(WaguardError, match="used for another message"):
         await world.result(world.send("something else", key="k"))
     world.clock.now += 24 * 3600

@@ -12,10 +12,12 @@ from tests.api.fake_sessions import SESSION, a_view
 from tests.messaging.outbox_world import CHAT, START, World
 from tests.messaging.restarts import in_flight, state
 from tests.waiting import DEADLINE, wait_until
+from waguard.core.messages.repetitions import REPEATED_FOR
 from waguard.core.messages.send_states import State
 from waguard.errors import DatabaseUnavailableError, NotOwnedError, UnavailableError
 from waguard.messaging.outbox.commands import text
-from waguard.messaging.outbox.pending_sends import KEPT_FOR, KeyReusedError, Options, PendingSend
+from waguard.messaging.outbox.pending_sends import Options, PendingSend
+from waguard.messaging.outbox.repetitions import KeyReusedError
 from waguard.messaging.timings import SendTimings
 from waguard.ports.messages import Written
 from waguard.ports.outbox import StateUpdate
@@ -113,7 +115,7 @@ async def test_what_was_accepted_for_too_long_is_not_sent_by_the_next_owner(
     first.sessions.connect(UnavailableError("not yet"))
     pending = await kept(first)
     await first.outbox.lose({SESSION})
-    second.clock.now += KEPT_FOR + 1
+    second.clock.now += REPEATED_FOR + 1
     await second.outbox.acquire({SESSION})
     assert await state(second, pending, State.FAILED)
     assert sent(second) == []

@@ -16,11 +16,11 @@ from tests.messaging.test_webhook_queue import message, numbers
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.messages.inbox import File, InboxRecord
 from waguard.core.replace import replace
+from waguard.core.webhooks.session_gate import Connection
 from waguard.host.files.media import MediaFolder
 from waguard.messaging.records import of_event
 from waguard.messaging.timings import WebhookTimings
 from waguard.ports.messages import MessageStore, Written
-from waguard.ports.sessions import Connection
 from waguard.ports.webhooks import GLOBAL, Endpoint
 
 

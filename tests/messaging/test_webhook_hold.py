@@ -13,11 +13,11 @@ from tests.messaging.test_webhook_queue import message, numbers
 from tests.waiting import wait_until
 from waguard.core.conditions import HeldChats
 from waguard.core.webhooks.delivery import Cause
+from waguard.core.webhooks.session_gate import Connection
 from waguard.errors import DatabaseUnavailableError
 from waguard.messaging.timings import WebhookTimings
 from waguard.messaging.webhooks.webhooks import overdue
 from waguard.ports.messages import MessageStore
-from waguard.ports.sessions import Connection
 from waguard.ports.webhooks import GLOBAL
 
 

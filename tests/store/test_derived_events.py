@@ -18,7 +18,8 @@ from waguard.core.messages.inbox import (
     higher_acks,
     sent_key,
 )
-from waguard.core.messages.send_states import REPEATED_FOR, State
+from waguard.core.messages.repetitions import REPEATED_FOR
+from waguard.core.messages.send_states import State
 from waguard.core.webhooks.delivery import EVENTS
 from waguard.ports.clock import WallAges
 from waguard.ports.outbox import StateUpdate

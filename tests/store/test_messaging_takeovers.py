@@ -21,6 +21,7 @@ from tests.messaging.receiver import INSTANCE, SECRET, Receiver, event
 from tests.store.hosts import SERVERS, Host, hosts
 from waguard.config.sections import Config, Webhook
 from waguard.core.messages.send_states import State
+from waguard.core.webhooks.session_gate import Connection
 from waguard.errors import WaguardError
 from waguard.host.clock import SystemClock
 from waguard.host.files.media import MediaFolder
@@ -31,7 +32,6 @@ from waguard.messaging.outbox.pending_sends import Options
 from waguard.messaging.records import of_event
 from waguard.messaging.timings import SendTimings
 from waguard.messaging.webhooks.webhooks import Webhooks
-from waguard.ports.sessions import Connection
 
 on_servers = pytest.mark.parametrize("ready", SERVERS, indirect=True)
 NAMES = ("s1", "s2", "s3")

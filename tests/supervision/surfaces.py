@@ -20,11 +20,11 @@ from waguard.api import ApiDeps, LocalApi, create_app, serve
 from waguard.api.auth import Keys
 from waguard.api.key_table import IssuedKeys
 from waguard.cli import main
+from waguard.core.webhooks.session_gate import Connection
 from waguard.host.system.listen import base_url, listen
 from waguard.messaging.health import MessageHealth
 from waguard.messaging.stored import StoredMessages
 from waguard.ports.clock import WallAges
-from waguard.ports.sessions import Connection
 
 KEY: Final = "a key of the tests, long enough"
 CONDITION: Final = "waguard_condition"

@@ -13,7 +13,7 @@ from tests.supervision.sessions import heard, until
 from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core import page_care
-from waguard.core.incidents.incidents import fold
+from waguard.core.incidents.folding import fold
 from waguard.core.incidents.sentences import sentences
 from waguard.core.link import Link
 from waguard.core.messages.inbox import InboxRecord, Kind

@@ -10,7 +10,7 @@ from tests.supervision.fake_host import START
 from tests.supervision.fake_workers import FakeProcess
 from tests.supervision.reports import message
 from tests.waiting import wait_until
-from waguard.core.incidents.incidents import fold
+from waguard.core.incidents.folding import fold
 from waguard.core.incidents.sentences import sentences
 from waguard.core.link import Link
 from waguard.supervision.session.deaf_watch import AGAIN, QUIET, SKEW, STORED

@@ -11,7 +11,7 @@ from tests.supervision.fake_workers import FakeProcess
 from tests.supervision.sessions import until
 from tests.supervision.world import World
 from tests.waiting import wait_until
-from waguard.core.incidents.incidents import fold
+from waguard.core.incidents.folding import fold
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.errors import DatabaseUnavailableError, printable

@@ -5,7 +5,7 @@ from tests.supervision.fake_workers import Script
 from tests.supervision.sessions import until
 from tests.supervision.world import World
 from waguard.core.conditions import HeldChats, of_held
-from waguard.core.incidents.incidents import fold
+from waguard.core.incidents.folding import fold
 from waguard.core.link import Link
 
 HELD = of_held([HeldChats(session="s", chats=3, since=0.0, why="it is disconnected")])

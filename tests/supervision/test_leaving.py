@@ -14,7 +14,7 @@ from tests.supervision.reports import qr
 from tests.supervision.sessions import until
 from tests.supervision.world import World
 from tests.waiting import DEADLINE
-from waguard.core.incidents.incidents import fold
+from waguard.core.incidents.folding import fold
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.errors import ConflictError, NotFoundError, UnavailableError

@@ -10,7 +10,7 @@ from tests.supervision.sessions import heard, until
 from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.fleet.network import Reading
-from waguard.core.incidents.incidents import fold_fleet
+from waguard.core.incidents.folding import fold_fleet
 from waguard.core.incidents.sentences import sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link

@@ -16,7 +16,7 @@ from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core import remedies
 from waguard.core.fleet.network import Reading
-from waguard.core.incidents.incidents import fold
+from waguard.core.incidents.folding import fold
 from waguard.core.incidents.sentences import sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link

@@ -8,7 +8,7 @@ from tests.supervision.sessions import heard, until
 from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.exits import EXIT_BROWSER_NOT_STARTED
-from waguard.core.incidents.incidents import fold
+from waguard.core.incidents.folding import fold
 from waguard.core.incidents.sentences import sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link

@@ -23,7 +23,7 @@ from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_NOT_STARTED
 from waguard.core.fleet.ack_watch import Late
 from waguard.core.fleet.network import Reading as NetworkReading
 from waguard.core.host.admission import Reading
-from waguard.core.incidents.incidents import fleet_condition
+from waguard.core.incidents.folding import fleet_condition
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.messages.sentinel import Result

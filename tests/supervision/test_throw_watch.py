@@ -13,7 +13,7 @@ from tests.supervision.test_ack_watch import entries, pass_time, send, up
 from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.blame import Blame
-from waguard.core.incidents.incidents import fold
+from waguard.core.incidents.folding import fold
 from waguard.core.incidents.sentences import sentences
 from waguard.core.link import Link
 from waguard.ports.outcomes import Refused

@@ -12,7 +12,7 @@ from tests.supervision.reports import message
 from tests.supervision.sessions import heard, until
 from tests.supervision.world import World
 from tests.waiting import wait_until
-from waguard.core.incidents.incidents import fold
+from waguard.core.incidents.folding import fold
 from waguard.core.incidents.sentences import sentences
 from waguard.core.link import Link
 from waguard.core.messages.undecryptable import (

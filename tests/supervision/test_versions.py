@@ -14,7 +14,7 @@ from tests.supervision.version_drill import BROKEN, ME, NAMES, NEW, OLD, Drill
 from tests.supervision.world import PACKED, World
 from tests.waiting import wait_until
 from waguard.core.exits import EXIT_EXPORTS_MISSING, EXIT_PAGE_NOT_READY
-from waguard.core.incidents.incidents import fold, fold_fleet
+from waguard.core.incidents.folding import fold, fold_fleet
 from waguard.core.incidents.sentences import sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link

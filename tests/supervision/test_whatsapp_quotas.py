@@ -13,7 +13,7 @@ from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.config.sections import Send
 from waguard.core.fleet.ack_watch import ALONE, FAR
-from waguard.core.incidents.incidents import fold
+from waguard.core.incidents.folding import fold
 from waguard.core.incidents.sentences import sentences
 from waguard.core.link import Link
 from waguard.core.messages.first_contact_pauses import FIRST_GUESS, LOOKUPS_REST

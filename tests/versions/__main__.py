@@ -7,7 +7,7 @@ from statistics import median
 from typing import Final
 
 from tests.versions.scenarios import BREAKAGES, LARGE, NO_BREAKAGES, PINNED, SMALL, simulate
-from waguard.core.versions.rules import Mode
+from waguard.core.versions.version_rules import Mode
 
 HEAD: Final = """\
 | what happens | rollbacks | rolled back after | nobody unhealthy after | released after the repair | unhealthy session-hours | with `off` |

@@ -41,8 +41,8 @@ from waguard.core.versions.facts import (
     Well,
 )
 from waguard.core.versions.policy import advance, decode, encode, initial, intended, next_deadline
-from waguard.core.versions.rules import Mode, VersionRules
 from waguard.core.versions.state import VersionState
+from waguard.core.versions.version_rules import Mode, VersionRules
 
 DAY: Final = 86_400.0
 BUNDLES: Final = ("a" * 64, "b" * 64, "c" * 64)

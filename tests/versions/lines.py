@@ -10,19 +10,21 @@ from typing import Final
 from waguard.core.versions import arms as version_arms
 from waguard.core.versions import canaries as version_schedules
 from waguard.core.versions import cure as version_cure
-from waguard.core.versions import events as version_events
 from waguard.core.versions import good as version_good
+from waguard.core.versions import operator_wishes as version_wishes
 from waguard.core.versions import pages as version_pages
 from waguard.core.versions import policy as versions
 from waguard.core.versions import rollback as version_rollback
 from waguard.core.versions import trial_evaluation as version_results
 from waguard.core.versions import trials as version_trials
+from waguard.core.versions import usable as version_usable
 from waguard.core.versions import wave as version_wave
 
 MODULES: Final[tuple[ModuleType, ...]] = (
     version_arms,
     version_cure,
-    version_events,
+    version_wishes,
+    version_usable,
     version_good,
     version_pages,
     version_rollback,

@@ -10,7 +10,7 @@ from tests.versions.releases import Release, releases
 from tests.versions.world import HOUR, Account, Page, World
 from waguard.core.versions.effects import Kind
 from waguard.core.versions.facts import Evidence, Pin
-from waguard.core.versions.rules import Mode, VersionRules
+from waguard.core.versions.version_rules import Mode, VersionRules
 
 BEFORE: Final = 12 * HOUR  # so long all is well
 OWN: Final = 5 * 24 * HOUR  # mean between two failures of a session's own

@@ -41,7 +41,7 @@ from waguard.core.versions.facts import (
 )
 from waguard.core.versions.page_loops import Chain, Version, follow, stays, well_from
 from waguard.core.versions.policy import advance, initial, intended, next_deadline
-from waguard.core.versions.rules import VersionRules
+from waguard.core.versions.version_rules import VersionRules
 
 HOUR: Final = 3600.0
 WAJS: Final = "a" * 64

@@ -14,7 +14,7 @@ from waguard.api.rights import Narrowing
 from waguard.api.route import Done, OfSession, route
 from waguard.api.session_view import Condition, condition
 from waguard.core.incidents import entries
-from waguard.core.incidents.incidents import fold, fold_fleet
+from waguard.core.incidents.folding import fold, fold_fleet
 from waguard.core.incidents.sentences import sentences
 from waguard.core.keys import Right
 from waguard.errors import DatabaseUnavailableError, NotFoundError

@@ -18,8 +18,9 @@ from waguard.backup import archive, room, rows
 from waguard.config.passwords import without_passwords
 from waguard.config.sections import Config
 from waguard.core import backup_contents as policy
-from waguard.core.backup_contents import Counts, Manifest, Place, SavedSession
+from waguard.core.backup_contents import Manifest, Place, SavedSession
 from waguard.core.profile.before_start import RestoreSnapshot
+from waguard.core.restore_losses import Counts, lost
 from waguard.core.restored import Restored
 from waguard.errors import ConflictError, WaguardError
 from waguard.host.files.acting import as_owner_of
@@ -192,7 +193,7 @@ class _Restore:
         shown = policy.with_failures(self._manifest, failed)
         return Result(
             manifest=shown,
-            lost=policy.lost(shown, counts),
+            lost=lost(shown, counts),
             counts=counts,
             moved=[str(moved) for _, moved in self._moved],
             statements=rows.statements() if self._from_dump else [],

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from waguard.core.backup_contents import Counts
 from waguard.core.messages.send_states import State
+from waguard.core.restore_losses import Counts
 from waguard.core.restored import REPEATABLE, WHY, doubt
 from waguard.core.webhooks.delivery import EVENTS, Cause, Doubt
 from waguard.errors import WaguardError

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -22,19 +22,17 @@ _OWN: Final = HOSTS.c
 
 class DatabaseLeases:
     """Fills ``ports.cluster.HostLeases``, also while nobody may use the database otherwise. ``writing`` and ``reading``
-    are as ``SqlLease`` has them; ``wall`` is unix time; ``deadline`` and ``poll`` are seconds."""
+    are as ``SqlLease`` has them; ``deadline`` and ``poll`` are seconds."""
 
     def __init__(
         self,
         writing: Transaction,
         reading: Transaction,
         *,
-        wall: Callable[[], float] = time.time,
         deadline: float = DEADLINE,
         poll: float = POLL,
     ) -> None:
         self._writing, self._reading = writing, reading
-        self._wall = wall
         self._deadline = deadline
         self._poll = poll
 
@@ -53,7 +51,7 @@ class DatabaseLeases:
     async def put(self, record: HostRecord, revision: int) -> int | None:
         """See ``ports.cluster.HostLeases``."""
         # by the clock, so that one does not come back either when a row was deleted, or the database put back
-        new = max(revision + 1, int(self._wall() * 1_000_000))
+        new = max(revision + 1, int(time.time() * 1_000_000))
         values = {"revision": new, "record": encode(record).decode()}
         seen = (_OWN.host == record.host) & (_OWN.revision == revision)
         try:

@@ -24,7 +24,7 @@ from waguard.config.bounds import (
     Share,
     Size,
 )
-from waguard.core.versions.rules import Mode, VersionRules
+from waguard.core.versions.version_rules import Mode, VersionRules
 from waguard.core.webhooks.delivery import OLD_SERVICE
 
 
@@ -119,7 +119,7 @@ class WhatsApp(Reloadable, frozen=True, kw_only=True):
 
 
 class Versions(Reloadable, frozen=True, kw_only=True):
-    """Which version of WhatsApp Web sessions get. ``core/versions/rules.py`` has the reasons."""
+    """Which version of WhatsApp Web sessions get. ``core/versions/version_rules.py`` has the reasons."""
 
     mode: Mode = "react"
     good_after: Seconds = 1800.0

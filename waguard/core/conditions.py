@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from waguard.core import remedies
 from waguard.core.blame import Blame, Condition
-from waguard.core.incidents.incidents import fleet_condition
+from waguard.core.incidents.folding import fleet_condition
 from waguard.core.reconcile import Finding, Kind
 from waguard.core.webhooks.delivery import DECIDED, DeadLetterState, dead_letter_state
 

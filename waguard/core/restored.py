@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from waguard.core.blame import Condition
-from waguard.core.incidents.incidents import fleet_condition
+from waguard.core.incidents.folding import fleet_condition
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.replace import replace
 from waguard.core.webhooks.delivery import HELD, SENT, SESSION_EVENTS, Doubt

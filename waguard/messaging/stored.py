@@ -27,20 +27,17 @@ _UNUSABLE: Final = Unknown("the database is not in use yet, or not any more")
 
 class StoredMessages:
     """``key`` is ``webhook.stored``, read at each use: a reload reaches it. ``check`` is called each
-    second or so; it asks the database at ``pace``."""
+    second or so; it asks the database at ``PACE``."""
 
     def __init__(
         self,
         table: StoredTable,
         key: Callable[[], str | None],
         clock: Clock,
-        *,
-        pace: Pace = PACE,
     ) -> None:
         self._table = table
         self._key_now = key
         self._clock = clock
-        self._pace = pace
         self._key: StoredKey | None = None
         self._switch = Switch()
         self._checking = asyncio.Lock()
@@ -97,7 +94,7 @@ class StoredMessages:
 
     def _learn(self, key: StoredKey, why: Unknown | None) -> None:
         if key == self._renewed():  # else it was about the key before a reload
-            self._switch = checked(self._pace, self._switch, why, now=self._clock.monotonic())
+            self._switch = checked(PACE, self._switch, why, now=self._clock.monotonic())
 
     def _renewed(self) -> StoredKey | None:
         """The key; where it is another one than before nothing is known of it."""

@@ -70,18 +70,6 @@ class SessionView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
-    """What the application would hear of a session now: connected, or ``why_not``."""
-
-    why_not: str | None = None
-    known: bool = True
-    """Whether it is known that it is connected, or not."""
-    phone: str | None = None
-    since: float = 0.0
-    """Unix time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
     """What the supervisor knows of itself; counts are of sessions that were not removed."""
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from waguard.core.versions.rules import Mode
+from waguard.core.versions.version_rules import Mode
 from waguard.core.versions.views import VersionRow
 
 

@@ -296,13 +296,13 @@ def masked_crc(content: bytes) -> int:
     for pair in memoryview(content)[:even].cast("H"):
         crc = (crc >> 16) ^ table[(crc ^ pair) & 0xFFFF]
     if even < len(content):
-        crc = (crc >> 8) ^ _crc_of(crc & 0xFF ^ content[-1], 8)
+        crc = (crc >> 8) ^ _crc_of(crc & 0xFF ^ content[-1])
     crc ^= _WORD
     return ((crc >> 15 | crc << 17) + _MASK) & _WORD
 
 
-def _crc_of(value: int, bits: int) -> int:
-    for _ in range(bits):
+def _crc_of(value: int) -> int:
+    for _ in range(8):
         value = value >> 1 ^ (_POLYNOMIAL if value & 1 else 0)
     return value
 
@@ -310,7 +310,7 @@ def _crc_of(value: int, bits: int) -> int:
 @cache
 def _crc_table() -> "array[int]":
     """For 16 bits a step (little-endian pairs); 256 KB, made in about 10 ms."""
-    by_byte = [_crc_of(value, 8) for value in range(256)]
+    by_byte = [_crc_of(value) for value in range(256)]
     return array(
         "I",
         (

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from waguard.config.sections import Media as MediaKeeping
 from waguard.config.sections import Retention
-from waguard.core.incidents.incidents import needed_since
+from waguard.core.incidents.folding import needed_since
 from waguard.core.messages.undecryptable import KNOWN_FOR
 from waguard.host.files.media import MediaFolder
 from waguard.ports.clock import Ages

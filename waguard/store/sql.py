@@ -1,13 +1,12 @@
 """The store over SQLAlchemy: SQLite, PostgreSQL, MySQL and MariaDB."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
-from waguard.core.installation import Found
 from waguard.store.account_rows import SqlAccountRows
 from waguard.store.audit import SqlAudit
 from waguard.store.credentials import SqlCredentials
@@ -24,7 +23,6 @@ from waguard.store.statuses import SqlStatuses
 from waguard.store.stored import SqlStored
 
 if TYPE_CHECKING:
-    from waguard.core.cluster.records import Owning
     from waguard.store.owners import SqlOwners
     from waguard.store.sent_alerts import SqlSentAlerts
     from waguard.store.shared_keys import SqlSharedKeys
@@ -66,27 +64,10 @@ class SqlStore(SqlStatuses, SqlSessions, SqlAudit):
         self.installation = SqlInstallation(database)
         self.credentials = SqlCredentials(database)
         self.proxies = SqlProxies(database)
+        self.guard = database.guard
         self.writing_the_lease = database.writing_the_lease
         self.reading_the_lease = database.reading_the_lease
         self.lease = SqlLease(database.backend, self.writing_the_lease, self.reading_the_lease)
-
-    def guard(
-        self,
-        *,
-        why_barred: Callable[[], str | None] = lambda: None,
-        before_migration: Callable[[], Awaitable[None]],
-        recognize: Callable[[Found], None] = lambda _: None,
-        fence: Callable[[], int | None] = lambda: None,
-        owning: "Callable[[], Owning | None]" = lambda: None,
-    ) -> None:
-        """See ``Database.guard``."""
-        self._database.guard(
-            why_barred=why_barred,
-            before_migration=before_migration,
-            recognize=recognize,
-            fence=fence,
-            owning=owning,
-        )
 
     @property
     def refused(self) -> int:

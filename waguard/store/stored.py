@@ -22,8 +22,8 @@ from waguard.core.webhooks.stored import (
 from waguard.errors import WaguardError
 from waguard.store.database import Database
 from waguard.store.failures import in_words, is_away
-from waguard.store.index_use import why_scanned
 from waguard.store.layout import Layout
+from waguard.store.query_plans import why_scanned
 from waguard.store.types import length_of
 
 SIZES: Final = (1, 10, 100)

@@ -6,7 +6,7 @@ from typing import Any
 from loguru import logger
 
 from waguard.core.blame import Condition
-from waguard.core.incidents.incidents import fleet_condition
+from waguard.core.incidents.folding import fleet_condition
 from waguard.core.incidents.kinds import FLEET_ENDS
 from waguard.core.replace import replace
 from waguard.supervision.status_writer import AuditLog

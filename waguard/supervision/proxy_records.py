@@ -38,12 +38,10 @@ class ProxyRecords:
         state: Callable[[], Path],
         store: ProxyStore,
         key: bytes | None = None,
-        wall: Callable[[], float] = time.time,
     ) -> None:
         self._state = state
         self._store = store
         self._key = key
-        self._wall = wall
         self._recorded: dict[str, Recorded] = {}
         self._changing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -139,7 +137,7 @@ class ProxyRecords:
         try:
             found = proxies.read(self._state(), session)
         except ProxyUnreadableError:
-            return None if it else Recorded(mark=UNKNOWN, at=self._wall())
+            return None if it else Recorded(mark=UNKNOWN, at=time.time())
         if it is None or (it.mark == UNKNOWN and found):
             return self._sealed(session, found)
         if self._key is None or it.mark != mark_of(found):
@@ -176,7 +174,7 @@ class ProxyRecords:
         proxies.write(self._state(), session, self._opened(key, session, it))
 
     def _sealed(self, session: str, proxy: Proxy | None) -> Recorded:
-        mark, now = mark_of(proxy), self._wall()
+        mark, now = mark_of(proxy), time.time()
         if self._key is None:
             return Recorded(mark=mark, at=now)
         from waguard.host.files.sealing import seal  # noqa: PLC0415 - few have a standby

@@ -11,7 +11,6 @@ import math
 import os
 import signal
 import struct
-from collections.abc import Callable
 from typing import Final
 
 from loguru import logger
@@ -34,10 +33,9 @@ SHARE: Final = 4  # of the time that was lent; at most so much of it is for clos
 
 
 class Deadline:
-    """Not armed until it is moved for the first time. ``clock`` is CLOCK_BOOTTIME."""
+    """Not armed until it is moved for the first time."""
 
-    def __init__(self, clock: Callable[[], float] = since_boot) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._moved = asyncio.Event()
         self._closes_at: float | None = None
@@ -61,7 +59,7 @@ class Deadline:
         nanoseconds = 0 if until is None else max(1, math.floor(until * _NANO))
         setting = _SETTING.pack(0, 0, *divmod(nanoseconds, _NANO))
         self._require(self._libc.timer_settime(self._timer, _TIMER_ABSTIME, setting, None))
-        left = None if until is None else until - self._clock()
+        left = None if until is None else until - since_boot()
         self._closes_at = (
             None if until is None or left is None else until - min(CLOSES, left / SHARE)
         )
@@ -70,9 +68,9 @@ class Deadline:
 
     async def near(self) -> None:
         """Return when it is time to close in order."""
-        while (at := self._closes_at) is None or self._clock() < at:
+        while (at := self._closes_at) is None or since_boot() < at:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None if at is None else at - self._clock()):
+                async with asyncio.timeout(None if at is None else at - since_boot()):
                     await self._moved.wait()
 
     def _create(self) -> ctypes.c_void_p:

@@ -34,19 +34,18 @@ from waguard.worker.page_host import PageHost
 from waguard.worker.prober import Prober
 from waguard.worker.profile_care import ProfileCare
 from waguard.worker.running_backfill import RunningBackfill
-from waguard.worker.timings import TIMINGS, Timings
 from waguard.worker.worker_context import WorkerContext
 
 
 class SessionWorker:
     """Runs until it is asked to stop, or cannot go on."""
 
-    def __init__(self, spec: WorkerSpec, timings: Timings = TIMINGS) -> None:
+    def __init__(self, spec: WorkerSpec) -> None:
         self._spec = spec
         self._unstored = UnstoredEvents(Path(spec.record), spec.generation)
         earlier = self._unstored.read()
         self._earlier = len(earlier)
-        self._ctx = WorkerContext.of(spec, earlier, timings)
+        self._ctx = WorkerContext.of(spec, earlier)
         self._calls = CallHandler(self._ctx.reporter)
         self._closing = contextlib.AsyncExitStack()
         """The ends of what was started, the last one first."""

@@ -12,7 +12,7 @@ from waguard.core.fleet.breaker import FleetPolicy
 from waguard.core.fleet.facts import Closing, FleetRules
 from waguard.core.fleet.whatsapp import RELEASE_APART, RELEASE_LIMIT
 from waguard.core.host.admission import Cause
-from waguard.core.incidents.incidents import fleet_condition
+from waguard.core.incidents.folding import fleet_condition
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.session.effects import Reload

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests.core.incidents.test_incidents import PAIRED, Line, status
+from tests.core.incidents.test_folding import PAIRED, Line, status
 from waguard.core.incidents.changes import CHANGE, merged, outcome
-from waguard.core.incidents.incidents import fold, fold_fleet, needed_since
+from waguard.core.incidents.folding import fold, fold_fleet, needed_since
 from waguard.core.incidents.sentences import sentences
 from waguard.core.row_status import Status
 

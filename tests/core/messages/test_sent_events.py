@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
-from waguard.core.messages.send_states import AT_SERVER, REPEATED_FOR, State, number_of
+from waguard.core.messages.repetitions import REPEATED_FOR
+from waguard.core.messages.send_states import AT_SERVER, State, number_of
 from waguard.core.messages.sent_events import (
     Message,
     may_be_reported,

@@ -18,7 +18,7 @@ from tests.core.version_bench import (
 from waguard.core.replace import replace
 from waguard.core.versions.cure import cures, has_other_arm
 from waguard.core.versions.facts import BundleAdded, Evidence, Pin, RulesChanged, Try, UseBundle
-from waguard.core.versions.rules import Mode
+from waguard.core.versions.version_rules import Mode
 
 
 def cured(bench: VersionBench) -> str:

@@ -33,8 +33,8 @@ from waguard.core.versions.facts import (
     Well,
 )
 from waguard.core.versions.policy import decode, encode, next_deadline, unservable
-from waguard.core.versions.rules import VersionRules
 from waguard.core.versions.state import Confirmation, Good, StateError, initial
+from waguard.core.versions.version_rules import VersionRules
 
 GOOD_AFTER = RULES.good_after
 

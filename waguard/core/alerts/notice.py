@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from waguard.core.alerts.alerts import Alert, Notification
 from waguard.core.incidents.entries import Entry
-from waguard.core.incidents.incidents import fold
+from waguard.core.incidents.folding import fold
 from waguard.core.incidents.kinds import FLEET_DONE
 
 UNIT: Final = "waguard.service"

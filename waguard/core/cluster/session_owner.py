@@ -5,7 +5,7 @@ and then writes where the epoch is still the same: an incarnation has its lease 
 not in that reading is dead. While the database is away nothing is claimed, and what runs goes on.
 
 A row of this host is not enough to run its session: an earlier release may still be on its way to the database. It is
-claimed again, which increments the epoch, so that the release finds another one.
+claimed again, which increments the epoch, so that the release finds another one. What moves of those that run: ``moving``.
 """
 
 import math
@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from waguard.core.cluster import moving, placement
 from waguard.core.cluster import owner_state as owning
-from waguard.core.cluster import placement
 from waguard.core.cluster.host_lease import LeaseView
 from waguard.core.cluster.owner_facts import (
     Acquire,
@@ -35,15 +35,13 @@ from waguard.core.cluster.owner_facts import (
     Unanswered,
 )
 from waguard.core.cluster.owner_state import Ending, Out, OwnerState
-from waguard.core.cluster.placement import BALANCE, CLAIM_STEP, HostLoad, Hosts, Sessions
+from waguard.core.cluster.placement import CLAIM_STEP
 from waguard.core.cluster.records import FORMAT, Found, Owner
 from waguard.core.session.facts import Moment
 
 READ_EVERY: Final = 2.0  # s between two readings of the rows …
 READ_SOON: Final = 1.0  # … while a session waits for an owner, or a host is emptied
 MOVE_GRACE: Final = 10.0  # s in which only the host that a session was released to claims it
-DRAINED_AT_ONCE: Final = 2  # as many as a host starts at once
-STAYS: Final = 3600.0  # s after a change of the owner in which want of admission moves nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ def advance(state: OwnerState, fact: OwnerFact, lease: LeaseView, now: Moment) -
     out = effects.append
     after = _follow(state, lease, out)
     after = _handle(after, fact, lease, now, out)
-    after = _drain(after, lease, out)
+    after = moving.drain(after, lease, out)
     if now.at >= due_at(after):
         out(ReadOwners())
         after = replace(after, reads=True, read_at=now.at, unsure=frozenset())
@@ -79,8 +77,8 @@ def due_at(state: OwnerState) -> float:
         return math.inf
     if state.read_at is None:
         return 0.0
-    moving = state.free_since or state.drain or state.others_drain
-    return state.read_at + (READ_SOON if moving else READ_EVERY)
+    soon = state.free_since or state.drain or state.others_drain
+    return state.read_at + (READ_SOON if soon else READ_EVERY)
 
 
 # ---- facts ----
@@ -142,7 +140,7 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             state = replace(owning.changed(state, session), deleted=deleted)
             return replace(state, owned=owning.without(state.owned, session))
         case NotAdmitted(session):
-            return _on_not_admitted(state, session, lease, now, out)
+            return moving.leave(state, session, lease, now, out)
         case DrainAsked(drain):
             return replace(state, drain=drain)
         case _:
@@ -169,7 +167,7 @@ def _on_rows(
     since = {session: at for session, at in state.free_since.items() if session in busy}
     since |= {it.session: state.free_since.get(it.session, now.at) for it in free}
     state = _claim_free(replace(state, free_since=since), free, lease, now.at, out)
-    return _balance(state, lease, now, out)
+    return moving.balance(state, lease, now, out)
 
 
 def _on_own(state: OwnerState, row: Owner, lease: LeaseView, out: Out) -> OwnerState:
@@ -182,7 +180,7 @@ def _on_own(state: OwnerState, row: Owner, lease: LeaseView, out: Out) -> OwnerS
             return owning.release(state, row.session, row.epoch, row.to_host, out)
         return state
     is_known = row.session in state.owned or row.session in state.adopted
-    if state.drain and not is_known and (to_host := _target(state, lease)) is not None:
+    if state.drain and not is_known and (to_host := moving.target(state, lease)) is not None:
         return owning.release(state, row.session, row.epoch, to_host, out)
     return owning.claim(state, Claim(row, state.incarnation), out)
 
@@ -208,7 +206,7 @@ def _claim_free(
         free = [row for row in free if _runs_nowhere_else(row, lease)]
     if incarnation is None or not free:
         return state
-    order = placement.turns(_loads(state, lease), [it.session for it in free])
+    order = placement.turns(moving.loads(state, lease), [it.session for it in free])
     left = state.room - len(state.claiming) - sum(map(len, state.holders.values()))
     asked: dict[str, list[Owner]] = {}
     for row in free:
@@ -277,73 +275,3 @@ def _on_claimed(state: OwnerState, claim: Claim, epoch: int, out: Out) -> OwnerS
     deleted = state.deleted - {session}
     owned = {**state.owned, session: epoch}
     return replace(state, owned=owned, adopted=adopted, deleted=deleted)
-
-
-def _on_not_admitted(
-    state: OwnerState, session: str, lease: LeaseView, now: Moment, out: Out
-) -> OwnerState:
-    """Leave it to a host with room. Not what has just come from another one: it would go round."""
-    epoch, row = state.owned.get(session), state.rows.get(session)
-    moved_at = row.moved_at if row else None
-    target = _target(state, lease)
-    if epoch is None or target is None or (moved_at and now.wall - moved_at < STAYS):
-        return state
-    return owning.release(state, session, epoch, target, out)
-
-
-# ---- what moves ----
-
-
-def _drain(state: OwnerState, lease: LeaseView, out: Out) -> OwnerState:
-    if not state.drain or state.held_since is None:
-        return state
-    for session, epoch in sorted(
-        state.owned.items(), key=lambda it: (it[0] not in state.idle, it[0])
-    ):
-        target = _target(state, lease)
-        if target is None or len(state.ending) >= DRAINED_AT_ONCE:
-            break
-        state = owning.release(state, session, epoch, target, out)
-    return state
-
-
-def _balance(state: OwnerState, lease: LeaseView, now: Moment, out: Out) -> OwnerState:
-    loads = _loads(state, lease)
-    may = state.held_since is not None and not state.drain
-    if not may or not placement.emptiest(state.host, loads, BALANCE):
-        return replace(state, uneven_since=None)
-    since = now.at if state.uneven_since is None else state.uneven_since
-    state = replace(state, uneven_since=since)
-    if state.ending:
-        return state
-    seen = Hosts(host=state.host, loads=loads, uneven_for=now.at - since)
-    all_of = Sessions(rows=tuple(state.rows.values()), idle=state.idle, now=now.wall)
-    for move in placement.moves(seen, all_of, BALANCE):
-        if (epoch := state.owned.get(move.session)) is not None:
-            state = owning.release(state, move.session, epoch, move.to_host, out)
-    return state
-
-
-def _target(state: OwnerState, lease: LeaseView) -> str | None:
-    """Where a session of this host could run: with most room, what is on its way there not counted."""
-    coming = [it.to_host for it in state.ending.values()]
-    coming += [it.to_host for it in state.rows.values() if it.host is None]
-    left = {
-        host: found.record.room - coming.count(host)
-        for host, found in lease.peers.items()
-        if placement.takes(placement.load(found.record))
-    }
-    best = max(left, key=lambda host: (left[host], host), default=None)
-    return best if best is not None and left[best] > 0 else None
-
-
-def _loads(state: OwnerState, lease: LeaseView) -> list[HostLoad]:
-    """All hosts, this one as it is now."""
-    own = HostLoad(
-        host=state.host,
-        alive=True,
-        room=state.room,
-        owned=len(state.owned),
-        drain=state.drain,
-    )
-    return [own, *(placement.load(found.record) for found in lease.peers.values())]

@@ -14,9 +14,6 @@ ACK_DEVICE: Final = 2
 ACK_READ: Final = 3
 ACK_PLAYED: Final = 4
 
-# s in which a request without a reply may be repeated; the application gives up long before
-REPEATED_FOR: Final = 600.0
-
 
 class State(StrEnum):
     """The state of a stored message."""

@@ -18,7 +18,8 @@ from waguard.core.messages.inbox import (
     failed_key,
     sent_key,
 )
-from waguard.core.messages.send_states import ACK_PLAYED, ACTIONS, AT_SERVER, REPEATED_FOR, State
+from waguard.core.messages.repetitions import REPEATED_FOR
+from waguard.core.messages.send_states import ACK_PLAYED, ACTIONS, AT_SERVER, State
 from waguard.core.text.encoded import encoded
 from waguard.core.webhooks import delivery
 from waguard.core.webhooks.delivery import Doubt

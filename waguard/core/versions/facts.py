@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from waguard.core.versions.rules import VersionRules
+from waguard.core.versions.version_rules import VersionRules
 
 
 class Arm(Struct, frozen=True):

@@ -12,17 +12,6 @@ from waguard.core.replace import replace
 from waguard.core.versions import canaries, good, pages, rollback, trials, wave
 from waguard.core.versions.arms import intended, needed, unservable
 from waguard.core.versions.effects import Announce, Discard, Kind, VersionEffect
-from waguard.core.versions.events import (
-    on_bundle_removed,
-    on_captured,
-    on_discarded,
-    on_pin,
-    on_refused,
-    on_spent,
-    on_try,
-    on_use_bundle,
-    refusal,
-)
 from waguard.core.versions.facts import (
     Acked,
     BundleAdded,
@@ -45,12 +34,20 @@ from waguard.core.versions.facts import (
     VersionFact,
     Well,
 )
+from waguard.core.versions.operator_wishes import on_pin, on_try, on_use_bundle, refusal
 from waguard.core.versions.state import (
     StateError,
     VersionState,
     decode,
     encode,
     initial,
+)
+from waguard.core.versions.usable import (
+    on_bundle_removed,
+    on_captured,
+    on_discarded,
+    on_refused,
+    on_spent,
 )
 
 __all__ = [

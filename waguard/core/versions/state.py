@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from waguard.core.replace import replace
 from waguard.core.versions.facts import Arm, Evidence, Try
-from waguard.core.versions.rules import VersionRules
+from waguard.core.versions.version_rules import VersionRules
 
 
 class StateError(ValueError):

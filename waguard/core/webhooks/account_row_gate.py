@@ -120,9 +120,9 @@ def evaluate(
             return (Hold(why), history) if why else _by_row(read, history, now, limits)
 
 
-def disputed_since(history: RowHistory, *, now: float, limits: GateLimits = LIMITS) -> float | None:
+def disputed_since(history: RowHistory, *, now: float) -> float | None:
     """Since when somebody else writes the row; None: nobody does."""
-    return _renewed(history, now, limits).disputed_since
+    return _renewed(history, now, LIMITS).disputed_since
 
 
 def corrected(history: RowHistory, *, now: float) -> RowHistory:

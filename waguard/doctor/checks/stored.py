@@ -1,4 +1,4 @@
-"""Whether waguard can see in the receiver's own table what it has stored; the index: ``store/index_use.py``."""
+"""Whether waguard can see in the receiver's own table what it has stored; the index: ``store/query_plans.py``."""
 
 import shlex
 from dataclasses import dataclass

@@ -26,7 +26,7 @@ from waguard.core.alerts.alerts import (
 from waguard.core.alerts.destinations import AlertDestination
 from waguard.core.alerts.notice import Notice
 from waguard.core.blame import Condition
-from waguard.core.incidents.incidents import fleet_condition
+from waguard.core.incidents.folding import fleet_condition
 from waguard.errors import ConfigError, WaguardError
 from waguard.host.memory.alert_memory import AlertMemory
 from waguard.host.system import logs

@@ -6,9 +6,9 @@ commit; where the commit seemed to fail, nothing is sent.
 
 import contextlib
 from collections.abc import Sequence
-from typing import Final
 
 from waguard.core import remedies
+from waguard.core.messages.repetitions import REPEATED_FOR, Earlier
 from waguard.core.messages.send_states import State
 from waguard.core.restored import KIND, WAITS
 from waguard.errors import (
@@ -22,22 +22,18 @@ from waguard.messaging.outbox.commands import Command, body_of, command_of, repl
 from waguard.messaging.outbox.completion import Completion
 from waguard.messaging.outbox.dispatcher import Dispatcher
 from waguard.messaging.outbox.pending_sends import (
-    KEPT_FOR,
-    KeyReusedError,
     Options,
     PendingSend,
     PendingSends,
     apply_row,
     new_pending_send,
 )
+from waguard.messaging.outbox.repetitions import repeats
 from waguard.messaging.outbox.send_context import SendContext, stopping
 from waguard.messaging.outbox.transmission import Transmission
 from waguard.ports.outbox import NewMessage, Outgoing, StateUpdate, Withdrawal
 from waguard.ports.outcomes import NotSent, Uncertain
 from waguard.wire.calls import SendContent, SendMedia
-
-# s for which a key means the same message: an application that repeats after an outage of hours sends nothing twice
-KEY_LASTS: Final = 24 * 3_600.0
 
 
 class Acceptance:
@@ -176,11 +172,15 @@ class Acceptance:
     async def _was_kept(self, pending: PendingSend, key: str) -> bool:
         """Whether it is the message that has this key; what never left has a second chance."""
         row = await self.find_key(pending.session_id, key)
-        oldest = self._ctx.ages.ago(KEY_LASTS)
-        if row is None or row.created_at < oldest or row.state is State.FAILED:
+        if row is None:
             return False
-        if row.fingerprint != pending.fingerprint:
-            raise KeyReusedError
+        earlier = Earlier(
+            fingerprint=row.fingerprint,
+            may_have_happened=row.state is not State.FAILED,
+            age=self._ctx.ages.age(row.created_at),
+        )
+        if not repeats(pending.fingerprint, earlier):
+            return False
         apply_row(pending, row)
         if row.state is State.SENDING:  # memory has forgotten it a moment too early
             pending.resolve(Uncertain())
@@ -198,7 +198,7 @@ class Acceptance:
                 queues.release(pending.chat_key)
             raise _too_large(len(content), most)
         if not pending.queued:
-            pending.expires_at = self._ctx.clock.wall() + KEPT_FOR
+            pending.expires_at = self._ctx.clock.wall() + REPEATED_FOR
         # what a request waits for goes now or never: no need to write a large file first
         kept = None if direct and not (pending.queued or pending.may_queue) else content
         new = _new_message(pending, command, State.SENDING if direct else State.ACCEPTED, kept)

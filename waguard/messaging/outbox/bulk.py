@@ -14,11 +14,12 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from waguard.config.sections import Send
+from waguard.core.messages.repetitions import KEY_LASTS, REPEATED_FOR, Earlier
 from waguard.core.messages.send_states import State
 from waguard.errors import ConflictError, NotFoundError
-from waguard.messaging.outbox.acceptance import KEY_LASTS
 from waguard.messaging.outbox.outbox import Outbox
-from waguard.messaging.outbox.pending_sends import KEPT_FOR, KeyReusedError, Options, fingerprint
+from waguard.messaging.outbox.pending_sends import Options
+from waguard.messaging.outbox.repetitions import fingerprint, repeats
 from waguard.ports.clock import Ages, WallAges
 from waguard.ports.outbox import OutboxStore, Outgoing
 from waguard.wire.calls import SendText
@@ -63,8 +64,7 @@ class Bulks:
             self._going[ident] = about, asyncio.create_task(keeping, name="outbox bulk")
             self._going[ident][1].add_done_callback(functools.partial(self._kept, ident))
         going, task = self._going[ident]
-        if going != about:
-            raise KeyReusedError
+        repeats(about, Earlier(fingerprint=going))
         return await asyncio.shield(task)
 
     def _kept(self, ident: tuple[str, str], task: "asyncio.Task[str]") -> None:
@@ -100,10 +100,10 @@ class Bulks:
         session_id, key = ident
         first = fingerprint(session_id, commands[0], about)
         row = await self._find(session_id, key)
-        if row and await self._still_counts(row, own=key.startswith(_OWN_KEY)):
-            if row.fingerprint != first or row.bulk_id is None:
-                raise KeyReusedError
-            return row.bulk_id
+        if row:
+            earlier = await self._earlier(row, own=key.startswith(_OWN_KEY))
+            if repeats(first, earlier) and row.bulk_id is not None:
+                return row.bulk_id
         bulk_id, now, gap = str(uuid.uuid4()), self._wall(), self._settings().bulk_gap
         await self._outbox.keep_all(
             session_id,
@@ -127,14 +127,19 @@ class Bulks:
             row = await self._outbox.find_key(session_id, old)
         return row
 
-    async def _still_counts(self, row: Outgoing, *, own: bool) -> bool:
-        """Whether a request repeats ``row``; ``own``: it named no key."""
-        if row.bulk_id is None or not own:
-            return row.created_at >= self._ages.ago(KEY_LASTS)
-        if row.created_at < self._ages.ago(KEPT_FOR):
-            return False
+    async def _earlier(self, row: Outgoing, *, own: bool) -> Earlier:
+        """``own``: neither this request nor that of ``row`` named a key."""
+        age = self._ages.age(row.created_at)
+        if row.bulk_id is None:
+            return Earlier(fingerprint=None, age=age)
         # who cancels a bulk and asks for it again wants another one
-        return State.CANCELLED not in await self._store.counts(row.bulk_id)
+        cancelled = own and State.CANCELLED in await self._store.counts(row.bulk_id)
+        return Earlier(
+            fingerprint=row.fingerprint,
+            may_have_happened=not cancelled,
+            age=age,
+            lasts=REPEATED_FOR if own else KEY_LASTS,
+        )
 
 
 def _about(session_id: str, commands: Sequence[SendText]) -> str:

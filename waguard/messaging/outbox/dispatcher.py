@@ -6,6 +6,7 @@ from typing import Final
 
 from loguru import logger
 
+from waguard.core.messages.repetitions import REPEATED_FOR
 from waguard.core.messages.send_states import State
 from waguard.errors import (
     ConflictError,
@@ -19,7 +20,7 @@ from waguard.errors import (
 from waguard.messaging.outbox.chat_queues import ChatQueues
 from waguard.messaging.outbox.commands import command_of
 from waguard.messaging.outbox.completion import Completion
-from waguard.messaging.outbox.pending_sends import KEPT_FOR, PendingSend, result_of
+from waguard.messaging.outbox.pending_sends import PendingSend, result_of
 from waguard.messaging.outbox.rate_limiter import RateLimiter
 from waguard.messaging.outbox.send_context import SendContext, stopping
 from waguard.messaging.outbox.transmission import Transmission
@@ -79,7 +80,7 @@ class Dispatcher:
         self.add(pending)
         if pending.expires_at is not None:
             # a clock that was set back must not have it sent when nobody expects it any more
-            pending.expires_at = min(pending.expires_at, self._ctx.clock.wall() + KEPT_FOR)
+            pending.expires_at = min(pending.expires_at, self._ctx.clock.wall() + REPEATED_FOR)
             self._timers.at(pending.expires_at, lambda: self._expire(pending))
 
     def _queue(self, pending: PendingSend) -> None:

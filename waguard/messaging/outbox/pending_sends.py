@@ -1,26 +1,18 @@
-"""What is known in memory of the messages that are sent: which request is which message.
-
-The application repeats an identical request when a reply does not reach it. So identical requests
-are one message while the first is in flight, and share its result when the reply could not be
-written. Once a reply was written, the same text again is a new message: a person may say "ok"
-twice. Where the request names a key, the key says which message it is.
-"""
+"""What is known in memory of the messages that are sent, and of which one a request is a repetition."""
 
 import asyncio
-import hashlib
 import secrets
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
-from waguard.core.messages.send_states import ACTIONS, AT_SERVER, REPEATED_FOR, State
+from waguard.core.messages.repetitions import REPEATED_FOR, Earlier
+from waguard.core.messages.send_states import ACTIONS, AT_SERVER, State
 from waguard.errors import ConflictError, RefusedError, WaguardError
-from waguard.messaging.outbox.commands import Command, body_of, kind_of, size_of
+from waguard.messaging.outbox.commands import Command, kind_of, size_of
+from waguard.messaging.outbox.repetitions import fingerprint, identity, repeats
 from waguard.ports.outbox import Outgoing, StateUpdate
 from waguard.ports.outcomes import UNCERTAIN, Acked, NotSent, Outcome, Refused, Uncertain
-from waguard.wire.calls import SendMedia
-
-KEPT_FOR: Final = REPEATED_FOR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,19 +31,6 @@ class Options:
     """What else makes it the same message; the address of its file stands for its content."""
     fetch: Callable[[], Awaitable[Command]] | None = None
     """Gets the message with its file, once it is known that the request is no repetition."""
-
-
-class KeyReusedError(WaguardError):
-    """The idempotency key belongs to another message."""
-
-    status = 422
-
-    def __init__(self) -> None:
-        super().__init__(
-            "the key was used for another message",
-            field="idempotency_key",
-            remedy="use a new key for each message; a repetition has the same body",
-        )
 
 
 def _future() -> "asyncio.Future[Any]":
@@ -124,9 +103,7 @@ class PendingSend:
     @property
     def ident(self) -> tuple[str, ...]:
         """What makes a request the same message."""
-        if self.key is not None:
-            return ("key", self.session_id, self.key)
-        return ("same", self.fingerprint)
+        return identity(self.session_id, self.key, self.fingerprint)
 
     @property
     def name(self) -> tuple[str, str]:
@@ -210,11 +187,12 @@ class PendingSends:
         """The message that this one repeats. Raises ``KeyReusedError``."""
         self.forget()
         known = self._known.get(pending.ident)
-        if known is None or not known.may_have_happened():
+        if known is None:
             return None
-        if known.fingerprint != pending.fingerprint:
-            raise KeyReusedError
-        return known
+        earlier = Earlier(
+            fingerprint=known.fingerprint, may_have_happened=known.may_have_happened()
+        )
+        return known if repeats(pending.fingerprint, earlier) else None
 
     def add(self, pending: PendingSend, *, age: float | None = None) -> None:
         """``age``: of one that an earlier run left without a reply."""
@@ -252,7 +230,7 @@ class PendingSends:
             for ident, pending in self._known.items()
             if pending.kept_since is not None and (pending.left or pending.done.done())
         )
-        too_old = self._clock() - KEPT_FOR
+        too_old = self._clock() - REPEATED_FOR
         too_many = len(kept) - self._kept_at_most
         for index, (since, ident) in enumerate(kept):
             if since < too_old or index < too_many:
@@ -283,19 +261,6 @@ def new_pending_send(
         send_at=options.send_at,
         bulk_id=options.bulk_id,
     )
-
-
-def fingerprint(
-    session_id: str, command: Command, scope: str = "", send_at: float | None = None
-) -> str:
-    """A digest of what makes two messages the same; at another time it is another one."""
-    content = command.content if isinstance(command, SendMedia) and not scope else scope.encode()
-    due = () if send_at is None else (repr(send_at).encode(),)
-    digest = hashlib.sha256()
-    for part in (session_id.encode(), body_of(command), content, *due):
-        digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part)
-    return digest.hexdigest()
 
 
 def of_row(row: Outgoing) -> PendingSend:

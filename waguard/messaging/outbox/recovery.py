@@ -10,11 +10,12 @@ from typing import Final
 from loguru import logger
 
 from waguard.core.messages.inbox import InboxRecord
+from waguard.core.messages.repetitions import REPEATED_FOR
 from waguard.core.messages.send_states import AT_SERVER, State, after_poll, by_ack
 from waguard.errors import RefusedError
 from waguard.messaging.outbox.outcome_poller import OutcomePoller
 from waguard.messaging.outbox.outcome_reports import OutcomeReports
-from waguard.messaging.outbox.pending_sends import KEPT_FOR, PendingSend
+from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.messaging.outbox.send_context import SendContext
 from waguard.ports.outbox import Outgoing, StateUpdate
 from waguard.ports.outcomes import UNCERTAIN, Acked, Refused, Uncertain
@@ -43,7 +44,7 @@ class Recovery:
         store, ages = self._ctx.store, self._ctx.ages
         since = ages.ago(UNCERTAIN_FOR)
         left = await store.unfinished(
-            uncertain_since=since, answered_since=ages.ago(KEPT_FOR), sessions=sessions
+            uncertain_since=since, answered_since=ages.ago(REPEATED_FOR), sessions=sessions
         )
         for row in await store.unreported(since=since, sessions=sessions):
             done = bool(row.answered or row.bulk_id)

@@ -19,11 +19,10 @@ class CostlyAnswerError(aiohttp.ClientPayloadError):
 
 
 class AnswerReader(ResponseHandler, asyncio.BufferedProtocol):
-    """Ends the connection where an answer costs more than ``most`` seconds of CPU time."""
+    """Ends the connection where an answer costs more than ``MOST`` seconds of CPU time."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, most: float = MOST) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
-        self._most = most
         self._piece = memoryview(bytearray(PIECE))
         self._cost: float | None = None
         """Seconds of CPU for the answer so far; None: it has not begun."""
@@ -52,7 +51,7 @@ class AnswerReader(ResponseHandler, asyncio.BufferedProtocol):
         began = time.thread_time()
         self.data_received(bytes(self._piece[:nbytes]))
         self._cost += time.thread_time() - began
-        if self._cost > self._most:
+        if self._cost > MOST:
             costly = CostlyAnswerError("its server sends it in too many small pieces")
             self.set_exception(costly)
             if self._payload is not None:

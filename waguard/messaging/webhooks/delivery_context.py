@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from waguard.core.metrics.tally import Tally
+from waguard.core.webhooks.session_gate import Connection
 from waguard.messaging.journal import Journal
 from waguard.messaging.timings import WEBHOOK
 from waguard.messaging.webhooks.call_backs import CallBacks
 from waguard.ports.clock import Ages, WallAges
 from waguard.ports.messages import MessageStore
-from waguard.ports.sessions import Connection
 
 LINKING: Final = "its number is compared with the one before"
 

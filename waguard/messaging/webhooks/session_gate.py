@@ -1,4 +1,4 @@
-"""Whether the application would drop a message of a session now (``Health.connection`` says it), and whose messages wait."""
+"""Whether the application would drop a message of a session now (``core.webhooks.session_gate``), and whose messages wait."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -6,11 +6,11 @@ from typing import Final
 
 from loguru import logger
 
+from waguard.core.webhooks.session_gate import Connection
 from waguard.errors import WaguardError
 from waguard.messaging.webhooks.dead_letters import DeadLetterQueue
 from waguard.messaging.webhooks.delivery_context import LINKING
 from waguard.ports.messages import MessageStore
-from waguard.ports.sessions import Connection
 
 OTHER_NUMBER: Final = "its session is linked to another number now"
 

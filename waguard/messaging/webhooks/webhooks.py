@@ -24,6 +24,7 @@ from waguard.core.webhooks.facts import ReadyExpected, Released, Repaired
 from waguard.core.webhooks.partition import MemoryWindow
 from waguard.core.webhooks.pending import Key
 from waguard.core.webhooks.retry_policy import DeliveryPolicy
+from waguard.core.webhooks.session_gate import Connection
 from waguard.errors import WaguardError
 from waguard.messaging.journal import Journal
 from waguard.messaging.own_sessions import OwnSessions
@@ -41,7 +42,6 @@ from waguard.messaging.webhooks.post import WebhookPost
 from waguard.messaging.webhooks.receiver_table import ReceiverTable
 from waguard.messaging.webhooks.session_gate import SessionGate
 from waguard.ports.clock import Ages, WallAges
-from waguard.ports.sessions import Connection
 from waguard.ports.webhooks import GLOBAL
 
 

@@ -7,13 +7,14 @@ from loguru import logger
 
 from waguard.core import conditions
 from waguard.core.blame import Condition
-from waguard.core.incidents.incidents import fleet_condition
+from waguard.core.incidents.folding import fleet_condition
 from waguard.core.incidents.kinds import SESSION_ENDS
-from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.row_status import Status
 from waguard.core.session import views
-from waguard.ports.sessions import Connection, Health
+from waguard.core.session.facts import Moment
+from waguard.core.webhooks.session_gate import NOT_IN_MEMORY, Connection, connection
+from waguard.ports.sessions import Health
 from waguard.supervision.fleet.reconciler import Reconciler
 from waguard.supervision.fleet.registry import Registry
 from waguard.supervision.fleet.run_state import RunState
@@ -54,20 +55,11 @@ class HealthReport:
 
     def connection(self, session_id: str) -> Connection:
         """What GET status and /health would say of it now."""
-        session = self._registry.get(session_id)
+        session, clock = self._registry.get(session_id), self._ctx.clock
         if session is None:
-            return Connection(why_not="it is not in memory", known=False)
-        if self._state.stopping:
-            return Connection(why_not="waguard is stopping")
-        if session.state.status.status is not Status.CONNECTED:
-            return Connection(why_not=f"it is {session.state.status.status}")
-        worker = session.state.worker
-        if worker is None or views.link(session.state) is Link.UNKNOWN:
-            why_not = "its row says connected, its worker has not confirmed it yet"
-            return Connection(why_not=why_not, known=False)
-        clock = self._ctx.clock
-        since = clock.wall() - (clock.monotonic() - worker.link_since)
-        return Connection(phone=session.state.phone, since=since)
+            return NOT_IN_MEMORY
+        now = Moment(clock.monotonic(), wall=clock.wall())
+        return connection(session.state, now, stopping=self._state.stopping)
 
     def conditions(self, session: SessionActor) -> tuple[Condition, ...]:
         """Everything that is not healthy in it."""

@@ -12,7 +12,7 @@ from typing import Final
 from loguru import logger
 
 from waguard.core import lease
-from waguard.core.incidents.incidents import fleet_condition
+from waguard.core.incidents.folding import fleet_condition
 from waguard.core.lease import Held, HeldElsewhere, Holder, Lease, Take, Terms, Wait, Watch
 from waguard.core.replace import replace
 from waguard.errors import InstanceHeldError, LeaseLostError, WaguardError

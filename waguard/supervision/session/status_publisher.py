@@ -7,7 +7,7 @@ from loguru import logger
 
 from waguard.core.blame import Failure
 from waguard.core.host.admission import Cause
-from waguard.core.incidents.incidents import incident_event
+from waguard.core.incidents.folding import incident_event
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
 from waguard.core.passkey import Entry

@@ -41,6 +41,7 @@ __all__ = [
     "flush_storage",
 ]
 
+FLUSHED = 10.0  # s for each of the two steps
 FLUSH_PAUSE = 0.5  # s; measured: the storage service has written within 0.3
 
 
@@ -187,12 +188,12 @@ def _id(target: Target) -> str:
     return str(target._targetId)  # noqa: SLF001  # pyppeteer has no public name for it
 
 
-async def flush_storage(devtools: DevTools, page: PageSession, *, timeout: float = 10.0) -> None:
+async def flush_storage(devtools: DevTools, page: PageSession) -> None:
     """Have the page's localStorage on disk: open a blank page, close this one.
 
     ``page`` is gone then; ``devtools.open_page()`` gives the blank one. Chromium by itself writes
     seconds after a change at first, later once a minute: until then SIGKILL loses it.
     """
-    await devtools.open_blank(timeout=timeout)
-    await devtools.close_page(page, timeout=timeout)
+    await devtools.open_blank(timeout=FLUSHED)
+    await devtools.close_page(page, timeout=FLUSHED)
     await asyncio.sleep(FLUSH_PAUSE)  # there is no event for it

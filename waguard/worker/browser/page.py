@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from loguru import logger
@@ -23,6 +23,7 @@ from waguard.worker.browser.errors import (
 )
 from waguard.worker.browser.identity import UserAgent
 
+TAKEN_WITHIN: Final = 10.0  # s in which Chromium takes a binding or a script
 LARGE_CHUNK = 1 << 20  # characters; 16 MB in one message took 5 s, 64 MB never arrived
 CONSOLE_LIMIT = 500  # messages
 
@@ -178,20 +179,18 @@ class PageSession:
         if shown != wanted:
             raise NavigationError(url, f"the page shows {shown}")
 
-    async def add_binding(
-        self, name: str, callback: Callable[[str], object], *, timeout: float = 10.0
-    ) -> None:
+    async def add_binding(self, name: str, callback: Callable[[str], object]) -> None:
         """Give the page a function ``name(text)`` that calls ``callback(text)`` here.
 
         It survives navigations. A callback that raises is reported and nothing else happens.
         """
         self._bindings[name] = callback
-        await self.send("Runtime.addBinding", {"name": name}, timeout=timeout)
+        await self.send("Runtime.addBinding", {"name": name}, timeout=TAKEN_WITHIN)
 
-    async def on_new_document(self, source: str, *, timeout: float = 10.0) -> None:
+    async def on_new_document(self, source: str) -> None:
         """Run JavaScript in each document from the next one on, before the page's own."""
         await self.send(
-            "Page.addScriptToEvaluateOnNewDocument", {"source": source}, timeout=timeout
+            "Page.addScriptToEvaluateOnNewDocument", {"source": source}, timeout=TAKEN_WITHIN
         )
 
     def on(self, event: str, callback: Callable[[dict[str, Any]], object]) -> None:
@@ -211,9 +210,7 @@ class PageSession:
         result = await self.send("Page.captureScreenshot", {"format": "png"}, timeout=timeout)
         return base64.b64decode(result["data"])
 
-    async def put_large(
-        self, name: str, text: str, *, timeout: float, chunk: int = LARGE_CHUNK
-    ) -> None:
+    async def put_large(self, name: str, text: str, *, timeout: float) -> None:
         """Make ``globalThis[name]`` of the page the string ``text``, however long it is.
 
         ``timeout`` is for the whole. Until all of it has arrived the variable keeps what it held.
@@ -221,8 +218,8 @@ class PageSession:
         parts = f"globalThis[{json.dumps(f'__parts_of_{name}')}]"
         async with deadline(f"the transfer of {len(text)} characters", timeout):
             await self.evaluate(f"void ({parts} = [])", timeout=timeout)
-            for start in range(0, len(text), chunk):
-                part = json.dumps(text[start : start + chunk])
+            for start in range(0, len(text), LARGE_CHUNK):
+                part = json.dumps(text[start : start + LARGE_CHUNK])
                 await self.evaluate(f"void {parts}.push({part})", timeout=timeout)
             await self.evaluate(
                 f"void (globalThis[{json.dumps(name)}] = {parts}.join(''), delete {parts})",

@@ -10,6 +10,8 @@ from waguard.core.session import report_quota
 from waguard.core.session.report_quota import Counted, Quota, Sort
 from waguard.worker.page.page_reports import KINDS
 
+QUOTA: Final = Quota()
+
 LARGEST: Final = 4 << 20
 """Characters of a report. A message's two longest texts in JSON have at most 1.6 million, its content 0.6 million."""
 CHAT_STATE: Final = "standing"
@@ -28,8 +30,7 @@ SORTS: Final[Mapping[str, Sort]] = {
 class ReportGate:
     """Bounds what one worker reports, whichever page it has. ``clock``: monotonic seconds."""
 
-    def __init__(self, quota: Quota = Quota(), clock: Callable[[], float] = time.monotonic) -> None:  # noqa: B008 - it is frozen
-        self._quota = quota
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._counted = Counted()
 
@@ -53,5 +54,5 @@ class ReportGate:
 
     def _count(self, sort: Sort, size: int) -> float | None:
         now = self._clock()
-        self._counted, wait = report_quota.report(self._quota, self._counted, sort, size, now=now)
+        self._counted, wait = report_quota.report(QUOTA, self._counted, sort, size, now=now)
         return wait

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waguard.core import remedies
-from waguard.core.incidents.incidents import fold, fold_fleet, incident_event, needed_since
+from waguard.core.incidents.folding import fold, fold_fleet, incident_event, needed_since
 from waguard.core.incidents.kinds import DIED, FLEET_ENDS, RESTORED, STARTED
 from waguard.core.incidents.sentences import sentences
 from waguard.core.page_care import Kind

@@ -1,39 +1,15 @@
-"""What is stored, what WhatsApp does not take any more, and what an operator asks for. Pure."""
+"""Which versions and bundles can be used: what is stored, and what WhatsApp does not take any more. Pure."""
 
 from collections.abc import Callable
 
 from waguard.core.replace import replace
 from waguard.core.versions.arms import of_all, unservable
 from waguard.core.versions.effects import Announce, Discard, Kind, VersionEffect
-from waguard.core.versions.facts import Captured, Pin, Try, UseBundle
+from waguard.core.versions.facts import Captured
 from waguard.core.versions.pages import seen
-from waguard.core.versions.state import Schedule, VersionState
+from waguard.core.versions.state import VersionState
 
 Post = Callable[[VersionEffect], None]
-
-
-def refusal(state: VersionState, fact: Pin | Try | UseBundle) -> str | None:
-    """Why an operator's wish cannot be fulfilled, in words; None: it can."""
-    match fact:
-        case Pin(revision):
-            return unservable(state, revision)
-        case UseBundle(wajs):
-            return None if wajs in state.bundles else "there is no such bundle"
-        case Try(revision=revision, wajs=wajs, session=session):
-            if state.rules.mode == "off":
-                return "versions.mode is off"
-            if session is not None and session not in state.members:
-                return "the session has no page"
-            if wajs is not None and wajs not in state.bundles:
-                return "there is no such bundle"
-            if wajs is not None and revision is not None:
-                return (
-                    "name a version or a bundle: with both at once nobody could say which one fails"
-                )
-            return None if revision is None else unservable(state, revision)
-
-
-# ---- the store ----
 
 
 def on_captured(state: VersionState, fact: Captured, now: float) -> VersionState:
@@ -88,35 +64,6 @@ def _unpinned(state: VersionState) -> VersionState:
     if state.pin is not None and unservable(state, state.pin):
         return replace(state, pin=None)
     return state
-
-
-# ---- operators ----
-
-
-def on_pin(state: VersionState, fact: Pin, now: float) -> VersionState:
-    """Pin a version, and end what runs: nothing else is tried meanwhile."""
-    if refusal(state, fact) or fact.revision == state.pin:
-        return state
-    return replace(state, pin=fact.revision, pinned_at=now, trial=None)
-
-
-def on_try(state: VersionState, fact: Try) -> VersionState:
-    """The newest wish counts."""
-    return state if refusal(state, fact) else replace(state, requested=fact)
-
-
-def on_use_bundle(state: VersionState, fact: UseBundle) -> VersionState:
-    """Canaries first, but in mode off."""
-    wajs = fact.wajs
-    if refusal(state, fact) or wajs == state.candidate:
-        return state
-    rejected = {known: at for known, at in state.rejected.items() if known != wajs}
-    state = replace(state, rejected=rejected, bundle_canary=Schedule())
-    if wajs == state.wajs:
-        return replace(state, candidate=None)
-    if state.rules.mode == "off":
-        return replace(state, wajs=wajs, previous=state.wajs, candidate=None)
-    return replace(state, candidate=wajs)
 
 
 def on_bundle_removed(state: VersionState, wajs: str) -> VersionState:

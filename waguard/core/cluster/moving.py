@@ -1,0 +1,84 @@
+"""What of this host's sessions moves to another host, and where to: all while the host is being emptied, one at a time for
+balance, and one that is not admitted here. Pure.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+from waguard.core.cluster import owner_state as owning
+from waguard.core.cluster import placement
+from waguard.core.cluster.host_lease import LeaseView
+from waguard.core.cluster.owner_state import Out, OwnerState
+from waguard.core.cluster.placement import BALANCE, HostLoad, Hosts, Sessions
+from waguard.core.session.facts import Moment
+
+DRAINED_AT_ONCE: Final = 2  # as many as a host starts at once
+STAYS: Final = 3600.0  # s after a change of the owner in which want of admission moves nothing
+
+
+def drain(state: OwnerState, lease: LeaseView, out: Out) -> OwnerState:
+    """Release the sessions of a host that is being emptied, those first that nobody uses, a few at a time."""
+    if not state.drain or state.held_since is None:
+        return state
+    for session, epoch in sorted(
+        state.owned.items(), key=lambda it: (it[0] not in state.idle, it[0])
+    ):
+        to_host = target(state, lease)
+        if to_host is None or len(state.ending) >= DRAINED_AT_ONCE:
+            break
+        state = owning.release(state, session, epoch, to_host, out)
+    return state
+
+
+def balance(state: OwnerState, lease: LeaseView, now: Moment, out: Out) -> OwnerState:
+    """Release a session to the emptiest host, where this one has been the fullest by too much for long enough."""
+    all_loads = loads(state, lease)
+    may = state.held_since is not None and not state.drain
+    if not may or not placement.emptiest(state.host, all_loads, BALANCE):
+        return replace(state, uneven_since=None)
+    since = now.at if state.uneven_since is None else state.uneven_since
+    state = replace(state, uneven_since=since)
+    if state.ending:
+        return state
+    seen = Hosts(host=state.host, loads=all_loads, uneven_for=now.at - since)
+    all_of = Sessions(rows=tuple(state.rows.values()), idle=state.idle, now=now.wall)
+    for move in placement.moves(seen, all_of, BALANCE):
+        if (epoch := state.owned.get(move.session)) is not None:
+            state = owning.release(state, move.session, epoch, move.to_host, out)
+    return state
+
+
+def target(state: OwnerState, lease: LeaseView) -> str | None:
+    """Where a session of this host could run: with most room, what is on its way there not counted."""
+    coming = [it.to_host for it in state.ending.values()]
+    coming += [it.to_host for it in state.rows.values() if it.host is None]
+    left = {
+        host: found.record.room - coming.count(host)
+        for host, found in lease.peers.items()
+        if placement.takes(placement.load(found.record))
+    }
+    best = max(left, key=lambda host: (left[host], host), default=None)
+    return best if best is not None and left[best] > 0 else None
+
+
+def loads(state: OwnerState, lease: LeaseView) -> list[HostLoad]:
+    """All hosts, this one as it is now."""
+    own = HostLoad(
+        host=state.host,
+        alive=True,
+        room=state.room,
+        owned=len(state.owned),
+        drain=state.drain,
+    )
+    return [own, *(placement.load(found.record) for found in lease.peers.values())]
+
+
+def leave(state: OwnerState, session: str, lease: LeaseView, now: Moment, out: Out) -> OwnerState:
+    """Release a session that is not admitted here to a host with room. What has just come from another one stays: it would
+    go round."""
+    epoch, row = state.owned.get(session), state.rows.get(session)
+    moved_at = row.moved_at if row else None
+    to_host = target(state, lease)
+    if epoch is None or to_host is None or (moved_at and now.wall - moved_at < STAYS):
+        return state
+    return owning.release(state, session, epoch, to_host, out)
