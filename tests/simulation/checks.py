@@ -222,7 +222,9 @@ class Checks:
         if state is None:
             return
         page.planned = state.worker is not None and state.worker.planned
-        unhealthy = page.hung or page.stopped or page.mute or page.old or page.big
+        # up between two loads of itself, and seen late: a daemon that stood still sees them together
+        loops = any(world.suffers(it, page.name) for it in ("page_spins", "page_reloads"))
+        unhealthy = page.hung or page.stopped or page.mute or page.old or page.big or loops
         excused = page.excused or unhealthy or page.deaf_since is not None or not page.exists
         if excused or state.intent is not Intent.UP or state.left:
             return

@@ -151,6 +151,12 @@ def test_a_reload_that_was_asked_for_while_a_worker_hung_comes_when_it_goes_on()
     assert story.all_up()
 
 
+def test_a_page_that_spins_while_the_daemon_stands_still_is_counted_when_it_goes_on() -> None:
+    spins = own("page_spins", "s0", 600.0)
+    story = Chronicle(spins, of_all("standstill", 20.0, at=70.0)).until(100.0)
+    assert story.did(do.Terminate, "s0")[0][0] >= 90.0
+
+
 def test_a_step_of_the_wall_clock_changes_nothing() -> None:
     story = Chronicle(of_all("wall_step"), dense=True).until(100.0)
     assert story.effects == []
