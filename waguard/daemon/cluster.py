@@ -4,7 +4,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from aiohttp.web import Application
 from loguru import logger
@@ -20,6 +20,7 @@ from waguard.daemon.duties import Duties
 from waguard.daemon.foundation import Foundation
 from waguard.daemon.host_alerts import HostAlerts
 from waguard.daemon.installation import Installation
+from waguard.daemon.lease_engine import LeaseEngine
 from waguard.daemon.left_behind import LeftBehind
 from waguard.daemon.secret_files import SecretFiles
 from waguard.daemon.stop_request import StopRequest
@@ -39,7 +40,6 @@ from waguard.messaging.alerts.alerts import Alerts
 from waguard.messaging.deferred_files import DeferredFiles
 from waguard.messaging.outbox.outbox import Outbox
 from waguard.messaging.webhooks.webhooks import Webhooks
-from waguard.ports.cluster import HostLeases
 from waguard.ports.process import Process, Spawn
 from waguard.supervision.cluster.host_keeper import HostKeeper
 from waguard.supervision.cluster.host_start import HostStart
@@ -54,9 +54,6 @@ from waguard.supervision.session.greeting import Lending, greeted
 from waguard.supervision.shipping.credential_shipping import ages
 from waguard.supervision.supervisor import Supervisor
 from waguard.wire.worker import WorkerRecord
-
-if TYPE_CHECKING:
-    from waguard.cluster.etcd import EtcdLeases
 
 GREETED_AGAIN: Final = 1.0  # s
 Workers = list[tuple[WorkerRecord, Process]]
@@ -92,9 +89,7 @@ class Cluster:
         self._restored: set[str] = set()
         """What is brought up by the restore at the start; the rest, as it is claimed."""
         settings = base.config().cluster
-        self._etcd: EtcdLeases | None = None
-        self._installation: Installation | None = None
-        self._leases("checked only")
+        self._engine = LeaseEngine(base.config, base.store)
         assert settings.key_file  # noqa: S101 - the configuration was checked
         self._key = read_key(settings.key_file, "cluster.key_file")
         compared = ComparedSettings(
@@ -177,7 +172,7 @@ class Cluster:
         if self.owners.state is None:
             return  # the start has not come to it yet, or waits for that person
         try:
-            await self._recognize_etcd()
+            await self._engine.recognize()
         except DatabaseUnknownError as error:
             remedy = (
                 "its next start says what to do, where `cluster.endpoints` is still another one"
@@ -185,10 +180,6 @@ class Cluster:
             self._stop.lose_database(LeaseLostError(error.message, remedy=remedy))
         except DatabaseUnavailableError:
             pass  # nobody claims anything meanwhile
-
-    async def _recognize_etcd(self) -> None:
-        if self._installation and self._etcd and self._etcd.cluster:
-            await self._installation.recognize_etcd(self._etcd.cluster)
 
     @property
     def owning(self) -> Owning:
@@ -260,7 +251,8 @@ class Cluster:
         """Hold the lease, own what this host owned before and read what messaging keeps of it. ``left_behind`` loses
         what is another host's now. The id of the cluster is that of the ``installation``, which is marked. Raises
         ``DatabaseUnavailableError``, ``DatabaseUnknownError``; may be called again then."""
-        cluster_id, self._installation = installation.marked, installation
+        cluster_id = installation.marked
+        self._engine.belongs_to(installation)
         if self._duties.cluster_id not in {"", cluster_id}:
             # the daemon before had another database: nobody of this cluster sees the lease of its workers
             await self.host.end(gives_up=False)
@@ -268,7 +260,7 @@ class Cluster:
             self._begin(cluster_id, adopts=None)
         await self.host.held()
         try:
-            await self._recognize_etcd()
+            await self._engine.recognize()
         except DatabaseUnknownError:
             for _, process in left_behind:  # hosts of the other etcd may have their sessions
                 process.kill()
@@ -303,18 +295,7 @@ class Cluster:
 
     def _begin(self, cluster_id: str, *, adopts: str | None) -> None:
         self._duties.cluster_id = cluster_id
-        self.host.begin(self._leases(cluster_id), adopts=adopts)
-
-    def _leases(self, cluster_id: str) -> HostLeases:
-        """The engine; nothing is connected yet."""
-        if self._config().cluster.engine == "database":
-            from waguard.cluster.database import DatabaseLeases  # noqa: PLC0415 - one of two
-
-            return DatabaseLeases(self._store.writing_the_lease, self._store.reading_the_lease)
-        from waguard.cluster.etcd import connect  # noqa: PLC0415
-
-        self._etcd = connect(self._config().cluster, cluster_id)
-        return self._etcd
+        self.host.begin(self._engine.connect(cluster_id), adopts=adopts)
 
     async def lend_on(self) -> None:
         """From now on only their time is the workers' of this daemon, until ``close``: an end may take longer than what
