@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -127,9 +127,12 @@ class Trial:
                 name = f"s{len(self.sessions)}"
                 await host.pair(self.world.standin, name, f"62811800{len(self.sessions):03}")
                 self.sessions.append(name)
-        paired = time.time()
-        # what a host that dies has not shared yet is lost with it
-        await self.hosts[0].until(lambda: self._have_shared(paired))
+        await self.have_shared()
+
+    async def have_shared(self) -> None:
+        """Wait until all that is there now is shared: what a host that dies has not shared yet is lost with it."""
+        since = time.time()
+        await self.hosts[0].until(lambda: self._have_shared(since))
 
     async def _have_shared(self, paired: float) -> bool:
         shared = await self.query("SELECT min(shipped_at), count(*) FROM waguard_credentials")
@@ -202,9 +205,15 @@ def signal_all(pids: Sequence[int], number: signal.Signals) -> None:
 
 @asynccontextmanager
 async def trial(
-    world: World, url: str, settings: Mapping[str, str], folder: Path, *, hosts: int
+    world: World,
+    url: str,
+    settings: Mapping[str, str],
+    folder: Path,
+    *,
+    hosts: int,
+    own: Callable[[Daemon], Mapping[str, str]] = lambda _: {},
 ) -> AsyncIterator[Trial]:
-    """All daemons are ready. In the end no session ran twice at any time."""
+    """All daemons are ready. In the end no session ran twice at any time. ``own``: further settings of a host."""
     key = folder / "shared-key"
     key.write_text(secrets.token_hex(32))
     key.chmod(0o600)
@@ -225,6 +234,7 @@ async def trial(
                 "WAGUARD_CLUSTER__LEASE": str(LEASE),
                 "WAGUARD_CLUSTER__MAX_SESSIONS": "20",
                 **settings,
+                **own(daemon),
             }
             await daemon.start()
         made = Trial(world, daemons, url)
