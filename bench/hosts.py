@@ -64,7 +64,9 @@ class Fleet:
         async def on(daemon: Daemon, names: Sequence[str]) -> None:
             for name in names:
                 body = {"session_id": name, "workspace_id": 1}
-                await daemon.call("POST", "/api/sessions", body)
+                async with asyncio.timeout(PATIENT):
+                    while not await is_created(daemon, body):
+                        await asyncio.sleep(EACH)
 
         names = [f"s628{number:07}" for number in range(count)]
         shares = [names[place::HOSTS] for place in range(HOSTS)]
@@ -85,6 +87,14 @@ class Fleet:
         query = text(f"SELECT count(*) FROM waguard_owners WHERE host IN ({which})")
         async with self.database.connect() as connection:
             return int((await connection.execute(query)).scalar_one())
+
+
+async def is_created(daemon: Daemon, body: dict[str, Any]) -> bool:
+    """Whether it is, after a try; a host whose lease is late says 503."""
+    async with daemon.request("POST", "/api/sessions", body) as answer:
+        if answer.status != 503:
+            answer.raise_for_status()
+        return answer.status != 503
 
 
 async def connected(daemons: Sequence[Daemon]) -> int:

@@ -12,7 +12,7 @@ import pytest
 import waguard
 from tests.e2e.cluster.conftest import ETCD_POSTGRESQL, ROWS_MARIADB, Pair, on
 from tests.e2e.cluster.traffic import Traffic
-from tests.e2e.cluster.trial import Trial, signal_all, trial
+from tests.e2e.cluster.trial import Trial, has_logged, signal_all, trial
 from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon
 from tests.store.conftest import new_database
@@ -25,6 +25,8 @@ pytestmark = [
 ]
 
 NEWER: Final = "99.0"
+# s for a lease: a fresh Python takes long on a busy machine, and a test that waits for a death takes as long as that
+PATIENT, MORTAL = (pytest.mark.parametrize("lease", [it]) for it in ("120", "30"))
 # file, what is there, what is there in the next release
 PATCH: Final = [
     ("__init__.py", f'__version__ = "{waguard.__version__}"', f'__version__ = "{NEWER}"'),
@@ -53,12 +55,13 @@ async def three(
     world: World,
     pair: Pair,
     settings: Mapping[str, str],
+    lease: str,
     tmp_path: Path,
 ) -> AsyncIterator[Trial]:
     """Three hosts with four sessions."""
     url = await new_database(pair.database, request, tmp_path)
-    quick = {**settings, "WAGUARD_SEND__BULK_GAP": "0.2"}
-    async with trial(world, url, quick, tmp_path, hosts=3) as made:
+    more = {"WAGUARD_SEND__BULK_GAP": "0.2", "WAGUARD_CLUSTER__LEASE": lease}
+    async with trial(world, url, {**settings, **more}, tmp_path, hosts=3) as made:
         await made.spread(2, 1, 1)
         yield made
 
@@ -77,6 +80,7 @@ async def versions(host: Daemon) -> list[str]:
     return [it["version"] for it in sorted(found["hosts"], key=lambda it: str(it["host"]))]
 
 
+@PATIENT
 @on(ETCD_POSTGRESQL, ROWS_MARIADB)
 async def test_an_upgrade_host_by_host_ends_nothing_and_loses_nothing(
     three: Trial, newer: Path
@@ -105,9 +109,10 @@ async def test_an_upgrade_host_by_host_ends_nothing_and_loses_nothing(
     assert [await three.workers(host) for host in three.hosts] == before
     for host in three.hosts:
         assert not three.ends(host)
-        assert "host_declared_dead" not in host.log()
+        assert not has_logged(host, "host_declared_dead")
 
 
+@MORTAL
 @on(ETCD_POSTGRESQL)
 async def test_who_sees_a_newer_format_claims_nothing(three: Trial, newer: Path) -> None:
     first, second, third = three.hosts
@@ -119,17 +124,20 @@ async def test_who_sees_a_newer_format_claims_nothing(three: Trial, newer: Path)
 
     await second.until(are_seen)
     assert first.process
-    epochs = await three.epochs()
+    owners, epochs = await three.owners(), await three.epochs()
+    assert "h0" in owners.values()
     signal_all(three.tree(first), SIGKILL)
     began = time.monotonic()
     await first.process.wait()
     await three.all_owned_by(second, third)
     print(f"owned after {time.monotonic() - began:.1f} s")
-    assert await three.of(second) == ["s2"], "it is the older one"
-    assert await three.of(third) == ["s0", "s1", "s3"]
+    # h1, which is older, has claimed nothing
+    assert await three.owners() == {
+        it: "h2" if owner == "h0" else owner for it, owner in owners.items()
+    }
     await three.all_connected()
     now = await three.epochs()
-    assert [now[it] - epochs[it] for it in three.sessions] == [1, 1, 0, 0]
+    assert all(now[it] == epochs[it] + (owner == "h0") for it, owner in owners.items())
     await upgrade(second, newer)
     await first.start()  # it is older, and comes back all the same
     await three.all_connected()
