@@ -17,7 +17,7 @@ from tests.cluster.relay import Relay
 from tests.e2e.application import QUICK, SECRET
 from tests.e2e.cluster.conftest import ETCD_POSTGRESQL, THREE_ETCD_MARIADB, Pair, on
 from tests.e2e.cluster.traffic import person, phone_of
-from tests.e2e.cluster.trial import Trial, signal_all, trial
+from tests.e2e.cluster.trial import PATIENT, Trial, signal_all, trial
 from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon
 from tests.store.conftest import new_database
@@ -34,7 +34,6 @@ pytestmark = [
 EACH: Final = 0.5  # s between two looks, or clicks
 REFUSED: Final = "refused"  # or no answer in time
 NOT_ASKED: Final = "not asked"  # by its own table no account is connected
-LONG: Final = 240.0  # s
 
 
 class Front(Relay):
@@ -231,7 +230,7 @@ async def test_what_the_application_sees_while_a_host_dies(served: Served) -> No
             port = second.base.rpartition(":")[2]
             return all(own.controller.urls[it].endswith(f":{port}") for it in ("s0", "s1"))
 
-        await wait_until(knows, "it calls the host that has them", deadline=LONG)
+        await wait_until(knows, "it calls the host that has them", deadline=PATIENT)
         print(f"owned after {owned:.1f} s, connected {connected:.1f} s")
         await has_gone_on(served)
     print(served.table(began))
@@ -257,7 +256,7 @@ async def has_gone_on(served: Served) -> None:
             for name, it in served.seen.items()
         )
 
-    await wait_until(all_did, "everybody goes on", deadline=LONG)
+    await wait_until(all_did, "everybody goes on", deadline=PATIENT)
 
 
 async def all_is_stored(served: Served) -> None:

@@ -26,7 +26,7 @@ from tests.e2e.cluster.conftest import (
     on,
 )
 from tests.e2e.cluster.test_hosts import is_over, is_shown
-from tests.e2e.cluster.trial import LEASE, OWNED_WITHIN, Trial, has_logged, signal_all, trial
+from tests.e2e.cluster.trial import LEASE, Trial, has_logged, signal_all, trial
 from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon, short_folder
 from tests.store.conftest import new_database
@@ -164,7 +164,6 @@ async def test_a_host_that_is_cut_off_from_all_ends_its_sessions_before_another_
     owned = time.monotonic() - began
     await two.all_connected()
     print(f"{how}: owned after {owned:.1f} s, connected {time.monotonic() - began:.1f} s")
-    assert owned < OWNED_WITHIN
     assert set(two.ends(first)) <= {"0", "24", "-9"}
     await first.until(partial(is_shown, first, "host_without_lease"))
     lined.lines.mend()

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from tests.e2e.cluster.trial import Trial
+from tests.e2e.cluster.trial import PATIENT, Trial
 from tests.waiting import wait_until
 
 ANSWERED_WITHIN: Final = 15.0  # s; then the program asks another host
@@ -20,7 +20,6 @@ RECIPIENTS: Final = 6  # of a bulk
 PEOPLE: Final = 5
 ENDED: Final = frozenset({"sent", "delivered", "read", "uncertain", "failed"})
 MAYBE: Final = frozenset({"uncertain"})
-LONG: Final = 240.0  # s
 
 
 def person(number: int) -> str:
@@ -81,7 +80,7 @@ class Traffic:
                 for it in self.trial.sessions
             )
 
-        await wait_until(has, "all programs go on", deadline=LONG)
+        await wait_until(has, "all programs go on", deadline=PATIENT)
 
     # ---- programs ----
 
@@ -156,7 +155,7 @@ class Traffic:
             )
             return not some
 
-        await trial.hosts[-1].until(nothing_waits, deadline=LONG)
+        await trial.hosts[-1].until(nothing_waits, deadline=PATIENT)
 
     async def check_sends(self) -> Counter[str]:
         """Each text is one message, which went once, or perhaps once where nobody can know, or never where it failed; the

@@ -25,6 +25,7 @@ from waguard.host.process import procfs
 SAMPLED_EVERY: Final = 0.01  # s
 LEASE: Final = 10.0  # s
 SHARED: Final = 11.0  # s until all that changed is shared (``core.shipping.WITHIN``)
+PATIENT: Final = 300.0  # s for what works
 OWNED_WITHIN: Final = 15.0  # s from the end of a host
 
 
@@ -141,7 +142,7 @@ class Trial:
     async def have_shared(self) -> None:
         """Wait until all that is there now is shared: what a host that dies has not shared yet is lost with it."""
         since = time.time()
-        await self.hosts[0].until(lambda: self._have_shared(since))
+        await self.hosts[0].until(lambda: self._have_shared(since), deadline=PATIENT)
 
     async def _have_shared(self, paired: float) -> bool:
         shared = await self.query("SELECT min(shipped_at), count(*) FROM waguard_credentials")
@@ -152,7 +153,7 @@ class Trial:
         """The pids of the workers of its sessions."""
         return {it: (await host.status(it))["worker_pid"] for it in await self.of(host)}
 
-    async def all_owned_by(self, *hosts: Daemon, deadline: float = 90.0) -> float:
+    async def all_owned_by(self, *hosts: Daemon, deadline: float = PATIENT) -> float:
         """Wait for it; the seconds that it took."""
         names = {f"h{self.hosts.index(it)}" for it in hosts}
         began = time.monotonic()
@@ -176,7 +177,7 @@ class Trial:
                 code, found = await host.call("GET", f"/api/sessions/{name}/status")
                 return code == 200 and found["status"] == "connected"
 
-            await self.hosts[-1].until(is_connected)
+            await self.hosts[-1].until(is_connected, deadline=PATIENT)
         return time.monotonic() - began
 
     def ends(self, host: Daemon) -> Counter[str]:
@@ -250,7 +251,7 @@ async def trial(
                 **settings,
                 **own(daemon),
             }
-            await daemon.start()
+            await daemon.start(deadline=PATIENT)
         made = Trial(world, daemons, url)
         stack.push_async_callback(made.close)
         try:
