@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from waguard.worker.link.daemon_link import DaemonLink
     from waguard.worker.page.report_gate import ReportGate
 
+PATIENT = 300.0  # s
 FLOOD = "flood "
 REPORTED = "x" * 65_000
 FRIEND, OWN = "6281234567890@c.us", "6281234567891@c.us"
@@ -76,6 +77,7 @@ async def _flood(link: "DaemonLink", gate: "ReportGate", kind: str, seconds: flo
 
 async def _live(spec: WorkerSpec) -> int:
     # the fork server has them; a real daemon has not
+    from waguard.worker.lease_end import Deadline  # noqa: PLC0415
     from waguard.worker.link.daemon_link import DaemonLink  # noqa: PLC0415
     from waguard.worker.link.heartbeat_slot import HeartbeatSlot  # noqa: PLC0415
     from waguard.worker.page.report_gate import ReportGate  # noqa: PLC0415
@@ -95,7 +97,9 @@ async def _live(spec: WorkerSpec) -> int:
     hello = Hello(
         protocol=PROTOCOL, instance=spec.instance, session=spec.session, generation=spec.generation
     )
-    link = DaemonLink(hello, write=HeartbeatSlot(spec).write)
+    deadline = Deadline()
+    deadline.move(spec.lent_until)
+    link = DaemonLink(hello, lend=deadline.move, write=HeartbeatSlot(spec).write)
     server = await link.listen(Path(spec.socket), agree)
     os.write(1, b"listening\n")
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, link.stop_asked.set)
@@ -107,6 +111,7 @@ async def _live(spec: WorkerSpec) -> int:
             link=Link.CONNECTED,
             phone=spec.session.removeprefix("s"),
             browser_pid=os.getpid(),  # else the executable is tried after its death, for the evidence
+            obeys=deadline.works,
         )
     )
     while not link.stop_asked.is_set():
@@ -127,7 +132,7 @@ async def _live(spec: WorkerSpec) -> int:
 async def _daemon() -> int:
     from waguard.host.files.lock import acquire  # noqa: PLC0415
     from waguard.host.process import garbage  # noqa: PLC0415 - the workers need nothing of it
-    from waguard.host.process.fork_server import ForkSpawn  # noqa: PLC0415
+    from waguard.host.process.fork_server import Deadlines, ForkSpawn  # noqa: PLC0415
     from waguard.host.system import logs  # noqa: PLC0415 - the workers need nothing of it
     from waguard.host.system.api_port import ApiPort  # noqa: PLC0415
     from waguard.host.system.listen import base_url, listen  # noqa: PLC0415
@@ -140,7 +145,8 @@ async def _daemon() -> int:
     listener = listen(settings.api.host, settings.api.port)
     lock.publish(base_url(listener))
     logs.configure(settings.log.level, settings.log.format)
-    spawn = ForkSpawn((str(Path(__file__)),))
+    # without its server it would execute workers, which have browsers
+    spawn = ForkSpawn((str(Path(__file__)),), Deadlines(start=PATIENT, answer=PATIENT))
     spawn.start()
     try:
         return await Daemon(settings, lock, ApiPort(listener), None, spawn).run()

@@ -17,6 +17,7 @@ from tests.api.fake_cluster import SHARED_KEY, Pair
 from tests.api.fake_sessions import SESSION
 from waguard.core.cluster.forwarded_request import ForwardedRequest, digest, sealed
 from waguard.core.keys import Caller, Right
+from waguard.errors import UnavailableError
 from waguard.ports.store import AuditEntry
 
 SEND: Final = "/api/messages/send"
@@ -140,6 +141,34 @@ async def test_a_new_session_is_this_hosts(hosts: Pair) -> None:
     body = {"session_id": "new", "workspace_id": 1}
     assert (await hosts.one.call("POST", "/api/sessions", body)).status == 201
     assert "new" in hosts.one.sessions.known
+    assert "new" not in hosts.two.sessions.known
+
+
+async def test_a_new_session_that_another_host_has_claimed_meanwhile_is_that_hosts(
+    hosts: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The application writes its row before it asks for the session, and each host sees it there."""
+
+    async def late(*_: object, **__: object) -> None:
+        hosts.all.owners["new"] = "h2"
+        raise UnavailableError("another host owns the session", retry_after=5)
+
+    monkeypatch.setattr(hosts.one.sessions, "create", late)
+    answer = await hosts.one.call("POST", "/api/sessions", {"session_id": "new", "workspace_id": 1})
+    assert answer.status == 201, answer.content
+    assert answer.headers["X-Instance-Url"] == "http://h2"
+    assert "new" in hosts.two.sessions.known
+
+
+async def test_a_new_session_that_cannot_be_created_here_is_refused(
+    hosts: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*_: object, **__: object) -> None:
+        raise UnavailableError("this host is being emptied", retry_after=5)
+
+    monkeypatch.setattr(hosts.one.sessions, "create", refused)
+    answer = await hosts.one.call("POST", "/api/sessions", {"session_id": "new", "workspace_id": 1})
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
     assert "new" not in hosts.two.sessions.known
 
 

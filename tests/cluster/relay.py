@@ -2,10 +2,19 @@
 
 import asyncio
 import contextlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 Address = Path | tuple[str, int]
+
+
+@dataclass
+class _Connection:
+    """What was said on it, and how much of that before its last answer."""
+
+    said: bytearray = field(default_factory=bytearray)
+    answered: int = 0
 
 
 class Relay:
@@ -19,7 +28,7 @@ class Relay:
         self.swallow: bytes | None = None
         """Who has ever said this gets no answer any more; b"": nobody gets one. What is asked is passed on."""
         self.swallowed = asyncio.Event()
-        self._answered: list[bytes] = []
+        self._connections: list[_Connection] = []
         self._cut = False
 
     async def __aenter__(self) -> Self:
@@ -43,7 +52,7 @@ class Relay:
 
     def has_answered(self, what: bytes) -> bool:
         """Whether somebody who said this was given an answer."""
-        return any(what in said for said in self._answered)
+        return any(what in it.said[: it.answered] for it in self._connections)
 
     def mend(self) -> None:
         """Pass everything on again."""
@@ -65,12 +74,15 @@ class Relay:
             writer.close()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if isinstance(self._leads_to, Path):
-            theirs, out = await asyncio.open_unix_connection(self._leads_to)
-        else:
-            theirs, out = await asyncio.open_connection(*self._leads_to)
+        theirs, out = await self._connect()
         with contextlib.closing(out):
             await self._copy(reader, writer, theirs, out)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Raises ``OSError``."""
+        if isinstance(self._leads_to, Path):
+            return await asyncio.open_unix_connection(self._leads_to)
+        return await asyncio.open_connection(*self._leads_to)
 
     async def _copy(
         self,
@@ -79,22 +91,23 @@ class Relay:
         theirs: asyncio.StreamReader,
         out: asyncio.StreamWriter,
     ) -> None:
-        said = bytearray()
+        this = _Connection()
+        self._connections.append(this)
 
         async def ask() -> None:
             while piece := await reader.read(1 << 16):
-                said.extend(piece)
+                this.said.extend(piece)
                 out.write(piece)
                 await out.drain()
 
         async def answer() -> None:
             while piece := await theirs.read(1 << 16):
-                if self.swallow is not None and self.swallow in said:
+                if self.swallow is not None and self.swallow in this.said:
                     self.swallowed.set()
                     continue
                 writer.write(piece)
                 await writer.drain()
-                self._answered.append(bytes(said))
+                this.answered = len(this.said)
 
         both = [asyncio.ensure_future(ask()), asyncio.ensure_future(answer())]
         try:

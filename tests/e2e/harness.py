@@ -39,6 +39,8 @@ class Receiver:
 
     def __init__(self) -> None:
         self.received: list[dict[str, Any]] = []
+        self.event_ids: list[str] = []
+        """Of each that was received."""
         self.refusals: list[int] = []
         """Statuses to answer with, one a delivery, before it takes deliveries again."""
         self.instance_urls: set[str] = set()
@@ -56,6 +58,7 @@ class Receiver:
             return web.Response(status=401)
         self.instance_urls.add(request.headers["X-Instance-Url"])
         self.received.append(json.loads(body))
+        self.event_ids.append(request.headers["X-Waguard-Event-Id"])
         self._news.set()
         return web.Response()
 

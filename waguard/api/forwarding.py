@@ -223,7 +223,9 @@ async def _without_owner(
     request: web.Request, handler: Handler, session: str
 ) -> web.StreamResponse:
     resource, deps = _resource(request), request.app[DEPS]
-    if resource == _CREATE or await deps.store.session(session) is None:
+    if resource == _CREATE:
+        return await _created(request, handler, session)
+    if await deps.store.session(session) is None:
         return await handler(request)  # which has it, or says that there is none
     if resource in SENDS or resource == _BULK:
         return await handler(request)  # what need not go at once is kept for its next owner
@@ -237,6 +239,18 @@ async def _without_owner(
         remedy="repeat it; `waguard hosts` shows whether a host has room",
         retry_after=RETRY_AFTER,
     )
+
+
+async def _created(request: web.Request, handler: Handler, session: str) -> web.StreamResponse:
+    """The application writes its row before it asks for the session: another host may have claimed that meanwhile, and is
+    the one that answers."""
+    try:
+        return await handler(request)
+    except UnavailableError:
+        to = _cluster(request).ownership.address(session)
+        if to is None or to == _cluster(request).address:
+            raise
+    return await _elsewhere(request, to, session)
 
 
 async def _at_host(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.etcd_servers import Member, etcd
-from tests.e2e.cluster_trial import LEASE, Trial, trial
+from tests.e2e.cluster.test_hosts import is_over, is_shown
+from tests.e2e.cluster.trial import LEASE, Trial, trial
 from tests.e2e.conftest import World
-from tests.e2e.test_cluster import is_over, is_shown
 from tests.store.conftest import new_database
 
 pytestmark = [

@@ -3,15 +3,23 @@
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from tests.cluster.etcd_servers import Member, etcd
-from tests.e2e.cluster_trial import LEASE, OWNED_WITHIN, Trial, signal_all, trial
+from tests.cluster.etcd_servers import Member
+from tests.e2e.cluster.conftest import (
+    ETCD_POSTGRESQL,
+    ROWS_MARIADB,
+    ROWS_POSTGRESQL,
+    THREE_ETCD_MARIADB,
+    Pair,
+    on,
+)
+from tests.e2e.cluster.trial import LEASE, OWNED_WITHIN, Trial, has_logged, signal_all, trial
 from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon
 from tests.store.conftest import new_database
@@ -26,37 +34,6 @@ pytestmark = [
 
 AWAY: Final = 30.0  # s
 PERSON: Final = "6281180990"
-ENGINES: Final = ("etcd", "database")
-both = pytest.mark.parametrize("engine", ENGINES)
-with_etcd = pytest.mark.parametrize("engine", ["etcd"])
-
-
-@pytest.fixture
-async def member() -> AsyncIterator[Member]:
-    with etcd() as (one,):
-        yield one
-
-
-@pytest.fixture
-def settings(request: pytest.FixtureRequest, engine: str) -> Mapping[str, str]:
-    if engine == "database":
-        return {"WAGUARD_CLUSTER__ENGINE": "database"}
-    endpoint = request.getfixturevalue("member").endpoint
-    return {
-        "WAGUARD_CLUSTER__ENGINE": "etcd",
-        "WAGUARD_CLUSTER__ENDPOINTS": f'["{endpoint}"]',
-    }
-
-
-@pytest.fixture
-async def two(
-    request: pytest.FixtureRequest, world: World, settings: Mapping[str, str], tmp_path: Path
-) -> AsyncIterator[Trial]:
-    """Two hosts with two sessions each."""
-    url = await new_database("postgresql", request, tmp_path)
-    async with trial(world, url, settings, tmp_path, hosts=2) as made:
-        await made.spread(2, 2)
-        yield made
 
 
 async def is_shown(host: Daemon, kind: str) -> bool:
@@ -69,10 +46,20 @@ async def is_over(host: Daemon, kind: str) -> bool:
 
 
 ENDS: Final = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
+GONE: Final = [
+    (ETCD_POSTGRESQL, "killed"),
+    (ROWS_MARIADB, "killed"),
+    (THREE_ETCD_MARIADB, "killed, its workers stopped"),
+    (THREE_ETCD_MARIADB, "killed whole"),
+    (ROWS_POSTGRESQL, "killed whole"),
+    (ETCD_POSTGRESQL, "stopped"),
+    (ROWS_MARIADB, "stopped"),
+    (THREE_ETCD_MARIADB, "stopped whole"),
+    (ROWS_POSTGRESQL, "stopped whole"),
+]
 
 
-@both
-@pytest.mark.parametrize("how", ["killed", "killed whole", "stopped", "stopped whole"])
+@pytest.mark.parametrize(("pair", "how"), GONE, ids=str)
 async def test_the_sessions_of_a_host_that_is_gone_are_owned_by_the_others(
     two: Trial, how: str
 ) -> None:
@@ -80,8 +67,11 @@ async def test_the_sessions_of_a_host_that_is_gone_are_owned_by_the_others(
     assert first.process
     held, before = await two.of(first), await two.epochs()
     assert held == ["s0", "s1"]
-    pids = two.tree(first) if "whole" in how else [first.process.pid]
+    daemon, *others = two.tree(first)
     began = time.monotonic()
+    if "workers stopped" in how:
+        signal_all(others, signal.SIGSTOP)
+    pids = [daemon, *others] if "whole" in how else [daemon]
     signal_all(pids, ENDS[how.split(maxsplit=1)[0]])
     try:
         await two.all_owned_by(second)
@@ -91,7 +81,7 @@ async def test_the_sessions_of_a_host_that_is_gone_are_owned_by_the_others(
         assert owned < OWNED_WITHIN
         assert await is_shown(second, "host_missing")
     finally:
-        signal_all(pids, signal.SIGCONT)
+        signal_all([daemon, *others], signal.SIGCONT)
     if "killed" in how:
         await first.process.wait()
         await first.start()
@@ -106,11 +96,15 @@ async def test_the_sessions_of_a_host_that_is_gone_are_owned_by_the_others(
     assert {status for _, status in rows} == {"connected"}, "nothing was written by the lost one"
 
 
-@with_etcd
+@on(THREE_ETCD_MARIADB)
 async def test_the_sessions_of_a_dead_host_are_spread_over_the_others(
-    request: pytest.FixtureRequest, world: World, settings: Mapping[str, str], tmp_path: Path
+    request: pytest.FixtureRequest,
+    world: World,
+    pair: Pair,
+    settings: Mapping[str, str],
+    tmp_path: Path,
 ) -> None:
-    url = await new_database("postgresql", request, tmp_path)
+    url = await new_database(pair.database, request, tmp_path)
     async with trial(world, url, settings, tmp_path, hosts=3) as three:
         await three.spread(4, 0, 0)
         first, *others = three.hosts
@@ -126,10 +120,11 @@ async def test_the_sessions_of_a_dead_host_are_spread_over_the_others(
         assert sorted([len(await three.of(host)) for host in others]) == [2, 2]
 
 
-@with_etcd
+@on(ETCD_POSTGRESQL)
 async def test_an_engine_that_is_away_for_longer_than_the_lease_moves_nothing(
-    two: Trial, member: Member
+    two: Trial, members: Sequence[Member]
 ) -> None:
+    (member,) = members
     before = await two.owners()
     began = time.monotonic()
     with member.frozen():
@@ -148,14 +143,15 @@ async def test_an_engine_that_is_away_for_longer_than_the_lease_moves_nothing(
     assert await two.owners() == before
     for host in two.hosts:
         assert two.ends(host) == {"0": 2}, "in order"
-        assert "host_declared_dead" not in host.log()
+        assert not has_logged(host, "host_declared_dead")
         assert not await is_shown(host, "engine_away")
 
 
-@with_etcd
+@on(ETCD_POSTGRESQL)
 async def test_an_engine_that_stands_still_for_a_moment_costs_nothing(
-    two: Trial, member: Member
+    two: Trial, members: Sequence[Member]
 ) -> None:
+    (member,) = members
     before = [await two.workers(host) for host in two.hosts]
     with member.frozen():
         await asyncio.sleep(LEASE / 3)
@@ -163,12 +159,12 @@ async def test_an_engine_that_stands_still_for_a_moment_costs_nothing(
     assert [await two.workers(host) for host in two.hosts] == before
 
 
-@with_etcd
+@on(ETCD_POSTGRESQL, THREE_ETCD_MARIADB)
 async def test_while_the_database_is_away_nothing_ends_and_nothing_moves(
-    two: Trial, request: pytest.FixtureRequest
+    two: Trial, pair: Pair, request: pytest.FixtureRequest
 ) -> None:
     before = [await two.workers(host) for host in two.hosts]
-    server: Server = request.getfixturevalue("postgresql")
+    server: Server = request.getfixturevalue(pair.database)
     with server.frozen():
         await asyncio.sleep(AWAY)
     for host in two.hosts:
@@ -177,7 +173,7 @@ async def test_while_the_database_is_away_nothing_ends_and_nothing_moves(
     assert [await two.workers(host) for host in two.hosts] == before
 
 
-@both
+@on(ETCD_POSTGRESQL, ROWS_MARIADB)
 async def test_a_restart_of_a_daemon_ends_nothing_and_moves_nothing(two: Trial) -> None:
     first, second = two.hosts
     before = [await two.workers(host) for host in two.hosts]
@@ -187,17 +183,17 @@ async def test_a_restart_of_a_daemon_ends_nothing_and_moves_nothing(two: Trial) 
     await two.all_connected()
     await asyncio.sleep(LEASE * 1.5)  # what the earlier daemon lent would be over
     assert [await two.workers(host) for host in two.hosts] == before
-    assert "host_declared_dead" not in second.log()
+    assert not has_logged(second, "host_declared_dead")
     assert not two.ends(first)
 
 
-@with_etcd
+@on(ETCD_POSTGRESQL)
 async def test_a_daemon_is_restarted_while_the_database_is_away(
-    two: Trial, request: pytest.FixtureRequest
+    two: Trial, pair: Pair, request: pytest.FixtureRequest
 ) -> None:
     first = two.hosts[0]
     before = await two.workers(first)
-    server: Server = request.getfixturevalue("postgresql")
+    server: Server = request.getfixturevalue(pair.database)
     with server.frozen():
         assert first.process
         first.process.send_signal(signal.SIGKILL)
@@ -210,13 +206,13 @@ async def test_a_daemon_is_restarted_while_the_database_is_away(
     assert await two.workers(first) == before
 
 
-@with_etcd
+@on(ETCD_POSTGRESQL)
 async def test_a_daemon_that_stops_before_it_knows_its_sessions_gives_nothing_up(
-    two: Trial, request: pytest.FixtureRequest
+    two: Trial, pair: Pair, request: pytest.FixtureRequest
 ) -> None:
     """Its workers live until what was lent to them is over: nobody may claim them before."""
     first, second = two.hosts
-    server: Server = request.getfixturevalue("postgresql")
+    server: Server = request.getfixturevalue(pair.database)
     with server.frozen():
         assert first.process
         first.process.send_signal(signal.SIGKILL)
@@ -225,12 +221,12 @@ async def test_a_daemon_that_stops_before_it_knows_its_sessions_gives_nothing_up
         await first.logs("event=worker_greeted", 2)
         assert await first.stop() == 0
     await two.all_owned_by(second)
-    assert "host_declared_dead" in second.log()
+    assert has_logged(second, "host_declared_dead")
     await two.all_connected()
     await first.start()
 
 
-@both
+@on(THREE_ETCD_MARIADB, ROWS_POSTGRESQL)
 async def test_a_drain_moves_sessions_in_order_and_a_stop_leaves_them_at_once(two: Trial) -> None:
     first, second = two.hosts
     began = time.monotonic()
@@ -249,7 +245,7 @@ async def test_a_drain_moves_sessions_in_order_and_a_stop_leaves_them_at_once(tw
     await two.all_owned_by(first)
     print(f"a stop took {time.monotonic() - began:.1f} s until all were owned")
     await two.all_connected()
-    assert "host_declared_dead" not in first.log()
+    assert not has_logged(first, "host_declared_dead")
     assert two.ends(second) == {"0": 4}
     await second.start()
 
@@ -276,7 +272,7 @@ async def pass_messages(two: Trial, hosts: Sequence[Daemon], words: str) -> None
         assert got["session_id"] == session
 
 
-@both
+@on(ETCD_POSTGRESQL, ROWS_MARIADB)
 async def test_messages_pass_by_any_host_also_after_a_move_and_a_death(two: Trial) -> None:
     first, second = two.hosts
     await pass_messages(two, two.hosts, "at first")
@@ -313,7 +309,7 @@ async def is_owned(two: Trial, session: str, host: str) -> bool:
     return (await two.owners())[session] == host
 
 
-@with_etcd
+@on(ETCD_POSTGRESQL)
 async def test_a_second_machine_with_the_name_of_a_host_ends(
     two: Trial, settings: Mapping[str, str]
 ) -> None:
@@ -325,6 +321,6 @@ async def test_a_second_machine_with_the_name_of_a_host_ends(
     assert second.process
     async with asyncio.timeout(90):
         assert await second.process.wait() == 3
-    assert "another machine has the name h0" in second.log()
+    assert has_logged(second, "another machine has the name h0")
     await two.all_connected()
     assert len(await two.of(first)) == 4

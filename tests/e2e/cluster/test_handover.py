@@ -7,11 +7,11 @@ from functools import partial
 
 import pytest
 
-from tests.e2e.cluster_trial import LEASE, Trial
-from tests.e2e.test_cluster import is_shown, member, settings, two, with_etcd
+from tests.e2e.cluster.conftest import ETCD_POSTGRESQL, on
+from tests.e2e.cluster.test_hosts import is_shown
+from tests.e2e.cluster.trial import LEASE, Trial
 from tests.store.servers import Server
 
-__all__ = ["member", "settings", "two"]
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.chromium,
@@ -20,7 +20,7 @@ pytestmark = [
 ]
 
 
-@with_etcd
+@on(ETCD_POSTGRESQL)
 @pytest.mark.parametrize("known", [False, True], ids=["at once", "when it is known"])
 async def test_a_handover_while_the_database_is_away_ends_nothing(
     two: Trial,
