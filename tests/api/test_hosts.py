@@ -90,7 +90,7 @@ async def test_what_has_to_be_alike(hosts: Pair) -> None:
     """Each answers for itself, and says no secret."""
     for name in ("h1", "h2"):
         hosts.hosts[name].secrets = {"webhook.secret_file": b"sesame"}
-    found = [(await it.call("GET", "/api/hosts/alike")).json() for it in (hosts.one, hosts.two)]
+    found = [(await it.call("GET", "/api/cluster/alike")).json() for it in (hosts.one, hosts.two)]
     assert [(it["host"], it["public_url"]) for it in found] == [
         ("h1", "http://h1"),
         ("h2", "http://h2"),
@@ -131,12 +131,12 @@ async def test_a_move_is_the_owners_to_do(hosts: Pair) -> None:
 async def test_one_host_alone_has_no_hosts(api: Api) -> None:
     for method, path in (
         ("GET", "/api/hosts"),
-        ("GET", "/api/hosts/alike"),
+        ("GET", "/api/cluster/alike"),
         ("POST", "/api/hosts/a/drain"),
         ("DELETE", "/api/hosts/a/drain"),
         ("DELETE", "/api/hosts/a"),
-        ("GET", "/api/hosts/conditions"),
-        ("POST", "/api/hosts/keys"),
+        ("GET", "/api/cluster/conditions"),
+        ("POST", "/api/cluster/keys"),
     ):
         answer = await api.call(method, path, None if method != "POST" else {})
         assert (answer.status, answer.json()["field"]) == (409, "cluster.engine")
@@ -164,15 +164,15 @@ async def test_health_without_the_database(hosts: Pair) -> None:
 
 async def test_what_a_person_must_act_on_there(hosts: Pair) -> None:
     """The host that sends alerts asks it."""
-    found = (await hosts.two.call("GET", "/api/hosts/conditions")).json()
+    found = (await hosts.two.call("GET", "/api/cluster/conditions")).json()
     assert (found["host"], found["sender"]) == ("h2", "h1")
     heard = alert_duty.heard(found)
     assert heard is not None
     assert heard.complete is found["complete"]
     hosts.all.change("h1", alive=False)
-    assert (await hosts.two.call("GET", "/api/hosts/conditions")).json()["sender"] == "h2"
+    assert (await hosts.two.call("GET", "/api/cluster/conditions")).json()["sender"] == "h2"
     asked = await hosts.two.app[CALLS].own(
-        "GET", "/api/hosts/conditions", hosts.one.base, within=60.0
+        "GET", "/api/cluster/conditions", hosts.one.base, within=60.0
     )
     assert asked["host"] == "h1"
 

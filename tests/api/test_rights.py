@@ -18,6 +18,7 @@ from tests.api.fake_versions import ADDED
 from tests.api.rights import LEFT_OUT, NO, NOTHING, NOTHING_OF_THEM, TARGET, YES, Rule, rules, table
 from tests.api.test_webhooks import LID, of_nobody
 from waguard.api.auth import APPLICATION
+from waguard.api.deps import ASK_HOSTS, KEY_SHARING
 from waguard.api.rights import Narrowing
 from waguard.core.issued_keys import Wanted
 from waguard.core.keys import Caller, Right
@@ -276,6 +277,20 @@ async def answered(api: Api, rule: Rule, it: Asked) -> Answer:
         return Answer(response.status, response.headers, content)
 
 
+class NobodyElse:
+    """The other hosts of a cluster of one."""
+
+    async def answers(self, _: str) -> dict[str, bytes | None]:
+        """To a request of this one."""
+        return {}
+
+    async def read(self) -> None:
+        """See ``KeySharing``."""
+
+    def end(self, sha256: str, by: str) -> None:
+        """See ``KeySharing``."""
+
+
 @pytest.fixture
 def world(api: Api, monkeypatch: pytest.MonkeyPatch) -> Api:
     """Two sessions in two workspaces; all that lists have is of the first one."""
@@ -287,6 +302,7 @@ def world(api: Api, monkeypatch: pytest.MonkeyPatch) -> Api:
     condition = replaced(BLOCKED, session=SESSION)
     api.sessions.status = replace(HEALTHY, conditions=(condition,))
     object.__setattr__(api.deps, "cluster", one_host(api.base))
+    api.app._state |= {KEY_SHARING: NobodyElse(), ASK_HOSTS: NobodyElse().answers}
     held = Held(session_id=SESSION, partition="c", since=1.0, why="it is away")
     monkeypatch.setattr(type(api.webhooks.queues), "held", lambda _: [held])
     return api

@@ -219,7 +219,7 @@ async def test_the_database_says_so(hosts: Pair) -> None:
 
 async def test_who_notifies_of_keys(hosts: Pair, api: Api) -> None:
     key, _ = await made(hosts.one, right="operate")
-    refused = await hosts.one.call("POST", "/api/hosts/keys", {}, key=key)
+    refused = await hosts.one.call("POST", "/api/cluster/keys", {}, key=key)
     assert refused.status == 403
-    assert (await hosts.one.call("POST", "/api/hosts/keys", {"sha256": "x"})).status == 400
-    assert (await api.call("POST", "/api/hosts/keys", {})).status == 409
+    assert (await hosts.one.call("POST", "/api/cluster/keys", {"sha256": "x"})).status == 400
+    assert (await api.call("POST", "/api/cluster/keys", {})).status == 409

@@ -62,6 +62,7 @@ ASK_THE_DAEMON: Final = {
     "sessions proxy": "a",
     "sessions move": "a b",
     "hosts": "",
+    "hosts forget": " b",
     "drain": "",
     "webhooks list": "",
     "webhooks held": "",

@@ -87,7 +87,7 @@ class Host:
     async def own(
         self, method: str, target: str, to: str, body: object = None, *, within: float
     ) -> Any:
-        assert (method, target, body) == ("GET", "/api/hosts/conditions", None)
+        assert (method, target, body) == ("GET", "/api/cluster/conditions", None)
         assert within > 0
         other = self.fleet.hosts[to]
         if not other.lives:

@@ -293,3 +293,23 @@ async def test_another_etcd_than_that_of_the_owners(run: Begin) -> None:
     await first.it.recognize_etcd("17")
     with pytest.raises(DatabaseUnknownError):
         await other.it.recognize_etcd("18")  # what was accepted there once is not accepted again
+
+
+async def test_an_etcd_that_another_host_has_accepted_too_is_accepted_once(run: Begin) -> None:
+    first, others = await ours(run), (run(), run())
+    await first.begin()
+    await first.it.recognize_etcd("17")
+    for other in others:
+        await other.begin()
+        with pytest.raises(DatabaseUnknownError):
+            await other.it.recognize_etcd("18")
+        other.it.accept()
+    for other in others:
+        await other.it.recognize_etcd("18")
+    with pytest.raises(DatabaseUnknownError):
+        await first.it.recognize_etcd("17")
+    first.it.accept()
+    await first.it.recognize_etcd("17")
+    for other in others:
+        with pytest.raises(DatabaseUnknownError):
+            await other.it.recognize_etcd("18")

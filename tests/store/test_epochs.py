@@ -302,7 +302,7 @@ async def test_an_epoch_of_another_life_of_the_session_is_not_the_own(filled: Fi
     """It was deleted and made again, and its epochs began again."""
     first, second = filled.hosts
     await SqlApplication(filled.url).run("DELETE FROM whatsapp_accounts WHERE session_id = 's1'")
-    await second.store.owners().drop(["s1"])
+    await SqlApplication(filled.url).run("DELETE FROM waguard_owners WHERE session_id = 's1'")
     await created(second, "s1")
     assert (await second.owner("s1")).epoch == first.epochs["s1"]
     with pytest.raises(NotOwnedError):

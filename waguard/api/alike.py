@@ -1,4 +1,4 @@
-"""/api/hosts/alike: what has to be alike on all hosts, as this one has it, for the doctor of another one."""
+"""/api/cluster/alike: what has to be alike on all hosts, as this one has it, for the doctor of another one."""
 
 from aiohttp import web
 

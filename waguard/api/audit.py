@@ -27,7 +27,7 @@ _PATH_LIMIT: Final = 200  # characters
 _CHANGED_NOTHING: Final = frozenset({400, 401, 403, 404})  # nor was what it named looked at
 NOT_AUDITED: Final = SENDS | frozenset(
     {
-        "/api/hosts/keys",  # who has revoked a key has recorded it
+        "/api/cluster/keys",  # who has revoked a key has recorded it
         "/api/media",
         "/api/messages/{id}/media",
         "/api/messages/bulk-send",

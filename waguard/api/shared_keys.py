@@ -21,7 +21,7 @@ from waguard.ports.cluster import KeyRows
 READ_EVERY: Final = 2.0  # s; the revision, one row
 READ_WHOLE_EVERY: Final = 30  # of those: all keys, and when they were last used
 NOTIFIED_WITHIN: Final = 3.0  # s that another host has to answer
-NOTICE: Final = "/api/hosts/keys"
+NOTICE: Final = "/api/cluster/keys"
 RETRY_AFTER: Final = 5.0  # s
 
 

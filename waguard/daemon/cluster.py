@@ -169,8 +169,8 @@ class Cluster:
         """Call it now and then: see ``LeftBehind``. Where a person has accepted another etcd on another host, that one's
         owners count, and this daemon ends."""
         self._left_behind.tick()
-        if self.owners.state is None:
-            return  # the start has not come to it yet, or waits for that person
+        if self.owners.state is None or self._store.barred:
+            return  # the start has not come to it yet, or it is not known to be the cluster's database
         try:
             await self._engine.recognize()
         except DatabaseUnknownError as error:

@@ -21,7 +21,7 @@ from waguard.ports.cluster import Hosts
 EVERY: Final = 5.0  # s between two questions; an alert waits a minute anyway
 _READ_EVERY: Final = 12  # of those: what was sent, where another host sends
 _WITHIN: Final = 5.0  # s for an answer
-_CONDITIONS: Final = "/api/hosts/conditions"
+_CONDITIONS: Final = "/api/cluster/conditions"
 
 
 class Asking(Protocol):

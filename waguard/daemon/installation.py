@@ -79,9 +79,11 @@ class Installation:
         kept = await self._store.etcd(seen)
         if kept != seen == self._accepted_etcd:
             await self._store.change_etcd(seen)
-            kept, self._accepted_etcd = seen, ""
+            kept = seen
+        if kept == seen:  # also where another host has changed it
+            self._accepted_etcd = ""
         self._etcd = (kept, seen) if kept != seen else None
-        self._outages.update(KIND, self._other_etcd)
+        self._outages.update(KIND, self.why_barred())
         if why := self._other_etcd:
             raise DatabaseUnknownError(why, field="cluster.endpoints", retry_after=RETRY_AFTER)
 

@@ -6,6 +6,7 @@ loopback. Whoever plays is a client of the daemons like any other.
 
 import asyncio
 import json
+import os
 import secrets
 import shutil
 import signal
@@ -44,7 +45,8 @@ async def _run(sessions: int) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     folder = Path(tempfile.mkdtemp(prefix="wgc-"))  # short: sockets are below it
-    folder.chmod(0o711)  # the database's server is another user, where this one is root
+    if os.geteuid() == 0:
+        folder.chmod(0o711)  # the database's server is another user
     try:
         async with (
             AsyncExitStack() as stack

@@ -56,7 +56,7 @@ async def etcd(stack: AsyncExitStack, folder: Path, count: int) -> list[str]:
 
 async def database(stack: AsyncExitStack, folder: Path) -> str:
     """The URL of an empty database, whose server ``stack`` ends. Raises ``ConfigError`` where none is installed."""
-    folder.mkdir()
+    folder.mkdir(mode=0o700)  # whoever reaches its socket may do everything
     if os.geteuid() == 0:
         shutil.chown(folder, _ACCOUNT)
     if find_spec("asyncpg") and _found("initdb", "postgres"):

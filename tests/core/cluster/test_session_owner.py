@@ -577,6 +577,13 @@ def test_nothing_moves_for_balance(peers: tuple[Found, ...]) -> None:
         assert keeper.see(*rows, after=100.0) == []
 
 
+def test_what_is_left_of_deleted_sessions_is_no_load_and_does_not_move() -> None:
+    keeper = Keeper(found("b", "x", owned=5))
+    rows = [replace(it, deleted=True) for it in uneven(keeper)]
+    for _ in range(8):
+        assert keeper.see(*rows, after=100.0) == []
+
+
 def test_what_was_moved_stays_for_an_hour() -> None:
     keeper = Keeper(found("b", "x", owned=0))
     rows = [replace(it, moved_at=1_001_100.0) for it in uneven(keeper)]

@@ -17,6 +17,7 @@ from waguard.errors import (
     NotFoundError,
     UnavailableError,
 )
+from waguard.supervision.cluster.hosts_here import HostsHere
 from waguard.supervision.cluster.owner_calls import DROPPED_EVERY
 
 pytestmark = pytest.mark.virtual_time
@@ -255,6 +256,20 @@ async def test_a_drain_moves_sessions_in_order_and_claims_nothing() -> None:
         await cluster.until(lambda: "s9" in b.alive, within=10)
         await a.people.drain(end=True)
         await cluster.until(lambda: not cluster.engine.of("a").drain, within=5)
+
+
+async def test_a_host_whose_disk_takes_nothing_is_emptied() -> None:
+    """A reason to empty it."""
+
+    async def full(drained: bool) -> None:  # noqa: FBT001 - as it is called
+        raise OSError(28, "No space left on device", str(drained))
+
+    async with begun("a", "b", sessions=2) as cluster:
+        a, b = cluster.hosts
+        a.people = HostsHere(a.keeper, a.owners, a.rows, keep_drain=full)
+        with pytest.raises(UnavailableError, match="until this daemon ends"):
+            await a.people.drain(end=False)
+        await cluster.until(lambda: len(b.alive) == 2, within=30)
 
 
 async def test_a_session_is_moved_to_the_host_that_somebody_names() -> None:

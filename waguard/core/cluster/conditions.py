@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from waguard.core.blame import Condition
-from waguard.core.cluster import placement, shared_settings
+from waguard.core.cluster import moving, placement, shared_settings
 from waguard.core.cluster.host_lease import LeaseTerms, LeaseView
 from waguard.core.cluster.owner_state import OwnerState
 from waguard.core.cluster.records import FORMAT, Found
@@ -53,7 +53,7 @@ def _no_room(lease: LeaseView, owner: OwnerState, now: Moment) -> str | None:
     if any(map(placement.takes, loads)):
         return None
     if owner.drain:
-        stay = len(owner.owned)
+        stay = len(moving.staying(owner))
         return f"{_sessions(stay)} here: no other host has room" if stay else None
     if owner.room > 0:
         return None

@@ -2,6 +2,7 @@
 balance, and one that is not admitted here. Pure.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 
@@ -41,7 +42,8 @@ def balance(state: OwnerState, lease: LeaseView, now: Moment, out: Out) -> Owner
     if state.ending:
         return state
     seen = Hosts(host=state.host, loads=all_loads, uneven_for=now.at - since)
-    all_of = Sessions(rows=tuple(state.rows.values()), idle=state.idle, now=now.wall)
+    rows = tuple(row for row in state.rows.values() if not row.deleted)
+    all_of = Sessions(rows=rows, idle=state.idle, now=now.wall)
     for move in placement.moves(seen, all_of, BALANCE):
         if (epoch := state.owned.get(move.session)) is not None:
             state = owning.release(state, move.session, epoch, move.to_host, out)
@@ -67,10 +69,16 @@ def loads(state: OwnerState, lease: LeaseView) -> list[HostLoad]:
         host=state.host,
         alive=True,
         room=state.room,
-        owned=len(state.owned),
+        owned=len(staying(state)),
         drain=state.drain,
     )
     return [own, *(placement.load(found.record) for found in lease.peers.values())]
+
+
+def staying(state: OwnerState) -> Collection[str]:
+    """The own sessions that run: what is left of deleted ones needs no room, and the host's record does not count it."""
+    rows = state.rows
+    return [it for it in state.owned if it not in rows or not rows[it].deleted]
 
 
 def leave(state: OwnerState, session: str, lease: LeaseView, now: Moment, out: Out) -> OwnerState:

@@ -27,7 +27,7 @@ from waguard.errors import ConfigError
 from waguard.host.files.sealing import read_key
 
 LISTED: Final = "/api/hosts"
-ALIKE: Final = "/api/hosts/alike"
+ALIKE: Final = "/api/cluster/alike"
 WITHIN: Final = 10.0  # s for an answer
 _OK: Final = 200
 

@@ -1,5 +1,6 @@
 """What people ask of the cluster: how the hosts are, emptying this one, moving a session."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from waguard.core.cluster import placement
@@ -26,6 +27,7 @@ class HostsHere:
         clock: Callable[[], float] = since_boot,
     ) -> None:
         self._keep_drain = keep_drain
+        self._keeping = asyncio.Lock()
         self._host = host
         self._keeper = keeper
         self._owners = owners
@@ -57,11 +59,15 @@ class HostsHere:
         """See ``ports.cluster.Hosts``."""
         if self._keeper.state is None:
             raise UnavailableError("this host owns no session yet", retry_after=5)
-        try:
-            await self._keep_drain(not end)
-        except OSError as error:
-            raise UnavailableError(f"it cannot be kept: {error}", retry_after=5) from None
         self._keeper.post(DrainAsked(drain=not end))
+        async with self._keeping:
+            try:
+                await self._keep_drain(not end)
+            except OSError as error:
+                lasts = "it takes sessions again" if end else "it is being emptied"
+                raise UnavailableError(
+                    f"{lasts}, until this daemon ends: it cannot be kept ({error})", retry_after=5
+                ) from None
 
     async def forget(self, host: str) -> None:
         """See ``ports.cluster.Hosts``."""
