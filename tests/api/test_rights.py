@@ -20,7 +20,7 @@ from tests.api.test_webhooks import LID, of_nobody
 from waguard.api.auth import APPLICATION
 from waguard.api.deps import ASK_HOSTS, KEY_SHARING
 from waguard.api.rights import Narrowing
-from waguard.core.issued_keys import Wanted
+from waguard.core.issued_keys import IssuedKey, Wanted
 from waguard.core.keys import Caller, Right
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
 from waguard.core.replace import replace as replaced
@@ -286,6 +286,10 @@ class NobodyElse:
 
     async def read(self) -> None:
         """See ``KeySharing``."""
+
+    async def spread(self, _: IssuedKey) -> list[str]:
+        """See ``KeySharing``."""
+        return []
 
     def end(self, sha256: str, by: str) -> None:
         """See ``KeySharing``."""
