@@ -83,6 +83,7 @@ export async function follow({ opened, event, heard, lost }) {
       listen();
       const response = await request('GET', '/api/events', { headers: lastId ? { 'Last-Event-ID': lastId } : {}, signal: end.signal });
       if (response.status === 401) return;
+      if (response.status === 400) lastId = null; // that of another version
       if (!response.ok) throw new Error(`HTTP ${response.status}`);
       lostAt = null;
       opened();
