@@ -19,6 +19,7 @@ from waguard.store.revision import VERSION_TABLE
 FOLDER: Final = KEPT / "rows"
 AT: Final = 1_790_000_000.5
 WHEN: Final = "2026-09-21 14:13:20.500000"
+KEY: Final = b"what all hosts have in a file"
 MESSAGE: Final = "true_628123@c.us_3EB0"
 WEBHOOK: Final = b'{"event":"message_received","data":{"message":{"id":"false_628123@c.us_3A","body":"h\xc3\xa9"}}}'
 ROWS: Final[Mapping[str, Mapping[str, Any]]] = {
@@ -236,6 +237,7 @@ ROWS: Final[Mapping[str, Mapping[str, Any]]] = {
         "ended_at": AT,
         "ended_by": "root by the socket",
         "used_at": AT,
+        "seal": "4633bb90fc0b4040ee666d99ba490e1d5c04561049ccc286e339e0dadd9941e7",
     },
     "waguard_key_changes": {"id": 1, "revision": 9},
     "waguard_alerts": {

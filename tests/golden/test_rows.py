@@ -116,6 +116,12 @@ async def test_todays_store_reads_its_newest_tables(store: SqlStore) -> None:
         to_host="h2",
         moved_at=rows.AT,
     )
+    _, (issued,) = await store.shared_keys(rows.KEY).keys()
+    assert (issued.name, issued.ended_by, issued.used_at) == (
+        "shop",
+        "root by the socket",
+        rows.AT,
+    )
 
 
 @each_revision

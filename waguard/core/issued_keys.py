@@ -29,7 +29,8 @@ _NO_NAME: Final = re.compile(r"[^A-Za-z0-9._@-]+")
 _TEXT: Final = re.compile(rf"wg_{_ID}_[A-Za-z0-9_-]{{43}}")
 
 
-Time = Annotated[float, Meta(ge=0, lt=2**37)]
+_LATEST: Final = 2**37
+Time = Annotated[float, Meta(ge=0, lt=_LATEST)]
 """Unix seconds, to the year 6325: later ones are no time to Python."""
 
 
@@ -91,6 +92,11 @@ def is_name(text: str) -> bool:
     """Whether a key may be called so. Without spaces no name reads like "the application" in the audit log, and none is an
     id or a key."""
     return re.fullmatch(_NAME, text) is not None
+
+
+def is_time(value: float) -> bool:
+    """Whether the file of keys may have it."""
+    return 0 <= value < _LATEST
 
 
 def is_key(text: str) -> bool:

@@ -218,7 +218,7 @@ class Cluster:
                 "webhook.secret_file": digest("webhook.secret_file", secrets.webhook, key),
             },
             start=self._start,
-            keys=self._store.shared_keys(),
+            keys=self._store.shared_keys(key),
         )
 
     def send_alerts(self, alerts: Alerts, app: Application, ticker: Ticker) -> None:

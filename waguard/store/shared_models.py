@@ -19,6 +19,7 @@ SHARED_KEYS = Table(
     Column("ended_at", Double),  # it was revoked: that is final
     Column("ended_by", String(255)),
     Column("used_at", Double),
+    Column("seal", String(64), nullable=False),  # without a good one nobody accepts the key
 )
 
 # one row, which whoever changes keys has locked

@@ -80,11 +80,11 @@ class SqlStore(SqlStatuses, SqlSessions, SqlAudit):
 
         return SqlOwners(self._database)
 
-    def shared_keys(self) -> "SqlSharedKeys":
-        """The keys that all of them accept, where several hosts share the sessions."""
+    def shared_keys(self, key: bytes) -> "SqlSharedKeys":
+        """The keys that all of them accept, where several hosts share the sessions; ``key`` seals the rows."""
         from waguard.store.shared_keys import SqlSharedKeys  # noqa: PLC0415 - as above
 
-        return SqlSharedKeys(self._database)
+        return SqlSharedKeys(self._database, key)
 
     def sent_alerts(self) -> "SqlSentAlerts":
         """What was alerted, where one of several hosts does so for all."""

@@ -6,7 +6,7 @@ from typing import Any, Final
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waguard.core.cluster.shared_keys import learned, unsent, used
+from waguard.core.cluster.shared_keys import is_seal, learned, seal, unsent, used
 from waguard.core.issued_keys import IssuedKey, digest
 from waguard.core.keys import Right
 from waguard.core.replace import replace
@@ -36,6 +36,20 @@ def by_id(*keys: IssuedKey) -> dict[str, IssuedKey]:
 
 REVOKED: Final[Any] = {"ended_at": NOW + 5, "ended_by": "ani"}
 EXPIRED: Final[Any] = {"ended_at": NOW + 9}
+
+
+def test_a_seal_stays_what_it_is() -> None:
+    """A release before and after must know it."""
+    said: dict[str, Any] = {"version": 1, "ended_at": NOW + 0.0004, "ended_by": "ani"}
+    found = seal('{"id": "0000000a"}', **said, key=b"a key")
+    assert found == "66d07c07f8dec01f7b6b6a4040e126dc8d39d6bfd1c97eae7006265aba106fe8"
+    assert is_seal(found, found)
+    assert not is_seal("ü", found)
+    valid = seal('{"id": "0000000a"}', version=1, ended_at=None, ended_by=None, key=b"a key")
+    others = [said | it for it in ({"version": 2}, {"ended_at": NOW + 1}, {"ended_by": None})]
+    found_of_others = [seal('{"id": "0000000a"}', **it, key=b"a key") for it in others]
+    assert len({found, valid, *found_of_others, seal("{}", **said, key=b"a key")}) == 6
+    assert seal('{"id": "0000000a"}', **said, key=b"another key") != found
 
 
 def test_what_the_table_has_is_known_then() -> None:

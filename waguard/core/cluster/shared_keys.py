@@ -3,8 +3,12 @@ the other. Pure.
 
 A key is the same by its SHA-256. A revocation is final, whoever makes it, and whenever the others hear of it. That a key has
 expired is each host's to see, by its own clocks: no clock that runs ahead ends a key for all.
+
+Hosts seal each row with the key that all of them have: who can write the database, and has no such key, makes none and revives none.
 """
 
+import hmac
+import json
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -13,6 +17,22 @@ from waguard.core.issued_keys import IssuedKey
 from waguard.core.replace import replace
 
 _ID: Final = 8  # hexadecimal digits
+_PURPOSE: Final = b"waguard-issued-keys-1"  # the same file encrypts credentials
+
+
+def seal(
+    record: str, *, version: int, ended_at: float | None, ended_by: str | None, key: bytes
+) -> str:
+    """The seal of a row, in hexadecimal digits: of the issued key as its ``record`` has it, and of its end (unix time, to the
+    millisecond: a database may round it). When it was last used is not sealed."""
+    end = None if ended_at is None else f"{ended_at:.3f}"
+    said = json.dumps([version, record, end, ended_by])
+    return hmac.digest(hmac.digest(key, _PURPOSE, "sha256"), said.encode(), "sha256").hex()
+
+
+def is_seal(text: str, expected: str) -> bool:
+    """Whether a row has the seal that it should have. In constant time."""
+    return hmac.compare_digest(text.encode(), expected.encode())
 
 
 def learned(known: Mapping[str, IssuedKey], rows: Iterable[IssuedKey]) -> dict[str, IssuedKey]:

@@ -129,10 +129,11 @@ CREATE TABLE waguard_keys (
 	ended_at DOUBLE, 
 	ended_by VARCHAR(255), 
 	used_at DOUBLE, 
+	seal VARCHAR(64) NOT NULL, 
 	PRIMARY KEY (sha256), 
 	UNIQUE (id)
 );
-INSERT INTO "waguard_keys" VALUES('0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f','0a1b2c3d',1,'{"id": "0a1b2c3d", "name": "shop", "sha256": "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f", "right": "send", "workspaces": [7], "sessions": ["alpha"], "expires_at": 1790000060.0, "created_at": 1790000000.0, "created_by": "ani", "made_with": "ffffffff", "used_at": null, "ended_at": null, "ended_by": null, "for_page": false}',1790000060.5,1790000000.5,'root by the socket',1790000000.5);
+INSERT INTO "waguard_keys" VALUES('0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f','0a1b2c3d',1,'{"id": "0a1b2c3d", "name": "shop", "sha256": "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f", "right": "send", "workspaces": [7], "sessions": ["alpha"], "expires_at": 1790000060.0, "created_at": 1790000000.0, "created_by": "ani", "made_with": "ffffffff", "used_at": null, "ended_at": null, "ended_by": null, "for_page": false}',1790000060.5,1790000000.5,'root by the socket',1790000000.5,'4633bb90fc0b4040ee666d99ba490e1d5c04561049ccc286e339e0dadd9941e7');
 CREATE TABLE waguard_lease (
 	id INTEGER NOT NULL, 
 	epoch BIGINT NOT NULL, 

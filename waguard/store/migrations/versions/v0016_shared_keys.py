@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("ended_at", sa.Double),
         sa.Column("ended_by", sa.String(255)),
         sa.Column("used_at", sa.Double),
+        sa.Column("seal", sa.String(64), nullable=False),
         if_not_exists=True,
     )
     op.create_table(
