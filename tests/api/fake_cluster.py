@@ -197,6 +197,7 @@ def cluster_of(host: FakeHost, base: str) -> Cluster:
         key=SHARED_KEY,
         digests=lambda: {it: digest(it, [by], SHARED_KEY) for it, by in host.secrets.items()},
         start=lambda: host.all.records[host.name].start,
+        asked=lambda by: host.asked.append(("conditions", by)),
         keys=host.all.keys,
     )
 

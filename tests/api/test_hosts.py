@@ -175,6 +175,8 @@ async def test_what_a_person_must_act_on_there(hosts: Pair) -> None:
         "GET", "/api/cluster/conditions", hosts.one.base, within=60.0
     )
     assert asked["host"] == "h1"
+    assert hosts.hosts["h1"].asked == [("conditions", "h2")]
+    assert hosts.hosts["h2"].asked == [], "no host has asked it"
 
 
 async def test_what_another_host_answers_to_this_one(hosts: Pair) -> None:

@@ -7,12 +7,12 @@ from typing import Any, Final
 import pytest
 
 from tests.api.fake_cluster import Everything, FakeHost
-from tests.messaging.test_alerts import PARKED, World
+from tests.messaging.test_alerts import LINES, PARKED, World
 from waguard.core.alerts.alerts import FOLD
 from waguard.core.blame import Blame, Condition
 from waguard.core.cluster.alert_duty import sender
 from waguard.core.cluster.records import Owner
-from waguard.daemon.host_alerts import HostAlerts
+from waguard.daemon.host_alerts import EVERY, UNASKED, HostAlerts
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 
 LOW: Final = Condition(
@@ -59,6 +59,8 @@ class Host:
         self.conditions: tuple[Condition, ...] = ()
         self.lives = True
         self.held = True
+        self.read = True
+        self.reaches = True
         self.begin()
 
     def begin(self) -> None:
@@ -68,12 +70,13 @@ class Host:
             self.hosts,
             self,
             self.fleet.table,
-            adopt=self.world.alerts.adopt,
+            self.world.alerts,
             rows=lambda: {
                 session: Owner(session=session, host=host, incarnation=f"i-{host}", epoch=1)
                 for session, host in self.fleet.all.owners.items()
             },
             held=lambda: self.held,
+            read=lambda: self.read,
         )
         self.world.alerts.several = self.duty
 
@@ -90,8 +93,9 @@ class Host:
         assert (method, target, body) == ("GET", "/api/cluster/conditions", None)
         assert within > 0
         other = self.fleet.hosts[to]
-        if not other.lives:
+        if not (other.lives and self.reaches):
             raise UnavailableError("it cannot be reached")
+        other.duty.asked(self.name)
         return {
             "host": other.name,
             "sender": sender(other.name, list(self.fleet.all.records.values())),
@@ -255,6 +259,101 @@ async def test_a_host_without_its_lease_says_nothing_beside_the_others(fleet: Fl
     fleet.a.conditions = (PARKED,)
     for _ in range(4):
         assert all(by == "b" for by, _ in await fleet.live(FOLD))
+
+
+async def unasked(fleet: Fleet) -> list[tuple[str, str]]:
+    """What is sent while nobody asks, until it is noticed, and folded."""
+    found = []
+    for _ in range(UNASKED + 2):
+        found += await fleet.live(EVERY)
+    return found + await fleet.live(FOLD)
+
+
+async def test_the_first_one_and_the_engine_are_away(fleet: Fleet) -> None:
+    """Nobody can declare it dead."""
+    fleet.a.lives = fleet.b.held = False
+    fleet.b.conditions = (LOW,)
+    assert await unasked(fleet) == [("b", BEGUN)]
+    fleet.b.conditions = ()
+    await fleet.live(10)
+    assert await fleet.live(FOLD) == [("b", OVER)]
+
+
+async def test_the_first_one_cannot_ask_another(fleet: Fleet) -> None:
+    fleet.a.reaches = False
+    fleet.a.conditions, fleet.b.conditions = (PARKED,), (LOW,)
+    fleet.all.owners["a"] = "a"
+    found = await unasked(fleet)
+    assert sorted(by for by, _ in found) == ["a", "b"], "each says its own"
+    assert ("b", BEGUN) in found
+    rows = dict(fleet.table.rows)
+    assert all("disk_low" not in record for _, record in rows.values()), "what a has sent"
+    fleet.b.conditions = ()
+    await fleet.live(10)
+    assert await fleet.live(FOLD) == [("b", OVER)]
+    assert fleet.table.rows == rows
+    fleet.a.reaches = True
+    await fleet.live(1_000)
+    fleet.b.conditions = (LOW,)
+    await fleet.live(10)
+    assert await fleet.live(FOLD) == [("a", BEGUN)], "it is asked again"
+
+
+async def test_what_was_sent_while_nobody_asked_may_come_twice(fleet: Fleet) -> None:
+    """It is over once."""
+    fleet.a.reaches = False
+    fleet.b.conditions = (LOW,)
+    assert await unasked(fleet) == [("b", BEGUN)]
+    fleet.a.reaches = True
+    await fleet.live(EVERY)
+    assert await fleet.live(FOLD) == [("a", BEGUN)]
+    fleet.b.conditions = ()
+    await fleet.live(10)
+    assert await fleet.live(FOLD) == [("a", OVER)]
+    fleet.die(fleet.a)
+    for _ in range(4):
+        assert await fleet.live(FOLD) == []
+
+
+async def test_the_first_one_has_no_destination(fleet: Fleet) -> None:
+    fleet.a.world.write("")
+    fleet.a.world.alerts.configure()
+    fleet.b.conditions = (LOW,)
+    assert await unasked(fleet) == [("b", BEGUN)]
+    fleet.b.conditions = ()
+    for _ in range(2):
+        await fleet.live(EVERY)
+    fleet.a.world.write(LINES)
+    fleet.a.world.alerts.configure()
+    assert await fleet.live(EVERY) == []
+    assert await fleet.live(FOLD) == [("b", OVER)], "who has said it says that it is over"
+    fleet.b.conditions = (LOW,)
+    await fleet.live(1_000)
+    assert await fleet.live(FOLD) == [("a", BEGUN)]
+
+
+async def test_who_is_not_the_one_that_sends_may_ask(fleet: Fleet) -> None:
+    """It is declared dead, and does not know it: what it is said it sends to nobody."""
+    fleet.a.lives = False
+    fleet.b.conditions = (LOW,)
+    found = []
+    for _ in range(2 * UNASKED):
+        fleet.b.duty.asked("c")
+        found += await fleet.live(FOLD)
+    assert found == [("b", BEGUN)]
+
+
+async def test_a_host_that_is_none_any_more(fleet: Fleet) -> None:
+    """Where the hosts were not read since the start, it is unknown."""
+    await begun(fleet)
+    fleet.a.begin()
+    fleet.a.read = fleet.b.lives = False
+    del fleet.all.records["b"]
+    for _ in range(4):
+        assert await fleet.live(FOLD) == []
+    fleet.a.read = True
+    await fleet.live(10)
+    assert await fleet.live(FOLD) == [("a", OVER)]
 
 
 async def test_a_record_of_another_version(fleet: Fleet) -> None:

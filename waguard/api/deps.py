@@ -78,6 +78,8 @@ class Cluster:
     start: Callable[[], str]
     """Which start of the daemon this is, as its host's record says."""
     keys: "KeyRows"
+    asked: Callable[[str], None] = lambda _: None
+    """Called with the host that asks this one what a person must act on."""
     digests: Callable[[], Mapping[str, str | None]] = field(default=dict, repr=False)
     """Digests of secrets that all hosts have alike, by the keys that name their files."""
 
@@ -140,10 +142,16 @@ class Seals(Protocol):
 
 
 class KeySharing(Protocol):
-    """Has all hosts accept the same issued keys. ``read`` raises ``DatabaseUnavailableError``."""
+    """Has all hosts accept the same issued keys. ``read`` and ``learn`` raise ``DatabaseUnavailableError``."""
 
     async def read(self) -> None:
         """Know what the others have made and revoked."""
+
+    async def learn(self) -> None:
+        """So, and have the file know it a moment later: whoever waits for this may have others wait for the file."""
+
+    async def announce(self) -> None:
+        """Have the others read a key that was made here."""
 
     async def spread(self, key: "IssuedKey") -> list[str]:
         """Have all refuse a key that was revoked here. The hosts that have not said that they do."""

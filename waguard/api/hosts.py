@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from waguard.api import fields
 from waguard.api.deps import DEPS, FORWARDED, KEY_SHARING, Cluster
 from waguard.api.fields import Kind, SessionId
+from waguard.api.rights import Narrowing
 from waguard.api.route import Done, OfSession, route
 from waguard.api.session_view import Condition, condition
 from waguard.core.keys import Right
@@ -155,7 +156,10 @@ async def conditions(request: web.Request) -> Conditions:
     """What a person must act on at this host, for the one that sends alerts for all."""
     from waguard.core.cluster import alert_duty  # noqa: PLC0415 - one host alone needs nothing of it
 
-    view, health = cluster_of(request).hosts.view(), request.app[DEPS].health()
+    cluster, health = cluster_of(request), request.app[DEPS].health()
+    view, forwarded = cluster.hosts.view(), request.get(FORWARDED)
+    if forwarded and forwarded.caller:
+        cluster.asked(forwarded.caller.name)
     return Conditions(
         host=view.host,
         sender=alert_duty.sender(view.host, [it.record for it in view.hosts]),
@@ -164,13 +168,12 @@ async def conditions(request: web.Request) -> Conditions:
     )
 
 
-@route(Right.ADMIN, 409)
+@route(Right.ADMIN, narrows=Narrowing.HOSTS)
 async def keys_changed(request: web.Request, body: KeysChanged) -> Done:
     """Another host has made or revoked a key: know it at once. Hosts notify each other."""
-    cluster_of(request)
     sharing = request.app[KEY_SHARING]
     if body.sha256 is None:
-        await sharing.read()
+        await sharing.learn()
     else:
         sharing.end(body.sha256, body.by)
         await request.app[DEPS].issued_keys.save()

@@ -82,6 +82,7 @@ class Cluster:
         self._clock = base.clock
         self._supervisor: Supervisor
         self._left_behind: LeftBehind
+        self._asked: Callable[[str], None]
         self._secrets: Callable[[], Sequence[bytes]]
         self.owned = OwnedParts()
         self._is_open = False
@@ -218,6 +219,7 @@ class Cluster:
                 "webhook.secret_file": digest("webhook.secret_file", secrets.webhook, key),
             },
             start=self._start,
+            asked=lambda by: self._asked(by),  # noqa: PLW0108 - who listens comes later
             keys=self._store.shared_keys(key),
         )
 
@@ -227,10 +229,12 @@ class Cluster:
             self.hosts,
             app[CALLS],
             self._store.sent_alerts(),
-            adopt=alerts.adopt,
+            alerts,
             rows=lambda: self.owners.state.rows if self.owners.state else None,
             held=lambda: self.host.is_held,
+            read=lambda: self.host.is_list_read,
         )
+        self._asked = made.asked
         alerts.several = made
         ticker.every(host_alerts.EVERY, "alerts for all", made.tick)
 

@@ -234,7 +234,6 @@ def test_a_host_that_has_just_begun_ends_nothing() -> None:
     drill.records, drill.owners = [], None
     for _ in range(3):
         drill.see(after=100, complete=False)
-    drill.records = [host("a")]
     for _ in range(3):
         drill.see(after=100)
     assert drill.news() == []
@@ -255,13 +254,47 @@ def test_who_takes_over_repeats_nothing_and_loses_nothing() -> None:
 def test_what_all_see_the_one_that_sends_says() -> None:
     drill = Drill()
     room = condition("no_room")
-    of_b = {"b": said("b", "a", room)}
-    drill.see(others=of_b)
-    drill.see(others=of_b, after=FOLD)
-    assert drill.news() == []
+    of_b = {"b": said("b", "a", room, condition("host_missing"))}
     drill.see(room, others=of_b)
     drill.see(room, others=of_b, after=FOLD)
     assert drill.news() == [(["None/no_room/None/no_room"], [])]
+
+
+@pytest.mark.parametrize("kind", ["no_room", "hosts_differ"])
+def test_what_another_host_alone_sees_of_all(kind: str) -> None:
+    """Sessions that stay on a host that is being emptied; a host of an earlier version beside newer ones."""
+    drill = Drill()
+    it = condition(kind)
+    of_b = {"b": said("b", "a", it)}
+    drill.see(others=of_b)
+    drill.see(others=of_b, after=FOLD)
+    of_b_alone = f"b/{kind}/None/{kind}"
+    assert drill.news() == [([of_b_alone], [])]
+    for _ in range(3):
+        drill.see(it, others=of_b, after=APART)
+    assert drill.news() == [([f"None/{kind}/None/{kind}"], [])], "it is not over at b"
+    drill.see(others={"b": said("b", "a")}, after=10)
+    drill.see(others={"b": said("b", "a")}, after=FOLD)
+    assert drill.news() == [([], [of_b_alone, f"None/{kind}/None/{kind}"])]
+
+
+def test_a_host_that_is_forgotten_has_nothing_open() -> None:
+    drill = Drill()
+    begun(drill)
+    missing = condition("host_missing")
+    drill.records, drill.owners = [host("a"), host("b", alive=False)], {}
+    drill.see(missing, after=10)
+    drill.see(missing, after=FOLD)
+    assert drill.news() == [(["None/host_missing/None/b"], [B_SCAN])]
+    drill.records = []
+    drill.see(after=100)
+    drill.see(after=100)
+    assert drill.news() == [], "the hosts are not read"
+    drill.records = [host("a")]
+    drill.see(after=10)
+    drill.see(after=FOLD)
+    assert drill.news() == [([], [B_LOW, "None/host_missing/None/b"])]
+    assert not drill.state.open
 
 
 def test_what_a_newer_host_blames() -> None:

@@ -17,7 +17,7 @@ from waguard.core.cluster.records import HostRecord, Owner
 from waguard.core.replace import replace
 
 OF_ALL: Final = frozenset({HOST_MISSING, HOSTS_DIFFER, NO_ROOM})
-"""Conditions that each host sees of all."""
+"""Conditions that are of all hosts. That one is missing each host sees; of the others, one may be the only one to see it."""
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,21 +73,27 @@ def observed(
     state: AlertState,
 ) -> Observed:
     """What all hosts say. ``now``: this one; ``others``: what was last heard of those that answer; ``rows``: the owners,
-    None: unknown."""
+    None: unknown. Where this host is none of the ``records``, these were not read."""
     mine = [it for it in now.conditions if it.type not in OF_ALL]
     of_all = [one for it in now.conditions if it.type in OF_ALL for one in _each(it, records)]
     of_hosts = [OfHost(own, it) for it in mine]
+    here = {HOST_MISSING, *(it.type for it in of_all)}  # this host says it for all
     for host, it in others.items():
-        of_hosts += [
-            OfHost(host, _condition(one)) for one in it.conditions if one.type not in OF_ALL
-        ]
+        of_hosts += [OfHost(host, _condition(one)) for one in it.conditions if one.type not in here]
+    left_out = {
+        (host, one.type) for host, it in others.items() for one in it.conditions if one.type in here
+    }
     known = {host for host, it in others.items() if it.complete}
     known |= {own} if now.complete else set()
     known |= {it.host for it in records if not it.alive and it.drain}  # it has ended in order
     seen = {it.host for it in records}
+    if own in seen:  # they were read: one that is none of them is forgotten
+        known |= {it.host for it in pending(state).values() if it.host} - seen
     where = None if rows is None else _where(records, rows, known)
     unknown = {
-        key for key, it in pending(state).items() if not _is_known(it, own, now, known, seen, where)
+        key
+        for key, it in pending(state).items()
+        if (it.host, it.type) in left_out or not _is_known(it, own, now, known, seen, where)
     }
     return Observed(of_all, complete=True, of_hosts=tuple(of_hosts), unknown=frozenset(unknown))
 
@@ -128,7 +134,7 @@ def _is_known(
         # one that is in no row was deleted
         return where is not None and where.get(it.session, True) and now.complete
     if it.type == HOST_MISSING:
-        return own in seen and it.reason in seen
+        return own in seen
     return own in seen and now.complete if it.host is None else it.host in known
 
 

@@ -113,6 +113,11 @@ class Alerts:
         since = self._refused.since if self._refused else self._clock.wall()
         return fleet_condition(core.UNDELIVERABLE, refused.message, since=since)
 
+    @property
+    def can_send(self) -> bool:
+        """Whether there is a destination."""
+        return bool(self._destinations)
+
     def tick(self, health: Health) -> None:
         """Take in what waguard knows of itself now. Returns at once."""
         if self._destinations:

@@ -75,12 +75,14 @@ class HostKeeper:
         self._timer: asyncio.TimerHandle | None = None
         self._watching: asyncio.Task[None] | None = None
         self._ended = False
+        self.is_list_read = False
+        """Whether all hosts were seen since ``begin``, the others too."""
         self._moved = asyncio.Event()
 
     def begin(self, leases: HostLeases, *, adopts: str | None) -> None:
         """Begin to hold it, after ``end`` in another cluster. ``adopts``: the incarnation that the daemon before has left
         here; None: everything of before is swept first."""
-        self._leases, self._ended = leases, False
+        self._leases, self._ended, self.is_list_read = leases, False, False
         number = random.SystemRandom().getrandbits(NUMBER_BITS)
         now = moment(self._clock())
         self._follow(
@@ -178,6 +180,7 @@ class HostKeeper:
     # ---- facts and effects ----
 
     def _post(self, fact: LeaseFact) -> None:
+        self.is_list_read |= isinstance(fact, PeersSeen)
         if self._state and not self._ended:
             self._follow(host_lease.advance(self._state, fact, moment(self._clock())))
 
