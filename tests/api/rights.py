@@ -23,6 +23,7 @@ _NARROWED: Final = {
     Narrowing.LIMITED: (YES, NO),
     Narrowing.ITSELF: (YES, NOTHING_OF_THEM),
     Narrowing.REFUSED: (NO, NO),
+    Narrowing.HOSTS: (NO, NO),
 }
 
 
@@ -46,7 +47,8 @@ class Rule(NamedTuple):
 
     def row(self) -> str:
         """The line of the table."""
-        rights = [YES if it.includes(self.right) else NO for it in Right]
+        known = self.narrows is not Narrowing.HOSTS
+        rights = [YES if known and it.includes(self.right) else NO for it in Right]
         return f"| `{self.method} {self.path}` | {' | '.join([*rights, self.own, self.other])} |\n"
 
 

@@ -45,7 +45,7 @@ class Daemons:
         return await self.keys.create(maker, asked, {})
 
     async def revoke(self, key: IssuedKey) -> Sequence[IssuedKey]:
-        return (await self.keys.revoke(APPLICATION, key.id, {}))[1]
+        return await self.keys.keep_end(self.keys.refuse(APPLICATION, key.id, {}))
 
     @property
     def listed(self) -> dict[str, IssuedKey]:
@@ -243,7 +243,7 @@ async def test_an_unknown_key_cannot_be_revoked(daemons: Daemons) -> None:
     scoped = Caller(name="ani", right=Right.ADMIN, workspaces=frozenset({7}))
     for caller, key_id in ((APPLICATION, "ffffffff"), (scoped, key.id)):
         with pytest.raises(NotFoundError):
-            await daemons.keys.revoke(caller, key_id, {})
+            daemons.keys.refuse(caller, key_id, {})
     assert daemons.listed["shop"].ended_at is None
 
 
@@ -254,7 +254,7 @@ async def test_who_has_a_scope_makes_and_sees_what_is_within_it(daemons: Daemons
         await daemons.make(scoped, name="other", workspaces=(8,))
     _, mine = await daemons.make(scoped, name="mine")
     assert daemons.keys.governed(scoped, {}) == [mine]
-    assert (await daemons.keys.revoke(scoped, mine.id, {}))[0].ended_by == "ani"
+    assert daemons.keys.refuse(scoped, mine.id, {}).ended_by == "ani"
 
 
 # ---- its file ----

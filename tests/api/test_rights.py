@@ -287,12 +287,12 @@ class NobodyElse:
     async def read(self) -> None:
         """See ``KeySharing``."""
 
+    async def announce(self) -> None:
+        """See ``KeySharing``."""
+
     async def spread(self, _: IssuedKey) -> list[str]:
         """See ``KeySharing``."""
         return []
-
-    def end(self, sha256: str, by: str) -> None:
-        """See ``KeySharing``."""
 
 
 @pytest.fixture
@@ -353,7 +353,7 @@ def done(api: Api) -> tuple[Any, ...]:
 
 def expected(rule: Rule, right: Right, scope: str) -> str:
     """What the table says."""
-    if not right.includes(rule.right):
+    if not right.includes(rule.right) or rule.narrows is Narrowing.HOSTS:
         return NO
     if scope == "none":
         return YES

@@ -1,5 +1,7 @@
 """Keys that all hosts accept: made and revoked on one, with the database and without it."""
 
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import pytest
@@ -8,13 +10,18 @@ from tests.api.conftest import Answer, Api
 from tests.api.fake_cluster import Pair
 from tests.clocks import Clock
 from tests.waiting import wait_until
+from waguard.api import shared_keys
 from waguard.api.deps import KEY_SHARING
+from waguard.api.forwarding import CALLS
 from waguard.api.key_table import IssuedKeys
+from waguard.api.shared_keys import NOTICE
+from waguard.core.issued_keys import IssuedKey, digest
 from waguard.core.keys import Caller, Right
-from waguard.errors import DatabaseUnavailableError
+from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.host.memory import key_memory
 
 CURRENT: Final = "/api/keys/current"
+NOBODY: Final = "http://127.0.0.1:1"
 
 
 async def made(api: Api, name: str = "shop", **wanted: Any) -> tuple[str, str]:
@@ -71,6 +78,7 @@ async def test_the_files_of_both_have_it(hosts: Pair) -> None:
     """So that it is valid there also where the database is away at a start, or the cluster is no more."""
     key, key_id = await made(hosts.one)
     for api in (hosts.one, hosts.two):
+        await wait_until(lambda: restarted(api).find(key) is not None, "it is written")  # noqa: B023
         caller = restarted(api).find(key)
         assert caller is not None
         assert caller.key == key_id
@@ -79,7 +87,7 @@ async def test_the_files_of_both_have_it(hosts: Pair) -> None:
 
 
 async def test_a_host_that_is_not_notified_reads_it(hosts: Pair) -> None:
-    hosts.all.change("h2", alive=False)
+    hosts.all.change("h2", address=NOBODY)
     key, key_id = await made(hosts.one)
     await wait_until(lambda: hosts.two.deps.issued_keys.find(key) is not None, "it is read")
     await revoked(hosts.one, key_id)
@@ -88,8 +96,20 @@ async def test_a_host_that_is_not_notified_reads_it(hosts: Pair) -> None:
 
 async def test_hosts_that_do_not_answer_are_named(hosts: Pair) -> None:
     _, key_id = await made(hosts.one)
-    hosts.all.add("h3", "http://127.0.0.1:1")
+    hosts.all.add("h3", NOBODY)
     assert (await revoked(hosts.one, key_id)).json()["not_yet"] == ["h3"]
+
+
+async def test_a_host_without_a_lease_may_serve_still(hosts: Pair) -> None:
+    """But for one that was taken out in order."""
+    key, key_id = await made(hosts.one)
+    for name in ("h3", "h4"):
+        hosts.all.add(name, NOBODY)
+    for name in ("h2", "h3", "h4"):
+        hosts.all.change(name, alive=False, drain=name == "h4")
+    hosts.all.keys.away = True
+    assert (await revoked(hosts.one, key_id)).json()["not_yet"] == ["h3"]
+    assert await status(hosts.two, key) == 401
 
 
 # ---- the database is away ----
@@ -106,6 +126,22 @@ async def test_what_is_known_is_valid_and_none_is_made(hosts: Pair) -> None:
     names = {it.name for it in restarted(hosts.one).governed(*EVERYTHING)}
     assert names == {"shop"}, "nor is it in the file"
     assert (await hosts.one.call("GET", "/api/keys")).status == 200
+
+
+async def test_a_key_of_the_page_is_this_hosts_until_then(hosts: Pair) -> None:
+    """Who looks at the page wants to know what is wrong with the database."""
+    hosts.all.keys.away = True
+    ticket = (await hosts.one.call("POST", "/api/keys/ticket", {})).json()["ticket"]
+    shown = {"X-Ticket": ticket}
+    answer = await hosts.one.call("POST", "/api/keys/exchange", key=None, headers=shown)
+    assert answer.status == 201, answer.content
+    key = answer.json()["key"]
+    assert [await status(api, key) for api in (hosts.one, hosts.two)] == [200, 401]
+    assert restarted(hosts.one).find(key)
+    hosts.all.keys.away = False
+    await read(hosts.one)
+    await read(hosts.two)
+    assert await status(hosts.two, key) == 200
 
 
 EVERYTHING: Final[Any] = (Caller(name="root", right=Right.ADMIN), {})
@@ -129,8 +165,8 @@ async def test_what_is_revoked_is_refused_by_all_who_hear_it(hosts: Pair) -> Non
 async def test_what_was_revoked_before_a_restart_is_written_after_it(hosts: Pair) -> None:
     key, key_id = await made(hosts.one)
     hosts.all.keys.away = True
-    hosts.all.change("h2", alive=False)
-    await revoked(hosts.one, key_id)
+    hosts.all.change("h2", address=NOBODY)
+    assert (await revoked(hosts.one, key_id)).json()["not_yet"] == ["h2"]
     assert await status(hosts.two, key) == 200, "it was not notified"
     # the next daemon, whose table still has it as valid
     hosts.one.deps.issued_keys.adopt(restarted(hosts.one).known)
@@ -163,6 +199,64 @@ async def test_both_revoke_it(hosts: Pair) -> None:
     await revoked(hosts.one, key_id)
     await revoked(hosts.two, key_id)
     assert await status(hosts.two, key) == 401
+
+
+async def test_no_revocation_waits_for_a_key_that_is_made(
+    hosts: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database hangs."""
+    key, key_id = await made(hosts.one)
+    rows, goes_on = hosts.all.keys, asyncio.Event()
+    exchange = rows.exchange
+
+    async def hang(
+        decide: Callable[[Sequence[IssuedKey]], Sequence[IssuedKey]],
+    ) -> tuple[int, Sequence[IssuedKey]]:
+        begun.set()
+        await goes_on.wait()
+        return await exchange(decide)
+
+    begun = asyncio.Event()
+    monkeypatch.setattr(rows, "exchange", hang)
+    making = asyncio.create_task(made(hosts.one, "other"))
+    await begun.wait()
+    revoking = asyncio.create_task(revoked(hosts.one, key_id))
+    await wait_until(lambda: hosts.two.deps.issued_keys.find(key) is None, "it is refused there")
+    goes_on.set()
+    await making
+    assert (await revoking).json()["not_yet"] == []
+
+
+async def test_two_that_make_keys_do_not_wait_for_each_other(
+    hosts: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each notifies the other one, which writes its file."""
+    monkeypatch.setattr(shared_keys, "NOTIFIED_WITHIN", 3_600.0)
+    async with hosts.two.deps.issued_keys._writing:
+        key, _ = await made(hosts.one)
+        assert await status(hosts.two, key) == 200
+    await wait_until(lambda: restarted(hosts.two).find(key) is not None, "it is written")
+
+
+async def test_a_host_that_hangs_keeps_no_file_from_being_written(
+    hosts: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_keys, "NOTIFIED_WITHIN", 3_600.0)
+    asked = asyncio.Event()
+
+    async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await ended.wait()
+        writer.close()
+
+    ended = asyncio.Event()
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
+        hosts.all.add("h3", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        making = asyncio.create_task(made(hosts.one))
+        await asked.wait()
+        async with hosts.one.deps.issued_keys._writing:
+            ended.set()
+        await making
 
 
 # ---- what each had before ----
@@ -217,9 +311,14 @@ async def test_the_database_says_so(hosts: Pair) -> None:
     assert key_memory.read(hosts.one.deps.issued_keys._path) == ()
 
 
-async def test_who_notifies_of_keys(hosts: Pair, api: Api) -> None:
-    key, _ = await made(hosts.one, right="operate")
-    refused = await hosts.one.call("POST", "/api/cluster/keys", {}, key=key)
-    assert refused.status == 403
-    assert (await hosts.one.call("POST", "/api/cluster/keys", {"sha256": "x"})).status == 400
-    assert (await api.call("POST", "/api/cluster/keys", {})).status == 409
+async def test_hosts_alone_notify_of_keys(hosts: Pair, api: Api) -> None:
+    """Who revokes a key is recorded, and does so by a route of its own, whatever its own key may do."""
+    key, _ = await made(hosts.one)
+    said = {"sha256": digest(key), "by": "ani"}
+    for asked in (hosts.one, hosts.two, api):
+        refused = await asked.call("POST", NOTICE, said)
+        assert refused.status == 403
+        assert "DELETE /api/keys/" in refused.json()["remedy"]
+    assert await status(hosts.two, key) == 200
+    with pytest.raises(UnavailableError, match="answered 400"):
+        await hosts.one.app[CALLS].own("POST", NOTICE, hosts.two.base, {"sha256": "x"}, within=60.0)

@@ -185,14 +185,16 @@ class IssuedKeys:
         )
         return text, key
 
-    async def revoke(
-        self, caller: Caller, key_id: str, workspaces: Workspaces
-    ) -> tuple[IssuedKey, list[IssuedKey]]:
-        """The key, and the valid ones that it has made: these stay. Raises ``WaguardError``."""
+    def refuse(self, caller: Caller, key_id: str, workspaces: Workspaces) -> IssuedKey:
+        """Revoke a key in memory: nobody has to wait for the disk. Raises ``NotFoundError``."""
         key = self._keys.get(key_id)
         if key is None or not issued_keys.governs(caller, key, workspaces):
             raise NotFoundError("no such key", field="id", remedy="see `waguard keys list`")
-        key = self.end(key, by=caller.name)
+        return self.end(key, by=caller.name)
+
+    async def keep_end(self, key: IssuedKey) -> list[IssuedKey]:
+        """Have the file know that the key was revoked. The valid ones that it has made: these stay. Raises
+        ``UnavailableError``."""
         async with self._writing:
             try:
                 await self._write(self._keys)
@@ -201,8 +203,7 @@ class IssuedKeys:
                     f"the key is refused from now on, and a restart would accept it again: {error.message}",
                     remedy="repair what is wrong, and revoke it again",
                 ) from None
-        made = [it for it in self._keys.values() if it.made_with == key.id and it.ended_at is None]
-        return key, made
+        return [it for it in self._keys.values() if it.made_with == key.id and it.ended_at is None]
 
     def _current(self, caller: Caller) -> Caller:
         """With the end that its key has now. Raises ``UnauthorizedError`` where it has ended."""

@@ -1,8 +1,9 @@
 """The keys that waguard issues: create, list and revoke them."""
 
+import asyncio
 import contextlib
-from collections.abc import Callable
-from typing import Annotated, Any, ClassVar
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, ClassVar, TypeVar, cast
 
 from aiohttp import web
 from msgspec import Meta, Struct
@@ -19,8 +20,10 @@ from waguard.errors import (
     ConflictError,
     DatabaseUnavailableError,
     InvalidInputError,
-    UnavailableError,
 )
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 def _name(value: Any, field: str) -> str:
@@ -150,6 +153,8 @@ async def made(request: web.Request, wanted: Wanted) -> NewKey:
     """The key, made by the caller."""
     issued = request.app[DEPS].issued_keys
     text, key = await issued.create(request[CALLER], wanted, await _workspaces(request))
+    if sharing := request.app.get(KEY_SHARING):
+        await sharing.announce()
     return NewKey(key=text, about=_shown(key))
 
 
@@ -199,14 +204,21 @@ async def _revoked(request: web.Request, key_id: str) -> RevokedKey:
     issued, sharing = request.app[DEPS].issued_keys, request.app.get(KEY_SHARING)
     if key_id not in issued.known:
         await _read_all(request)
-    try:
-        key, made = await issued.revoke(request[CALLER], key_id, await _workspaces(request))
-    except UnavailableError:
-        if sharing and (refused := issued.known.get(key_id)):
-            await sharing.spread(refused)
-        raise
-    not_yet = await sharing.spread(key) if sharing else []
+    key = issued.refuse(request[CALLER], key_id, await _workspaces(request))
+    if sharing is None:
+        made, not_yet = await issued.keep_end(key), list[str]()
+    else:  # the others do not wait for this host's disk
+        made, not_yet = await _both(issued.keep_end(key), sharing.spread(key))
     return RevokedKey(about=_shown(key), made=[_shown(it) for it in made], not_yet=not_yet)
+
+
+async def _both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
+    """What they return, after both have ended. Raises what one of them raises."""
+    found = await asyncio.gather(one, other, return_exceptions=True)
+    for it in found:
+        if isinstance(it, BaseException):
+            raise it
+    return cast("tuple[A, B]", found)
 
 
 async def _read_all(request: web.Request) -> None:

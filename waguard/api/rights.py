@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from waguard.api.deps import CALLER, DEPS
+from waguard.api.deps import CALLER, DEPS, FORWARDED
 from waguard.core.keys import Caller, Right
 from waguard.errors import ForbiddenError, NotFoundError
 
@@ -32,6 +32,8 @@ class Narrowing(StrEnum):
     """The route is about the key that asks."""
     REFUSED = "refused"
     """The route is about all sessions."""
+    HOSTS = "hosts"
+    """Other hosts of the cluster ask, and nobody else, whatever the key may do."""
 
 
 NOT_FOUND: Final = "Session not found"
@@ -61,6 +63,11 @@ def require_narrowing(request: web.Request, narrowing: Narrowing) -> None:
         raise ForbiddenError(
             "this is about all sessions, and the key is for some of them",
             remedy="use a key without workspaces and sessions",
+        )
+    if narrowing is Narrowing.HOSTS and FORWARDED not in request:
+        raise ForbiddenError(
+            "hosts of a cluster alone ask this, of each other",
+            remedy="DELETE /api/keys/{key_id} revokes a key on all hosts",
         )
 
 

@@ -6,7 +6,7 @@ other host as it is notified; the table has it when the database is back, for th
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from loguru import logger
@@ -39,8 +39,8 @@ class SharedKeys:
         self._seen: int | None = None
         """The revision that was read last."""
         self._beats = 0
-        self._unsent = True
-        """Whether the table may lack what is known here."""
+        self._is_due = True
+        """Whether the table or the file may lack what is known here."""
         issued.share = self._publish
 
     async def run(self) -> None:
@@ -57,12 +57,21 @@ class SharedKeys:
     async def beat(self) -> None:
         """Read what changed, and write what was not written. Raises ``DatabaseUnavailableError``."""
         whole = self._beats % READ_WHOLE_EVERY == 0
-        if whole or self._unsent or await self._rows.revision() != self._seen:
+        if whole or self._is_due or await self._rows.revision() != self._seen:
             await self.read()
         self._beats += 1
 
     async def read(self) -> None:
         """Have memory and table know the same. Raises ``DatabaseUnavailableError``."""
+        await self._read()
+        await self._issued.save()
+
+    async def learn(self) -> None:
+        """See ``KeySharing``. Raises ``DatabaseUnavailableError``."""
+        await self._read()
+        self._is_due = True
+
+    async def _read(self) -> None:
         if self._issued.unreadable:  # it may have revoked what the table has as valid
             return
         async with self._turn:
@@ -71,20 +80,25 @@ class SharedKeys:
             if shared_keys.unsent(rows, self._issued.known.values()):
                 self._seen, rows = await self._rows.exchange(self._missing)
                 self._learn(rows)
-            self._unsent = False
+            self._is_due = False
             if used := shared_keys.used(rows, self._issued.known.values()):
                 await self._rows.use(used)
-        await self._issued.save()
 
     async def spread(self, key: IssuedKey) -> list[str]:
         """Have all refuse a key that was revoked here. The hosts that have not said that they do."""
-        self._unsent = True
-        silent, _ = await asyncio.gather(self._notify(key), self._written())
+        self._is_due = True
+        said = {"sha256": key.sha256, "by": key.ended_by}
+        silent, _ = await asyncio.gather(self._notify(self._calls.serving(), said), self._written())
         return silent
+
+    async def announce(self) -> None:
+        """See ``KeySharing``."""
+        self._is_due = True  # the table lacks a page's key where the database is away
+        await self._notify(self._calls.living(), {})
 
     def end(self, sha256: str, by: str) -> None:
         """Another host has revoked it."""
-        self._unsent = True
+        self._is_due = True
         for key in [it for it in self._issued.known.values() if it.sha256 == sha256]:
             self._issued.end(key, by=by)
 
@@ -108,17 +122,18 @@ class SharedKeys:
                 self._seen, rows = await self._rows.exchange(with_it)
                 self._learn(rows)
         except DatabaseUnavailableError as error:
+            if (
+                key.for_page
+            ):  # who looks at it wants to know what is wrong: it is this host's until then
+                return
             raise UnavailableError(
                 f"no key is made while the database is away, where all hosts find it: {error.message}",
                 remedy="repeat it; keys that are known stay valid",
                 retry_after=RETRY_AFTER,
             ) from None
-        await self._notify(None)
 
-    async def _notify(self, revoked: IssuedKey | None) -> list[str]:
-        """The hosts that did not answer; None: there is something new to read."""
-        body = {"sha256": revoked.sha256, "by": revoked.ended_by} if revoked else {}
-        hosts = self._calls.living()
+    async def _notify(self, hosts: Mapping[str, str], body: Mapping[str, str | None]) -> list[str]:
+        """The hosts that did not answer."""
         answers = await asyncio.gather(
             *(
                 self._calls.own("POST", NOTICE, to, body, within=NOTIFIED_WITHIN)
