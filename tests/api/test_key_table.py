@@ -13,7 +13,7 @@ from loguru import logger
 from tests.clocks import Clock
 from tests.waiting import wait_until
 from waguard.api.auth import APPLICATION
-from waguard.api.key_table import IssuedKeys
+from waguard.api.key_table import IssuedKeys, refuse
 from waguard.core import issued_keys
 from waguard.core.issued_keys import KEPT, PAGES, IssuedKey, Wanted
 from waguard.core.keys import Caller, Right
@@ -45,7 +45,7 @@ class Daemons:
         return await self.keys.create(maker, asked, {})
 
     async def revoke(self, key: IssuedKey) -> Sequence[IssuedKey]:
-        return await self.keys.keep_end(self.keys.refuse(APPLICATION, key.id, {}))
+        return await self.keys.keep_end(refuse(self.keys, APPLICATION, key.id, {}))
 
     @property
     def listed(self) -> dict[str, IssuedKey]:
@@ -243,7 +243,7 @@ async def test_an_unknown_key_cannot_be_revoked(daemons: Daemons) -> None:
     scoped = Caller(name="ani", right=Right.ADMIN, workspaces=frozenset({7}))
     for caller, key_id in ((APPLICATION, "ffffffff"), (scoped, key.id)):
         with pytest.raises(NotFoundError):
-            daemons.keys.refuse(caller, key_id, {})
+            refuse(daemons.keys, caller, key_id, {})
     assert daemons.listed["shop"].ended_at is None
 
 
@@ -254,7 +254,7 @@ async def test_who_has_a_scope_makes_and_sees_what_is_within_it(daemons: Daemons
         await daemons.make(scoped, name="other", workspaces=(8,))
     _, mine = await daemons.make(scoped, name="mine")
     assert daemons.keys.governed(scoped, {}) == [mine]
-    assert daemons.keys.refuse(scoped, mine.id, {}).ended_by == "ani"
+    assert refuse(daemons.keys, scoped, mine.id, {}).ended_by == "ani"
 
 
 # ---- its file ----

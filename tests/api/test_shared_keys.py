@@ -10,7 +10,6 @@ from tests.api.conftest import Answer, Api
 from tests.api.fake_cluster import Pair
 from tests.clocks import Clock
 from tests.waiting import wait_until
-from waguard.api import shared_keys
 from waguard.api.deps import KEY_SHARING
 from waguard.api.forwarding import CALLS
 from waguard.api.key_table import IssuedKeys
@@ -44,6 +43,12 @@ async def status(api: Api, key: str) -> int:
 async def read(api: Api) -> None:
     sharing: Any = api.app[KEY_SHARING]
     await sharing.beat()
+
+
+def patient(api: Api) -> None:
+    """It waits for others for as long as they take."""
+    sharing: Any = api.app[KEY_SHARING]
+    sharing._notified_within = 3_600.0
 
 
 def restarted(api: Api, clock: Clock | None = None) -> IssuedKeys:
@@ -227,21 +232,17 @@ async def test_no_revocation_waits_for_a_key_that_is_made(
     assert (await revoking).json()["not_yet"] == []
 
 
-async def test_two_that_make_keys_do_not_wait_for_each_other(
-    hosts: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_two_that_make_keys_do_not_wait_for_each_other(hosts: Pair) -> None:
     """Each notifies the other one, which writes its file."""
-    monkeypatch.setattr(shared_keys, "NOTIFIED_WITHIN", 3_600.0)
+    patient(hosts.one)
     async with hosts.two.deps.issued_keys._writing:
         key, _ = await made(hosts.one)
         assert await status(hosts.two, key) == 200
     await wait_until(lambda: restarted(hosts.two).find(key) is not None, "it is written")
 
 
-async def test_a_host_that_hangs_keeps_no_file_from_being_written(
-    hosts: Pair, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shared_keys, "NOTIFIED_WITHIN", 3_600.0)
+async def test_a_host_that_hangs_keeps_no_file_from_being_written(hosts: Pair) -> None:
+    patient(hosts.one)
     asked = asyncio.Event()
 
     async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

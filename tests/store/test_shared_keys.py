@@ -196,8 +196,8 @@ async def test_nobody_else_makes_a_key(pair: tuple[Host, Host]) -> None:
         await work.connection.execute(insert(SHARED_KEYS).values(other))
     await rewritten(one, key(1), record=record)
     assert (await two.keys())[1] == []
-    strangers = pair[1].store.shared_keys(b"another file")
-    assert (await write(strangers, key(3)))[1] == [key(3)]
+    others = pair[1].store.shared_keys(b"another file")
+    assert (await write(others, key(3)))[1] == [key(3)]
     assert (await two.keys())[1] == []
 
 

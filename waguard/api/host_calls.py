@@ -29,7 +29,6 @@ from waguard.api.host_seals import HostSeals, digest, target_of
 from waguard.api.problems import REQUEST_ID, UNAUTHORIZED
 from waguard.api.timings import Timings
 from waguard.core.cluster.forwarded_request import START, ForwardedRequest
-from waguard.core.cluster.records import HostRecord
 from waguard.errors import InvalidInputError, UnavailableError, WaguardError
 
 CONNECT: Final = 3.0  # s
@@ -117,17 +116,12 @@ class HostCalls:
         """The addresses of the other hosts that live."""
         return list(self.living().values())
 
-    def living(self) -> dict[str, str]:
-        """The addresses of the other hosts that live, by name."""
-        return {it.host: it.address for it in self._records() if it.alive}
-
-    def serving(self) -> dict[str, str]:
-        """Those, and others whose lease is over, which may serve still; but for who was taken out in order."""
-        return {it.host: it.address for it in self._records() if it.alive or not it.drain}
-
-    def _records(self) -> list[HostRecord]:
-        found = [it.record for it in self._cluster.hosts.view().hosts]
-        return [it for it in found if it.address != self._cluster.address]
+    def living(self, *, lapsed: bool = False) -> dict[str, str]:
+        """The addresses of the other hosts that live, by name. ``lapsed``: those, too, whose lease is over, which may serve
+        still; but for who was taken out in order."""
+        records = [it.record for it in self._cluster.hosts.view().hosts]
+        meant = [it for it in records if it.alive or (lapsed and not it.drain)]
+        return {it.host: it.address for it in meant if it.address != self._cluster.address}
 
     async def own(
         self, method: str, target: str, to: str, body: object = None, *, within: float

@@ -54,7 +54,8 @@ class IssuedKeys:
         self._changed = False
         self._writes = True
         self.share: Callable[[IssuedKey], Awaitable[None]] | None = None
-        """Has all hosts accept a new key, where there are several; nobody gets one where it raises ``WaguardError``."""
+        """Has all hosts accept a new key, where there are several; nobody gets one where it raises ``WaguardError``. They are
+        not notified: see ``KeySharing.announce``."""
         self.unreadable: str | None = None
         """What is wrong with the file: nothing is written, and what was read before goes on."""
 
@@ -184,13 +185,6 @@ class IssuedKeys:
             "API key created", event="key_created", key=key.id, name=key.name, by=maker.name
         )
         return text, key
-
-    def refuse(self, caller: Caller, key_id: str, workspaces: Workspaces) -> IssuedKey:
-        """Revoke a key in memory: nobody has to wait for the disk. Raises ``NotFoundError``."""
-        key = self._keys.get(key_id)
-        if key is None or not issued_keys.governs(caller, key, workspaces):
-            raise NotFoundError("no such key", field="id", remedy="see `waguard keys list`")
-        return self.end(key, by=caller.name)
 
     async def keep_end(self, key: IssuedKey) -> list[IssuedKey]:
         """Have the file know that the key was revoked. The valid ones that it has made: these stay. Raises
@@ -344,6 +338,14 @@ def require_free(keys: Iterable[IssuedKey], name: str, *, for_page: bool, most: 
         raise ConflictError(
             f"there are {most} valid keys", field="name", remedy="revoke those that nobody uses"
         )
+
+
+def refuse(issued: IssuedKeys, caller: Caller, key_id: str, workspaces: Workspaces) -> IssuedKey:
+    """Revoke a key in memory: nobody has to wait for the disk. Raises ``NotFoundError``."""
+    key = issued.known.get(key_id)
+    if key is None or not issued_keys.governs(caller, key, workspaces):
+        raise NotFoundError("no such key", field="id", remedy="see `waguard keys list`")
+    return issued.end(key, by=caller.name)
 
 
 def _new_id(known: Container[str]) -> str:

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from waguard.api import fields
 from waguard.api.deps import CALLER, DEPS, KEY_SHARING
 from waguard.api.fields import AS_IT_IS, Kind, SessionId, WorkspaceId, digits, integer
+from waguard.api.key_table import refuse
 from waguard.api.rights import Narrowing
 from waguard.api.route import Done, route
 from waguard.core import issued_keys
@@ -204,7 +205,7 @@ async def _revoked(request: web.Request, key_id: str) -> RevokedKey:
     issued, sharing = request.app[DEPS].issued_keys, request.app.get(KEY_SHARING)
     if key_id not in issued.known:
         await _read_all(request)
-    key = issued.refuse(request[CALLER], key_id, await _workspaces(request))
+    key = refuse(issued, request[CALLER], key_id, await _workspaces(request))
     if sharing is None:
         made, not_yet = await issued.keep_end(key), list[str]()
     else:  # the others do not wait for this host's disk

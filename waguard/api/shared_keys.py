@@ -29,12 +29,19 @@ class SharedKeys:
     """``issued`` are this host's; all calls are of the event loop."""
 
     def __init__(
-        self, issued: IssuedKeys, rows: KeyRows, calls: HostCalls, *, every: float = READ_EVERY
+        self,
+        issued: IssuedKeys,
+        rows: KeyRows,
+        calls: HostCalls,
+        *,
+        every: float = READ_EVERY,
+        notified_within: float = NOTIFIED_WITHIN,
     ) -> None:
         self._issued = issued
         self._rows = rows
         self._calls = calls
         self._every = every
+        self._notified_within = notified_within
         self._turn = asyncio.Lock()
         self._seen: int | None = None
         """The revision that was read last."""
@@ -88,12 +95,14 @@ class SharedKeys:
         """Have all refuse a key that was revoked here. The hosts that have not said that they do."""
         self._is_due = True
         said = {"sha256": key.sha256, "by": key.ended_by}
-        silent, _ = await asyncio.gather(self._notify(self._calls.serving(), said), self._written())
+        silent, _ = await asyncio.gather(
+            self._notify(self._calls.living(lapsed=True), said), self._written()
+        )
         return silent
 
     async def announce(self) -> None:
         """See ``KeySharing``."""
-        self._is_due = True  # the table lacks a page's key where the database is away
+        self._is_due = True  # the table may lack a page's key
         await self._notify(self._calls.living(), {})
 
     def end(self, sha256: str, by: str) -> None:
@@ -108,7 +117,7 @@ class SharedKeys:
             await self.read()
 
     async def _publish(self, key: IssuedKey) -> None:
-        """Raises ``ConflictError``, ``UnavailableError``."""
+        """Raises ``ConflictError``, ``UnavailableError``. A page's key does without the database."""
 
         def with_it(rows: Sequence[IssuedKey]) -> Sequence[IssuedKey]:
             self._learn(rows)
@@ -122,10 +131,8 @@ class SharedKeys:
                 self._seen, rows = await self._rows.exchange(with_it)
                 self._learn(rows)
         except DatabaseUnavailableError as error:
-            if (
-                key.for_page
-            ):  # who looks at it wants to know what is wrong: it is this host's until then
-                return
+            if key.for_page:
+                return  # who looks at it wants to know what is wrong: it is this host's until then
             raise UnavailableError(
                 f"no key is made while the database is away, where all hosts find it: {error.message}",
                 remedy="repeat it; keys that are known stay valid",
@@ -136,7 +143,7 @@ class SharedKeys:
         """The hosts that did not answer."""
         answers = await asyncio.gather(
             *(
-                self._calls.own("POST", NOTICE, to, body, within=NOTIFIED_WITHIN)
+                self._calls.own("POST", NOTICE, to, body, within=self._notified_within)
                 for to in hosts.values()
             ),
             return_exceptions=True,
