@@ -66,6 +66,8 @@ class EngineLine:
     """The port is closed: each call fails at once."""
     stale: bool = False
     """The watch reports nothing, and is not broken."""
+    unlisted: bool = False
+    """What is of all hosts fails at once; the own lease can be read and written."""
     next_puts: list[str] = field(default_factory=list)
     """``lost``, ``unheard`` (it takes place, the answer is lost), or seconds after which it takes place, answered then
     or past the deadline."""
@@ -80,6 +82,7 @@ class EngineLine:
 
     async def hosts(self) -> Sequence[Found]:
         await self._connect()
+        self._require_list()
         return list(self.engine.records.values())
 
     async def put(self, record: HostRecord, revision: int) -> int | None:
@@ -108,6 +111,7 @@ class EngineLine:
     async def changes(self) -> AsyncIterator[Sequence[Found]]:
         self.watches += 1
         await self._connect()
+        self._require_list()
         yield list(self.engine.records.values())
         while True:
             async with self.engine.news:
@@ -128,6 +132,10 @@ class EngineLine:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         self.refused = False
+
+    def _require_list(self) -> None:
+        if self.unlisted:
+            raise EngineUnavailableError("it answers nothing about all hosts")
 
     async def _late(self, record: HostRecord, revision: int, seconds: float) -> int | None:
         await asyncio.sleep(seconds)

@@ -137,6 +137,21 @@ async def test_a_watch_that_breaks_is_begun_again_and_reads_take_its_place() -> 
         await cluster.until(lambda: cluster.run, within=5)
 
 
+async def test_whether_the_list_of_hosts_was_read() -> None:
+    """The own lease in what is seen does not say so."""
+    async with begun("a", "b", sessions=1) as cluster:
+        a, _ = cluster.hosts
+        await a.stop()
+        a.boot()
+        a.line.unlisted = True
+        await a.start()
+        assert [it.record.host for it in a.keeper.seen()] == ["a"]
+        assert not a.keeper.is_list_read
+        a.line.unlisted = False
+        await cluster.until(lambda: a.keeper.is_list_read, within=10)
+        assert [it.record.host for it in a.keeper.seen()] == ["a", "b"]
+
+
 async def test_the_next_daemon_of_a_host_goes_on_with_what_runs() -> None:
     async with begun("a", "b", sessions=4) as cluster:
         a, b = cluster.hosts
