@@ -107,7 +107,8 @@ class Served:
         def status(app: Application, session: str) -> Any:
             async def ask(_: str) -> Sequence[int | None]:
                 reply = await app.status(session)
-                assert reply.status in {200, None}, reply
+                # a host that is dead and not declared so cannot be asked: it writes `disconnected` then, as after a 200
+                assert reply.status in {200, 503, None}, reply
                 return [reply.status]
 
             return ask
@@ -236,7 +237,7 @@ async def test_what_the_application_sees_while_a_host_dies(served: Served) -> No
     print(served.table(began))
     answers = {it for seen in served.seen.values() for _, it in seen}
     assert answers <= {"200", "202", "503", REFUSED, NOT_ASKED}, "no 4xx: that is final for it"
-    assert {it for _, it in served.seen["status, shared address"]} == {"200"}
+    assert {it for _, it in served.seen["status, shared address"]} <= {"200", "503", REFUSED}
     assert {it for _, it in served.seen["send by a session that stays"]} == {"200"}
     assert {seen[-1][1] for seen in served.seen.values()} <= {"200", "202"}
     await all_is_stored(served)
