@@ -72,7 +72,7 @@ async def test_the_sessions_of_a_host_that_is_gone_are_owned_by_the_others(
     if "workers stopped" in how:
         signal_all(others, signal.SIGSTOP)
     pids = [daemon, *others] if "whole" in how else [daemon]
-    signal_all(pids, ENDS[how.split(maxsplit=1)[0]])
+    signal_all(pids, ENDS[how.replace(",", "").split(maxsplit=1)[0]])
     try:
         await two.all_owned_by(second)
         owned = time.monotonic() - began
@@ -240,6 +240,9 @@ async def test_a_drain_moves_sessions_in_order_and_a_stop_leaves_them_at_once(tw
     await asyncio.sleep(LEASE * 1.5)
     assert not await is_shown(second, "host_missing"), "it was taken out in order"
     await first.start()
+    _, found = await first.call("GET", "/api/hosts")
+    assert {it["host"]: it["drain"] for it in found["hosts"]} == {"h0": True, "h1": False}
+    assert (await first.call("DELETE", "/api/hosts/h0/drain"))[0] == 200
     began = time.monotonic()
     assert await second.stop() == 0
     await two.all_owned_by(first)

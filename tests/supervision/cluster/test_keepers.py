@@ -134,7 +134,9 @@ async def test_a_watch_that_breaks_is_begun_again_and_reads_take_its_place() -> 
         b.line.stale = True  # it reports nothing any more, and is not broken
         await a.crash()
         await cluster.until(lambda: b.log.dead == ["a"], within=FAILOVER + 6)
-        await cluster.until(lambda: cluster.run, within=10)  # the next read, 2.5 renewals and a pause later
+        await cluster.until(
+            lambda: cluster.run, within=10
+        )  # the next read, 2.5 renewals and a pause later
 
 
 async def test_whether_the_list_of_hosts_was_read() -> None:
