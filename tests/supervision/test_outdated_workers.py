@@ -86,7 +86,8 @@ async def test_one_that_was_stopped_while_it_waited_for_its_turn_is_not_started(
     await bench.it.sessions.logout("b")
     held.set()
     async with asyncio.timeout(DEADLINE):
-        assert await restoring == "restored 1, interrupted 1"
+        # the second one counts where the check of all processes was over when it was logged out
+        assert await restoring in {"restored 1", "restored 1, interrupted 1"}
     assert not left[1].process.alive
     assert bench.session("b").lifecycle is State.STOPPED
 
