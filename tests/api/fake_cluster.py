@@ -11,8 +11,8 @@ from msgspec import structs
 
 from waguard.api.deps import Cluster
 from waguard.api.timings import Limits, Timings
-from waguard.core.cluster.alike import digest
 from waguard.core.cluster.records import FORMAT, HostRecord
+from waguard.core.cluster.shared_settings import digests_of_secrets
 from waguard.core.cluster.unowned import Unowned
 from waguard.core.issued_keys import IssuedKey
 from waguard.errors import DatabaseUnavailableError, NotFoundError
@@ -195,7 +195,9 @@ def cluster_of(host: FakeHost, base: str) -> Cluster:
         address=base,
         instance_url=f"http://{host.name}",
         key=SHARED_KEY,
-        digests=lambda: {it: digest(it, [by], SHARED_KEY) for it, by in host.secrets.items()},
+        digests=lambda: digests_of_secrets(
+            SHARED_KEY, {it: [by] for it, by in host.secrets.items()}
+        ),
         start=lambda: host.all.records[host.name].start,
         asked=lambda by: host.asked.append(("conditions", by)),
         keys=host.all.keys,

@@ -280,7 +280,7 @@ async def answered(api: Api, rule: Rule, it: Asked) -> Answer:
 class NobodyElse:
     """The other hosts of a cluster of one."""
 
-    async def answers(self, _: str) -> dict[str, bytes | None]:
+    async def answers(self, _: str) -> dict[str, Any]:
         """To a request of this one."""
         return {}
 

@@ -14,7 +14,6 @@ from tests.api.fake_cluster import Pair, pair
 from tests.api.fake_sessions import SESSION, a_view
 from tests.api.fake_versions import ADDED, LISTED, OFF, PACKED
 from waguard.api.deps import SEALS
-from waguard.api.forwarding import CALLS
 from waguard.api.timings import Timings
 from waguard.wire.reports import PageVersion
 
@@ -148,11 +147,15 @@ async def test_a_session_shows_what_its_page_is(api: Api) -> None:
 
 
 @contextlib.asynccontextmanager
-async def mute() -> AsyncIterator[str]:
-    """The base URL of a host that takes connections and does not answer."""
+async def answering(content: bytes | None = None) -> AsyncIterator[str]:
+    """The base URL of a host that takes connections and does not answer, or that answers this."""
 
     async def attend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
+        if content is None:
+            await reader.read()
+        else:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content) + content)
         writer.close()
 
     async with await asyncio.start_server(attend, "127.0.0.1", 0) as server:
@@ -175,20 +178,16 @@ async def test_all_hosts_show_theirs(hosts: Pair) -> None:
 
 
 @pytest.mark.parametrize("content", [b"[]", b'{"success": true}', b"{"])
-async def test_versions_of_a_host_that_says_something_else(
-    hosts: Pair, monkeypatch: pytest.MonkeyPatch, content: bytes
-) -> None:
-    async def answer(_: str, __: str) -> bytes:
-        return content
-
-    monkeypatch.setattr(hosts.one.app[CALLS], "_answer", answer)
-    found = (await hosts.one.call("GET", "/api/versions")).json()
+async def test_versions_of_a_host_that_says_something_else(hosts: Pair, content: bytes) -> None:
+    async with answering(content) as base:
+        hosts.all.change("h2", address=base)
+        found = (await hosts.one.call("GET", "/api/versions")).json()
     assert found["hosts"] == {"h2": None}
 
 
 async def test_a_host_that_does_not_answer_delays_them_for_a_moment(tmp_path: Path) -> None:
     soon = Timings(hosts_answer=0.1)
-    async with pair(serving, tmp_path, timings=soon) as hosts, mute() as base:
+    async with pair(serving, tmp_path, timings=soon) as hosts, answering() as base:
         hosts.all.change("h2", address=base)
         found = (await hosts.one.call("GET", "/api/versions")).json()
     assert found["hosts"] == {"h2": None}

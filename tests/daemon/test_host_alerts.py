@@ -13,7 +13,7 @@ from waguard.core.blame import Blame, Condition
 from waguard.core.cluster.alert_duty import sender
 from waguard.core.cluster.records import Owner
 from waguard.daemon.host_alerts import EVERY, UNASKED, HostAlerts
-from waguard.errors import DatabaseUnavailableError, UnavailableError
+from waguard.errors import DatabaseUnavailableError
 
 LOW: Final = Condition(
     type="disk_low",
@@ -80,21 +80,16 @@ class Host:
         )
         self.world.alerts.several = self.duty
 
-    def living(self) -> Mapping[str, str]:
-        return {
-            it.host: it.address
-            for it in self.fleet.all.records.values()
-            if it.alive and it.host != self.name
-        }
-
-    async def own(
-        self, method: str, target: str, to: str, body: object = None, *, within: float
-    ) -> Any:
-        assert (method, target, body) == ("GET", "/api/cluster/conditions", None)
+    async def answers(self, target: str, *, within: float) -> Mapping[str, Any]:
+        assert target == "/api/cluster/conditions"
         assert within > 0
-        other = self.fleet.hosts[to]
+        living = [it.host for it in self.fleet.all.records.values() if it.alive]
+        return {it: self.ask(self.fleet.hosts[it]) for it in living if it != self.name}
+
+    def ask(self, other: "Host") -> Any:
+        """None: it cannot be reached."""
         if not (other.lives and self.reaches):
-            raise UnavailableError("it cannot be reached")
+            return None
         other.duty.asked(self.name)
         return {
             "host": other.name,

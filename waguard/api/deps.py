@@ -162,9 +162,7 @@ class KeySharing(Protocol):
 
 DEPS = web.AppKey("deps", ApiDeps)
 SEALS: web.AppKey[Seals] = web.AppKey("seals", Seals)
-ASK_HOSTS: "web.AppKey[Callable[[str], Awaitable[dict[str, bytes | None]]]]" = web.AppKey(
-    "ask_hosts"
-)
+ASK_HOSTS: "web.AppKey[Callable[[str], Awaitable[dict[str, Any]]]]" = web.AppKey("ask_hosts")
 """What each other host that lives answers to a GET of this path, by name; None: nothing, or it refuses."""
 KEY_SHARING: web.AppKey[KeySharing] = web.AppKey("key_sharing", KeySharing)
 """These three only in a cluster."""

@@ -64,8 +64,12 @@ def join(app: web.Application, cluster: Cluster, timings: Timings) -> None:
     """Make it the API of one host of a cluster, before it serves."""
     seals = HostSeals(cluster, SystemClock())
     calls = HostCalls(cluster, seals, timings)
-    app[ASK_HOSTS] = calls.answers
     app[SEVERAL] = HostEvents(cluster, calls, SystemClock()).listen
+
+    async def ask(target: str) -> dict[str, Any]:
+        return await calls.answers(target, within=timings.hosts_answer)
+
+    app[ASK_HOSTS] = ask
     shared = SharedKeys(app[DEPS].issued_keys, cluster.keys, calls)
     app[SEALS], app[CALLS], app[KEY_SHARING] = seals, calls, shared
     app[DEPS].keys.is_of_a_host = seals.is_one

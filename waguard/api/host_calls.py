@@ -29,7 +29,7 @@ from waguard.api.host_seals import HostSeals, digest, target_of
 from waguard.api.problems import REQUEST_ID, UNAUTHORIZED
 from waguard.api.timings import Timings
 from waguard.core.cluster.forwarded_request import START, ForwardedRequest
-from waguard.errors import InvalidInputError, UnavailableError, WaguardError
+from waguard.errors import InvalidInputError, UnavailableError
 
 CONNECT: Final = 3.0  # s
 WATCHED_EVERY: Final = 0.5  # s
@@ -189,23 +189,19 @@ class HostCalls:
             finally:
                 response.close()
 
-    async def answers(self, target: str) -> dict[str, bytes | None]:
-        """What each other host that lives answers to this in time; None: nothing, or it refuses."""
+    async def answers(self, target: str, *, within: float) -> dict[str, Any]:
+        """What each other host that lives answers ``within`` so many seconds to a GET of this, by name: JSON; None: nothing,
+        or it refuses."""
         living = self.living()
-        found = await asyncio.gather(*(self._answer(target, to) for to in living.values()))
-        return dict(zip(living, found, strict=True))
+        asked = (self._answer(target, to, within) for to in living.values())
+        return dict(zip(living, await asyncio.gather(*asked), strict=True))
 
-    async def _answer(self, target: str, to: str) -> bytes | None:
+    async def _answer(self, target: str, to: str, within: float) -> Any:
         try:
-            async with (
-                asyncio.timeout(self._timings.hosts_answer),
-                self.reading(target, to) as response,
-            ):
-                content = await response.read()
-        except (TimeoutError, WaguardError) as error:
-            logger.debug("no answer of another host", to=to, why=str(error))
+            return await self.own("GET", target, to, within=within)
+        except UnavailableError as error:
+            logger.debug("no answer of another host", to=to, why=error.message)
             return None
-        return content if response.status == web.HTTPOk.status_code else None
 
     # ---- the answer's head ----
 

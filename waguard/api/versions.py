@@ -199,12 +199,12 @@ def _versions(request: web.Request) -> Versions:
     )
 
 
-def _of_host(answer: bytes | None) -> HostVersions | None:
+def _of_host(answer: Any) -> HostVersions | None:
     if answer is None:
         return None
     try:
-        return msgspec.json.decode(answer, type=HostVersions)
-    except msgspec.MsgspecError:  # of another version
+        return msgspec.convert(answer, HostVersions)
+    except msgspec.ValidationError:  # of another version
         return None
 
 

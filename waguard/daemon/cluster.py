@@ -11,7 +11,7 @@ from loguru import logger
 
 from waguard.api.deps import Cluster as ApiCluster
 from waguard.api.forwarding import CALLS
-from waguard.core.cluster.alike import digest
+from waguard.core.cluster import shared_settings
 from waguard.core.cluster.host_lease import LeaseTerms
 from waguard.core.cluster.records import Owning
 from waguard.daemon import host_alerts
@@ -214,10 +214,9 @@ class Cluster:
             address=settings.address,
             instance_url=instance_url,
             key=key,
-            digests=lambda: {
-                "api.key_file": digest("api.key_file", secrets.keys.values, key),
-                "webhook.secret_file": digest("webhook.secret_file", secrets.webhook, key),
-            },
+            digests=lambda: shared_settings.digests_of_secrets(
+                key, {"api.key_file": secrets.keys.values, "webhook.secret_file": secrets.webhook}
+            ),
             start=self._start,
             asked=lambda by: self._asked(by),  # noqa: PLW0108 - who listens comes later
             keys=self._store.shared_keys(key),

@@ -1,7 +1,6 @@
 """One host of a cluster sends alerts for all: what the others say is asked of them, and what was sent is kept in the database
 for the next one. Whom it does not ask sends its own: twice is better than never."""
 
-import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ from waguard.core.alerts.alerts import AlertState, Destination, Observed
 from waguard.core.cluster import alert_duty
 from waguard.core.cluster.alert_duty import Heard
 from waguard.core.cluster.records import Owner
-from waguard.errors import DatabaseUnavailableError, WaguardError
+from waguard.errors import DatabaseUnavailableError
 from waguard.host.memory.alert_memory import Reported, reported_of
 from waguard.ports.cluster import Hosts
 
@@ -28,13 +27,8 @@ _CONDITIONS: Final = "/api/cluster/conditions"
 class Asking(Protocol):
     """Asks other hosts, as ``api.host_calls`` does."""
 
-    def living(self) -> Mapping[str, str]:
-        """The addresses of the other hosts that live, by name."""
-
-    async def own(
-        self, method: str, target: str, to: str, body: object = None, *, within: float
-    ) -> Any:
-        """What one answers. Raises ``WaguardError``."""
+    async def answers(self, target: str, *, within: float) -> Mapping[str, Any]:
+        """What each that lives answers in so many seconds, by name; None: nothing."""
 
 
 class SentAlerts(Protocol):
@@ -173,18 +167,9 @@ class HostAlerts:
         return alert_duty.sends(own, records, self._heard.values(), held=self._held())
 
     async def _hear(self) -> None:
-        hosts = self._calls.living()
-        answers = await asyncio.gather(*(self._ask(to) for to in hosts.values()))
-        found = dict(zip(hosts, answers, strict=True))
+        answers = await self._calls.answers(_CONDITIONS, within=_WITHIN)
+        found = {host: alert_duty.heard(it) for host, it in answers.items()}
         self._heard = {host: it for host, it in found.items() if it and it.host == host}
-
-    async def _ask(self, to: str) -> Heard | None:
-        try:
-            answer = await self._calls.own("GET", _CONDITIONS, to, within=_WITHIN)
-        except WaguardError as error:
-            logger.debug("a host says nothing of its conditions", to=to, why=error.message)
-            return None
-        return alert_duty.heard(answer)
 
     async def _read(self) -> None:
         try:

@@ -5,7 +5,6 @@ with another key no host could read its credentials. Values are compared as dige
 has no secret in it.
 """
 
-import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -13,7 +12,8 @@ from typing import Final
 from waguard.core.cluster.records import HostRecord
 
 KEY: Final = "cluster.key_file"
-_DIGITS: Final = 12
+_PURPOSE: Final = b"waguard-settings-1"
+_DIGITS: Final = 12  # enough for a few hosts; without the key no guess of a secret can be tried
 _SHOWN: Final = 3  # hosts
 
 
@@ -24,11 +24,21 @@ def wajs_of(version: str) -> str:
 
 def digests(key: bytes, values: Mapping[str, object]) -> Mapping[str, str]:
     """By name; ``key`` is what ``cluster.key_file`` holds."""
+    own = hmac.digest(key, _PURPOSE, "sha256")  # the same file encrypts credentials
     named = {KEY: "", **{name: repr(value) for name, value in values.items()}}
     return {
-        name: hmac.new(key, f"{name}\n{value}".encode(), hashlib.sha256).hexdigest()[:_DIGITS]
+        name: hmac.digest(own, f"{name}\n{value}".encode(), "sha256").hex()[:_DIGITS]
         for name, value in named.items()
     }
+
+
+def digests_of_secrets(
+    key: bytes, secrets: Mapping[str, Iterable[bytes]]
+) -> Mapping[str, str | None]:
+    """By name, in whichever order a setting has its secrets; None: it has none."""
+    named = {name: sorted(values) for name, values in secrets.items()}
+    found = digests(key, named)
+    return {name: found[name] if values else None for name, values in named.items()}
 
 
 def differences(own: Mapping[str, str], peers: Iterable[HostRecord]) -> Mapping[str, list[str]]:
