@@ -145,6 +145,14 @@ async def _populate(world: World, say: Callable[[str], None]) -> None:
     await world.restart_daemon()
     await world.daemon.ready()
 
+    async def written() -> bool:
+        return (await world.rows() or {}).items() >= dict.fromkeys(
+            world.sessions, "connected"
+        ).items()
+
+    # a status that is on its way would take the place of what a fault writes
+    await until(written, "the rows say connected", within=PAIR_DEADLINE)
+
 
 async def _create(world: World, session: str) -> None:
     workspace = workspace_of(session)
