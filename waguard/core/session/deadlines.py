@@ -107,7 +107,7 @@ def _of_link(state: SessionState, worker: Worker) -> list[tuple[float, Due]]:
             found.append((since + _row_stays(state, worker), Due.LINK_OVERDUE))
     elif link is Link.QR_PENDING:
         found.append((worker.code_at + limits.code, Due.NO_NEW_CODE))
-    elif link is Link.CONFLICT and state.takeovers:
+    elif link is Link.CONFLICT and state.takeovers and worker.page_at > state.takeovers[-1]:
         found.append((state.takeovers[-1] + RETRY, Due.CONFLICT))
     elif link is Link.CONNECTED:
         found += _of_connected(state, worker)

@@ -222,6 +222,8 @@ def on_conflict(state: SessionState, worker: Worker, now: Moment, out: Out) -> S
     """Another client of this device took the session: take it back, or park it."""
     if not state.rules.takeover:
         return park(state, ParkCause.CONFLICT, _ELSEWHERE, now, out)
+    if state.takeovers and worker.page_at <= state.takeovers[-1]:
+        return state  # a page that hangs cannot report that it is connected again
     recent_ones = tuple(takeover.recent(state.takeovers, now=now.at))
     match takeover.answer(recent_ones, now=now.at):
         case takeover.Answer.WAIT:
