@@ -94,7 +94,9 @@ def test_a_session_that_is_taken_back_for_the_fourth_time_is_parked() -> None:
     assert story.world.persons == {"conflict": 1}
 
 
-def test_a_page_that_hangs_once_it_is_taken_back_is_not_parked_for_the_conflict_it_reported() -> None:
+def test_a_page_that_hangs_once_it_is_taken_back_is_not_parked_for_the_conflict_it_reported() -> (
+    None
+):
     story = Chronicle(own("conflict", "s1", 600.0), own("page_hang", "s1", 14.0, at=33.0))
     assert parked_for(story.until(60.0).state("s1")) is None
     assert story.until(700.0).all_up()

@@ -153,8 +153,13 @@ def test_an_unknown_link_has_its_time_and_the_row_a_shorter_one() -> None:
 
 def test_a_conflict_is_checked_again_after_it_was_taken_back() -> None:
     assert of_link(Link.CONFLICT) == {}
-    assert of_link(Link.CONFLICT, takeovers=(50.0, 90.0)) == {Due.CONFLICT: 90.0 + RETRY}
-    assert of_link(Link.CONNECTED, takeovers=(50.0, 90.0)) == {}
+    taken_back = (5.0, 9.0)
+    assert of_link(Link.CONFLICT, takeovers=taken_back) == {Due.CONFLICT: 9.0 + RETRY}
+    assert of_link(Link.CONNECTED, takeovers=taken_back) == {}
+
+
+def test_a_conflict_is_not_checked_before_the_page_has_answered_since_it_was_taken_back() -> None:
+    assert of_link(Link.CONFLICT, takeovers=(5.0, 10.0)) == {}, "its page answered at 10.0"
 
 
 def test_a_code_has_its_time_since_it_was_new() -> None:

@@ -4,6 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.core.engine_bench import EngineBench
+from tests.core.session.one_session import beat
+from waguard.core.link import Link
+from waguard.core.session.effects import TakeOver
+from waguard.core.session.facts import RulesChanged
+from waguard.core.session.state import Rules
 from waguard.core.session.takeover import LIMIT, PERIOD, RETRY, Answer, answer, recent
 
 
@@ -34,3 +40,18 @@ def test_never_more_than_the_limit_in_any_ten_minutes(times: list[float]) -> Non
         assert len(recent(takeovers, now=now)) <= LIMIT
         if decision is Answer.PARK:
             assert len(recent(takeovers, now=now)) == LIMIT
+
+
+def test_a_conflict_counts_again_only_once_the_page_has_answered_since_the_last_takeover(
+    bench: EngineBench,
+) -> None:
+    bench.post("s", RulesChanged(Rules(takeover=True)))
+    bench.report("s", Link.CONFLICT)
+    assert len(bench.effects("s", TakeOver)) == 1
+    bench.at += RETRY
+    beat(bench, page=False)
+    bench.report("s", Link.CONFLICT)  # a worker repeats what its page said before it hung
+    assert len(bench.effects("s", TakeOver)) == 1
+    beat(bench)
+    bench.tick()
+    assert len(bench.effects("s", TakeOver)) == 2
