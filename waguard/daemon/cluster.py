@@ -219,8 +219,12 @@ class Cluster:
             ),
             start=self._start,
             asked=lambda by: self._asked(by),  # noqa: PLW0108 - who listens comes later
-            keys=self._store.shared_keys(key),
+            keys=self._store.shared_keys(key, self._is_key_everybodys),
         )
+
+    def _is_key_everybodys(self) -> bool:
+        peers = [it.record for it in self.host.view.peers.values()]
+        return self.host.is_list_read and shared_settings.is_everybodys(self._key, peers)
 
     def send_alerts(self, alerts: Alerts, app: Application, ticker: Ticker) -> None:
         """Have one host send alerts for all."""
