@@ -83,6 +83,7 @@ class Cluster:
         self._supervisor: Supervisor
         self._left_behind: LeftBehind
         self._asked: Callable[[str], None]
+        self._alerts: Alerts
         self._secrets: Callable[[], Sequence[bytes]]
         self.owned = OwnedParts()
         self._is_open = False
@@ -110,7 +111,7 @@ class Cluster:
             spawn,
             use,
             self._start,
-            lambda: (self._supervisor, self.owners),
+            lambda: (self._supervisor, self.owners, self._alerts),
             compared.digests,
         )
         self.host = HostKeeper(
@@ -227,7 +228,8 @@ class Cluster:
         return self.host.is_list_read and shared_settings.is_everybodys(self._key, peers)
 
     def send_alerts(self, alerts: Alerts, app: Application, ticker: Ticker) -> None:
-        """Have one host send alerts for all."""
+        """Have one host send alerts for all. This host's lease says whether it has destinations: it comes before that."""
+        self._alerts = alerts
         made = HostAlerts(
             self.hosts,
             app[CALLS],
