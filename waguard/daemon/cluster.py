@@ -332,10 +332,16 @@ class Cluster:
             logger.error("workers do not end", event="not_swept", why=str(error))
         await self.host.end(gives_up=gives_up)
 
+    async def renew_last(self, *, store_is_open: bool) -> None:
+        """Renew the lease that is left to the next daemon, as late as its engine answers: before the store is closed where
+        it is in the database, else after that, which may take a while."""
+        if self._lends_on and self._engine.is_the_database == store_is_open:
+            await self.host.renew_last()
+
     async def close(self) -> None:
         """The last thing: from here on the next daemon renews and lends."""
+        await self.renew_last(store_is_open=False)
         if self._lends_on:
-            await self.host.renew_last()
             await self.host.end(gives_up=False)
         await self._company.aclose()
 
