@@ -220,12 +220,8 @@ class Cluster:
             ),
             start=self._start,
             asked=lambda by: self._asked(by),  # noqa: PLW0108 - who listens comes later
-            keys=self._store.shared_keys(key, self._is_key_everybodys),
+            keys=self._store.shared_keys(key, lambda: _is_everybodys(key, self.host)),
         )
-
-    def _is_key_everybodys(self) -> bool:
-        peers = [it.record for it in self.host.view.peers.values()]
-        return self.host.is_list_read and shared_settings.is_everybodys(self._key, peers)
 
     def send_alerts(self, alerts: Alerts, app: Application, ticker: Ticker) -> None:
         """Have one host send alerts for all. This host's lease says whether it has destinations: it comes before that."""
@@ -348,3 +344,8 @@ class Cluster:
     async def release_all(self) -> None:
         """End all sessions in order, and leave them to the other hosts."""
         await self.owners.end(releases=True)
+
+
+def _is_everybodys(key: bytes, host: HostKeeper) -> bool:
+    peers = [it.record for it in host.view.peers.values()]
+    return host.is_list_read and shared_settings.is_everybodys(key, peers)

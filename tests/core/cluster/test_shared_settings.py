@@ -28,6 +28,8 @@ def test_a_key_that_a_living_host_has_not_is_not_everybodys() -> None:
     same, other = (digests(key, {"webhook.url": "http://app"}) for key in (KEY, b"l" * 32))
     assert is_everybodys(KEY, [])
     assert is_everybodys(KEY, [record("b", "x", settings=same), record("c", "y")])
-    assert not is_everybodys(KEY, [record("b", "x", settings=same), record("c", "y", settings=other)])
+    assert not is_everybodys(
+        KEY, [record("b", "x", settings=same), record("c", "y", settings=other)]
+    )
     assert is_everybodys(KEY, [record("c", "y", settings=other, alive=False)])
     assert is_everybodys(KEY, [record("b", "x", settings=digests(KEY, {}))]), "nothing else counts"
