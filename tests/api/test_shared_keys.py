@@ -13,7 +13,7 @@ from tests.waiting import wait_until
 from waguard.api.deps import KEY_SHARING
 from waguard.api.forwarding import CALLS
 from waguard.api.key_table import IssuedKeys
-from waguard.api.shared_keys import NOTICE
+from waguard.api.shared_keys import DATABASE, NOTICE
 from waguard.core.issued_keys import IssuedKey, digest
 from waguard.core.keys import Caller, Right
 from waguard.errors import DatabaseUnavailableError, UnavailableError
@@ -48,7 +48,7 @@ async def read(api: Api) -> None:
 def patient(api: Api) -> None:
     """It waits for others for as long as they take."""
     sharing: Any = api.app[KEY_SHARING]
-    sharing._notified_within = 3_600.0
+    sharing._notified_within = sharing._written_within = 3_600.0
 
 
 def restarted(api: Api, clock: Clock | None = None) -> IssuedKeys:
@@ -113,7 +113,7 @@ async def test_a_host_without_a_lease_may_serve_still(hosts: Pair) -> None:
     for name in ("h2", "h3", "h4"):
         hosts.all.change(name, alive=False, drain=name == "h4")
     hosts.all.keys.away = True
-    assert (await revoked(hosts.one, key_id)).json()["not_yet"] == ["h3"]
+    assert (await revoked(hosts.one, key_id)).json()["not_yet"] == ["h3", DATABASE]
     assert await status(hosts.two, key) == 401
 
 
@@ -155,7 +155,7 @@ EVERYTHING: Final[Any] = (Caller(name="root", right=Right.ADMIN), {})
 async def test_what_is_revoked_is_refused_by_all_who_hear_it(hosts: Pair) -> None:
     key, key_id = await made(hosts.one)
     hosts.all.keys.away = True
-    assert (await revoked(hosts.one, key_id)).json()["not_yet"] == []
+    assert (await revoked(hosts.one, key_id)).json()["not_yet"] == [DATABASE]
     assert await status(hosts.one, key) == await status(hosts.two, key) == 401
     [row] = hosts.all.keys.rows.values()
     assert row.ended_at is None
@@ -171,7 +171,7 @@ async def test_what_was_revoked_before_a_restart_is_written_after_it(hosts: Pair
     key, key_id = await made(hosts.one)
     hosts.all.keys.away = True
     hosts.all.change("h2", address=NOBODY)
-    assert (await revoked(hosts.one, key_id)).json()["not_yet"] == ["h2"]
+    assert (await revoked(hosts.one, key_id)).json()["not_yet"] == ["h2", DATABASE]
     assert await status(hosts.two, key) == 200, "it was not notified"
     # the next daemon, whose table still has it as valid
     hosts.one.deps.issued_keys.adopt(restarted(hosts.one).known)
@@ -210,6 +210,7 @@ async def test_no_revocation_waits_for_a_key_that_is_made(
     hosts: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database hangs."""
+    patient(hosts.one)
     key, key_id = await made(hosts.one)
     rows, goes_on = hosts.all.keys, asyncio.Event()
     exchange = rows.exchange
@@ -230,6 +231,59 @@ async def test_no_revocation_waits_for_a_key_that_is_made(
     goes_on.set()
     await making
     assert (await revoking).json()["not_yet"] == []
+
+
+async def test_a_revocation_does_not_wait_for_a_database_that_hangs(
+    hosts: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it lost: the table has it later."""
+    patient(hosts.one)
+    sharing: Any = hosts.one.app[KEY_SHARING]
+    sharing._written_within = 0.0
+    key, key_id = await made(hosts.one)
+    rows, goes_on = hosts.all.keys, asyncio.Event()
+    keys = rows.keys
+
+    async def hang() -> tuple[int, Sequence[IssuedKey]]:
+        await goes_on.wait()
+        return await keys()
+
+    monkeypatch.setattr(rows, "keys", hang)
+    assert (await revoked(hosts.one, key_id)).json()["not_yet"] == [DATABASE]
+    assert await status(hosts.one, key) == await status(hosts.two, key) == 401
+    [row] = rows.rows.values()
+    assert row.ended_at is None
+    goes_on.set()
+    await wait_until(lambda: all(it.ended_at for it in rows.rows.values()), "the table has it")
+
+
+async def test_what_is_revoked_while_the_table_is_written_is_written_next(
+    hosts: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That the writing under way has ended is no sign that the table has it."""
+    sharing: Any = hosts.one.app[KEY_SHARING]
+    (_, one), (other, _) = await made(hosts.one, "one"), await made(hosts.one, "other")
+    await read(hosts.one)
+    rows, begun, goes_on = hosts.all.keys, asyncio.Event(), asyncio.Event()
+    exchange = rows.exchange
+
+    async def hang(
+        decide: Callable[[Sequence[IssuedKey]], Sequence[IssuedKey]],
+    ) -> tuple[int, Sequence[IssuedKey]]:
+        found = await exchange(decide)
+        begun.set()
+        await goes_on.wait()
+        return found
+
+    monkeypatch.setattr(rows, "exchange", hang)
+    hosts.one.deps.issued_keys.end(hosts.one.deps.issued_keys.known[one], by="ani")
+    writing = asyncio.create_task(sharing.read())
+    await begun.wait()
+    sharing.end(digest(other), "ani")  # another host has revoked it
+    goes_on.set()
+    await writing
+    await read(hosts.one)
+    assert all(it.ended_at for it in rows.rows.values())
 
 
 async def test_two_that_make_keys_do_not_wait_for_each_other(hosts: Pair) -> None:

@@ -99,7 +99,9 @@ def test_a_key_is_revoked_by_its_id_or_name(
 ) -> None:
     api.says(f"GET {PATH}", Answer(200, {"keys": [ENDED, ABOUT]}))
     made = [ABOUT | {"id": "11111111", "name": "child"}]
-    api.says(f"DELETE {PATH}/0a1b2c3d", Answer(200, {"about": ABOUT, "made": made}))
+    not_yet = ["b", "c", "the database"]
+    answer = {"about": ABOUT, "made": made, "not_yet": not_yet}
+    api.says(f"DELETE {PATH}/0a1b2c3d", Answer(200, answer))
     assert main(["keys", "revoke", named]) == 2, "nobody can be asked"
     assert [it for it, _ in api.asked] == [f"GET {PATH}"]
     capsys.readouterr()
@@ -107,6 +109,8 @@ def test_a_key_is_revoked_by_its_id_or_name(
     assert said(capsys)[0] == [
         "key 0a1b2c3d (shop) is revoked",
         "keys that it has made stay valid: 11111111 (child)",
+        "valid on b, c until 2 s after they reach the database",
+        "the database does not answer: it is written there when it does",
     ]
 
 

@@ -61,6 +61,7 @@ class Host:
         self.held = True
         self.read = True
         self.reaches = True
+        self.says_whether_it_can_send = True
         self.begin()
 
     def begin(self) -> None:
@@ -126,6 +127,9 @@ class Fleet:
     async def live(self, seconds: float = 0.0) -> list[tuple[str, str]]:
         """So long passes; what was sent, by whom."""
         self.clock.live(seconds)
+        for it in self.hosts.values():
+            if it.lives and it.says_whether_it_can_send:
+                self.all.change(it.name, alerts=it.world.alerts.can_send)
         for it in self.hosts.values():
             if it.lives:
                 await it.duty.tick()
@@ -310,7 +314,27 @@ async def test_what_was_sent_while_nobody_asked_may_come_twice(fleet: Fleet) -> 
         assert await fleet.live(FOLD) == []
 
 
-async def test_the_first_one_has_no_destination(fleet: Fleet) -> None:
+async def test_the_first_one_that_has_destinations_sends_for_all(fleet: Fleet) -> None:
+    """What the others say, too, which can send nothing."""
+    fleet.a.world.write("")
+    fleet.a.world.alerts.configure()
+    fleet.a.conditions = (LOW,)
+    assert await fleet.live() == []
+    begun = [("b", BEGUN.replace("on b", "on a"))]
+    assert await fleet.live(FOLD) == begun
+    fleet.a.world.write(LINES)
+    fleet.a.world.alerts.configure()
+    for _ in range(4):
+        assert await fleet.live(FOLD) == []
+    fleet.a.conditions = ()
+    await fleet.live(10)
+    assert await fleet.live(FOLD) == [("a", OVER.replace("on b", "on a"))]
+
+
+async def test_the_first_one_is_of_a_version_that_does_not_say_that_it_has_no_destination(
+    fleet: Fleet,
+) -> None:
+    fleet.a.says_whether_it_can_send = False
     fleet.a.world.write("")
     fleet.a.world.alerts.configure()
     fleet.b.conditions = (LOW,)

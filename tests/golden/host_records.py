@@ -21,6 +21,7 @@ RECORD: Final = HostRecord(
 )
 
 WITH_START: Final = replace(RECORD, start="0f" * 16)
+WITHOUT_ALERTS: Final = replace(WITH_START, alerts=False)
 SAYS_MORE: Final = replace(
     RECORD,
     lasts=10.0,
@@ -34,6 +35,12 @@ FORMATS: Final = (
         write=lambda _: encode(WITH_START),
         read=lambda content, _: decode(content, "a"),
         means=WITH_START,
+    ),
+    Format(
+        name="cluster/host_without_alerts.json",
+        write=lambda _: encode(WITHOUT_ALERTS),
+        read=lambda content, _: decode(content, "a"),
+        means=WITHOUT_ALERTS,
     ),
     Format(
         name="cluster/host.json",

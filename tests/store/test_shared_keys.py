@@ -272,3 +272,41 @@ async def test_a_row_that_is_there_already(pair: tuple[Host, Host]) -> None:
         await work.connection.execute(insert(KEY_CHANGES).values(id=1, revision=5))
     assert await one.revision() == 5
     assert (await write(one, key(1)))[0] > 5
+
+
+@every_database
+async def test_hosts_with_different_key_files_leave_each_others_rows_alone(
+    pair: tuple[Host, Host],
+) -> None:
+    """Each would write them anew as often as it reads, and the other would take that for a change."""
+    is_everybodys = False
+    one = pair[0].store.shared_keys(ALL_HAVE)
+    other = pair[1].store.shared_keys(b"another file", lambda: is_everybodys)
+    revision, _ = await write(one, key(1), key(2))
+    assert await write(other, key(1), key(2)) == (revision, [])
+    _, rows = await write(other, key(3))
+    assert rows == [key(3)], "its own it writes"
+    ended = key(3, ended_at=1_790_000_007.5, ended_by="ani")
+    revision, rows = await write(other, ended)
+    assert rows == [ended]
+    assert await one.keys() == (revision, [key(1), key(2)])
+    is_everybodys = True
+    assert (await write(other, key(1)))[1] == [key(1), ended], "nobody has the other file any more"
+
+
+@every_database
+async def test_a_forged_row_makes_and_revives_none_while_key_files_differ(
+    pair: tuple[Host, Host],
+) -> None:
+    one = pair[0].store.shared_keys(ALL_HAVE, lambda: False)
+    ended = key(1, ended_at=1_790_000_007.5, ended_by="ani")
+    await write(one, key(1), key(2))
+    await write(one, ended)
+    await rewritten(one, key(1), ended_at=None, ended_by=None)
+    await rewritten(one, key(2), record=json.dumps({"id": key(2).id, "right": "admin"}))
+    _, rows = await one.keys()
+    assert rows == []
+    known = learned({it.id: it for it in (ended, key(2))}, rows)
+    assert known == {it.id: it for it in (ended, key(2))}
+    await write(one, *known.values())
+    assert (await one.keys())[1] == []

@@ -154,7 +154,8 @@ class KeySharing(Protocol):
         """Have the others read a key that was made here."""
 
     async def spread(self, key: "IssuedKey") -> list[str]:
-        """Have all refuse a key that was revoked here. The hosts that have not said that they do."""
+        """Have all refuse a key that was revoked here. The hosts that have not said that they do, and "the database" where
+        its table has not said so in a few seconds: it is written later."""
 
     def end(self, sha256: str, by: str) -> None:
         """Another host has revoked it."""

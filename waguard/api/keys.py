@@ -118,6 +118,7 @@ class RevokedKey(Done, kw_only=True):
     """The key that is refused from now on, and the valid ones that it has made, which stay.
 
     ``not_yet``: other hosts that have not said that they refuse it. They do so when they have read it from the database.
+    "the database" is among them where it does not answer: it is written there when it does.
     """
 
     about: KnownKey

@@ -5,7 +5,6 @@ other host as it is notified; the table has it when the database is back, for th
 """
 
 import asyncio
-import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -21,6 +20,9 @@ from waguard.ports.cluster import KeyRows
 READ_EVERY: Final = 2.0  # s; the revision, one row
 READ_WHOLE_EVERY: Final = 30  # of those: all keys, and when they were last used
 NOTIFIED_WITHIN: Final = 3.0  # s that another host has to answer
+WRITTEN_WITHIN: Final = 3.0  # s that a reply waits for the table
+DATABASE: Final = "the database"
+"""Stands for the table among the hosts that do not know of a revocation yet; no host has a name with a space."""
 NOTICE: Final = "/api/cluster/keys"
 RETRY_AFTER: Final = 5.0  # s
 
@@ -36,12 +38,14 @@ class SharedKeys:
         *,
         every: float = READ_EVERY,
         notified_within: float = NOTIFIED_WITHIN,
+        written_within: float = WRITTEN_WITHIN,
     ) -> None:
         self._issued = issued
         self._rows = rows
         self._calls = calls
         self._every = every
         self._notified_within = notified_within
+        self._written_within = written_within
         self._turn = asyncio.Lock()
         self._seen: int | None = None
         """The revision that was read last."""
@@ -82,23 +86,30 @@ class SharedKeys:
         if self._issued.unreadable:  # it may have revoked what the table has as valid
             return
         async with self._turn:
-            self._seen, rows = await self._rows.keys()
+            self._is_due = False  # what becomes known meanwhile is written by the next one
+            try:
+                await self._exchange()
+            except BaseException:
+                self._is_due = True
+                raise
+
+    async def _exchange(self) -> None:
+        self._seen, rows = await self._rows.keys()
+        self._learn(rows)
+        if shared_keys.unsent(rows, self._issued.known.values()):
+            self._seen, rows = await self._rows.exchange(self._missing)
             self._learn(rows)
-            if shared_keys.unsent(rows, self._issued.known.values()):
-                self._seen, rows = await self._rows.exchange(self._missing)
-                self._learn(rows)
-            self._is_due = False
-            if used := shared_keys.used(rows, self._issued.known.values()):
-                await self._rows.use(used)
+        if used := shared_keys.used(rows, self._issued.known.values()):
+            await self._rows.use(used)
 
     async def spread(self, key: IssuedKey) -> list[str]:
-        """Have all refuse a key that was revoked here. The hosts that have not said that they do."""
+        """See ``KeySharing``."""
         self._is_due = True
         said = {"sha256": key.sha256, "by": key.ended_by}
-        silent, _ = await asyncio.gather(
-            self._notify(self._calls.living(lapsed=True), said), self._written()
+        silent, is_written = await asyncio.gather(
+            self._notify(self._calls.living(lapsed=True), said), self._is_written()
         )
-        return silent
+        return silent if is_written else [*silent, DATABASE]
 
     async def announce(self) -> None:
         """See ``KeySharing``."""
@@ -111,10 +122,14 @@ class SharedKeys:
         for key in [it for it in self._issued.known.values() if it.sha256 == sha256]:
             self._issued.end(key, by=by)
 
-    async def _written(self) -> None:
-        # its own file keeps it until the database is back
-        with contextlib.suppress(DatabaseUnavailableError):
-            await self.read()
+    async def _is_written(self) -> bool:
+        """Whether the table has what is known here. Else its own file keeps that, and each beat tries to write it."""
+        try:
+            async with asyncio.timeout(self._written_within):
+                await self._read()
+        except (DatabaseUnavailableError, TimeoutError):
+            return False
+        return True
 
     async def _publish(self, key: IssuedKey) -> None:
         """Raises ``ConflictError``, ``UnavailableError``. A page's key does without the database."""

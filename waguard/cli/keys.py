@@ -34,6 +34,7 @@ RELOAD: Final = "the daemon reads it at `systemctl reload waguard` (SIGHUP)"
 _KEY: Final = "api.key_file"
 _SHOWN: Final = 8  # hexadecimal digits of a fingerprint
 _ISSUED: Final = "/api/keys"
+_DATABASE: Final = "the database"  # where a reply names the hosts that do not know of a revocation
 _COLUMNS: Final = ("id", "name", "right", "scope", "expires", "used", "status")
 
 
@@ -190,8 +191,11 @@ def _revoke(arguments: argparse.Namespace) -> int:
     lines = [f"{name} is revoked"]
     if made := [f"{it['id']} ({it['name']})" for it in answer["made"]]:
         lines.append(f"keys that it has made stay valid: {', '.join(made)}")
-    if hosts := answer.get("not_yet"):  # a daemon of before has none
+    not_yet = answer.get("not_yet", [])  # a daemon of before has none
+    if hosts := [it for it in not_yet if it != _DATABASE]:
         lines.append(f"valid on {', '.join(hosts)} until 2 s after they reach the database")
+    if _DATABASE in not_yet:
+        lines.append("the database does not answer: it is written there when it does")
     print_either(arguments, answer, *lines)
     return 0
 

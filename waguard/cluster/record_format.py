@@ -30,6 +30,7 @@ _DETAILS: Final[dict[str, Any]] = {
     "drain": True,
     "lasts": 0.0,
     "start": "",
+    "alerts": True,
     "conditions": [],
     "settings": {},
 }

@@ -83,6 +83,7 @@ class Cluster:
         self._supervisor: Supervisor
         self._left_behind: LeftBehind
         self._asked: Callable[[str], None]
+        self._alerts: Alerts
         self._secrets: Callable[[], Sequence[bytes]]
         self.owned = OwnedParts()
         self._is_open = False
@@ -110,7 +111,7 @@ class Cluster:
             spawn,
             use,
             self._start,
-            lambda: (self._supervisor, self.owners),
+            lambda: (self._supervisor, self.owners, self._alerts),
             compared.digests,
         )
         self.host = HostKeeper(
@@ -219,11 +220,12 @@ class Cluster:
             ),
             start=self._start,
             asked=lambda by: self._asked(by),  # noqa: PLW0108 - who listens comes later
-            keys=self._store.shared_keys(key),
+            keys=self._store.shared_keys(key, lambda: _is_everybodys(key, self.host)),
         )
 
     def send_alerts(self, alerts: Alerts, app: Application, ticker: Ticker) -> None:
-        """Have one host send alerts for all."""
+        """Have one host send alerts for all. This host's lease says whether it has destinations: it comes before that."""
+        self._alerts = alerts
         made = HostAlerts(
             self.hosts,
             app[CALLS],
@@ -326,13 +328,24 @@ class Cluster:
             logger.error("workers do not end", event="not_swept", why=str(error))
         await self.host.end(gives_up=gives_up)
 
+    async def renew_last(self, *, store_is_open: bool) -> None:
+        """Renew the lease that is left to the next daemon, as late as its engine answers: before the store is closed where
+        it is in the database, else after that, which may take a while."""
+        if self._lends_on and self._engine.is_the_database == store_is_open:
+            await self.host.renew_last()
+
     async def close(self) -> None:
         """The last thing: from here on the next daemon renews and lends."""
+        await self.renew_last(store_is_open=False)
         if self._lends_on:
-            await self.host.renew_last()
             await self.host.end(gives_up=False)
         await self._company.aclose()
 
     async def release_all(self) -> None:
         """End all sessions in order, and leave them to the other hosts."""
         await self.owners.end(releases=True)
+
+
+def _is_everybodys(key: bytes, host: HostKeeper) -> bool:
+    peers = [it.record for it in host.view.peers.values()]
+    return host.is_list_read and shared_settings.is_everybodys(key, peers)

@@ -12,6 +12,7 @@ from waguard.daemon.lending import lend
 from waguard.daemon.stop_request import StopRequest
 from waguard.errors import InstanceHeldError
 from waguard.host.memory import incarnation_file
+from waguard.messaging.alerts.alerts import Alerts
 from waguard.ports.process import Spawn
 from waguard.supervision.cluster.host_start import HostStart
 from waguard.supervision.cluster.owner_keeper import OwnerKeeper
@@ -31,7 +32,7 @@ class Duties:
         spawn: Spawn,
         use: SessionUse,
         start: HostStart,
-        parts: Callable[[], tuple[Supervisor, OwnerKeeper]],
+        parts: Callable[[], tuple[Supervisor, OwnerKeeper, Alerts]],
         compared: Callable[[], Mapping[str, str]],
     ) -> None:
         self._config = config
@@ -48,7 +49,7 @@ class Duties:
 
     def record(self, incarnation: str, number: int) -> HostRecord:
         """See ``host_duties.HostDuties``."""
-        settings, (supervisor, owners) = self._config().cluster, self._parts()
+        settings, (supervisor, owners, alerts) = self._config().cluster, self._parts()
         return HostRecord(
             format=FORMAT,
             host=settings.host,
@@ -63,12 +64,13 @@ class Duties:
             lasts=settings.lasts,
             start=self._start(),
             conditions=own_conditions(supervisor.fleet.outages.conditions),
+            alerts=alerts.can_send,
             settings=self.settings(),
         )
 
     def lend(self, until: float) -> None:
         """See ``host_duties.HostDuties``."""
-        supervisor, owners = self._parts()
+        supervisor, owners, _ = self._parts()
         self.lending.lend(until)
         lend(supervisor, lends=True, closes=owners.is_closing)
 

@@ -34,6 +34,11 @@ class LeaseEngine:
         self._etcd = connect(self._config().cluster, cluster_id)
         return self._etcd
 
+    @property
+    def is_the_database(self) -> bool:
+        """Whether a lease can be renewed only as long as the store is open."""
+        return self._etcd is None
+
     def belongs_to(self, installation: Installation) -> None:
         """The id of the cluster is this one's."""
         self._installation = installation

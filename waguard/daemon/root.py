@@ -233,6 +233,8 @@ class Daemon:
                 await self._base.end_calls()
                 await runner.cleanup()
                 await secrets.issued_keys.save()
+                if self._cluster:
+                    await self._cluster.renew_last(store_is_open=True)
                 await self._base.close()
                 if self._cluster:
                     await self._cluster.close()

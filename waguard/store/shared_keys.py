@@ -3,7 +3,8 @@
 Who changes keys has that row locked: changes come one after the other, and whoever reads a revision has all that was
 before it.
 
-A row without a good seal is nobody's: no host accepts its key, and a host that knows the key writes what it is.
+A row without a good seal is nobody's: no host accepts its key, and a host that knows the key writes what it is. But for
+one that may be good for a host with another key to seal: both would write it in turns.
 """
 
 import contextlib
@@ -35,10 +36,11 @@ _ROW: Final = 1
 class SqlSharedKeys:
     """Fills ``ports.cluster.KeyRows``."""
 
-    def __init__(self, database: Database, key: bytes) -> None:
-        """``key`` is what all hosts have."""
+    def __init__(self, database: Database, key: bytes, is_everybodys: Callable[[], bool]) -> None:
+        """``key`` is what all hosts should have, ``is_everybodys`` whether no living one is known to have another."""
         self._database = database
         self._seals = key
+        self._is_everybodys = is_everybodys
         self._now = now_of(database.backend)
         self._unknown: set[str] = set()
 
@@ -108,7 +110,8 @@ class SqlSharedKeys:
             end = {"ended_at": it.ended_at, "ended_by": it.ended_by}
             return same.values(seal=self._seal(row.record, row.version, **end), **end)
         # of a newer version it is not known here how it is sealed
-        return same.values(self._values(it)) if row.version == VERSION else None
+        is_ours = row.version == VERSION and self._is_everybodys()
+        return same.values(self._values(it)) if is_ours else None
 
     def _known(self, rows: Iterable[Row[Any]]) -> list[IssuedKey]:
         return [key for row in rows if (key := self._key(row))]

@@ -80,11 +80,14 @@ class SqlStore(SqlStatuses, SqlSessions, SqlAudit):
 
         return SqlOwners(self._database)
 
-    def shared_keys(self, key: bytes) -> "SqlSharedKeys":
-        """The keys that all of them accept, where several hosts share the sessions; ``key`` seals the rows."""
+    def shared_keys(
+        self, key: bytes, is_everybodys: Callable[[], bool] = lambda: True
+    ) -> "SqlSharedKeys":
+        """The keys that all of them accept, where several hosts share the sessions; ``key`` seals the rows, and
+        ``is_everybodys``: no living host has another one."""
         from waguard.store.shared_keys import SqlSharedKeys  # noqa: PLC0415 - as above
 
-        return SqlSharedKeys(self._database, key)
+        return SqlSharedKeys(self._database, key, is_everybodys)
 
     def sent_alerts(self) -> "SqlSentAlerts":
         """What was alerted, where one of several hosts does so for all."""

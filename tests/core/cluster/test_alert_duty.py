@@ -39,6 +39,13 @@ def test_the_first_of_those_that_live_sends() -> None:
     assert sender("c", []) == "c"
 
 
+def test_who_has_no_destination_leaves_it_to_the_next_one() -> None:
+    some = [host("a", alerts=False), host("b", alive=False), host("c"), host("d")]
+    assert [sender(it, some) for it in "acd"] == ["c"] * 3
+    assert sender("a", some[:2]) == "a", "none can"
+    assert sender("b", some[:1]) == "b", "it has no lease yet"
+
+
 def said(name: str, sends: str, *conditions: Condition, complete: bool = True) -> Heard:
     shown = [
         {

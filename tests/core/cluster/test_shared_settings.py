@@ -1,6 +1,7 @@
 """Secrets are compared and not shown."""
 
-from waguard.core.cluster.shared_settings import digests_of_secrets
+from tests.core.cluster.hosts import record
+from waguard.core.cluster.shared_settings import digests, digests_of_secrets, is_everybodys
 
 KEY = b"k" * 32
 
@@ -21,3 +22,14 @@ def test_the_same_secrets_have_the_same_digest() -> None:
     ]
     assert len({first, *others}) == 5
     assert digest("webhook.secret_file", [], KEY) is None
+
+
+def test_a_key_that_a_living_host_has_not_is_not_everybodys() -> None:
+    same, other = (digests(key, {"webhook.url": "http://app"}) for key in (KEY, b"l" * 32))
+    assert is_everybodys(KEY, [])
+    assert is_everybodys(KEY, [record("b", "x", settings=same), record("c", "y")])
+    assert not is_everybodys(
+        KEY, [record("b", "x", settings=same), record("c", "y", settings=other)]
+    )
+    assert is_everybodys(KEY, [record("c", "y", settings=other, alive=False)])
+    assert is_everybodys(KEY, [record("b", "x", settings=digests(KEY, {}))]), "nothing else counts"

@@ -51,9 +51,10 @@ def heard(answer: Any) -> Heard | None:
 
 
 def sender(own: str, records: Iterable[HostRecord]) -> str:
-    """The host that sends alerts for all: the first by name of those that live. One of a version that sends its own alone,
-    and names no start, is none of them."""
-    return min({own, *(it.host for it in records if it.alive and it.start)})
+    """The host that sends alerts for all: the first by name of those that live and have a destination; where none has one,
+    of those that live. One of a version that sends its own alone, and names no start, is none of them."""
+    living = {own: True} | {it.host: it.alerts for it in records if it.alive and it.start}
+    return min((it for it, can_send in living.items() if can_send), default=min(living))
 
 
 def sends(own: str, records: Iterable[HostRecord], others: Iterable[Heard], *, held: bool) -> bool:

@@ -41,6 +41,8 @@ class HostRecord:
     of form 1."""
     conditions: tuple[str, ...] = ()
     """Types of what is wrong on it and needs a person, without that of its sessions."""
+    alerts: bool = True
+    """Whether it has a destination for alerts; a version that does not say may have one."""
     settings: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Digests of what all hosts have to have alike, by the key of the configuration."""
     more: Mapping[str, Any] = field(default_factory=dict, hash=False)

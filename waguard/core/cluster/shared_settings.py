@@ -52,6 +52,11 @@ def differences(own: Mapping[str, str], peers: Iterable[HostRecord]) -> Mapping[
     return found
 
 
+def is_everybodys(key: bytes, peers: Iterable[HostRecord]) -> bool:
+    """Whether no living host has another ``cluster.key_file`` than this one, as far as they say."""
+    return not differences(digests(key, {}), (it for it in peers if it.alive))
+
+
 def difference_words(found: Mapping[str, list[str]]) -> str | None:
     """None: there is none."""
     parts = []
