@@ -13,8 +13,9 @@ from waguard.api.deps import Cluster as ApiCluster
 from waguard.api.forwarding import CALLS
 from waguard.core.cluster import shared_settings
 from waguard.core.cluster.host_lease import LeaseTerms
-from waguard.core.cluster.records import Owning
-from waguard.daemon import host_alerts
+from waguard.core.cluster.records import HostRecord, Owner, Owning
+from waguard.core.cluster.unowned import holder
+from waguard.daemon import host_alerts, left_behind
 from waguard.daemon.compared_settings import ComparedSettings
 from waguard.daemon.duties import Duties
 from waguard.daemon.foundation import Foundation
@@ -44,6 +45,7 @@ from waguard.ports.process import Process, Spawn
 from waguard.supervision.cluster.host_keeper import HostKeeper
 from waguard.supervision.cluster.host_start import HostStart
 from waguard.supervision.cluster.hosts_here import HostsHere
+from waguard.supervision.cluster.left_events import LeftEventsHere
 from waguard.supervision.cluster.numbers import NumbersHere
 from waguard.supervision.cluster.owned_parts import OwnedParts
 from waguard.supervision.cluster.owner_keeper import OwnerKeeper
@@ -81,7 +83,6 @@ class Cluster:
         self._journal = base.journal
         self._clock = base.clock
         self._supervisor: Supervisor
-        self._left_behind: LeftBehind
         self._asked: Callable[[str], None]
         self._secrets: Callable[[], Sequence[bytes]]
         self.owned = OwnedParts()
@@ -159,17 +160,10 @@ class Cluster:
         self.owned.running = supervisor.owned
         self.owned.journal = self._journal
         self.owned.others = (webhooks.owned, outbox, deferred)
-        self._left_behind = LeftBehind(
-            self._config().paths.runtime / "workers",
-            self._journal.left.counts,
-            lambda: self.owners.load,
-            supervisor.fleet.outages,
-        )
 
     async def tick(self) -> None:
-        """Call it now and then: see ``LeftBehind``. Where a person has accepted another etcd on another host, that one's
-        owners count, and this daemon ends."""
-        self._left_behind.tick()
+        """Call it now and then: where a person has accepted another etcd on another host, that one's owners count, and
+        this daemon ends."""
         if self.owners.state is None or self._store.barred:
             return  # the start has not come to it yet, or it is not known to be the cluster's database
         try:
@@ -220,10 +214,20 @@ class Cluster:
             start=self._start,
             asked=lambda by: self._asked(by),  # noqa: PLW0108 - who listens comes later
             keys=self._store.shared_keys(key),
+            take=LeftEventsHere(lambda: self._supervisor.registry).take,
         )
 
-    def send_alerts(self, alerts: Alerts, app: Application, ticker: Ticker) -> None:
-        """Have one host send alerts for all."""
+    def work_with_others(self, alerts: Alerts, app: Application, ticker: Ticker) -> None:
+        """Hand what is left here to its owners, and have one host send alerts for all."""
+        left = LeftBehind(
+            self._config().paths.runtime / "workers",
+            self._journal.left,
+            self,
+            app[CALLS],
+            lambda: self._supervisor.fleet.outages,
+            self._clock,
+        )
+        ticker.every(left_behind.EVERY, "left behind", left.tick)
         made = HostAlerts(
             self.hosts,
             app[CALLS],
@@ -236,6 +240,21 @@ class Cluster:
         self._asked = made.asked
         alerts.several = made
         ticker.every(host_alerts.EVERY, "alerts for all", made.tick)
+
+    # ---- whose what is left here is, as ``LeftBehind`` asks ----
+
+    def rows(self) -> Mapping[str, Owner] | None:
+        """The owners of all sessions; None: they are not known, or this host may not ask another one now."""
+        state = self.owners.state
+        return state.rows if state and state.rows and self.host.is_held else None
+
+    def is_ours(self, session: str) -> bool:
+        """Whether this host has it to run."""
+        return session in self.owners.load
+
+    def owner(self, session: str) -> HostRecord | None:
+        """The other living host that owns it."""
+        return holder(self.owners.state, self.host.view, session)
 
     @property
     def lending(self) -> Lending:
