@@ -113,6 +113,8 @@ class FakeHost:
     """What other hosts have handed to it."""
     fails: WaguardError | None = None
     """What it says to that."""
+    loses_to: str | None = None
+    """Who owns the session when it has taken something."""
     secrets: Mapping[str, bytes] = field(default_factory=dict)
     """What its secret files hold, by their keys."""
 
@@ -140,6 +142,8 @@ class FakeHost:
         if self.fails:
             raise self.fails
         self.taken.append((session, generation, content))
+        if self.loses_to:
+            self.all.owners[session] = self.loses_to
 
     # ---- Hosts ----
 
