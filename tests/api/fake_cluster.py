@@ -137,8 +137,8 @@ class FakeHost:
         """See there."""
         self.all.owners[session] = self.name
 
-    async def take(self, session: str, generation: int | None, content: bytes) -> None:
-        """See ``Cluster.take``."""
+    async def store_left(self, session: str, generation: int | None, content: bytes) -> None:
+        """See ``Cluster.store_left``."""
         if self.fails:
             raise self.fails
         self.taken.append((session, generation, content))
@@ -215,7 +215,7 @@ def cluster_of(host: FakeHost, base: str) -> Cluster:
         start=lambda: host.all.records[host.name].start,
         asked=lambda by: host.asked.append(("conditions", by)),
         keys=host.all.keys,
-        take=host.take,
+        store_left=host.store_left,
     )
 
 

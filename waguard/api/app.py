@@ -124,7 +124,7 @@ def create_app(
             web.get("/api/cluster/alike", alike.show),
             web.delete("/api/hosts/{host}", hosts.forget),
             web.get("/api/cluster/conditions", hosts.conditions),
-            web.post(left_events.PATH, left_events.take),
+            web.post(left_events.PATH, left_events.receive),
             web.post("/api/cluster/keys", hosts.keys_changed),
             web.post("/api/hosts/{host}/drain", hosts.drain),
             web.delete("/api/hosts/{host}/drain", hosts.end_drain),

@@ -78,7 +78,7 @@ class Cluster:
     start: Callable[[], str]
     """Which start of the daemon this is, as its host's record says."""
     keys: "KeyRows"
-    take: Callable[[str, int | None, bytes], Awaitable[None]]
+    store_left: Callable[[str, int | None, bytes], Awaitable[None]]
     """Stores what another host has received: see ``supervision.cluster.left_events``."""
     asked: Callable[[str], None] = lambda _: None
     """Called with the host that asks this one what a person must act on."""

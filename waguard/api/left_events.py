@@ -46,7 +46,7 @@ class Handed(Struct, kw_only=True):
 
 
 @route(Right.ADMIN, 409, 413, 422, narrows=Narrowing.HOSTS)
-async def take(request: web.Request, body: Handed) -> Done:
+async def receive(request: web.Request, body: Handed) -> Done:
     """Take events of a session of this host that another one has received; they are stored when it answers. Hosts hand
     them to each other."""
     cluster, deps = cluster_of(request), request.app[DEPS]
@@ -54,7 +54,7 @@ async def take(request: web.Request, body: Handed) -> Done:
     if epoch is not None:
         deps.require_room()
         content = await _content(body.content)
-        await cluster.take(body.session, body.generation, content)
+        await cluster.store_left(body.session, body.generation, content)
     if epoch is None or cluster.ownership.epoch(body.session) != epoch:
         raise ConflictError(
             "this host does not own the session", field="session", remedy="ask its owner"

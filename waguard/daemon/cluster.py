@@ -13,7 +13,7 @@ from waguard.api.deps import Cluster as ApiCluster
 from waguard.api.forwarding import CALLS
 from waguard.core.cluster import shared_settings
 from waguard.core.cluster.host_lease import LeaseTerms
-from waguard.core.cluster.records import HostRecord, Owner, Owning
+from waguard.core.cluster.records import Owner, Owning
 from waguard.core.cluster.unowned import holder
 from waguard.daemon import host_alerts, left_behind
 from waguard.daemon.compared_settings import ComparedSettings
@@ -22,7 +22,7 @@ from waguard.daemon.foundation import Foundation
 from waguard.daemon.host_alerts import HostAlerts
 from waguard.daemon.installation import Installation
 from waguard.daemon.lease_engine import LeaseEngine
-from waguard.daemon.left_behind import LeftBehind
+from waguard.daemon.left_behind import LeftBehind, Whose
 from waguard.daemon.secret_files import SecretFiles
 from waguard.daemon.stop_request import StopRequest
 from waguard.errors import (
@@ -214,15 +214,23 @@ class Cluster:
             start=self._start,
             asked=lambda by: self._asked(by),  # noqa: PLW0108 - who listens comes later
             keys=self._store.shared_keys(key),
-            take=LeftEventsHere(lambda: self._supervisor.registry).take,
+            store_left=LeftEventsHere(lambda: self._supervisor.registry).store,
         )
 
     def work_with_others(self, alerts: Alerts, app: Application, ticker: Ticker) -> None:
         """Hand what is left here to its owners, and have one host send alerts for all."""
+
+        def rows() -> Mapping[str, Owner] | None:
+            return self.owners.state.rows if self.owners.state else None
+
         left = LeftBehind(
             self._config().paths.runtime / "workers",
             self._journal.left,
-            self,
+            Whose(
+                rows=lambda: rows() if self.host.is_held else None,
+                is_ours=lambda session: session in self.owners.load,
+                owner=lambda session: holder(self.owners.state, self.host.view, session),
+            ),
             app[CALLS],
             lambda: self._supervisor.fleet.outages,
             self._clock,
@@ -233,28 +241,13 @@ class Cluster:
             app[CALLS],
             self._store.sent_alerts(),
             alerts,
-            rows=lambda: self.owners.state.rows if self.owners.state else None,
+            rows=rows,
             held=lambda: self.host.is_held,
             read=lambda: self.host.is_list_read,
         )
         self._asked = made.asked
         alerts.several = made
         ticker.every(host_alerts.EVERY, "alerts for all", made.tick)
-
-    # ---- whose what is left here is, as ``LeftBehind`` asks ----
-
-    def rows(self) -> Mapping[str, Owner] | None:
-        """The owners of all sessions; None: they are not known, or this host may not ask another one now."""
-        state = self.owners.state
-        return state.rows if state and state.rows and self.host.is_held else None
-
-    def is_ours(self, session: str) -> bool:
-        """Whether this host has it to run."""
-        return session in self.owners.load
-
-    def owner(self, session: str) -> HostRecord | None:
-        """The other living host that owns it."""
-        return holder(self.owners.state, self.host.view, session)
 
     @property
     def lending(self) -> Lending:

@@ -1,7 +1,7 @@
 """What a host of a cluster has received of sessions that other hosts own now, and nobody has stored: it hands that to them.
 
 One part at a time, in the order of its coming. Nothing is removed before its owner has said that it is stored; what no owner
-ever takes is put aside.
+ever takes is quarantined.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ import base64
 import contextlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -41,17 +42,16 @@ UNTAKEN: Final = ".untaken"
 """How the names of files end that no owner takes."""
 
 
-class Whose(Protocol):
+@dataclass(frozen=True, slots=True)
+class Whose:
     """Who owns sessions now."""
 
-    def rows(self) -> Mapping[str, Owner] | None:
-        """The owners of all sessions; None: they are not known now."""
-
-    def is_ours(self, session: str) -> bool:
-        """Whether this host has it to run: then its next worker here reports what is left of it."""
-
-    def owner(self, session: str) -> HostRecord | None:
-        """The other living host that owns it; None: there is none."""
+    rows: Callable[[], Mapping[str, Owner] | None]
+    """The owners of all sessions; None, or none: they are not known now."""
+    is_ours: Callable[[str], bool]
+    """Whether this host has it to run: then its next worker here reports what is left of it."""
+    owner: Callable[[str], HostRecord | None]
+    """The other living host that owns it; None: there is none."""
 
 
 class Asking(Protocol):
@@ -85,13 +85,13 @@ class LeftBehind:
         self._failures: dict[str, Failure] = {}
         """By session, the last attempt that failed."""
         self._before: set[str | None] = set()
-        """Of which sessions something was left at the last tick."""
+        """Sessions of which something was left at the last tick, too."""
         self._living: set[str] = set()
         """The keys of workers that live: one that ends may still write its file."""
 
     async def tick(self) -> None:
         """Hand over what is due, and renew the condition: of what was there at the last tick, too."""
-        if self._whose.rows() is None:
+        if not self._whose.rows():  # they are not read yet, or this host may not ask now
             return
         silent: set[str] = set()  # no other session waits for an owner that does not answer
         if left := self._left():
@@ -132,8 +132,8 @@ class LeftBehind:
         )
 
     def _untaken(self) -> list[str]:
-        aside = (f"*{UNTAKEN}", f"*.unstored{small_file.SUFFIX}")
-        return [path.name for pattern in aside for path in self._workers.glob(pattern)]
+        endings = (f"*{UNTAKEN}", f"*.unstored{small_file.SUFFIX}")
+        return [path.name for pattern in endings for path in self._workers.glob(pattern)]
 
     # ---- handing over ----
 
@@ -175,8 +175,8 @@ class LeftBehind:
         if seen is None or _identity(path) != seen or self._whose.is_ours(session):
             return answer
         if answer is Answer.REFUSED:
-            aside = path.with_name(f"{name}.{path.lstat().st_ino}{UNTAKEN}")
-            if not self._put_aside(session, owner, lambda: path.rename(aside)):
+            quarantined = path.with_name(f"{name}.{path.lstat().st_ino}{UNTAKEN}")
+            if not self._quarantine(session, owner, lambda: path.rename(quarantined)):
                 return Answer.AWAY
         else:
             path.unlink(missing_ok=True)
@@ -189,8 +189,8 @@ class LeftBehind:
         answer = await self._hand(session, None, owner, records=records)
         if answer is Answer.REFUSED:
             began = f"{self._clock.wall():.0f}"
-            aside = self._workers / f"{layout.key(session)}.memory.{began}{UNTAKEN}"
-            if not self._put_aside(session, owner, lambda: _write_new(aside, records)):
+            quarantined = self._workers / f"{layout.key(session)}.memory.{began}{UNTAKEN}"
+            if not self._quarantine(session, owner, lambda: _write_new(quarantined, records)):
                 return Answer.AWAY
         if answer in {Answer.STORED, Answer.REFUSED}:
             self._memory.remove(session, records)
@@ -235,7 +235,7 @@ class LeftBehind:
 
     # ---- what becomes of it ----
 
-    def _put_aside(self, session: str, owner: HostRecord, do: Callable[[], object]) -> bool:
+    def _quarantine(self, session: str, owner: HostRecord, do: Callable[[], object]) -> bool:
         try:
             do()
         except OSError as error:
@@ -244,7 +244,7 @@ class LeftBehind:
             )
             return False
         logger.error(
-            "another host never takes what was received of its session here: it is put aside",
+            "another host never takes what was received of its session here: it is quarantined",
             event="left_events_untaken",
             session=session,
             owner=owner.host,

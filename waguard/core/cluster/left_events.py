@@ -28,7 +28,7 @@ class Answer(StrEnum):
     NOT_OWNER = "does not own it any more"
     OLDER = "runs a version of waguard that does not take them"
     AWAY = "has not stored them yet"
-    """It said so, or nothing: they may be stored."""
+    """They may be stored: it said so, or nothing."""
     REFUSED = "never takes them"
 
 

@@ -28,7 +28,7 @@ class LeftEventsHere:
         self._sessions = sessions
         self._within = within
 
-    async def take(self, session_id: str, generation: int | None, content: bytes) -> None:
+    async def store(self, session_id: str, generation: int | None, content: bytes) -> None:
         """Have them stored as what its own worker reports; returns after the commit. ``generation``: of the worker that had
         them, None: unknown.
 
@@ -43,7 +43,7 @@ class LeftEventsHere:
             await _require_same_link(session, left)
         try:
             async with asyncio.timeout(self._within):
-                await session.traffic.intake.take(left.events, left.records)
+                await session.traffic.intake.store_left(left.events, left.records)
         except TimeoutError:
             raise UnavailableError("they are not stored yet", retry_after=RETRY_AFTER) from None
         logger.info(

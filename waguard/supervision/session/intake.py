@@ -90,7 +90,7 @@ class Intake:
         # also what is not stored waits its turn: an acknowledgement covers all before it
         self._ctx.inbox.put(received, functools.partial(self._on_stored, link, event.seq))
 
-    async def take(self, events: Sequence[Event], records: Sequence[InboxRecord]) -> None:
+    async def store_left(self, events: Sequence[Event], records: Sequence[InboxRecord]) -> None:
         """Have stored what another host has received: events of a worker there, and records that its inbox was refused.
         Return after the commit; never where it is refused again. Raises ``UnavailableError`` where there is no room."""
         if self._ctx.inbox.full:
