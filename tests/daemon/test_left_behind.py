@@ -1,6 +1,7 @@
 """What a host has received of sessions of other hosts goes to them, once they have stored it, and never away before."""
 
 import base64
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -212,6 +213,29 @@ async def test_a_lost_answer_is_asked_for_again(world: World) -> None:
     assert world.files() == [FILE], "nobody has said that it is stored"
     await world.tick(later=PAUSES[0])
     assert world.stored == {"b": ALL}
+    assert world.files() == []
+
+
+async def test_a_file_that_cannot_be_removed_is_handed_again_and_holds_up_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.owners["t"] = a_host("c")
+    world.leave()
+    other = world.leave("t")
+
+    def unlink(path: Path, *, missing_ok: bool = False) -> None:
+        assert missing_ok
+        if path.name == FILE:
+            raise OSError(errno.EIO, "the disk has an error")
+        os.unlink(path)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "unlink", unlink)
+        await world.tick()
+    assert world.files() == [FILE]
+    assert not other.exists()
+    await world.tick(later=PAUSES[0])
+    assert world.stored == {"b": ALL, "c": ALL}
     assert world.files() == []
 
 

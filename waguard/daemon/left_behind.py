@@ -179,7 +179,13 @@ class LeftBehind:
             if not self._quarantine(session, owner, lambda: path.rename(quarantined)):
                 return Answer.AWAY
         else:
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:  # it is handed again, and is no news
+                logger.error(
+                    "not removed", event="file_not_moved", file=str(path), why=error.strerror
+                )
+                return Answer.AWAY
             self._report(session, owner, len(events))
         return answer
 
