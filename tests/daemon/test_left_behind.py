@@ -221,13 +221,13 @@ async def test_a_file_that_cannot_be_removed_is_handed_again_and_holds_up_nobody
 ) -> None:
     world.owners["t"] = a_host("c")
     world.leave()
-    other = world.leave("t")
+    other, remove = world.leave("t"), Path.unlink
 
     def unlink(path: Path, *, missing_ok: bool = False) -> None:
         assert missing_ok
         if path.name == FILE:
             raise OSError(errno.EIO, "the disk has an error")
-        os.unlink(path)
+        remove(path)
 
     with monkeypatch.context() as broken:
         broken.setattr(Path, "unlink", unlink)
