@@ -116,7 +116,7 @@ class NotYetError(WaguardError):
 
 
 class RefusedError(WaguardError):
-    """WhatsApp refused it; sending the same again will be refused too."""
+    """WhatsApp refused it, or another host; sending the same again will be refused too."""
 
     status = 422
 

@@ -15,7 +15,7 @@ from waguard.core.cluster.records import FORMAT, HostRecord
 from waguard.core.cluster.shared_settings import digests_of_secrets
 from waguard.core.cluster.unowned import Unowned
 from waguard.core.issued_keys import IssuedKey
-from waguard.errors import DatabaseUnavailableError, NotFoundError
+from waguard.errors import DatabaseUnavailableError, NotFoundError, WaguardError
 from waguard.messaging.timings import BOUNDS
 from waguard.ports.cluster import HostNumbers, HostsView, SeenHost
 
@@ -109,6 +109,12 @@ class FakeHost:
     name: str
     all: Everything
     asked: list[object] = field(default_factory=list)
+    taken: list[tuple[str, int | None, bytes]] = field(default_factory=list)
+    """What other hosts have handed to it."""
+    fails: WaguardError | None = None
+    """What it says to that."""
+    loses_to: str | None = None
+    """Who owns the session when it has taken something."""
     secrets: Mapping[str, bytes] = field(default_factory=dict)
     """What its secret files hold, by their keys."""
 
@@ -130,6 +136,14 @@ class FakeHost:
     async def create(self, session: str) -> None:
         """See there."""
         self.all.owners[session] = self.name
+
+    async def store_left(self, session: str, generation: int | None, content: bytes) -> None:
+        """See ``Cluster.store_left``."""
+        if self.fails:
+            raise self.fails
+        self.taken.append((session, generation, content))
+        if self.loses_to:
+            self.all.owners[session] = self.loses_to
 
     # ---- Hosts ----
 
@@ -201,6 +215,7 @@ def cluster_of(host: FakeHost, base: str) -> Cluster:
         start=lambda: host.all.records[host.name].start,
         asked=lambda by: host.asked.append(("conditions", by)),
         keys=host.all.keys,
+        store_left=host.store_left,
     )
 
 

@@ -27,6 +27,7 @@ _PATH_LIMIT: Final = 200  # characters
 _CHANGED_NOTHING: Final = frozenset({400, 401, 403, 404})  # nor was what it named looked at
 NOT_AUDITED: Final = SENDS | frozenset(
     {
+        "/api/cluster/events",  # received, as what workers report
         "/api/cluster/keys",  # who has revoked a key has recorded it
         "/api/media",
         "/api/messages/{id}/media",
@@ -36,7 +37,7 @@ NOT_AUDITED: Final = SENDS | frozenset(
         "/api/sessions/{session_id}/qr",
     }
 )
-"""Resources whose POST sends, only reads, or repeats what another host has recorded."""
+"""Resources whose POST sends, only reads, brings what was received, or repeats what another host has recorded."""
 
 
 class CutOffError(UnavailableError):

@@ -78,6 +78,8 @@ class Cluster:
     start: Callable[[], str]
     """Which start of the daemon this is, as its host's record says."""
     keys: "KeyRows"
+    store_left: Callable[[str, int | None, bytes], Awaitable[None]]
+    """Stores what another host has received: see ``supervision.cluster.left_events``."""
     asked: Callable[[str], None] = lambda _: None
     """Called with the host that asks this one what a person must act on."""
     digests: Callable[[], Mapping[str, str | None]] = field(default=dict, repr=False)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from waguard.core.cluster.forwarded_request import ForwardedRequest
 
 MEDIA_PATH: Final = "/api/messages/send-media"
+_WITH_FILES: Final = frozenset({MEDIA_PATH, "/api/cluster/events"})
 _LARGE: Final = frozenset(
     {"/api/openapi.json", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css"}
 )
@@ -71,7 +72,7 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """
     if request.match_info.http_exception is not None:
         raise request.match_info.http_exception
-    limit = MEDIA_BODY_LIMIT if request.path == MEDIA_PATH else BODY_LIMIT
+    limit = MEDIA_BODY_LIMIT if request.path in _WITH_FILES else BODY_LIMIT
     # its handler reads it piece by piece, and refuses what is too large
     streams = request.path == media.UPLOAD
     accepted, issued = request.app[DEPS].keys, request.app[DEPS].issued_keys

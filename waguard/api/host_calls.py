@@ -67,6 +67,14 @@ class NotConnectedError(UnavailableError):
     """A host cannot be reached: nothing of the request has gone out."""
 
 
+class AnsweredError(UnavailableError):
+    """A host has answered something else than 200, ``answer``, to a request of this one's own."""
+
+    def __init__(self, message: str, answer: int) -> None:
+        super().__init__(message)
+        self.answer = answer
+
+
 @dataclass(slots=True)
 class Answer:
     """The head of another host's answer; ``content`` None: it is large, and still to be read."""
@@ -127,18 +135,19 @@ class HostCalls:
         self, method: str, target: str, to: str, body: object = None, *, within: float
     ) -> Any:
         """What another host answers ``within`` so many seconds to a request of this one's own, which has no client: JSON.
-        Raises ``UnavailableError``."""
-        content = b"" if body is None else json.dumps(body).encode()
-        headers = CIMultiDict({"Content-Type": "application/json"} if content else {})
-        headers["Content-Length"] = str(len(content))
+        ``body``: also as it is sent. Raises ``UnavailableError``, ``AnsweredError``."""
+        if not isinstance(body, bytes):
+            body = b"" if body is None else json.dumps(body).encode()
+        headers = CIMultiDict({"Content-Type": "application/json"} if body else {})
+        headers["Content-Length"] = str(len(body))
         it = self._seals.of_this_host(method, target, to)
         with _as_ours(to):
             async with (
                 asyncio.timeout(within),
-                await self._sent(it, headers, content) as response,
+                await self._sent(it, headers, body) as response,
             ):
                 if response.status != web.HTTPOk.status_code:
-                    raise UnavailableError(f"{to} answered {response.status}")
+                    raise AnsweredError(f"{to} answered {response.status}", response.status)
                 if (response.content_length or SAID + 1) > SAID:
                     raise UnavailableError(f"{to} answered too much")
                 said = await response.read()

@@ -27,7 +27,7 @@ _ERRORS: Final = {
     409: "Only a person can change it.",
     413: "The body is too large.",
     415: "The body is not JSON.",
-    422: "WhatsApp refuses it; or another body had the same key.",
+    422: "WhatsApp, or another host, refuses it; or another body had the same key.",
     425: "The code, or the file, is not there yet.",
     503: "It may succeed in a moment: repeat the identical request after Retry-After.",
     507: "The disk is almost full.",

@@ -259,7 +259,8 @@ FLEET: Final = {
     "lease_held": "Let one waguard use a database: stop the other one, or give this one its own with"
     f" `database.url`. {_DOCTOR} names the other one.",
     "standby": "Nothing to do: this waguard takes over by itself. `waguard doctor` names the other one.",
-    "events_left_behind": "Read these chats of that time on the phones. What lies in `workers/*.unstored` of that host's"
+    "events_left_behind": "In a cluster they are handed to the session's owner by themselves: start it, or upgrade it. Else"
+    " read these chats of that time on the phones. What lies in `workers/*.unstored` of that host's"
     " runtime folder can be delivered from here: stop this waguard, copy the files into `workers` of its `paths.runtime`, start it. `waguard why` names them.",
     "workers_unprotected": "`waguard sessions restart NAME` (POST /api/sessions/NAME/reconnect) replaces the worker of each; waguard"
     " itself does so at their next restart.",

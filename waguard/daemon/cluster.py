@@ -13,15 +13,16 @@ from waguard.api.deps import Cluster as ApiCluster
 from waguard.api.forwarding import CALLS
 from waguard.core.cluster import shared_settings
 from waguard.core.cluster.host_lease import LeaseTerms
-from waguard.core.cluster.records import Owning
-from waguard.daemon import host_alerts
+from waguard.core.cluster.records import Owner, Owning
+from waguard.core.cluster.unowned import holder
+from waguard.daemon import host_alerts, left_behind
 from waguard.daemon.compared_settings import ComparedSettings
 from waguard.daemon.duties import Duties
 from waguard.daemon.foundation import Foundation
 from waguard.daemon.host_alerts import HostAlerts
 from waguard.daemon.installation import Installation
 from waguard.daemon.lease_engine import LeaseEngine
-from waguard.daemon.left_behind import LeftBehind
+from waguard.daemon.left_behind import LeftBehind, Whose
 from waguard.daemon.secret_files import SecretFiles
 from waguard.daemon.stop_request import StopRequest
 from waguard.errors import (
@@ -44,6 +45,7 @@ from waguard.ports.process import Process, Spawn
 from waguard.supervision.cluster.host_keeper import HostKeeper
 from waguard.supervision.cluster.host_start import HostStart
 from waguard.supervision.cluster.hosts_here import HostsHere
+from waguard.supervision.cluster.left_events import LeftEventsHere
 from waguard.supervision.cluster.numbers import NumbersHere
 from waguard.supervision.cluster.owned_parts import OwnedParts
 from waguard.supervision.cluster.owner_keeper import OwnerKeeper
@@ -81,7 +83,6 @@ class Cluster:
         self._journal = base.journal
         self._clock = base.clock
         self._supervisor: Supervisor
-        self._left_behind: LeftBehind
         self._asked: Callable[[str], None]
         self._alerts: Alerts
         self._secrets: Callable[[], Sequence[bytes]]
@@ -160,17 +161,10 @@ class Cluster:
         self.owned.running = supervisor.owned
         self.owned.journal = self._journal
         self.owned.others = (webhooks.owned, outbox, deferred)
-        self._left_behind = LeftBehind(
-            self._config().paths.runtime / "workers",
-            self._journal.left.counts,
-            lambda: self.owners.load,
-            supervisor.fleet.outages,
-        )
 
     async def tick(self) -> None:
-        """Call it now and then: see ``LeftBehind``. Where a person has accepted another etcd on another host, that one's
-        owners count, and this daemon ends."""
-        self._left_behind.tick()
+        """Call it now and then: where a person has accepted another etcd on another host, that one's owners count, and
+        this daemon ends."""
         if self.owners.state is None or self._store.barred:
             return  # the start has not come to it yet, or it is not known to be the cluster's database
         try:
@@ -221,17 +215,36 @@ class Cluster:
             start=self._start,
             asked=lambda by: self._asked(by),  # noqa: PLW0108 - who listens comes later
             keys=self._store.shared_keys(key, lambda: _is_everybodys(key, self.host)),
+            store_left=LeftEventsHere(lambda: self._supervisor.registry).store,
         )
 
-    def send_alerts(self, alerts: Alerts, app: Application, ticker: Ticker) -> None:
-        """Have one host send alerts for all. This host's lease says whether it has destinations: it comes before that."""
+    def work_with_others(self, alerts: Alerts, app: Application, ticker: Ticker) -> None:
+        """Hand what is left here to its owners, and have one host send alerts for all. This host's lease says whether it has
+        destinations: it comes before that."""
         self._alerts = alerts
+
+        def rows() -> Mapping[str, Owner] | None:
+            return self.owners.state.rows if self.owners.state else None
+
+        left = LeftBehind(
+            self._config().paths.runtime / "workers",
+            self._journal.left,
+            Whose(
+                rows=lambda: rows() if self.host.is_held else None,
+                is_ours=lambda session: session in self.owners.load,
+                owner=lambda session: holder(self.owners.state, self.host.view, session),
+            ),
+            app[CALLS],
+            lambda: self._supervisor.fleet.outages,
+            self._clock,
+        )
+        ticker.every(left_behind.EVERY, "left behind", left.tick)
         made = HostAlerts(
             self.hosts,
             app[CALLS],
             self._store.sent_alerts(),
             alerts,
-            rows=lambda: self.owners.state.rows if self.owners.state else None,
+            rows=rows,
             held=lambda: self.host.is_held,
             read=lambda: self.host.is_list_read,
         )

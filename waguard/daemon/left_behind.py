@@ -1,34 +1,293 @@
-"""A condition of a host of a cluster: it has events of sessions that other hosts own now, which nobody has stored."""
+"""What a host of a cluster has received of sessions that other hosts own now, and nobody has stored: it hands that to them.
 
-from collections.abc import Callable, Collection, Mapping
+One part at a time, in the order of its coming. Nothing is removed before its owner has said that it is stored; what no owner
+ever takes is quarantined.
+"""
+
+import asyncio
+import base64
+import contextlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final, Protocol
 
-from waguard.core.cluster.left_events import left_behind_words
+import msgspec
+from loguru import logger
+
+from waguard import __version__
+from waguard.api.host_calls import AnsweredError
+from waguard.api.left_events import PATH
+from waguard.core.cluster import left_events as left_by
+from waguard.core.cluster.left_events import Answer, Failure
+from waguard.core.cluster.left_events import LeftBehind as Left
+from waguard.core.cluster.records import HostRecord, Owner
+from waguard.core.messages.inbox import InboxRecord
+from waguard.errors import UnavailableError
+from waguard.host import small_file
+from waguard.host.process import procfs
+from waguard.host.process.children import read_records
+from waguard.messaging.left_events import LeftEvents
+from waguard.ports.clock import Clock
 from waguard.profile import layout
 from waguard.supervision.outages import Outages
+from waguard.wire.events import Event
+from waguard.wire.left_events import parts_of
+from waguard.worker.link.unstored import UnstoredEvents
+
+EVERY: Final = 5.0  # s
+ANSWERED_WITHIN: Final = 30.0  # s; longer than its owner waits for the database
+UNTAKEN: Final = ".untaken"
+"""How the names of files end that no owner takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """Who owns sessions now."""
+
+    rows: Callable[[], Mapping[str, Owner] | None]
+    """The owners of all sessions; None, or none: they are not known now."""
+    is_ours: Callable[[str], bool]
+    """Whether this host has it to run: then its next worker here reports what is left of it."""
+    owner: Callable[[str], HostRecord | None]
+    """The other living host that owns it; None: there is none."""
+
+
+class Asking(Protocol):
+    """Asks other hosts, as ``api.host_calls`` does."""
+
+    async def own(
+        self, method: str, target: str, to: str, body: object = None, *, within: float
+    ) -> Any:
+        """The answer. Raises ``UnavailableError``, ``AnsweredError``."""
 
 
 class LeftBehind:
-    """Call ``tick`` now and then. ``workers``: where workers leave files of what nobody has stored; ``counts``: what is left
-    in memory, by session; ``owned``: the sessions of this host, whose next workers report theirs."""
+    """Call ``tick`` each ``EVERY``. ``workers``: where workers leave files of what nobody has stored; ``memory``: what the
+    inbox was refused."""
 
     def __init__(
         self,
         workers: Path,
-        counts: Callable[[], Mapping[str, int]],
-        owned: Callable[[], Collection[str]],
-        outages: Outages,
+        memory: LeftEvents,
+        whose: Whose,
+        calls: Asking,
+        outages: Callable[[], Outages],
+        clock: Clock,
     ) -> None:
         self._workers = workers
-        self._counts = counts
-        self._owned = owned
+        self._memory = memory
+        self._whose = whose
+        self._calls = calls
         self._outages = outages
+        self._clock = clock
+        self._failures: dict[str, Failure] = {}
+        """By session, the last attempt that failed."""
+        self._before: set[str | None] = set()
+        """Sessions of which something was left at the last tick, too."""
+        self._living: set[str] = set()
+        """The keys of workers that live: one that ends may still write its file."""
 
-    def tick(self) -> None:
-        """Renew the condition."""
-        owned = self._owned()
-        ours = {layout.key(session) for session in owned}
-        found = (path.name for path in self._workers.glob("*.unstored"))
-        files = [name for name in found if name.partition(".")[0] not in ours]
-        counts = {name: count for name, count in self._counts().items() if name not in owned}
-        self._outages.update("events_left_behind", left_behind_words(counts, files))
+    async def tick(self) -> None:
+        """Hand over what is due, and renew the condition: of what was there at the last tick, too."""
+        if not self._whose.rows():  # they are not read yet, or this host may not ask now
+            return
+        silent: set[str] = set()  # no other session waits for an owner that does not answer
+        if left := self._left():
+            self._living = await asyncio.to_thread(_living, self._workers)
+        for it in left:
+            await self._hand_over(it, silent)
+        left = self._left()
+        lasting = [it for it in left if it.session in self._before]
+        self._before = {it.session for it in left}
+        self._failures = {it: one for it, one in self._failures.items() if it in self._before}
+        words = left_by.left_behind_words(lasting, self._untaken())
+        self._outages().update("events_left_behind", words)
+
+    # ---- what there is ----
+
+    def _left(self) -> list[Left]:
+        """By session; what its next worker here reports is left out."""
+        rows = self._whose.rows() or {}
+        names = {layout.key(name): name for name, it in rows.items() if not it.deleted}
+        counts = self._memory.counts()
+        files: dict[str | None, list[str]] = {}
+        for path in self._workers.glob("*.unstored"):
+            files.setdefault(names.get(path.name.partition(".")[0]), []).append(path.name)
+        found = {name for name in (*counts, *files) if name and not self._whose.is_ours(name)}
+        left = [self._of(name, counts.get(name, 0), files.get(name, ())) for name in sorted(found)]
+        if unknown := files.get(None):
+            left.append(Left(session=None, files=tuple(sorted(unknown))))
+        return left
+
+    def _of(self, session: str, count: int, files: Iterable[str]) -> Left:
+        owner = self._whose.owner(session)
+        return Left(
+            session=session,
+            count=count,
+            files=tuple(sorted(files)),
+            owner=owner.host if owner else None,
+            failure=self._failures.get(session),
+        )
+
+    def _untaken(self) -> list[str]:
+        endings = (f"*{UNTAKEN}", f"*.unstored{small_file.SUFFIX}")
+        return [path.name for pattern in endings for path in self._workers.glob(pattern)]
+
+    # ---- handing over ----
+
+    async def _hand_over(self, it: Left, silent: set[str]) -> None:
+        session = it.session
+        owner = self._whose.owner(session) if session else None
+        if session is None or owner is None or owner.host in silent:
+            return
+        now = self._clock.monotonic()
+        if not left_by.is_due(it.failure, owner.host, now):
+            return
+        answer = Answer.STORED
+        for file in it.files:
+            if answer in {Answer.STORED, Answer.REFUSED}:
+                answer = await self._hand_file(session, file, owner)
+        if answer in {Answer.STORED, Answer.REFUSED} and (records := self._memory.of(session)):
+            answer = await self._hand_memory(session, records, owner)
+        if answer in {Answer.STORED, Answer.REFUSED}:
+            self._failures.pop(session, None)
+            return
+        if answer is Answer.AWAY:
+            silent.add(owner.host)
+        after = left_by.failed(it.failure, owner.host, answer, self._clock.monotonic())
+        self._failures[session] = after
+
+    async def _hand_file(self, session: str, name: str, owner: HostRecord) -> Answer:
+        path = self._workers / name
+        key, _, rest = name.partition(".")
+        generation = rest.removesuffix(".unstored")
+        if not generation.isdecimal() or key in self._living:
+            return Answer.AWAY
+        seen = _identity(path)
+        file = UnstoredEvents(self._workers / f"{key}.json", int(generation))
+        events = await asyncio.to_thread(file.read)  # what cannot be read is quarantined
+        answer = await self._hand(session, int(generation), owner, events=events)
+        if answer not in {Answer.STORED, Answer.REFUSED}:
+            return answer
+        # a session that came back has a worker, which may have left a newer one
+        if seen is None or _identity(path) != seen or self._whose.is_ours(session):
+            return answer
+        if answer is Answer.REFUSED:
+            quarantined = path.with_name(f"{name}.{path.lstat().st_ino}{UNTAKEN}")
+            if not self._quarantine(session, owner, lambda: path.rename(quarantined)):
+                return Answer.AWAY
+        else:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:  # it is handed again, and is no news
+                logger.error(
+                    "not removed", event="file_not_moved", file=str(path), why=error.strerror
+                )
+                return Answer.AWAY
+            self._report(session, owner, len(events))
+        return answer
+
+    async def _hand_memory(
+        self, session: str, records: Sequence[InboxRecord], owner: HostRecord
+    ) -> Answer:
+        answer = await self._hand(session, None, owner, records=records)
+        if answer is Answer.REFUSED:
+            began = f"{self._clock.wall():.0f}"
+            quarantined = self._workers / f"{layout.key(session)}.memory.{began}{UNTAKEN}"
+            if not self._quarantine(session, owner, lambda: _write_new(quarantined, records)):
+                return Answer.AWAY
+        if answer in {Answer.STORED, Answer.REFUSED}:
+            self._memory.remove(session, records)
+        if answer is Answer.STORED:
+            self._report(session, owner, len(records))
+        return answer
+
+    async def _hand(
+        self,
+        session: str,
+        generation: int | None,
+        owner: HostRecord,
+        *,
+        events: Sequence[Event] = (),
+        records: Sequence[InboxRecord] = (),
+    ) -> Answer:
+        """What the owner made of all of them. One part that is refused keeps none of the others from it."""
+        refused = False
+        parts = parts_of(events, records)
+        while part := await asyncio.to_thread(next, parts, None):
+            answer = await self._ask(session, generation, part, owner)
+            if answer is Answer.REFUSED:
+                refused = True
+            elif answer is not Answer.STORED:
+                return answer
+        return Answer.REFUSED if refused else Answer.STORED
+
+    async def _ask(
+        self, session: str, generation: int | None, part: bytes, owner: HostRecord
+    ) -> Answer:
+        body = await asyncio.to_thread(_body, session, generation, part)
+        status: int | None
+        try:
+            await self._calls.own("POST", PATH, owner.address, body, within=ANSWERED_WITHIN)
+            status = 200
+        except AnsweredError as error:
+            status = error.answer
+        except UnavailableError as error:
+            logger.debug("no answer of another host", to=owner.address, why=error.message)
+            status = None
+        return left_by.answer_of(status, same_version=owner.version == __version__)
+
+    # ---- what becomes of it ----
+
+    def _quarantine(self, session: str, owner: HostRecord, do: Callable[[], object]) -> bool:
+        try:
+            do()
+        except OSError as error:
+            logger.error(
+                "not quarantined", event="file_not_moved", file=session, why=error.strerror
+            )
+            return False
+        logger.error(
+            "another host never takes what was received of its session here: it is quarantined",
+            event="left_events_untaken",
+            session=session,
+            owner=owner.host,
+        )
+        return True
+
+    def _report(self, session: str, owner: HostRecord, count: int) -> None:
+        logger.info(
+            "what was received here is stored by another host",
+            event="left_events_handed",
+            session=session,
+            owner=owner.host,
+            count=count,
+        )
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """What another file of this name does not have; None: there is none."""
+    with contextlib.suppress(FileNotFoundError):
+        found = path.lstat()
+        return found.st_ino, found.st_mtime_ns, found.st_size
+    return None
+
+
+def _living(workers: Path) -> set[str]:
+    return {
+        path.stem
+        for path, it in read_records(workers)
+        if procfs.is_same(it.pid, it.start_time, it.boot_id)
+    }
+
+
+def _body(session: str, generation: int | None, part: bytes) -> bytes:
+    content = base64.b64encode(part).decode()
+    return json.dumps({"session": session, "generation": generation, "content": content}).encode()
+
+
+def _write_new(path: Path, records: Iterable[InboxRecord]) -> None:
+    with path.open("xb") as file:
+        file.write(msgspec.msgpack.encode(list(records)))

@@ -213,7 +213,7 @@ class Daemon:
         )
         app = create_app(self._api(secrets, webhooks, messages))
         if self._cluster:
-            self._cluster.send_alerts(self._alerts, app, self._ticker)
+            self._cluster.work_with_others(self._alerts, app, self._ticker)
         # half of the files: the other half is for sessions, database and webhooks
         most = min(CONNECTIONS, files.raise_limit() // 2)
         runner = await serve(app, self._port.socket, connections=most, kept=self._port_is_kept)
@@ -315,7 +315,7 @@ class Daemon:
         interval = self._config().reconcile.interval
         self._ticker.every(interval, "reconcile", self._supervisor.reconciler.reconcile)
         if self._cluster:
-            self._ticker.every(interval, "left behind", self._cluster.tick)
+            self._ticker.every(interval, "engine", self._cluster.tick)
         self._ticker.every(ASKED_EVERY, "database", self._database.tick)
         self._ticker.every(COUNTED_EVERY, "webhooks", messages.count)
         self._ticker.every(watch.INTERVAL, "receiver", partial(self._check_receiver, webhooks))

@@ -1,7 +1,7 @@
 """What was received here and is not stored, for its session is another host's now.
 
-The worker that reported it keeps it too, where it ends in order: then a file of this host's runtime folder has it, and the
-session's next worker here reports it again. Where the worker was killed, this memory has the only copy.
+The worker that reported it keeps it too, where it ends in order: then a file of this host's runtime folder has it. Where the
+worker was killed, this memory has the only copy. Both are handed to the session's owner (``daemon/left_behind.py``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +25,16 @@ class LeftEvents:
     def pop(self, session_id: str) -> tuple[InboxRecord, ...]:
         """Those of a session that is this host's again."""
         return tuple(self._left.pop(session_id, ()))
+
+    def of(self, session_id: str) -> tuple[InboxRecord, ...]:
+        """Those of a session; they stay."""
+        return tuple(self._left.get(session_id, ()))
+
+    def remove(self, session_id: str, records: Sequence[InboxRecord]) -> None:
+        """Forget these very ones, which are kept elsewhere now. What has come since stays."""
+        gone = {id(it) for it in records}
+        if rest := [it for it in self.pop(session_id) if id(it) not in gone]:
+            self._left[session_id] = rest
 
     def counts(self) -> Mapping[str, int]:
         """How many are left, by session."""

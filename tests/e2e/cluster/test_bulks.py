@@ -10,9 +10,11 @@ import pytest
 
 from tests.e2e.cluster.conftest import ETCD_POSTGRESQL, ROWS_MARIADB, THREE_ETCD_MARIADB, Pair
 from tests.e2e.cluster.traffic import Traffic
-from tests.e2e.cluster.trial import Trial, signal_all, trial
+from tests.e2e.cluster.trial import PATIENT, Trial, signal_all, trial
 from tests.e2e.conftest import World
+from tests.e2e.harness import Daemon
 from tests.store.conftest import new_database
+from tests.waiting import wait_until
 
 pytestmark = [
     pytest.mark.e2e,
@@ -44,6 +46,11 @@ async def three(
         yield made
 
 
+def left_on(host: Daemon) -> list[str]:
+    """Names of files of what no host has stored, or none ever takes."""
+    return [it.name for it in (host.folder / "run/workers").glob("*.un*")]
+
+
 @pytest.mark.parametrize(("pair", "how"), GOES, ids=str)
 async def test_every_message_is_accounted_for(three: Trial, how: str) -> None:
     first, *others = three.hosts
@@ -67,13 +74,19 @@ async def test_every_message_is_accounted_for(three: Trial, how: str) -> None:
             await first.process.wait()
             await first.start()
         await traffic.more()
+    dies_with_it = {"s0", "s1"} if "whole" in how else set()
+    # what its workers had received, and its daemon had not stored, waits for its return
+    await wait_until(
+        lambda: traffic.lost().keys() <= dies_with_it, "all is there", deadline=PATIENT
+    )
+    await wait_until(lambda: not left_on(first), "nothing is left on that host", deadline=PATIENT)
     await traffic.has_ended()
     print("sends:", dict(await traffic.check_sends()))
     print("answers:", dict(traffic.answers))
     print("webhooks that came again, with the same id:", traffic.repeated())
     written, lost = sum(map(len, traffic.written.values())), traffic.lost()
     print(f"incoming: {written}, with nobody: {lost}")
-    assert lost.keys() <= ({"s0", "s1"} if "whole" in how else set())
+    assert lost.keys() <= dies_with_it
     for session, missing in lost.items():
         # what the page of the dead host had taken from WhatsApp, and its daemon had not stored
         said = traffic.written[session]

@@ -1,5 +1,6 @@
 """What a worker reports that must not be lost, on its way to the inbox and to the trail."""
 
+import asyncio
 import functools
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from waguard.core.messages.inbox import BACKFILL_LIMIT, InboxRecord, Kind, backf
 from waguard.core.messages.phone_use import phone_of
 from waguard.core.messages.sent_events import ack_of
 from waguard.core.messages.sentinel import has_id_of_sentinel
+from waguard.errors import UnavailableError
 from waguard.profile import owner_mark
 from waguard.supervision.session import application_events as translate
 from waguard.supervision.session import undecryptable
@@ -88,6 +90,48 @@ class Intake:
         # also what is not stored waits its turn: an acknowledgement covers all before it
         self._ctx.inbox.put(received, functools.partial(self._on_stored, link, event.seq))
 
+    async def store_left(self, events: Sequence[Event], records: Sequence[InboxRecord]) -> None:
+        """Have stored what another host has received: events of a worker there, and records that its inbox was refused.
+        Return after the commit; never where it is refused again. Raises ``UnavailableError`` where there is no room."""
+        if self._ctx.inbox.full:
+            raise UnavailableError("too much waits for the database", retry_after=5)
+        done = asyncio.get_running_loop().create_future()
+        puts = [*map(self._received_elsewhere, events), *([tuple(records)] if records else [])]
+        waiting = len(puts)
+
+        def stored(news: Sequence[InboxRecord]) -> None:
+            nonlocal waiting
+            self._on_stored(None, 0, news)
+            waiting -= 1
+            if not waiting and not done.done():
+                done.set_result(None)
+
+        for put in puts:
+            self._ctx.inbox.put(put, stored)
+        if puts:
+            await done
+
+    def _received_elsewhere(self, event: Event) -> tuple[InboxRecord, ...]:
+        """They may come again before they are stored, so what this host remembers of acks filters none; and they say
+        nothing of the page that runs here."""
+        row = self._writer.row
+        match event.body:
+            case LoggedOut(reason=reason):  # its page here says itself whether it is linked
+                logger.info(
+                    "another host's page was logged out",
+                    event="left_logout_ignored",
+                    session=row.session_id,
+                    why=reason,
+                )
+                return ()
+            case Ack() as ack:
+                of_messages = tuple(one for one in ack.ids if not has_id_of_sentinel(one))
+                return translate.acks(row, msgspec.structs.replace(ack, ids=of_messages), event.at)
+            case InboundMessage() as it:
+                return self._records_of(it, event.at)
+            case _:
+                return self._received(event)
+
     def left_with(self, link: WorkerLink) -> bool:
         """Whether the worker has to say again, on another line, what was not taken on this one."""
         return self._left_with is link
@@ -155,11 +199,7 @@ class Intake:
             self._active()
             if not it.backfilled:
                 self._deaf.heard()
-            if it.kind == POLL_VOTE:
-                return translate.happened(self._writer.row, it, at)
-            if self._undecryptable.knows(it.id):
-                it = msgspec.structs.replace(it, backfilled=True)
-            return translate.received(self._writer.row, it, at)
+            return self._records_of(it, at)
         if not self._undecryptable.is_of_this_link(it.timestamp):
             return ()
         logger.warning(
@@ -170,6 +210,13 @@ class Intake:
         )
         self._undecryptable.reported(it.id)
         return translate.undecryptable(self._writer.row, it, at)
+
+    def _records_of(self, it: InboundMessage, at: float) -> tuple[InboxRecord, ...]:
+        if it.kind == POLL_VOTE:
+            return translate.happened(self._writer.row, it, at)
+        if self._undecryptable.knows(it.id):
+            it = msgspec.structs.replace(it, backfilled=True)
+        return translate.received(self._writer.row, it, at)
 
     def _on_stored(self, link: WorkerLink | None, seq: int, news: Sequence[InboxRecord]) -> None:
         """The commit is on the disk; the line may be another's by now, which needs no acknowledgement."""
