@@ -197,7 +197,7 @@ def test_a_row_that_is_wrong_for_a_moment() -> None:
 
 
 @pytest.mark.parametrize(("seen", "lines"), [(5, 0), (10, 0), (11, 1)])
-def test_a_machine_that_has_no_time_to_look_has_none_for_the_row(seen: int, lines: int) -> None:
+def test_a_row_of_a_machine_that_has_no_time_for_observations(seen: int, lines: int) -> None:
     slow = replace(WRONG, seconds=3.2, seen=seen)
     assert len(broken(replace(CHECK, wrong_rows=(slow,)))) == lines
 
