@@ -1,4 +1,5 @@
-"""`make test-long`: the tests marked `long`, a few parts at once. A part is a test file.
+"""`make test-long`: the tests marked `long`, a few parts at once, the longest first. A part is a test file, or one test
+of a file that would take longest.
 
     python .ci/long.py [what pytest takes to choose tests]
 
@@ -9,7 +10,9 @@ failed, 1 one did, 2 there is nothing to run, 130 interrupted: the next run goes
 
 import asyncio
 import json
+import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,12 +21,15 @@ from pathlib import Path
 
 FOLDER = Path(".long")
 STATE = FOLDER / "passed.json"
+TOOK = FOLDER / "seconds.json"  # of parts when they passed last, on whichever commit
 TEST_LIMIT = 1_800  # s; the marker timeout sets another one for a test
 PART_LIMIT = 3 * 3_600  # s; for what pytest's own limit does not end
 ENDING = 60  # s
 LAST_LINES = 40
-AT_ONCE = 3  # parts: most of their time they wait
+AT_ONCE = max(3, os.cpu_count() or 1)  # parts: most of their time they wait
 ALONE = "tests/bench/"  # parts that measure
+# each of their tests is a part: one behind the other they took 100 and 37 minutes
+SPLIT = ("tests/lab/chaos/test_campaign.py", "tests/versions/test_simulation.py")
 PYTEST = (sys.executable, "-m", "pytest", "-m", "long")
 
 
@@ -35,11 +41,11 @@ def chosen(arguments: list[str]) -> dict[str, list[str]]:
     if done.returncode or not tests:
         print(done.stdout, "nothing to run", sep="\n")
         raise SystemExit(2)
-    return {part: [t for t in tests if t.split("::")[0] == part] for part in map(_file, tests)}
-
-
-def _file(test: str) -> str:
-    return test.partition("::")[0]
+    parts = dict[str, list[str]]()
+    for test in tests:
+        file = test.partition("::")[0]
+        parts.setdefault(test if file in SPLIT else file, []).append(test)
+    return parts
 
 
 def tree() -> str | None:
@@ -61,14 +67,31 @@ def passed(commit: str | None) -> list[str]:
 
 
 def remember(commit: str, tests: list[str]) -> None:
-    new = STATE.with_suffix(".new")
-    new.write_text(json.dumps({"commit": commit, "tests": tests}, indent=1))
-    new.replace(STATE)
+    _write(STATE, {"commit": commit, "tests": tests})
+
+
+def took() -> dict[str, float]:
+    """Seconds by part."""
+    try:
+        return dict(json.loads(TOOK.read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def longest_first(parts: list[str], seconds: dict[str, float]) -> list[str]:
+    """So that none is left alone at the end; of what never ran nothing is known, but that single tests are long."""
+    return sorted(parts, key=lambda part: (-seconds.get(part, math.inf), "::" not in part))
+
+
+def _write(path: Path, content: object) -> None:
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(content, indent=1))
+    new.replace(path)
 
 
 async def run(part: str, tests: list[str]) -> tuple[bool, str]:
     """Whether it did not fail, and pytest's last line."""
-    log = FOLDER / part.replace("/", ".").replace(".py", ".log")
+    log = FOLDER / (re.sub(r"[^\w.\[\]-]+", ".", part.replace(".py", "")) + ".log")
     print(f"{part}: {len(tests)} tests, {log} …", flush=True)
     command = [*PYTEST, "--timeout", str(TEST_LIMIT), "--durations=10", *tests]
     with log.open("w") as out:
@@ -109,20 +132,25 @@ async def main(arguments: list[str]) -> int:
         print("something is not committed: nothing is remembered, all is run")
     summary = dict.fromkeys(by_part, "passed before on this commit")
     failed = list[str]()
-    places = asyncio.Semaphore(AT_ONCE)
+    places, seconds = asyncio.Semaphore(AT_ONCE), took()
 
     async def one(part: str) -> None:
         async with places:
             began = time.monotonic()
             well, said = await run(part, by_part[part])
-        if not well:
+        lasted = time.monotonic() - began
+        if well:
+            seconds[part] = round(lasted, 1)
+            _write(TOOK, seconds)
+        else:
             failed.append(part)
         if well and commit and "skipped" not in said and tree() == commit:
             done.extend(by_part[part])
             remember(commit, done)
-        summary[part] = f"{said} ({time.monotonic() - began:.0f} s)"
+        summary[part] = f"{said} ({lasted:.0f} s)"
 
     left = [part for part, tests in by_part.items() if not set(tests) <= set(done)]
+    left = longest_first(left, seconds)
     async with asyncio.TaskGroup() as together:
         for part in left:
             if not part.startswith(ALONE):

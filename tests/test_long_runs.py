@@ -1,5 +1,6 @@
 """`make test-long`, on a project of its own."""
 
+import json
 import os
 import signal
 import subprocess
@@ -41,11 +42,20 @@ import pathlib, pytest, time
 @pytest.mark.long
 def test_that_waits():
     name = pathlib.Path(__file__).stem
-    pathlib.Path(name + " began").touch()
     try:
+        pathlib.Path(name + " began").touch()
         time.sleep(50)
     finally:
         pathlib.Path(name + " cleaned up").touch()
+"""
+MANY = """
+import pathlib, pytest
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["a/b c", "mended"])
+def test_that_takes_long(name):
+    with pathlib.Path("ran").open("a") as ran:
+        ran.write(name.replace(" ", "") + " ")
+    assert name != "mended" or pathlib.Path("mended").exists()
 """
 ALONE = """
 import pathlib, pytest
@@ -133,6 +143,39 @@ def test_skipped_is_not_passed(project: Path) -> None:
     reported = [run(project), run(project)]
     assert [one.returncode for one in reported] == [0, 0]
     assert "test_a.py: 1 skipped" in reported[1].stdout
+
+
+def test_of_a_file_that_takes_longest_each_test_is_a_part(project: Path) -> None:
+    versions = project / "tests/versions"
+    versions.mkdir(parents=True)
+    (versions / "test_simulation.py").write_text(MANY)
+    commit(project)
+    assert run(project).returncode == 1
+    logs = {log.name: log.read_text() for log in (project / ".long").glob("*.log")}
+    names = {
+        f"tests.versions.test_simulation.test_that_takes_long[{it}].log"
+        for it in ("a.b.c", "mended")
+    }
+    assert logs.keys() == {*names, "test_a.log"}
+    assert sum("1 passed" in log for log in logs.values()) == 2
+    (project / "mended").touch()
+    assert run(project).returncode == 0
+    assert sorted(ran(project)) == ["a/bc", "mended", "mended", "test_a.py"]
+
+
+def test_the_longest_begins_first(project: Path) -> None:
+    (project / "test_b.py").write_text(PASSES)
+    (project / "test_c.py").write_text(PASSES)
+    commit(project)
+    assert run(project, "test_a.py", "test_b.py").returncode == 0
+    took = project / ".long/seconds.json"
+    seconds = json.loads(took.read_text())
+    assert seconds.keys() == {"test_a.py", "test_b.py"}
+    took.write_text(json.dumps(seconds | {"test_b.py": seconds["test_a.py"] + 1}))
+    commit(project)
+    lines = run(project).stdout.splitlines()
+    begun = [line.partition(":")[0] for line in lines if line.endswith("…")]
+    assert begun == ["test_c.py", "test_b.py", "test_a.py"], "what never ran may take longest"
 
 
 def test_no_test_chosen_is_no_success(project: Path) -> None:

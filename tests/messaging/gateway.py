@@ -34,10 +34,11 @@ from waguard.messaging.webhooks import endpoint_queue
 from waguard.messaging.webhooks.receiver_table import ReceiverTable
 from waguard.messaging.webhooks.webhooks import Webhooks
 from waguard.ports.bus import BusEvent
-from waguard.ports.clock import Ages
+from waguard.ports.clock import Ages, Clock
 from waguard.ports.inbox import MediaStore
 from waguard.ports.messages import MessageStore
 from waguard.ports.webhooks import GLOBAL, DeadLetter
+from waguard.store.engine import DEADLINE
 from waguard.store.sql import SqlStore
 
 QUICK_CIRCUIT: Final = CircuitPolicy(base_pause=0.001, max_pause=0.001)
@@ -71,6 +72,8 @@ class Gateway:
     connections: dict[str, Connection] = field(default_factory=dict)
     """How sessions stand that are not connected; ``check`` after a change."""
     tally: Tally = field(default_factory=Tally)
+    lookup: StoredMessages = field(init=False)
+    """Of ``webhook.stored``."""
 
     def put(self, *events: BusEvent) -> None:
         """As one put, which is one transaction."""
@@ -117,11 +120,15 @@ async def gateway(
     timings: WebhookTimings = WEBHOOK,
     window: MemoryWindow | None = None,
     in_cluster: bool = False,
+    deadline: float = DEADLINE,
+    clock: Clock | None = None,
     **settings: Any,
 ) -> AsyncIterator[Gateway]:
-    """Over the database in ``folder``. ``wrap`` may put itself before the store."""
+    """Over the database in ``folder``. ``wrap`` may put itself before the store; ``deadline``: s for a look-up, ``clock``:
+    that of the checks whether there can be one."""
     path = folder / "w.db"
-    store = SqlStore(f"sqlite+aiosqlite:///{path}", busy_timeout=patience, wall=wall)
+    url_of_it = f"sqlite+aiosqlite:///{path}"
+    store = SqlStore(url_of_it, busy_timeout=patience, wall=wall, deadline=deadline)
     if opened:
         if not path.exists():
             await template.copy_to(path)
@@ -137,6 +144,8 @@ async def gateway(
         limits=limits,
         tally=made.tally,
     )
+    clock = clock or SystemClock()
+    made.lookup = StoredMessages(store.stored, lambda: made.settings.stored, clock)
     made.webhooks = Webhooks(
         made.journal,
         lambda: made.settings,
@@ -148,7 +157,7 @@ async def gateway(
         ages=ages,
         timings=timings,
         window=window,
-        table=_table(made) if made.settings.stored else None,
+        table=_table(made, clock) if made.settings.stored else None,
         tally=made.tally,
         in_cluster=in_cluster,
     )
@@ -189,10 +198,9 @@ def event_of_ready(session_id: str) -> BusEvent:
     )
 
 
-def _table(made: Gateway) -> ReceiverTable:
-    clock = SystemClock()
+def _table(made: Gateway, clock: Clock) -> ReceiverTable:
     return ReceiverTable(
-        StoredMessages(made.store.stored, lambda: made.settings.stored, clock),
+        made.lookup,
         made.store.accounts,
         Owner(made),
         clock,
@@ -207,7 +215,7 @@ async def _ticking(made: Gateway) -> AsyncIterator[None]:
     async def tick() -> None:
         while True:
             made.webhooks.check()
-            await made.webhooks.check_receiver()
+            await asyncio.gather(made.webhooks.check_receiver(), made.lookup.check())
             await asyncio.sleep(0.05)
 
     task = asyncio.create_task(tick(), name="tick") if made.settings.stored else None

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.clocks import Clock
 from tests.lab.application.conftest import QUICK
 from tests.lab.application.instance import Instance, serving
 from tests.messaging.gateway import QUICK as QUICKLY
@@ -23,6 +24,7 @@ from waguard.config.sections import Webhook
 from waguard.core.messages.inbox import EventPayload, File, InboxRecord, Kind
 from waguard.lab.application import STORED, Application
 from waguard.lab.application.manners import body_of, chat_of_sent, contact_of
+from waguard.messaging.stored import PACE
 from waguard.messaging.timings import WEBHOOK
 from waguard.ports.bus import BusEvent
 from waguard.supervision.session.application_events import on_phone
@@ -33,6 +35,7 @@ STORED_KEY: Final[dict[str, Any]] = (
 )
 FRIEND: Final = "62"
 POLL: Final = 0.02  # s
+SHORT: Final = 0.05  # s for a look-up
 
 
 @dataclass
@@ -121,6 +124,28 @@ async def test_a_read_only_database(pair: Pair) -> None:
         await pair.handled(1)
     pair.it.put(received(2))
     assert await pair.end("1", "2") == ["1", "2"]
+
+
+async def test_what_is_dropped_while_no_lookup_is_answered(tmp_path: Path) -> None:
+    """As after a daemon was stopped for seconds: its deadlines are over, and its own transaction had the database
+    locked for the application."""
+    clock = Clock()
+    async with paired(tmp_path, deadline=SHORT, clock=clock) as pair:
+        pair.it.put(received(1))
+        assert await pair.end("1") == ["1"]
+        async with pair.it.store.stored._turn:
+            with pair.app.hooks.in_mood("read-only"):
+                pair.it.put(received(2))
+                await pair.handled(2)
+            await wait_until(pair.it.lookup.conditions, "the look-up is given up")
+        pair.it.put(received(3))
+
+        def is_back() -> bool:
+            clock.live(PACE.least / 50)
+            return not pair.it.lookup.conditions()
+
+        await wait_until(is_back, "a check works")
+        assert await pair.end("1", "2", "3") == ["1", "2", "3"]
 
 
 async def test_an_answer_that_never_arrives(pair: Pair) -> None:

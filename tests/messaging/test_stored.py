@@ -13,6 +13,7 @@ from waguard.messaging.stored import PACE, StoredMessages
 KEY = "chats.whatsapp_message_id"
 X: Message = ("a", "x")
 DENIED = Unknown("SELECT command denied")
+LATE = Unknown("no answer in time", late=True)
 
 
 @dataclass
@@ -115,10 +116,28 @@ async def test_the_lookup_is_checked_at_a_bounded_pace(world: World) -> None:
     assert 59 <= len(world.table.checks) <= 61
 
 
+async def test_what_is_late_passes_until_it_lasts(world: World) -> None:
+    """A machine that stood still is back by then; a statement that always takes too long stops no deliveries."""
+    assert await world.it.received([X]) == {X: Presence.STORED}
+    world.table.why = LATE
+    assert await world.it.received([X]) == LATE
+    (condition,) = world.it.conditions()
+    assert "waits for it" in condition.message
+    lasted = 0.0
+    while world.it.is_away:
+        world.clock.live(1.0)
+        await world.it.check()
+        lasted += 1.0
+    assert PACE.every <= lasted < 2 * PACE.every
+    (condition,) = world.it.conditions()
+    assert "counts as delivered" in condition.message
+
+
 async def test_before_the_database_is_used_nothing_is_learnt(world: World) -> None:
     world.table.usable = False
     await world.it.check()
     assert isinstance(await world.it.received([X]), Unknown)
+    assert world.it.is_away, "a 2xx that comes meanwhile is no proof"
     assert (world.table.checks, world.it.conditions()) == ([], [])
     world.table.usable = True
     assert await world.it.received([X]) == {X: Presence.STORED}

@@ -7,7 +7,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from waguard.errors import ConflictError
-from waguard.store.failures import is_away, unavailable
+from waguard.store.failures import is_away, is_late, unavailable
 
 
 class _PostgreSQLError(Exception):
@@ -65,3 +65,38 @@ def test_a_database_is_away_where_no_statement_would_be_answered(
     error: Exception, *, away: bool
 ) -> None:
     assert is_away(error) is away
+
+
+@pytest.mark.parametrize(
+    ("error", "late"),
+    [
+        (_of(TimeoutError()), True),
+        (_of(PoolTimeoutError()), True),
+        (_of(_statement(_PostgreSQLError("57014"))), True),
+        (_of(_statement(_PostgreSQLError("55P03"))), True),
+        (_of(_statement(Exception(1205, "lock wait timeout"))), True),
+        (_of(_statement(Exception(1969, "max_statement_time"))), True),
+        (_of(_statement(Exception(3024, "max_execution_time"))), True),
+        (_of(_statement(Exception(1142, "denied"))), False),
+        (_of(_statement(sqlite3.OperationalError("database is locked"))), False),
+        (_of(ConnectionRefusedError()), False),
+        (_of(None), False),
+        (TimeoutError(), False),
+    ],
+    ids=[
+        "deadline",
+        "pool",
+        "statement's deadline",
+        "lock, PostgreSQL",
+        "lock",
+        "statement's deadline, MariaDB",
+        "statement's deadline, MySQL",
+        "denied",
+        "SQLite locked",
+        "refused",
+        "moved",
+        "none of the database's",
+    ],
+)
+def test_an_answer_is_late_where_a_deadline_was_over(error: Exception, *, late: bool) -> None:
+    assert is_late(error) is late

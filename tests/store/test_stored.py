@@ -340,6 +340,7 @@ async def test_a_locked_table_is_unknown_and_delays_nothing_of_ours(receiver: Re
             found = [it for it in await waiting if isinstance(it, Unknown)]
             assert len(found) == 20
             assert not any(it.passes for it in found), "the table alone is locked"
+            assert all(it.late for it in found)
             assert isinstance(await store.stored.check(DROP_IN), Unknown)
     finally:
         await store.close()

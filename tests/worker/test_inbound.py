@@ -54,9 +54,9 @@ class Bench:
     def __init__(self, remembered: int = REMEMBERED) -> None:
         self.page = Page()
         self.emitted: asyncio.Queue[Incoming | BackfillGap] = asyncio.Queue()
-        people = People([("777@lid", "49170@c.us")])
+        self.people = People([("777@lid", "49170@c.us")])
         left_out = ("@broadcast", "@newsletter")
-        self.it = Inbound(self.emitted.put_nowait, left_out, people, remembered=remembered)
+        self.it = Inbound(self.emitted.put_nowait, left_out, self.people, remembered=remembered)
 
     def at_hand(self) -> WhatsAppPage:
         return cast("WhatsAppPage", self.page)
@@ -343,6 +343,21 @@ async def test_what_follows_a_file_waits_for_it_also_where_its_chat_was_renamed(
     assert [(await bench.message()).chat for _ in range(2)] == ["49170@c.us", "777@lid"]
 
 
+@pytest.mark.parametrize("later", ["49170@c.us", "888@lid"])
+async def test_what_follows_a_file_waits_for_it_also_where_its_number_is_learnt_meanwhile(
+    bench: Bench, later: str
+) -> None:
+    bench.page.held = asyncio.Event()
+    bench.it.handle("message", picture(1, id="false_888@lid_1", chat="888@lid"))
+    await wait_until(lambda: bench.page.asked, "its file is fetched")
+    bench.people.learn("888@lid", "49170@c.us")
+    bench.it.handle("message", raw_message(2, chat=later))
+    bench.it.handle("message", raw_message(3, id="false_49171@c.us_3", chat="49171@c.us"))
+    assert (await bench.message()).chat == "49171@c.us"
+    bench.page.held.set()
+    assert [(await bench.message()).id[-1] for _ in range(2)] == ["1", "2"]
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -378,6 +393,26 @@ async def test_what_was_backfilled_comes_before_what_comes_meanwhile(bench: Benc
     assert [m.id[-1] for m in messages] == ["1", "2", "3", "4", "5"]
     assert [m.backfilled for m in messages] == [True, True, False, False, False]
     assert bench.emitted.empty()
+
+
+@pytest.mark.parametrize("learnt", [False, True], ids=["known before", "learnt meanwhile"])
+async def test_what_comes_in_a_chat_that_was_renamed_waits_too(
+    bench: Bench, *, learnt: bool
+) -> None:
+    other = "888@lid" if learnt else "777@lid"
+    bench.it.hold()
+    bench.it.handle("message", raw_message(2, chat=other))
+    if learnt:
+        bench.people.learn(other, CHAT)
+    bench.it.hold_only({CHAT: 0})
+    bench.it.handle("message", raw_message(3, chat=other))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    await bench.it.backfilled(raw_message(1), bench.at_hand())
+    bench.it.handle("message", raw_message(4))
+    bench.it.release(CHAT)
+    bench.it.handle("message", raw_message(5, chat=other))
+    assert [(await bench.message()).id[-1] for _ in range(5)] == ["1", "2", "3", "4", "5"]
 
 
 async def test_other_chats_do_not_wait(bench: Bench) -> None:

@@ -22,7 +22,7 @@ from waguard.ports.stored import StoredTable
 T = TypeVar("T")
 PACE: Final = Pace()
 _UNSET: Final = Unknown("webhook.stored is not set")
-_UNUSABLE: Final = Unknown("the database is not in use yet, or not any more")
+_UNUSABLE: Final = Unknown("the database is not in use yet, or not any more", passes=True)
 
 
 class StoredMessages:
@@ -53,7 +53,7 @@ class StoredMessages:
 
     @property
     def is_away(self) -> bool:
-        """Whether nothing is looked up because the database is away: that passes."""
+        """Whether nothing is looked up now, and that passes: the database is away, or did not answer in time."""
         why = self.why_not
         return why is not None and why.passes
 

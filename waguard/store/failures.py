@@ -28,6 +28,9 @@ _MYSQL_REFUSALS = {1364, 3819, 4025}
 _MYSQL_DENIALS = {1142, 1143}
 # too many connections (of all, of this user), a server that ends; no connection, or a lost one
 _MYSQL_AWAY = {1040, 1203, 1226, 1053, 2002, 2003, 2006, 2013}
+# a lock was waited for too long; a statement took too long: MariaDB's, MySQL's
+_MYSQL_LATE = {1205, 1969, 3024}
+_POSTGRESQL_LATE = {"55P03", "57014"}
 _MYSQL_MISTAKES = {1054, 1061, 1136} | _MYSQL_REFUSALS
 
 
@@ -113,6 +116,17 @@ def is_away(error: Exception) -> bool:
         or state[:3] == _POSTGRESQL_ENDS
         or (_mysql_code(cause.orig) in _MYSQL_AWAY)
     )
+
+
+def is_late(error: Exception) -> bool:
+    """Whether no answer came in time: ours or the server's deadline was over. Somebody's lock is one, too."""
+    if not isinstance(error, DatabaseUnavailableError):
+        return False
+    cause = error.__cause__
+    if not isinstance(cause, DBAPIError):
+        return isinstance(cause, TimeoutError | PoolTimeoutError)
+    state = getattr(cause.orig, "pgcode", None)
+    return state in _POSTGRESQL_LATE or _mysql_code(cause.orig) in _MYSQL_LATE
 
 
 def in_words(error: Exception) -> str:

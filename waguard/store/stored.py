@@ -21,7 +21,7 @@ from waguard.core.webhooks.stored import (
 )
 from waguard.errors import WaguardError
 from waguard.store.database import Database
-from waguard.store.failures import in_words, is_away
+from waguard.store.failures import in_words, is_away, is_late
 from waguard.store.layout import Layout
 from waguard.store.query_plans import why_scanned
 from waguard.store.types import length_of
@@ -80,7 +80,7 @@ class SqlStored:
             async with self._database.reading_limited(self._turn) as (connection, layout):
                 found = await connection.run_sync(checked, key, layout)
         except (WaguardError, DBAPIError) as error:
-            return Unknown(f"{key}: {in_words(error)}", passes=is_away(error))
+            return _unknown(key, error)
         if isinstance(found, Unknown):
             return found
         self._target = found
@@ -120,8 +120,12 @@ class SqlStored:
                     found = (await connection.execute(target.query, _padded(some))).all()
                 rows += (stored.Row(row.id, row.type, row.session) for row in found)
         except (WaguardError, DBAPIError) as error:
-            return Unknown(f"{key}: {in_words(error)}", passes=is_away(error))
+            return _unknown(key, error)
         return rows, target.columns
+
+
+def _unknown(key: StoredKey, error: Exception) -> Unknown:
+    return Unknown(f"{key}: {in_words(error)}", passes=is_away(error), late=is_late(error))
 
 
 def checked(connection: Connection, key: StoredKey, layout: Layout) -> Target | Unknown:

@@ -36,7 +36,13 @@ SENT_X = Stored("s1", "friend", "x", "", 40.0, "id-x")
 SENT_P = Stored("s1", "friend", "p", "e5", 50.0, "id-p")
 DROPPED_B = Dropped("s1", "id-b", "e2", "no session is connected")
 WRONG = Span(
-    session="s1", row="disconnected", reported="connected", began=61.0, seconds=2.5, own=False
+    session="s1",
+    row="disconnected",
+    reported="connected",
+    began=61.0,
+    seconds=2.5,
+    seen=100,
+    own=False,
 )
 CHECK = MessageCheck(
     incoming=(A, B),
@@ -188,6 +194,12 @@ def test_a_row_that_is_wrong_for_a_moment() -> None:
     own = replace(WRONG, own=True, seconds=RECONCILED)  # the application's own doing
     assert broken(replace(CHECK, wrong_rows=(own,))) == []
     assert broken(replace(CHECK, wrong_rows=(replace(own, seconds=RECONCILED + 0.1),))) != []
+
+
+@pytest.mark.parametrize(("seen", "lines"), [(5, 0), (10, 0), (11, 1)])
+def test_a_row_of_a_machine_that_has_no_time_for_observations(seen: int, lines: int) -> None:
+    slow = replace(WRONG, seconds=3.2, seen=seen)
+    assert len(broken(replace(CHECK, wrong_rows=(slow,)))) == lines
 
 
 def test_the_outbox_has_the_final_say() -> None:

@@ -30,13 +30,19 @@ def test_from_the_first_check_to_the_one_that_agrees() -> None:
     ]
     (span,) = wrong(observations, ())
     assert span == Span(
-        session="s1", row="connected", reported="disconnected", began=0.5, seconds=1.0, own=False
+        session="s1",
+        row="connected",
+        reported="disconnected",
+        began=0.5,
+        seconds=1.0,
+        seen=2,
+        own=False,
     )
 
 
 def test_until_the_end() -> None:
     observations = [observation(at / 2, "connected", "disconnected") for at in range(5)]
-    assert [span.seconds for span in wrong(observations, ())] == [2.0]
+    assert [(span.seconds, span.seen) for span in wrong(observations, ())] == [(2.0, 5)]
 
 
 def test_what_was_not_seen_is_not_known() -> None:
@@ -45,7 +51,7 @@ def test_what_was_not_seen_is_not_known() -> None:
         observation(0.5, "connected", "failed"),
         observation(later, "connected", "failed"),
     ]
-    assert [span.seconds for span in wrong(observations, ())] == [0.0]
+    assert [(span.seconds, span.seen) for span in wrong(observations, ())] == [(0.0, 1)]
     observations = [observation(0.0, "connected", "failed"), observation(0.5, None, "failed")]
     assert [span.seconds for span in wrong(observations, ())] == [0.5]
 

@@ -58,6 +58,8 @@ class Unknown(Struct, frozen=True):
     reason: str
     passes: bool = False
     """The database as a whole is away: it says later."""
+    late: bool = False
+    """No answer came in time: waguard or the machine may have stood still, or the statement takes that long."""
 
 
 class Presence(Enum):
@@ -140,7 +142,7 @@ def _presence(
 
 class Pace(Struct, frozen=True, kw_only=True):
     """Seconds: the look-up is checked each ``every`` while it works, after ``least``, doubled up to
-    ``every``, while it does not."""
+    ``every``, while it does not. One that is late is taken to pass for ``every``."""
 
     every: float = 60.0
     least: float = 5.0
@@ -162,12 +164,15 @@ def checked(pace: Pace, switch: Switch, why: Unknown | None, *, now: float) -> S
         return Switch(off=None, next_check=now + pace.every)
     if switch.since is not None and now < switch.next_check:
         return switch  # it began before the one that switched it off
+    since = now if switch.since is None else switch.since
+    if why.late:  # whoever drops a message in such a moment answers 2xx; what stays slow must not stop all deliveries
+        why = replace(why, passes=now - since < pace.every)
     # what passes holds deliveries up, and is over soon
     pause = pace.least if why.passes else backoff(pace.least, switch.failures, longest=pace.every)
     return replace(
         switch,
         off=why,
-        since=now if switch.since is None else switch.since,
+        since=since,
         failures=switch.failures + 1,
         next_check=now + pause,
     )

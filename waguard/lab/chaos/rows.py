@@ -8,10 +8,9 @@ from typing import Final
 
 from waguard.errors import WaguardError
 from waguard.lab.application.records import Written
-from waguard.lab.chaos.message_check import Span
+from waguard.lab.chaos.message_check import INTERVAL, Span
 from waguard.lab.chaos.world import World
 
-INTERVAL: Final = 0.2  # s between two observations
 BLIND: Final = 1.0  # s between two observations after which nobody knows what was between them
 
 
@@ -34,33 +33,37 @@ def wrong(observations: Iterable[Observation], own: Sequence[Written]) -> list[S
 
 def _wrong(observations: Iterable[Observation], own: Sequence[Written]) -> Iterator[Span]:
     since: dict[str, Observation] = {}
+    seen: dict[str, int] = {}
     before: Observation | None = None
     for observation in observations:
         if before and observation.at - before.at > BLIND:
             since.clear()
+            seen.clear()
         for session in observation.rows.keys() & observation.reported.keys():
             first = since.get(session)
             is_wrong = observation.rows[session] != observation.reported[session]
             # another wrong: the application has written into the row since then
             is_another = first and observation.rows[session] != first.rows[session]
             if first and (not is_wrong or (is_another and _wrote(observation, session, own))):
-                yield _span(session, first, observation.at, own)
+                yield _span(session, first, observation.at, seen.pop(session), own)
                 del since[session]
             if is_wrong:
                 since.setdefault(session, observation)
+                seen[session] = seen.get(session, 0) + 1
         before = observation
     if before:
         for session, first in since.items():
-            yield _span(session, first, before.at, own)
+            yield _span(session, first, before.at, seen[session], own)
 
 
-def _span(session: str, first: Observation, end: float, own: Sequence[Written]) -> Span:
+def _span(session: str, first: Observation, end: float, seen: int, own: Sequence[Written]) -> Span:
     return Span(
         session=session,
         row=first.rows[session],
         reported=first.reported[session],
         began=first.at,
         seconds=end - first.at,
+        seen=seen,
         own=_wrote(first, session, own),
     )
 

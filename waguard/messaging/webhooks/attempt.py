@@ -39,11 +39,11 @@ class Table(Protocol):
 
     @property
     def uses_lookup(self) -> bool:
-        """Whether what was stored can be looked up."""
+        """Whether what was stored can be looked up, now or when that passes for which it cannot."""
 
     @property
     def is_away(self) -> bool:
-        """Whether nothing can be known because the database is away: that passes."""
+        """Whether nothing can be known now, and that passes: the database is away, or did not answer in time."""
 
     async def received(self, session_id: str, message_id: str) -> bool | None:
         """Whether it has stored this message; None: that cannot be known now."""
@@ -162,17 +162,16 @@ class Attempts:
         return None if body is None else await self._is_stored(item, body)
 
     async def _is_stored(self, item: Pending, body: bytes) -> bool | None:
-        if self._table is None or not (self._table.uses_lookup or self._table.is_away):
+        if self._table is None or not self._table.uses_lookup:
             return None
         if (found := message_id(body)) is None:
             return None
-        stored = await self._table.received(item.session_id, found)
-        while (
-            stored is None and self._table.is_away
-        ):  # the receiver has lost it, too, if it asked then
-            await asyncio.sleep(self._ctx.retry)
+        while True:
+            away = self._table.is_away  # also before: it may be back when the answer comes
             stored = await self._table.received(item.session_id, found)
-        return stored
+            if stored is not None or not (away or self._table.is_away):
+                return stored
+            await asyncio.sleep(self._ctx.retry)  # the receiver has lost it, too, if it asked then
 
     async def _of_earlier_daemon(self, item: Pending, body: bytes) -> Answer | Later | None:
         """None: an earlier daemon did not deliver it, as far as can be seen."""

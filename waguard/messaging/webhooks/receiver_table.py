@@ -72,12 +72,12 @@ class ReceiverTable:
 
     @property
     def uses_lookup(self) -> bool:
-        """Whether what was stored can be looked up."""
-        return self._stored.why_not is None
+        """Whether what was stored can be looked up, now or when that passes for which it cannot."""
+        return self._stored.why_not is None or self._stored.is_away
 
     @property
     def is_away(self) -> bool:
-        """Whether nothing can be known because the database is away: that passes."""
+        """Whether nothing can be known now, and that passes: the database is away, or did not answer in time."""
         return self._stored.is_away
 
     async def received(self, session_id: str, message_id: str) -> bool | None:

@@ -4,17 +4,25 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from waguard.core.messages.people import People
 from waguard.wire.events import Incoming
 
 LIMIT: Final = 60.0  # s that the first one of a chat waits
 
 
 class Holding:
-    """``go`` gets what need not wait any more; ``overdue`` is called with a chat that waited too long."""
+    """``go`` gets what need not wait any more; ``overdue`` is called with a chat that waited too long. A chat is the same
+    under each of its ids that ``people`` knows."""
 
-    def __init__(self, go: Callable[[str, Incoming], None], overdue: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        go: Callable[[str, Incoming], None],
+        overdue: Callable[[str], None],
+        people: People,
+    ) -> None:
         self._go = go
         self._overdue = overdue
+        self._people = people
         self._all = False
         """Whether all chats wait: it is not known yet of which something was missed; ``_chats`` do not wait for it."""
         self._chats: set[str] = set()
@@ -28,20 +36,22 @@ class Holding:
     def hold_only(self, chats: Iterable[str]) -> None:
         """These; what waits in others goes."""
         self._all, self._chats = False, set(chats)
-        for chat in [chat for chat in self._held if chat not in self._chats]:
+        for chat in [chat for chat in self._held if not self._named(chat)]:
             self._let_go(chat)
 
     def release(self, chat: str) -> None:
         """Release a chat: it waits for nothing any more."""
+        ids = self._people.aliases(chat)
         if self._all:
             self._chats.add(chat)
         else:
-            self._chats.discard(chat)
-        self._let_go(chat)
+            self._chats.difference_update(ids)
+        for held in [one for one in self._held if one in ids]:
+            self._let_go(held)
 
     def handle(self, key: str, item: Incoming) -> None:
         """Pass it on, or keep it until its chat is released; the same key is one."""
-        if (item.chat in self._chats) is self._all:
+        if self._named(item.chat) is self._all:
             self._go(key, item)
             return
         self._held.setdefault(item.chat, {}).setdefault(key, item)
@@ -51,7 +61,12 @@ class Holding:
 
     def find(self, chat: str, key: str) -> Incoming | None:
         """What waits under this key."""
-        return self._held.get(chat, {}).get(key)
+        held = (self._held.get(one, {}) for one in self._people.aliases(chat))
+        return next((some[key] for some in held if key in some), None)
+
+    def _named(self, chat: str) -> bool:
+        """Whether it is one of ``_chats``, under whichever id."""
+        return not self._chats.isdisjoint(self._people.aliases(chat))
 
     def _let_go(self, chat: str) -> None:
         if timer := self._timers.pop(chat, None):

@@ -56,7 +56,7 @@ class Inbound:
         self._emit = emit
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._queue: asyncio.Queue[Incoming] = asyncio.Queue()
-        self._holding = Holding(self._enqueue, self._on_overdue)
+        self._holding = Holding(self._enqueue, self._on_overdue, self._people)
         self._backfilled_since: Mapping[str, int] = {}
         self._unread: str | None = None
         """A chat of which nothing is fetched now."""
@@ -129,12 +129,14 @@ class Inbound:
         async with asyncio.TaskGroup() as files:
             while True:
                 item = self._checked(await self._queue.get())
-                chat = self._people.number(item.chat)  # it may get another id meanwhile
-                if (behind := self._waiting.get(chat)) is not None:
+                # it may have got another id meanwhile, or its LID a number
+                ids = self._people.aliases(item.chat)
+                waiting = (self._waiting[one] for one in ids if one in self._waiting)
+                if (behind := next(waiting, None)) is not None:
                     behind.append(item)
                 elif _has_file(item):
-                    self._waiting[chat] = deque((item,))
-                    files.create_task(self._fetch(chat, page), name="files")
+                    self._waiting[item.chat] = deque((item,))
+                    files.create_task(self._fetch(item.chat, page), name="files")
                 else:
                     self._emit(item)
 
