@@ -72,7 +72,7 @@ class _Statements:
         self.sessions = living.order_by(name)
         """The names of all that are not deleted."""
         self.sums: Select[Any] | None = None
-        """Of the owners, and of these names; None: this kind of database has none."""
+        """Sums over the owners and over these names; None: this kind of database has none."""
         if sum_of := _SUMS.get(backend):
             # what is NULL would be left out
             texts = [func.coalesce(cast(it, String), "") if it.nullable else it for it in _COLUMNS]

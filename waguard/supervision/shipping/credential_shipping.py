@@ -7,8 +7,8 @@ host reads is always what a crash of the last holder at some moment would have l
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection
-from typing import Final
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any, Final
 
 from loguru import logger
 
@@ -74,6 +74,10 @@ class _Session:
         """Wait for the end of what was begun."""
         if self.tasks:
             await asyncio.wait(self.tasks)
+
+    def start(self, run: Coroutine[Any, Any, None]) -> None:
+        """Begin to ship what is due."""
+        self.running = asyncio.create_task(run, name=f"{self.shipment.name}: shipping")
 
     def begin(self, now: float) -> None:
         """A worker runs from now on."""
@@ -165,7 +169,7 @@ class CredentialShipping:
         it.begin(self._ctx.clock.monotonic())
         self._unshipped.discard(at.session)
         it.life = it.shipment.life
-        self._begin(it)
+        it.start(self._run(it, it.life))
 
     def changed(self, session: str) -> None:
         """Something has happened that the page may have stored."""
@@ -173,11 +177,7 @@ class CredentialShipping:
             return
         it.changed(self._ctx.clock.monotonic())
         if it.running and it.running.done() and not it.ends and it.life == it.shipment.life:
-            self._begin(it)
-
-    def _begin(self, it: _Session) -> None:
-        run = self._run(it, it.life)
-        it.running = asyncio.create_task(run, name=f"{it.shipment.name}: shipping")
+            it.start(self._run(it, it.life))
 
     def ended(self, session: str) -> None:
         """The worker of this session is gone, and its browser."""
