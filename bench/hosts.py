@@ -2,8 +2,8 @@
 [--seconds 60] [--members 3]``.
 
 Three daemons share simulated sessions by etcd and PostgreSQL; a fourth one beside them, without a cluster, has as many as one
-of these, and is measured in the same windows, so that a busy machine is the same for all. Then all processes of one
-host are killed.
+of these, and is measured in the same windows, so that a busy machine is the same for all. Each session has a small profile,
+whose credentials are shipped: without them no other host could take it over. Then all processes of one host are killed.
 """
 
 import argparse
@@ -30,14 +30,18 @@ from bench.rig import Daemon, cpu, in_a_folder, left_behind, pss
 from tests.cluster import etcd_servers
 from tests.cluster.etcd_servers import Member
 from tests.ports import reserved_port
+from tests.profile import leveldb_files
 from tests.store import servers
 from tests.store.application import SqlApplication
+from waguard.profile import owner_mark
+from waguard.profile.lock import ProfileLock
 
 HOSTS = 3
 WINDOWS = 6
 CALM = 30.0  # s until what came up is at rest
 PATIENT = 600.0  # s
-EACH = 0.25  # s between two looks
+EACH = 0.5  # s between two looks, which cost the daemons something
+LOST = 600.0  # s after which the bench ends, whatever has not come up again
 PROGRAM = (sys.executable, str(Path(__file__).with_name("simulated.py")), "daemon")
 NO_PAGE: Any = SimpleNamespace(url="http://127.0.0.1:9/", browser_args=[])
 # a simulated session takes no memory to speak of
@@ -47,7 +51,8 @@ SETTINGS = {
     "WAGUARD_LIMITS__DISK_RESERVE": "0",
 }
 _CONNECTED = re.compile(rb'^waguard_sessions\{status="connected"\} (\S+)', re.MULTILINE)
-_PARTS = (0.5, 0.9, 1.0)
+_PARTS = (0.01, 0.5, 0.9, 1.0)
+_AFTER = (15, 30, 60, 90, 120, 180, 240, 300, 450)  # s
 
 
 class Fleet:
@@ -63,30 +68,41 @@ class Fleet:
 
         async def on(daemon: Daemon, names: Sequence[str]) -> None:
             for name in names:
-                body = {"session_id": name, "workspace_id": 1}
-                async with asyncio.timeout(PATIENT):
-                    while not await is_created(daemon, body):
-                        await asyncio.sleep(EACH)
+                while not await is_created(daemon, {"session_id": name, "workspace_id": 1}):
+                    await asyncio.sleep(EACH)
+                await asyncio.to_thread(pair, daemon.profile(name))
 
         names = [f"s628{number:07}" for number in range(count)]
         shares = [names[place::HOSTS] for place in range(HOSTS)]
-        await asyncio.gather(
-            on(self.alone, shares[0]), *map(on, self.hosts, shares), return_exceptions=False
-        )
-        for daemon, share in zip((*self.hosts, self.alone), (*shares, shares[0]), strict=True):
-            await self._until_connected([daemon], len(share))
-
-    async def _until_connected(self, daemons: Sequence[Daemon], count: int) -> None:
-        async with asyncio.timeout(PATIENT):
-            while await connected(daemons) < count:
-                await asyncio.sleep(1)
+        async with asyncio.timeout(PATIENT + count):
+            await asyncio.gather(on(self.alone, shares[0]), *map(on, self.hosts, shares))
+            for daemon, share in zip((*self.hosts, self.alone), (*shares, shares[0]), strict=True):
+                while await connected([daemon]) < len(share):
+                    await asyncio.sleep(1)
 
     async def owned_by(self, *names: str) -> int:
         """Sessions that these hosts own, by the database."""
         which = ", ".join(f"'{it}'" for it in names)
-        query = text(f"SELECT count(*) FROM waguard_owners WHERE host IN ({which})")
+        return await self._count(f"waguard_owners WHERE host IN ({which})")
+
+    async def until_shipped(self, count: int) -> None:
+        """Wait until other hosts could take so many sessions over."""
+        async with asyncio.timeout(PATIENT):
+            while await self._count("waguard_credentials WHERE files IS NOT NULL") < count:
+                await asyncio.sleep(EACH)
+
+    async def _count(self, rows: str) -> int:
         async with self.database.connect() as connection:
-            return int((await connection.execute(query)).scalar_one())
+            return int((await connection.scalar(text(f"SELECT count(*) FROM {rows}"))) or 0)
+
+
+def pair(profile: Path) -> None:
+    """What a page would have stored of a paired session, but smaller. Blocks."""
+    for name in (leveldb_files.INDEXED, leveldb_files.LOCAL):
+        made = leveldb_files.database(profile / name)
+        (made / "000006.log").write_bytes(leveldb_files.log(leveldb_files.batch("credentials")))
+    with ProfileLock(profile) as lock:
+        owner_mark.claim(profile, lock.descriptor, after_pairing=True)
 
 
 async def is_created(daemon: Daemon, body: dict[str, Any]) -> bool:
@@ -181,32 +197,36 @@ async def at_rest(fleet: Fleet, members: Sequence[Member], seconds: float) -> No
 
 
 async def lost(fleet: Fleet) -> None:
-    """Print how soon the sessions of a host that is killed are owned and connected."""
+    """Print how soon the sessions of a host that is killed are owned and connected: ends after ``LOST`` at the latest."""
     first, *others = fleet.hosts
-    names = ("h1", "h2")
+    names = [it.folder.name for it in others]
     owned_before, connected_before = await fleet.owned_by(*names), await connected(others)
-    gone = await fleet.owned_by("h0")
-    owned: list[tuple[float, int]] = []
-    up: list[tuple[float, int]] = []
+    gone = await fleet.owned_by(first.folder.name)
+    seen: dict[str, list[tuple[float, int]]] = {"owned": [], "connected": []}
     began = time.monotonic()
     for pid in left_behind(first.folder):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     await first.kill()
-    async with asyncio.timeout(PATIENT):
-        while not up or up[-1][1] < gone:
-            count = await fleet.owned_by(*names)
-            owned.append((time.monotonic() - began, count - owned_before))
-            count = await connected(others)
-            up.append((time.monotonic() - began, count - connected_before))
-            await asyncio.sleep(EACH)
-    print(f"a host with {gone} sessions is killed; s until")
-    print("  " + "".join(f"{part:>8.0%}" for part in _PARTS))
-    for what, seen in (("owned", owned), ("connected", up)):
-        reached = [next(at for at, count in seen if count >= part * gone) for part in _PARTS]
-        print(f"  {what:10}" + "".join(f"{at:8.1f}" for at in reached))
+    print(f"a host with {gone} sessions is killed", flush=True)
+    while (at := time.monotonic() - began) < LOST and (
+        not seen["connected"] or seen["connected"][-1][1] < gone
+    ):
+        seen["owned"].append((at, await fleet.owned_by(*names) - owned_before))
+        seen["connected"].append((at, await connected(others) - connected_before))
+        await asyncio.sleep(EACH)
+    print("  s until" + " " * 5 + "".join(f"{part:>8.0%}" for part in _PARTS))
+    for what, found in seen.items():
+        reached = [next((at for at, it in found if it >= part * gone), None) for part in _PARTS]
+        print(
+            f"  {what:12}" + "".join("   never" if it is None else f"{it:8.1f}" for it in reached)
+        )
+    last = seen["owned"][-1][0]
+    for after in (it for it in _AFTER if it <= last):
+        counts = [[it for at, it in found if at <= after][-1] for found in seen.values()]
+        print(f"  after {after:3} s: {counts[0]} owned, {counts[1]} connected")
     shares = [await fleet.owned_by(it) for it in names]
-    print(f"  then owned by the others: {shares}")
+    print(f"  then owned by the others: {shares}", flush=True)
 
 
 async def measure(folder: Path, count: int, seconds: float, members: int) -> None:
@@ -218,6 +238,7 @@ async def measure(folder: Path, count: int, seconds: float, members: int) -> Non
             began = time.monotonic()
             await fleet.fill(count)
             print(f"{count} sessions came up in {time.monotonic() - began:.0f} s", flush=True)
+            await fleet.until_shipped(count)
             await asyncio.sleep(CALM)
             await at_rest(fleet, etcd, seconds)
             sys.stdout.flush()

@@ -289,19 +289,29 @@ def cpu(pids: list[int]) -> float:
 
 
 def left_behind(folder: Path) -> list[int]:
-    """Processes that have to do with the folder, by command line or environment."""
+    """Processes that have to do with the folder, by command line, environment or where they run."""
     mine = str(folder)
     return [
         p
         for p in _pids()
-        if p != os.getpid() and (mine in _text(p, "cmdline") or mine in _text(p, "environ"))
+        if p != os.getpid()
+        and (mine in _text(p, "cmdline") or mine in _text(p, "environ") or mine in _cwd(p))
     ]
+
+
+def _cwd(pid: int) -> str:
+    try:
+        return str(Path(f"/proc/{pid}/cwd").readlink())
+    except OSError:
+        return ""
 
 
 async def in_a_folder(prefix: str, measure: Callable[[Path], Awaitable[None]]) -> int:
     """Measure in a folder of its own, which is removed; the exit code: 1 where processes are left."""
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
     began = os.getloadavg()[0]
+    if task := asyncio.current_task():  # whoever ends it leaves nothing behind
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
         await measure(folder)
     finally:

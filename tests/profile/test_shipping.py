@@ -92,6 +92,18 @@ def grow(path: Path, word: str) -> None:
     append(path, record(batch(word), at=path.stat().st_size))
 
 
+def test_only_what_grows_keeps_a_digest_that_goes_on(at: Places, used: None) -> None:
+    """Of thousands of files the others are kept in memory."""
+    shipper = Shipper(at.profile)
+    shipper.ship()
+    read = shipping.recognized(at.profile, shipper.shipment)
+    for known in (shipper.known, read):
+        going_on = {path for path, it in known.items() if not isinstance(it.digest, bytes)}
+        assert going_on == {path for path, it in known.items() if it.tail}
+        assert {Path(path).name for path in going_on} == {"MANIFEST-000001", "000006.log"}
+    assert {path: it.shipped() for path, it in read.items()} == shipper.shipment.files
+
+
 def test_only_what_was_appended_is_shipped_again(shipper: Shipper, elsewhere: Places) -> None:
     first = shipper.ship()
     assert first > 200_000

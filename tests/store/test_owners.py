@@ -1,7 +1,7 @@
 """The owners of sessions, on every database."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
@@ -49,6 +49,41 @@ async def test_a_session_of_the_applications_has_no_owner_until_one_claims_it(
     seen = await first.owner("s1")
     assert (seen.host, seen.epoch, seen.to_host) == (f"h{epochs.index(1)}", 1, None)
     assert seen.moved_at is not None
+
+
+@every_database
+async def test_each_change_is_read_and_what_has_not_changed_is_not(
+    ready: str, pair: tuple[Host, Host]
+) -> None:
+    first, second = pair
+    application = SqlApplication(ready)
+    owners, others = first.store.owners(), second.store.owners()
+
+    async def deleted_by_the_application() -> None:
+        await application.run("DELETE FROM whatsapp_accounts WHERE session_id = 's3'")
+
+    changes: list[Callable[[], Awaitable[object]]] = [
+        lambda: created(second, "s1"),
+        lambda: application.insert("s2", 1),
+        lambda: second.claim("s2"),
+        lambda: others.ask_for_move("s2", "h0"),
+        lambda: others.release("s2", 1, to_host=None),
+        lambda: created(second, "s3"),
+        deleted_by_the_application,
+        lambda: others.drop(["s3"]),
+        lambda: second.store.soft_delete("s1"),
+    ]
+    before = await owners.owners()
+    for change in changes:
+        await change()
+        found = await owners.owners()
+        assert found != before
+        assert found == await second.store.owners().owners(), "as one reads it for the first time"
+        if not ready.startswith("sqlite"):  # which no cluster has
+            assert await owners.owners() is found
+        before = found
+    await application.insert("meta", 1, provider_type="meta")
+    assert await owners.owners() == before
 
 
 @every_database

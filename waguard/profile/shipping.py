@@ -60,21 +60,23 @@ class DiscontinuedError(Exception):
     """A database does not continue what was shipped of it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Known:
-    """What was shipped of a file. ``digest`` is that of its ``size`` bytes, ``tail`` the last of them; ``stamp``: of a
-    file beside the databases, when it was written."""
+    """What was shipped of a file. ``digest`` is the SHA-256 of its ``size`` bytes, ``tail`` the last of them; ``stamp``: of a
+    file beside the databases, when it was written. Only what grows needs a digest that goes on, and a tail: a host keeps
+    these of thousands of files."""
 
     id: str
     size: int
     parts: int
-    digest: "_Hash"
-    tail: bytes
+    digest: "_Hash | bytes"
+    tail: bytes = b""
     stamp: int = 0
 
     def shipped(self) -> ShippedFile:
         """As another host reads it."""
-        sha256 = self.digest.hexdigest()
+        it = self.digest
+        sha256 = it.hex() if isinstance(it, bytes) else it.hexdigest()
         return ShippedFile(id=self.id, size=self.size, sha256=sha256, parts=self.parts)
 
 
@@ -93,7 +95,10 @@ class Growth:
         self._id = known.id if known else secrets.token_hex(16)
         self._at = known.size if known else 0
         self._parts = known.parts if known else 0
-        self._digest = known.digest.copy() if known else hashlib.sha256()
+        self._digest = hashlib.sha256()
+        if known:
+            assert not isinstance(known.digest, bytes)  # noqa: S101 - it grows
+            self._digest = known.digest.copy()
         self._tail = known.tail if known else b""
 
     @property
@@ -131,8 +136,8 @@ class Growth:
             id=self._id,
             size=self._at,
             parts=self._parts,
-            digest=self._digest,
-            tail=self._tail,
+            digest=self._digest if self._log else self._digest.digest(),
+            tail=self._tail if self._log else b"",
             stamp=self._stamp,
         )
 
@@ -255,9 +260,9 @@ def recognized(profile: Path, shipment: Shipment) -> dict[str, Known]:
         except OSError:
             continue
         if not left and digest.hexdigest() == file.sha256:
-            found[path] = Known(
-                id=file.id, size=file.size, parts=file.parts, digest=digest, tail=tail, stamp=stamp
-            )
+            grows = _grows(path)
+            kept, end = (digest if grows else digest.digest()), (tail if grows else b"")
+            found[path] = Known(file.id, file.size, file.parts, kept, end, stamp)
     return found
 
 

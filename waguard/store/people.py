@@ -33,8 +33,9 @@ class Acquaintances:
         self, connection: AsyncConnection, sessions: Collection[str]
     ) -> dict[str, People]:
         """Those of each session."""
-        unread = [session_id for session_id in sessions if session_id not in self._known]
-        if unread:
+        # at once: a session may be forgotten, as another host's, while others are read
+        known = {it: self._known[it] for it in sessions if it in self._known}
+        if unread := [it for it in sessions if it not in known]:
             own = PEOPLE.c
             query = select(own.session_id, own.lid, own.number)
             query = query.where(own.session_id.in_(unread)).order_by(own.session_id, own.id)
@@ -46,7 +47,8 @@ class Acquaintances:
             for row in await connection.execute(asked):
                 found[row.session_id].record(row.number, exists=row.known, at=row.asked_at)
             self._known |= found
-        return {session_id: self._known[session_id] for session_id in sessions}
+            known |= found
+        return known
 
     def read(self, session_id: str) -> People | None:
         """Whose LIDs are known without a look into the database; None: that takes one."""

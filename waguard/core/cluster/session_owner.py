@@ -154,15 +154,19 @@ def _on_rows(
     state = replace(state, reads=False, rows=rows, room=fact.room, idle=fact.idle)
     busy = state.unsure | state.claiming.keys() | state.ending.keys()
     busy |= {it.session for asked in state.holders.values() for it in asked}
+    # once for all rows: there may be thousands, and what one of them changes is of its own session
+    runs = state.owned.keys() | state.adopted | state.deleted
+    living = state.living
     free = []
     for row in fact.rows:
         if row.session in busy:
             continue
         if row.host == state.host and row.incarnation == state.incarnation:
             state = _on_own(state, row, lease, out)
-        elif row.session in state.owned.keys() | state.adopted | state.deleted:
+        elif row.session in runs:
             state = owning.lose(state, row.session, out)
-        elif _seems_free(row, lease):
+        # by what the watch shows, nobody who lives owns it: it is worth asking the engine itself
+        elif (row.host, row.incarnation) not in living:
             free.append(row)
     since = {session: at for session, at in state.free_since.items() if session in busy}
     since |= {it.session: state.free_since.get(it.session, now.at) for it in free}
@@ -183,13 +187,6 @@ def _on_own(state: OwnerState, row: Owner, lease: LeaseView, out: Out) -> OwnerS
     if state.drain and not is_known and (to_host := moving.target(state, lease)) is not None:
         return owning.release(state, row.session, row.epoch, to_host, out)
     return owning.claim(state, Claim(row, state.incarnation), out)
-
-
-def _seems_free(row: Owner, lease: LeaseView) -> bool:
-    """Whether it is worth asking the engine itself: by what the watch shows, nobody who lives owns it."""
-    if row.host is None:
-        return True
-    return _is_dead(lease.peers.get(row.host), row)
 
 
 def _is_dead(found: Found | None, row: Owner) -> bool:

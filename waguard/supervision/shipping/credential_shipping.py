@@ -1,14 +1,14 @@
 """Credentials that another host takes over: shipped while sessions run, laid down before a start.
 
-Theory of operation. Each session that runs has a task, which waits for changes (messages, acks, reports of its page)
-and ships what the profile has gained (``SessionShipment``). Everything is written under the lease, so what another
+Theory of operation. Each session that runs has a task from a change (messages, acks, reports of its page) until all is
+shipped that the profile has gained (``SessionShipment``); most have nothing to ship, and none. Everything is written under the lease, so what another
 host reads is always what a crash of the last holder at some moment would have left.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection
-from typing import Final
+from collections.abc import Callable, Collection, Coroutine
+from typing import Any, Final
 
 from loguru import logger
 
@@ -42,6 +42,9 @@ class _Session:
     def __init__(self, shipment: SessionShipment) -> None:
         self.shipment = shipment
         self.running: asyncio.Task[None] | None = None
+        """Done while nothing is due."""
+        self.life = 0
+        """That of its shipment, in which its worker began."""
         self.ending: set[asyncio.Task[None]] = set()
         """Those that ship what its last workers have left."""
         self.ends = False
@@ -71,6 +74,10 @@ class _Session:
         """Wait for the end of what was begun."""
         if self.tasks:
             await asyncio.wait(self.tasks)
+
+    def start(self, run: Coroutine[Any, Any, None]) -> None:
+        """Begin to ship what is due."""
+        self.running = asyncio.create_task(run, name=f"{self.shipment.name}: shipping")
 
     def begin(self, now: float) -> None:
         """A worker runs from now on."""
@@ -161,13 +168,16 @@ class CredentialShipping:
         it = self._of(at)
         it.begin(self._ctx.clock.monotonic())
         self._unshipped.discard(at.session)
-        run = self._run(it, it.shipment.life)
-        it.running = asyncio.create_task(run, name=f"{at.session}: shipping")
+        it.life = it.shipment.life
+        it.start(self._run(it, it.life))
 
     def changed(self, session: str) -> None:
         """Something has happened that the page may have stored."""
-        if it := self.sessions.get(session):
-            it.changed(self._ctx.clock.monotonic())
+        if (it := self.sessions.get(session)) is None:
+            return
+        it.changed(self._ctx.clock.monotonic())
+        if it.running and it.running.done() and not it.ends and it.life == it.shipment.life:
+            it.start(self._run(it, it.life))
 
     def ended(self, session: str) -> None:
         """The worker of this session is gone, and its browser."""
@@ -246,9 +256,12 @@ class CredentialShipping:
 
     async def _run(self, it: _Session, life: int) -> None:
         while not it.ends and it.shipment.life == life:
+            due_in = it.due_in(self._ctx.clock.monotonic())
+            if due_in is None:
+                return  # until the next change
             it.woken.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(it.due_in(self._ctx.clock.monotonic())):
+                async with asyncio.timeout(due_in):
                     await it.woken.wait()
                     continue
             await self._ship(it, life)
