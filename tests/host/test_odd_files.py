@@ -76,6 +76,7 @@ def test_what_was_quarantined_before_is_no_obstacle(tmp_path: Path) -> None:
         (tmp_path / "a.json").touch()
         assert list(quarantine_unreadable_records(tmp_path)) == [tmp_path / "a.json"]
     assert not (tmp_path / "a.json").exists()
+    assert len(list(tmp_path.glob("a.json*.unreadable"))) == 6, "evidence takes no other's place"
 
 
 async def test_no_mutation_of_a_record_stops_the_restore_or_reaches_another_process(

@@ -21,8 +21,8 @@ EVENTS = [
 ]
 
 
-def file_of(folder: Path, generation: int = 3) -> UnstoredEvents:
-    return UnstoredEvents(folder / "s1.json", generation)
+def file_of(folder: Path, generation: int = 3, paired_at: float | None = None) -> UnstoredEvents:
+    return UnstoredEvents(folder / "s1.json", generation, paired_at)
 
 
 def test_what_is_written_is_read_until_it_is_cleared(tmp_path: Path) -> None:
@@ -33,6 +33,35 @@ def test_what_is_written_is_read_until_it_is_cleared(tmp_path: Path) -> None:
     file_of(tmp_path).clear()
     assert file_of(tmp_path).read() == []
     file_of(tmp_path).clear()  # there is none
+
+
+def test_what_a_generation_before_left_is_read_where_it_is_of_the_same_pairing(
+    tmp_path: Path,
+) -> None:
+    file_of(tmp_path, generation=9).write(EVENTS[:1])
+    file_of(tmp_path, generation=10).write(EVENTS[1:])
+    assert file_of(tmp_path, generation=12, paired_at=1.5).read() == EVENTS[1:]
+    now = file_of(tmp_path, generation=12, paired_at=0.5)
+    assert now.read() == EVENTS
+    now.clear()
+    assert file_of(tmp_path, generation=12, paired_at=0.5).read() == []
+
+
+def test_what_is_of_another_pairing_stays(tmp_path: Path) -> None:
+    file_of(tmp_path).write(EVENTS)
+    for paired_at in (None, 1.5):
+        other = file_of(tmp_path, generation=4, paired_at=paired_at)
+        assert other.read() == []
+        other.clear()
+    assert file_of(tmp_path).read() == EVENTS
+
+
+def test_what_generations_before_left_is_kept_once_more_in_one_file(tmp_path: Path) -> None:
+    file_of(tmp_path).write(EVENTS)
+    now = file_of(tmp_path, generation=5, paired_at=0.5)
+    now.write(now.read())
+    assert [path.name for path in tmp_path.iterdir()] == ["s1.5.unstored"]
+    assert file_of(tmp_path, generation=5).read() == EVENTS
 
 
 @pytest.mark.parametrize(

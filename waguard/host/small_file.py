@@ -66,6 +66,6 @@ def _require_small(found: os.stat_result, ours: Path | None, limit: int) -> None
 def quarantine(path: Path) -> None:
     """Rename it, so that it stays as evidence and is not read again. Raises ``OSError``."""
     target = path.with_name(path.name + SUFFIX)
-    if target.is_dir() and not target.is_symlink():  # rename replaces anything but that
+    if os.path.lexists(target):  # evidence of an earlier time
         target = path.with_name(f"{path.name}.{os.lstat(path).st_ino}{SUFFIX}")
     path.rename(target)

@@ -18,6 +18,7 @@ from loguru import logger
 from waguard.core.exits import EXIT_LEASE_EXPIRED, EXIT_MEANINGS, EXIT_ORPHANED, blame_disk
 from waguard.host.files.disk import is_full
 from waguard.host.patience import patience
+from waguard.profile import owner_mark
 from waguard.wire.reports import Heartbeat
 from waguard.wire.worker import WorkerSpec
 from waguard.worker import browser_start, page_host
@@ -42,7 +43,8 @@ class SessionWorker:
 
     def __init__(self, spec: WorkerSpec) -> None:
         self._spec = spec
-        self._unstored = UnstoredEvents(Path(spec.record), spec.generation)
+        paired_at = owner_mark.paired_at(Path(spec.profile))
+        self._unstored = UnstoredEvents(Path(spec.record), spec.generation, paired_at)
         earlier = self._unstored.read()
         self._earlier = len(earlier)
         self._ctx = WorkerContext.of(spec, earlier)

@@ -19,15 +19,43 @@ LIMIT: Final = 256 << 20  # bytes; files of 64 MB and 10,000 events of some KB a
 
 
 class UnstoredEvents:
-    """The file of one session and generation: a session that was created again reads another one."""
+    """The files of one session: one for each generation, which a start by a person and a new creation raise.
 
-    def __init__(self, record: Path, generation: int) -> None:
+    ``paired_at``: unix time of the pairing. What is older was of the session before, with the same name. None: unknown, and
+    only what this generation left is read.
+    """
+
+    def __init__(self, record: Path, generation: int, paired_at: float | None = None) -> None:
+        self._record = record
+        self._generation = generation
+        self._paired_at = paired_at
         self._path = record.with_name(f"{record.stem}.{generation}.unstored")
+        self._older: list[Path] = []
+        """Files of generations before whose events were read."""
 
     def read(self) -> list[Event]:
-        """What the worker before left; what cannot be read is quarantined."""
+        """What the workers before left; what cannot be read is quarantined."""
+        found = list[Event]()
+        if self._paired_at is not None:
+            for path in self._of_earlier_generations():
+                events = self._read(path)
+                if events and all(it.at >= self._paired_at for it in events):
+                    self._older.append(path)
+                    found += events
+        return [*found, *self._read(self._path)]
+
+    def _of_earlier_generations(self) -> Sequence[Path]:
+        numbers = [
+            int(number)
+            for path in self._record.parent.glob(f"{self._record.stem}.*.unstored")
+            if (number := path.name.split(".")[-2]).isdecimal()
+        ]
+        earlier = sorted(it for it in numbers if it < self._generation)
+        return [self._record.with_name(f"{self._record.stem}.{it}.unstored") for it in earlier]
+
+    def _read(self, path: Path) -> list[Event]:
         try:
-            content = small_file.read(self._path, limit=LIMIT)
+            content = small_file.read(path, limit=LIMIT)
             return msgspec.msgpack.decode(content, type=list[Event])
         except FileNotFoundError:
             return []
@@ -35,10 +63,10 @@ class UnstoredEvents:
             logger.error(
                 "unstored events cannot be read: messages may be lost",
                 event="unstored_unreadable",
-                file=str(self._path),
+                file=str(path),
                 why=str(error),
             )
-            self._quarantine()
+            self._quarantine(path)
             return []
 
     def write(self, events: Sequence[Event]) -> None:
@@ -56,6 +84,7 @@ class UnstoredEvents:
                     why=error.strerror,
                 )
                 return
+        self._clear_older()  # this file has them now
         logger.warning(
             "events are kept for the next worker", event="unstored_kept", count=len(events)
         )
@@ -63,6 +92,11 @@ class UnstoredEvents:
     def clear(self) -> None:
         """A daemon has stored them."""
         self._path.unlink(missing_ok=True)
+        self._clear_older()
+
+    def _clear_older(self) -> None:
+        while self._older:
+            self._older.pop().unlink(missing_ok=True)
 
     def _replace(self, events: Sequence[Event]) -> None:
         draft = self._path.with_name(self._path.name + ".new")
@@ -73,12 +107,12 @@ class UnstoredEvents:
             raise
         draft.replace(self._path)
 
-    def _quarantine(self) -> None:
+    def _quarantine(self, path: Path) -> None:
         try:
-            small_file.quarantine(self._path)
+            small_file.quarantine(path)
         except OSError as error:
             logger.error(
-                "not quarantined", event="file_not_moved", file=str(self._path), why=error.strerror
+                "not quarantined", event="file_not_moved", file=str(path), why=error.strerror
             )
 
 
