@@ -77,6 +77,40 @@ async def test_one_that_the_kernel_ended_with_the_lease_costs_its_session_nothin
     assert session.state.restarts == 0
 
 
+async def test_a_renewal_that_came_too_late_for_a_worker_costs_its_session_nothing(
+    bench: Bench, world: World
+) -> None:
+    world.spawn.script.reports = (OBEYS,)
+    world.lent_until = since_boot()
+    session = await bench.add()
+    process = await up(session)
+    world.clock.advance(1.0)
+    world.lent_until = since_boot() + FAR
+    session.runner.lend()  # the kernel ends it before it reads this one
+    process.exit(KILLED)
+    await until(session, lambda s: s.runner.process is not process)
+    await until(session, connected)
+    assert session.state.restarts == 0
+
+
+async def test_a_kill_of_a_worker_that_was_heard_since_the_renewal_is_its_own(
+    bench: Bench, world: World
+) -> None:
+    world.spawn.script.reports = (OBEYS,)
+    world.lent_until = since_boot()
+    session = await bench.add()
+    process = await up(session)
+    world.lent_until = since_boot() + FAR
+    session.runner.lend()
+    world.clock.advance(1.0)
+    process.beat()
+    await until(session, lambda s: s.runner.slot.heard_at == world.clock.monotonic())
+    process.exit(KILLED)
+    await until(session, lambda s: s.runner.process is not process)
+    await until(session, connected)
+    assert session.state.restarts == 1
+
+
 async def test_any_other_kill_is_its_own(bench: Bench, world: World) -> None:
     world.spawn.script.reports = (OBEYS,)
     world.lent_until = since_boot() + FAR

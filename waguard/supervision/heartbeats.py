@@ -59,12 +59,15 @@ class WorkerSlot:
         self._read_at = 0.0
         self.number: int | None = None
         """None: heartbeats are only sent."""
+        self.heard_at = 0.0
+        """When its worker was last heard, monotonic."""
 
     def begin(self, number: int | None, generation: int = 0) -> None:
         """Read this slot from now on; the one before is released."""
         if self.number is not None:
             self._slots.release(self.number)
-        self.number, self._generation, self._read_at = number, generation, 0.0
+        self.number, self._generation = number, generation
+        self._read_at = self.heard_at = 0.0
 
     def news(self, pid: int, now: float) -> SlotBeat | None:
         """The heartbeat that was read last, once."""
@@ -74,4 +77,5 @@ class WorkerSlot:
         if beat is None or not self._read_at < beat.at <= now:
             return None
         self._read_at = beat.at
+        self.heard_at = max(self.heard_at, beat.at)
         return beat

@@ -1,18 +1,15 @@
 """What a worker says or how it ends, as a fact that the core handles."""
 
 import asyncio
-import signal
 from typing import Final
 
 from loguru import logger
 
 from waguard.core.blame import Blame, Failure
-from waguard.core.exits import EXIT_LEASE_EXPIRED
 from waguard.core.host.evidence import host_failure
 from waguard.core.passkey_link import PasskeyLink
 from waguard.core.session.facts import Beat, Fact, Reported, Unanswered
 from waguard.errors import WaguardError, printable
-from waguard.host.clock import since_boot
 from waguard.host.memory.proxies import ProxyUnreadableError
 from waguard.ports.process import Process
 from waguard.supervision.session.page_watch import page_of
@@ -122,9 +119,3 @@ def spawn_failure(error: Exception) -> Failure:
         cause = "a session's proxy cannot be read"
         return Failure(Blame.HOST, "proxy_unreadable", cause, why, str(error.value))
     return Failure(Blame.HOST, "spawn_failed", "no worker could be started", why)
-
-
-def of_lease(code: int | None, until: float | None) -> int | None:
-    """The exit code of a worker that was lent its time until then: the kernel ends it by the signal of any kill."""
-    over = until is not None and until <= since_boot()
-    return EXIT_LEASE_EXPIRED if over and code == -signal.SIGKILL else code

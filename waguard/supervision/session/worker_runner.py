@@ -28,6 +28,7 @@ from waguard.errors import WaguardError, printable
 from waguard.ports.process import Process, Usage
 from waguard.supervision.heartbeats import WorkerSlot
 from waguard.supervision.session.greeting import greeted_to_the_end
+from waguard.supervision.session.lent_time import LentTime
 from waguard.supervision.session.page_watch import PageWatch
 from waguard.supervision.session.remains import Remains
 from waguard.supervision.session.session_context import SessionContext
@@ -38,7 +39,6 @@ from waguard.supervision.session.worker_facts import (
     AnswerCheck,
     beat_fact,
     host_lacks,
-    of_lease,
     report_fact,
     spawn_failure,
     stable_fact,
@@ -100,6 +100,7 @@ class WorkerRunner:
         self.remains = Remains(ctx, profile, writer)
         self.slot = WorkerSlot(ctx.heartbeats)
         """Where it writes its heartbeats."""
+        self._lent = LentTime(ctx, self.slot)
         self.process: Process | None = None
         self.report: Report | None = None
         """The newest of the living worker."""
@@ -133,6 +134,7 @@ class WorkerRunner:
         is only greeted, and does not end by itself while it waits to be replaced."""
         self._number, self.process, self.report, self._spec = worker, process, None, None
         self._failed, self._outdated = False, outdated
+        self._lent.begin()
         if not outdated:
             slot = self._ctx.heartbeats.adopt(process.pid, record.generation)
             self.slot.begin(slot, record.generation)
@@ -203,7 +205,7 @@ class WorkerRunner:
     def lend(self) -> None:
         """Say until when it may live, where it obeys."""
         if self.link and self.report and self.report.obeys:
-            self.link.lend(self._ctx.lent_until())
+            self.link.lend(self._lent.move())
 
     def start_browser(self, worker: int) -> None:
         """Let it start its Chromium, if what it was started for still holds. Where it is not connected, it says that it
@@ -245,7 +247,7 @@ class WorkerRunner:
                 self._post(SpawnFailed(worker=worker, failure=held_up))
                 return
             # credentials may have taken a while, and what was lent before them may be over
-            self._spec = spec = replace(spec, lent_until=self._ctx.lent_until())
+            self._spec = spec = replace(spec, lent_until=self._lent.begin())
             process = await self._ctx.spawn.spawn(spec)
         except Exception as error:  # noqa: BLE001 - without an answer it would be starting forever
             if self._dropped:
@@ -338,16 +340,16 @@ class WorkerRunner:
         last = self.report
         if last and last.browser_pid:
             self._begin(self.remains.end_of_browser(last.browser_pid), "remains")
-        said = last.details if last else None
+        said = printable(last.details) if last and last.details else None
         if code is None and last:
             code = last.exit_code
         browser = last is not None and last.browser_pid is not None
         self.remains.exited(self.groups if browser else None)
         self.process = self.link = self.report = self.usage = None
+        code = self._lent.exit_code(code)
         self.slot.begin(None)
         if self._ctx.shipping:
             self._ctx.shipping.ended(self._writer.row.session_id)
-        code = of_lease(code, self._ctx.lent_until())
         meaning = describe_exit(code)
         self._log.info(
             "worker exited", event="worker_exited", worker=process.pid, code=code, meaning=meaning
@@ -358,7 +360,6 @@ class WorkerRunner:
             killed = code is not None and code < 0 and not self._failed
             session = self._writer.row.session_id
             lacking = await host_lacks(self._ctx, session, browser=browser or killed)
-        said = said and printable(said)
         self._post(Exited(worker=worker, code=code, details=said, host=lacking))
 
     async def _await_standstill(self, worker: int, process: Process) -> None:
@@ -381,7 +382,7 @@ class WorkerRunner:
             self._log.opt(exception=error).critical("a bug in waguard", event="bug", received=said)
 
     def _learn(self, worker: int, message: Report | Heartbeat) -> None:
-        now = self._ctx.clock.monotonic()
+        now = self.slot.heard_at = self._ctx.clock.monotonic()
         match message:
             case Heartbeat(page=page, hopeless=unrecoverable):
                 page_at = None if page is None else now
