@@ -9,31 +9,31 @@ from waguard.supervision.session.session_context import SessionContext
 
 
 class LentTime:
-    """What one session's worker was told, in seconds by CLOCK_BOOTTIME; None: nothing. A worker that was not heard since
+    """What was sent to one session's worker, in seconds by CLOCK_BOOTTIME; None: nothing. A worker that was not heard since
     may not know it: a host without time renews its lease late, and its workers are late to hear of it."""
 
     def __init__(self, ctx: SessionContext, slot: WorkerSlot) -> None:
         self._ctx = ctx
         self._slot = slot
         self._before: float | None = None
-        """What it was told before."""
-        self._told: float | None = None
-        self._told_at = 0.0
+        """What was sent before."""
+        self._sent: float | None = None
+        self._sent_at = 0.0
 
     def begin(self) -> float | None:
         """What a worker is lent that starts now, or is adopted."""
-        self._before = self._told = until = self._ctx.lent_until()
+        self._before = self._sent = until = self._ctx.lent_until()
         return until
 
     def move(self) -> float | None:
         """What it is lent from now on."""
         self._before = self._known()
-        self._told_at = self._ctx.clock.monotonic()
-        self._told = until = self._ctx.lent_until()
+        self._sent_at = self._ctx.clock.monotonic()
+        self._sent = until = self._ctx.lent_until()
         return until
 
     def _known(self) -> float | None:
-        return self._told if self._slot.heard_at > self._told_at else self._before
+        return self._sent if self._slot.heard_at > self._sent_at else self._before
 
     def exit_code(self, code: int | None) -> int | None:
         """The code of its end, or that of the lease where that is what ended it."""
