@@ -238,3 +238,29 @@ async def test_what_is_in_use_at_a_close_is_closed_when_it_is_returned(engines: 
     assert driver is not None
     with pytest.raises(ValueError, match="no active connection"):
         await driver.execute("SELECT 1")
+
+
+async def test_who_is_cancelled_while_it_connects_leaves_nothing_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    opened = list[sqlite3.Connection]()
+
+    def slowly(*args: object, **_: object) -> sqlite3.Connection:
+        begun.set()
+        go_on.wait()
+        opened.append(real(":memory:", check_same_thread=False))
+        return opened[0]
+
+    real = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", slowly)
+    it = sqlite.connected(":memory:")
+    connecting = asyncio.ensure_future(it)
+    await asyncio.to_thread(begun.wait)
+    connecting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await connecting
+    go_on.set()
+    await asyncio.to_thread(it._thread.join)
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        opened[0].execute("SELECT 1")

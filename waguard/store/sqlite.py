@@ -5,6 +5,7 @@ begin and one to roll back what is committed already. Each is two switches betwe
 message that is to be sent waits for all of them: together they took longer than the disk.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, Self
@@ -19,6 +20,21 @@ class Connection(aiosqlite.Connection):
     _last = False
     _clean = True
     """Nothing was asked of the thread since the last end of a transaction was known."""
+    _opened: sqlite3.Connection | None = None
+
+    def open(self, *args: Any, **kwargs: Any) -> sqlite3.Connection:
+        """In the thread."""
+        self._opened = sqlite3.connect(*args, **kwargs)
+        return self._opened
+
+    def stop(self) -> asyncio.Future[Any] | None:
+        """End the thread; of a caller that was cancelled meanwhile it closes what was opened for nobody, too."""
+        self._tx.put_nowait((None, self._close_opened))
+        return super().stop()
+
+    def _close_opened(self) -> None:
+        if self._opened:
+            self._opened.close()
 
     def begin_by(self, statement: str) -> None:
         """Run it with the next statement, in the same step: a transaction of none needs none."""
@@ -92,7 +108,7 @@ class Cursor:
 
 def connected(*args: Any, **kwargs: Any) -> Connection:
     """In the place of ``aiosqlite.connect``: to be awaited. Its thread ends with the process."""
-    made = Connection(lambda: sqlite3.connect(*args, **kwargs), iter_chunk_size=64)
+    made = Connection(lambda: made.open(*args, **kwargs), iter_chunk_size=64)
     made._thread.daemon = True  # noqa: SLF001 - as SQLAlchemy does with one of its own making
     return made
 
