@@ -195,6 +195,16 @@ def test_what_whatsapp_refuses_again_begins_at_the_first_pause() -> None:
     assert [at for at, _ in bench.asked] == pytest.approx([60.0], abs=2.0)
 
 
+def test_a_refusal_of_others_begins_at_the_first_pause_whatever_that_of_one_has_come_to() -> None:
+    bench = refused(*NAMES)
+    bench.served = set(NAMES) - {"a"}
+    bench.live(5_000.0)
+    assert bench.fleet.whatsapp.tries > 2, "the pauses of the one are long by now"
+    bench.exit("c", EXIT_EXPORTS_MISSING)
+    bench.live(200.0)  # the one that was refused before has its turn first
+    assert bench.link("c") is Link.CONNECTED
+
+
 def waiting_starts(*names: str) -> Bench:
     """WhatsApp refuses the page of ``a``, and starts wait for it."""
     bench = refused("a")

@@ -97,8 +97,9 @@ def _refused(
     )
     if own:
         return it
-    if it.why is None and it.release is None:  # answers from before this refusal prove nothing
-        it = replace(it, asking=frozenset())
+    if it.why is None and it.release is None:
+        # answers from before this refusal prove nothing, and that of one session has come to long pauses
+        it = replace(it, asking=frozenset(), tries=0)
     return replace(it, why=it.why or news.why, release=None)
 
 
