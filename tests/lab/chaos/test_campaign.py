@@ -194,6 +194,8 @@ async def all_accounted_for(folder: Path, world: Path, *arguments: str) -> None:
     report = folder / "report.jsonl"
     running = await campaign(world, *arguments, "--report", str(report))
     reported, _ = await running.communicate()
+    for log in world.glob("*.log"):  # of one that broke something: evidence
+        log.rename(folder / log.name)
     assert running.returncode == 0, reported.decode()
     outcome = json.loads(report.read_text())
     assert outcome["faults"] == int(arguments[arguments.index("--faults") + 1])
