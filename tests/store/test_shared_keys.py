@@ -117,6 +117,7 @@ async def test_many_changes_at_once_and_no_revision_hides_one(pair: tuple[Host, 
         *(write((one, two)[number % 2], key(number)) for number in range(12))
     )
     watching.cancel()
+    await asyncio.wait([watching])  # else the stores are closed beneath its reading
     counts = {revision: len(rows) for revision, rows in revisions}
     assert sorted(counts.values()) == list(range(1, 13))
     assert all(count >= counts[at] for at, count in seen.items() if at)
