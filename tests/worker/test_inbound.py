@@ -463,6 +463,20 @@ async def test_what_was_reported_is_not_reported_again(bench: Bench) -> None:
     assert bench.emitted.empty()
 
 
+async def test_what_was_backfilled_does_not_overtake_what_waits_for_a_file(bench: Bench) -> None:
+    bench.page.held = asyncio.Event()
+    bench.it.handle("message", picture(1))
+    bench.it.handle("message", raw_message(2))
+    await wait_until(lambda: bench.page.asked, "its file is asked for")
+    reading = asyncio.create_task(bench.it.backfilled(raw_message(3), bench.at_hand()))
+    other = raw_message(4, chat="49171@c.us", sender="49171@c.us")
+    await bench.it.backfilled(other, bench.at_hand())
+    bench.page.held.set()
+    await reading
+    got = [(await bench.message()).id[-1] for _ in range(4)]
+    assert got == ["4", "1", "2", "3"]
+
+
 async def test_what_was_backfilled_has_its_file(bench: Bench) -> None:
     await bench.it.backfilled(picture(1), bench.at_hand())
     assert (await bench.message()).media == b"file"

@@ -61,7 +61,9 @@ class Inbound:
         self._unread: str | None = None
         """A chat of which nothing is fetched now."""
         self._waiting: dict[str, deque[Incoming]] = {}
-        """By chat, what waits for the file of the first one."""
+        """By chat, what waits for the file of the first one …"""
+        self._fetching: dict[str, asyncio.Task[None]] = {}
+        """… and what fetches it."""
         self._places = asyncio.Semaphore(AT_ONCE)
         self._places_of_backfill = asyncio.Semaphore(BACKFILLED_AT_ONCE)
 
@@ -106,6 +108,10 @@ class Inbound:
             if _has_file(item):
                 async with self._places_of_backfill:
                     item = await self._with_media(page, item)
+            # what waits for a file in this chat came before what is read back
+            ids = self._people.aliases(item.chat)
+            if before := [self._fetching[one] for one in ids if one in self._fetching]:
+                await asyncio.wait(before)
             if key not in self._seen:  # its chat may have been released meanwhile
                 remember(self._seen, key, self._remembered)
                 self._emit(item)
@@ -136,7 +142,8 @@ class Inbound:
                     behind.append(item)
                 elif _has_file(item):
                     self._waiting[item.chat] = deque((item,))
-                    files.create_task(self._fetch(item.chat, page), name="files")
+                    fetch = self._fetch(item.chat, page)
+                    self._fetching[item.chat] = files.create_task(fetch, name="files")
                 else:
                     self._emit(item)
 
@@ -150,7 +157,7 @@ class Inbound:
                     item = await self._with_media(page(), item)
             self._emit(item)
             waiting.popleft()
-        del self._waiting[chat]
+        del self._waiting[chat], self._fetching[chat]
 
     def _checked(self, item: Incoming) -> Incoming:
         """The message whose file does not come with it says why."""
