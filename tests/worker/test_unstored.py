@@ -108,6 +108,15 @@ def test_files_are_left_out_where_there_is_no_room(disk: Path) -> None:
     assert second.body.media_error == "there was no space for it while the database was unreachable"
 
 
+def test_where_files_are_left_out_what_a_generation_before_left_stays(disk: Path) -> None:
+    file_of(disk).write(EVENTS)
+    big = msgspec.structs.replace(MESSAGE, media=os.urandom(128 << 10))
+    now = file_of(disk, generation=5, paired_at=0.5)
+    now.write([*now.read(), msgspec.structs.replace(EVENTS[1], body=big)])
+    assert file_of(disk).read() == EVENTS
+    assert len(file_of(disk, generation=5).read()) == len(EVENTS) + 1
+
+
 def test_a_full_disk_is_an_error_in_the_log_and_leaves_what_was_there(
     disk: Path,
 ) -> None:

@@ -20,8 +20,7 @@ from waguard import __version__
 from waguard.api.host_calls import AnsweredError
 from waguard.api.left_events import PATH
 from waguard.core.cluster import left_events as left_by
-from waguard.core.cluster.left_events import Answer, Failure
-from waguard.core.cluster.left_events import LeftBehind as Left
+from waguard.core.cluster.left_events import Answer, Failure, Left
 from waguard.core.cluster.records import HostRecord, Owner
 from waguard.core.messages.inbox import InboxRecord
 from waguard.errors import UnavailableError
@@ -34,7 +33,7 @@ from waguard.profile import layout
 from waguard.supervision.outages import Outages
 from waguard.wire.events import Event
 from waguard.wire.left_events import parts_of
-from waguard.worker.link.unstored import UnstoredEvents
+from waguard.worker.link.unstored import SUFFIX, UnstoredEvents, generation_of
 
 EVERY: Final = 5.0  # s
 ANSWERED_WITHIN: Final = 30.0  # s; longer than its owner waits for the database
@@ -113,7 +112,7 @@ class LeftBehind:
         names = {layout.key(name): name for name, it in rows.items() if not it.deleted}
         counts = self._memory.counts()
         files: dict[str | None, list[str]] = {}
-        for path in self._workers.glob("*.unstored"):
+        for path in self._workers.glob(f"*{SUFFIX}"):
             files.setdefault(names.get(path.name.partition(".")[0]), []).append(path.name)
         found = {name for name in (*counts, *files) if name and not self._whose.is_ours(name)}
         left = [self._of(name, counts.get(name, 0), files.get(name, ())) for name in sorted(found)]
@@ -132,7 +131,7 @@ class LeftBehind:
         )
 
     def _untaken(self) -> list[str]:
-        endings = (f"*{UNTAKEN}", f"*.unstored{small_file.SUFFIX}")
+        endings = (f"*{UNTAKEN}", f"*{SUFFIX}{small_file.SUFFIX}")
         return [path.name for pattern in endings for path in self._workers.glob(pattern)]
 
     # ---- handing over ----
@@ -161,14 +160,13 @@ class LeftBehind:
 
     async def _hand_file(self, session: str, name: str, owner: HostRecord) -> Answer:
         path = self._workers / name
-        key, _, rest = name.partition(".")
-        generation = rest.removesuffix(".unstored")
-        if not generation.isdecimal() or key in self._living:
+        key, generation = name.partition(".")[0], generation_of(path)
+        if generation is None or key in self._living:
             return Answer.AWAY
         seen = _identity(path)
-        file = UnstoredEvents(self._workers / f"{key}.json", int(generation))
+        file = UnstoredEvents(self._workers / f"{key}.json", generation)
         events = await asyncio.to_thread(file.read)  # what cannot be read is quarantined
-        answer = await self._hand(session, int(generation), owner, events=events)
+        answer = await self._hand(session, generation, owner, events=events)
         if answer not in {Answer.STORED, Answer.REFUSED}:
             return answer
         # a session that came back has a worker, which may have left a newer one

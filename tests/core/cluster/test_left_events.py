@@ -10,7 +10,7 @@ from waguard.core.cluster.left_events import (
     PAUSES,
     Answer,
     Failure,
-    LeftBehind,
+    Left,
     answer_of,
     failed,
     in_parts,
@@ -67,7 +67,7 @@ def test_each_event_is_in_one_part_and_no_part_is_too_large(large: list[int], sm
         assert len(part) == 1 or sum(part) <= PART_BYTES
 
 
-def words(*left: LeftBehind, quarantined: tuple[str, ...] = ()) -> str:
+def words(*left: Left, quarantined: tuple[str, ...] = ()) -> str:
     return left_behind_words(left, quarantined) or ""
 
 
@@ -80,19 +80,19 @@ def test_nothing_is_no_condition() -> None:
 
 
 def test_it_says_to_whom_it_is_handed_and_why_it_is_not_there_yet() -> None:
-    one = LeftBehind(session="s", count=2, files=("k.3.unstored",), owner="b")
+    one = Left(session="s", count=2, files=("k.3.unstored",), owner="b")
     assert words(one) == (
         "this host has events that are not stored, of sessions that it does not own: of s 2 in memory and those in"
         " k.3.unstored below `workers`, which are being handed to b"
     )
     for answer in (Answer.AWAY, Answer.OLDER, Answer.NOT_OWNER):
-        it = LeftBehind(session="s", count=2, owner="b", failure=failure("b", answer))
+        it = Left(session="s", count=2, owner="b", failure=failure("b", answer))
         assert words(it).endswith(f"which are being handed to b: it {answer}")
-    moved = LeftBehind(session="s", count=2, owner="c", failure=failure("b", Answer.AWAY))
+    moved = Left(session="s", count=2, owner="c", failure=failure("b", Answer.AWAY))
     assert words(moved).endswith("which are being handed to c")
-    nobodys = LeftBehind(session="s", count=2)
+    nobodys = Left(session="s", count=2)
     assert words(nobodys).endswith("of s 2 in memory, which wait until a host owns it")
-    unknown = LeftBehind(session=None, files=("k.3.unstored",))
+    unknown = Left(session=None, files=("k.3.unstored",))
     assert words(unknown).endswith("whose session is not there any more: they stay there")
 
 
@@ -100,14 +100,14 @@ def test_what_no_host_takes_is_named_too() -> None:
     assert words(quarantined=("b.untaken", "a.untaken")) == (
         "events that no host takes are kept in a.untaken, b.untaken below `workers`: they are not delivered"
     )
-    it = LeftBehind(session="s", count=2)
+    it = Left(session="s", count=2)
     assert "; " not in words(it, quarantined=("a",))
     assert words(it, quarantined=("a",)).endswith("not delivered")
 
 
 def test_many_are_counted() -> None:
-    said = words(*(LeftBehind(session=f"s{it}", count=1, owner="b") for it in range(9)))
+    said = words(*(Left(session=f"s{it}", count=1, owner="b") for it in range(9)))
     assert "of s4 1" in said
     assert said.endswith("; those of 4 more")
     files = tuple(f"f{it}" for it in range(7))
-    assert "f4 and 2 more" in words(LeftBehind(session="s", files=files))
+    assert "f4 and 2 more" in words(Left(session="s", files=files))

@@ -85,7 +85,7 @@ def in_parts(sizes: Sequence[int]) -> Iterator[slice]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeftBehind:
+class Left:
     """What is left of one session."""
 
     session: str | None
@@ -99,7 +99,7 @@ class LeftBehind:
     failure: Failure | None = None
 
 
-def left_behind_words(left: Collection[LeftBehind], quarantined: Collection[str]) -> str | None:
+def left_behind_words(left: Collection[Left], quarantined: Collection[str]) -> str | None:
     """``quarantined``: the names of files that no owner takes. None: there is nothing."""
     parts = [_words(it) for it in left]
     if rest := parts[_SHOWN:]:
@@ -117,7 +117,7 @@ def left_behind_words(left: Collection[LeftBehind], quarantined: Collection[str]
     return ". ".join(said) or None
 
 
-def _words(it: LeftBehind) -> str:
+def _words(it: Left) -> str:
     where = [f"{it.count} in memory"] if it.count else []
     if it.files:
         where.append(f"those in {_named(it.files)} below `workers`")

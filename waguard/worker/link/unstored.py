@@ -15,7 +15,15 @@ from waguard.host import small_file
 from waguard.host.small_file import UnreadableError
 from waguard.wire.events import Event, InboundMessage
 
+SUFFIX: Final = ".unstored"
 LIMIT: Final = 256 << 20  # bytes; files of 64 MB and 10,000 events of some KB are kept at most
+
+
+def generation_of(path: Path) -> int | None:
+    """That of the session's worker which left this file; None: it is none of these files."""
+    _, _, rest = path.name.partition(".")
+    number = rest.removesuffix(SUFFIX)
+    return int(number) if number.isdecimal() else None
 
 
 class UnstoredEvents:
@@ -29,7 +37,7 @@ class UnstoredEvents:
         self._record = record
         self._generation = generation
         self._paired_at = paired_at
-        self._path = record.with_name(f"{record.stem}.{generation}.unstored")
+        self._path = record.with_name(f"{record.stem}.{generation}{SUFFIX}")
         self._older: list[Path] = []
         """Files of generations before whose events were read."""
 
@@ -45,13 +53,9 @@ class UnstoredEvents:
         return [*found, *self._read(self._path)]
 
     def _of_earlier_generations(self) -> Sequence[Path]:
-        numbers = [
-            int(number)
-            for path in self._record.parent.glob(f"{self._record.stem}.*.unstored")
-            if (number := path.name.split(".")[-2]).isdecimal()
-        ]
-        earlier = sorted(it for it in numbers if it < self._generation)
-        return [self._record.with_name(f"{self._record.stem}.{it}.unstored") for it in earlier]
+        left = self._record.parent.glob(f"{self._record.stem}.*{SUFFIX}")
+        found = {number: path for path in left if (number := generation_of(path)) is not None}
+        return [found[it] for it in sorted(found) if it < self._generation]
 
     def _read(self, path: Path) -> list[Event]:
         try:
@@ -84,7 +88,8 @@ class UnstoredEvents:
                     why=error.strerror,
                 )
                 return
-        self._clear_older()  # this file has them now
+        else:
+            self._clear_older()  # this file has all of theirs now
         logger.warning(
             "events are kept for the next worker", event="unstored_kept", count=len(events)
         )
