@@ -95,9 +95,9 @@ class LeftBehind:
         silent: set[str] = set()  # no other session waits for an owner that does not answer
         if left := self._left():
             self._living = await asyncio.to_thread(_living, self._workers)
-        for it in left:
-            await self._hand_over(it, silent)
-        left = self._left()
+            for it in left:
+                await self._hand_over(it, silent)
+            left = self._left()
         lasting = [it for it in left if it.session in self._before]
         self._before = {it.session for it in left}
         self._failures = {it: one for it, one in self._failures.items() if it in self._before}
@@ -108,11 +108,13 @@ class LeftBehind:
 
     def _left(self) -> list[Left]:
         """By session; what its next worker here reports is left out."""
+        counts, paths = self._memory.counts(), list(self._workers.glob(f"*{SUFFIX}"))
+        if not counts and not paths:  # as nearly always: no digest of thousands of names
+            return []
         rows = self._whose.rows() or {}
         names = {layout.key(name): name for name, it in rows.items() if not it.deleted}
-        counts = self._memory.counts()
         files: dict[str | None, list[str]] = {}
-        for path in self._workers.glob(f"*{SUFFIX}"):
+        for path in paths:
             files.setdefault(names.get(path.name.partition(".")[0]), []).append(path.name)
         found = {name for name in (*counts, *files) if name and not self._whose.is_ours(name)}
         left = [self._of(name, counts.get(name, 0), files.get(name, ())) for name in sorted(found)]
