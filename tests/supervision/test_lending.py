@@ -93,7 +93,8 @@ async def test_a_kill_counts_only_where_the_worker_was_heard_since_a_late_renewa
     world.clock.advance(1.0)
     if heard:
         process.beat()
-        await until(session, lambda s: s.runner.slot.heard_at == world.clock.monotonic())
+        now = world.clock.monotonic()
+        await wait_until(lambda: session.runner.slot.heard_at == now, "it was heard")
     process.exit(KILLED)
     await until(session, lambda s: s.runner.process is not process)
     await until(session, connected)

@@ -139,11 +139,18 @@ async def test_only_quiet_ends_a_429(pair: Pair) -> None:
 
 
 async def test_ready_at_once_the_others_later_and_so_overtaken(pair: Pair) -> None:
-    pair.app.hooks.misbehave(backlog=3, job=0.05)
+    go_on = asyncio.Event()
+
+    async def earlier() -> None:
+        await go_on.wait()
+
+    for _ in range(QUICK.workers):
+        pair.app.workers.put("messaging", "an earlier job", earlier)
+    pair.app.hooks.misbehave(backlog=3)
     assert await post(pair.app.url, "session_disconnected", reason="timeout") == 200
     assert await post(pair.app.url, "session_ready", phone_number="62") == 200
     assert await status(pair) == "connected"
-    pair.app.hooks.soothe()
+    go_on.set()
     await pair.app.workers.is_idle()
     assert await status(pair) == "disconnected"  # forever, if nobody tells it again
     assert [one.status for one in pair.app.records.written] == ["disconnected"]
