@@ -59,6 +59,7 @@ def test_everybody_has_a_place() -> None:
         browsers={"s1": (13,)},
         renderers={13: (15,)},
         parts=(14,),
+        groups=frozenset({13}),
     )
     assert found.all == (10, 11, 12, 13, 15, 14)
 
@@ -81,6 +82,16 @@ def test_what_a_dead_browser_leaves_is_a_stray() -> None:
     orphan = Process(pid=15, parent=1, group=13, argv=RENDERER.argv)
     assert seen(DAEMON, WORKER, orphan).all == (10, 12)  # nothing tells whose it is …
     assert pids(seen(DAEMON, WORKER, orphan, groups=(13,)).strays) == [15]  # … but its group
+
+
+def test_the_number_of_an_empty_group_is_anybodys_next() -> None:
+    known = seen(*ALL).groups
+    orphan = Process(pid=15, parent=1, group=13, argv=RENDERER.argv)
+    known = seen(DAEMON, WORKER, orphan, groups=tuple(known)).groups
+    assert known == {13}
+    known = seen(DAEMON, WORKER, groups=tuple(known)).groups
+    shell = Process(pid=13, parent=1, group=13, argv=("bash",))
+    assert seen(DAEMON, WORKER, shell, groups=tuple(known)).strays == ()
 
 
 def test_a_browser_has_two_crash_handlers_and_no_more() -> None:

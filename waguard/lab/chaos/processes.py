@@ -44,6 +44,9 @@ class Census:
     strays: tuple[Process, ...] = ()
     """What belongs to the world and to nobody in it."""
     stopped: tuple[int, ...] = ()
+    groups: frozenset[int] = frozenset()
+    """Process groups of browsers, also of earlier ones of which something is left. The number of one that is empty may
+    be anybody's next."""
 
     @property
     def all(self) -> tuple[int, ...]:
@@ -99,7 +102,9 @@ def census(
     ``owners``: a profile, or a folder of crash reports → its session. ``groups``: process groups of
     earlier browsers, by which what is left of them is known when nothing else says.
     """
-    ours = _members(list(processes), folder, set(groups))
+    processes = list(processes)
+    left = {process.group for process in processes}.intersection(groups)
+    ours = _members(processes, folder, left)
     daemons, servers, rest = [], [], []
     workers, browsers = defaultdict(list), defaultdict(list)
     profile_of = {process.pid: _profile(process) for process in ours}
@@ -132,6 +137,7 @@ def census(
         parts=(*parts, *handlers),
         strays=tuple(strays),
         stopped=tuple(process.pid for process in ours if process.stopped),
+        groups=frozenset(left | living),
     )
 
 

@@ -88,7 +88,7 @@ class World:
         """Texts that no column of the application holds."""
         self.meanwhile: list[asyncio.Task[None]] = []
         """What goes on while a fault heals, and must have gone well in the end."""
-        self._groups: set[int] = set()
+        self._groups = frozenset[int]()
         self._scanned: set[str] = set()
 
     @property
@@ -147,8 +147,7 @@ class World:
             temporary = layout.temporary(self.folder / "run", layout.key(session))
             owners[str(temporary / "crashes")] = session
         seen = census(await asyncio.to_thread(scan), self.folder, owners, self._groups)
-        # what a dead browser leaves may show nothing of itself but its group
-        self._groups |= {pid for pids in seen.browsers.values() for pid in pids}
+        self._groups = seen.groups  # what a dead browser leaves may show nothing else of itself
         return seen
 
     async def facts(self, harm: Harm, *, since: int) -> Facts:
