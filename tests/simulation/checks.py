@@ -157,8 +157,10 @@ class Checks:
             self._served_at = self._world.t
 
     def _start_under_refusal(self, page: Page) -> None:
-        world = self._world
-        if world.engine and world.engine.fleet.whatsapp.why and not page.asked:
+        world, state = self._world, self._world.state(page)
+        # who restarts the session that asks for all needs no slot for it: it has one
+        asked = page.asked or (state is not None and state.asked)
+        if world.engine and world.engine.fleet.whatsapp.why and not asked:
             self._scheduled(page)
 
     def _scheduled(self, page: Page) -> None:

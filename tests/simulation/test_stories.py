@@ -211,6 +211,16 @@ def test_a_start_that_is_refused_after_all_were_closes_no_others(seed: int) -> N
     assert [begun for _, begun in story.outages("whatsapp_refuses")] == [True, False]
 
 
+def test_a_person_who_restarts_the_session_that_asks_for_all_is_not_kept_waiting() -> None:
+    crash = own("crash", "s0")
+    [asked_at] = Chronicle(crash, seed=7).until(100.0).starts()
+    assert asked_at > 60.0, "its page is unknown to wa-js, which counts as a refusal"
+    restart = own("operator_restart", "s0", at=asked_at + 0.3)
+    story = Chronicle(crash, restart, seed=7).until(100.0)
+    assert len(story.starts("s0")) == 2
+    assert story.all_up()
+
+
 def test_a_session_that_alone_is_refused_is_asked_for_ever_and_holds_no_start_up() -> None:
     story = Chronicle(
         own("refused_one", "s0", 40_000.0),
