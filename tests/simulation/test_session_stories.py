@@ -2,6 +2,8 @@
 
 import itertools
 
+import pytest
+
 from tests.simulation.chronicle import BEGIN, Chronicle, of_all, own
 from tests.simulation.clock import Violation
 from tests.simulation.faults import Fault
@@ -168,6 +170,18 @@ def test_a_page_that_spins_while_the_daemon_stands_still_is_counted_when_it_goes
 def test_a_step_of_the_wall_clock_changes_nothing() -> None:
     story = Chronicle(of_all("wall_step"), dense=True).until(100.0)
     assert story.effects == []
+
+
+@pytest.mark.parametrize("seed", [2, 12])
+def test_a_worker_that_is_replaced_while_its_chromium_starts_has_the_time_to_close(
+    seed: int,
+) -> None:
+    """What it was about to say of its start comes no more."""
+    story = Chronicle(own("kill_worker", "s0"), own("reconnect", "s0", at=0.2), seed=seed)
+    story.until(30.0)
+    assert len(story.starts("s0")) == 2
+    assert story.did(do.Kill) == []
+    assert story.all_up()
 
 
 def test_a_page_that_hangs_is_reported_after_two_seconds_and_replaced_after_ten() -> None:

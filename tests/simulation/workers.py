@@ -106,7 +106,7 @@ class Workers:
     def _boot(self, page: Page, worker: int) -> None:
         """Chromium is there."""
         world, name = self._world, page.name
-        if not self.lives(page, worker) or page.stopped:
+        if not self.lives(page, worker) or page.stopped or page.ending:
             return
         for kind, code in (
             ("profile_held", 16),
