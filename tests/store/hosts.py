@@ -42,6 +42,12 @@ class Host:
             self.epochs[session] = epoch
         return epoch
 
+    async def claim_free(self, sessions: Collection[str]) -> None:
+        """Own those of them that nobody holds, whoever does now."""
+        owners = self.store.owners()
+        seen = [it for it in await owners.owners() if it.session in sessions]
+        self.epochs |= await owners.claim_free(seen, self.name, self.owning().incarnation)
+
 
 @asynccontextmanager
 async def hosts(

@@ -15,8 +15,8 @@ from waguard.core.row_status import DerivedStatus, Reason, Status
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.store import AuditEntry, StatusWritten
 from waguard.store import statuses
+from waguard.store.engine import skips_locked
 from waguard.store.sql import SqlStore
-from waguard.store.statuses import skips_locked
 from waguard.store.work import Work
 
 on_each = pytest.mark.parametrize("database", BACKENDS, indirect=True)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS
-from tests.store.hosts import Host, created, hosts
+from tests.store.hosts import SERVERS, Host, created, hosts
 from waguard.core.cluster.records import Owner
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
 from waguard.core.webhooks.pending import DeliveryResult
@@ -95,6 +95,48 @@ async def test_a_claim_is_of_the_epoch_that_was_seen(ready: str, pair: tuple[Hos
     assert await first.store.owners().claim(seen, "h0", "1 of h0") is None
     found = await first.owner("s1")
     assert (found.host, found.incarnation, found.epoch) == ("h1", "1 of h1", 2)
+
+
+@every_database
+async def test_many_are_claimed_at_once_but_those_that_have_moved_or_have_no_row(
+    ready: str, pair: tuple[Host, Host]
+) -> None:
+    first, second = pair
+    for name in ("s1", "s2", "s3"):
+        await created(first, name)
+    await SqlApplication(ready).insert("s4", 1)
+    seen = [it for it in await second.store.owners().owners() if it.session != "s3"]
+    assert await second.claim("s2") == 2
+    assert await second.store.owners().claim_free(seen, "h1", "1 of h1") == {"s1": 2}
+    found = [(it.host, it.epoch) for it in await first.store.owners().owners()]
+    assert found == [("h1", 2), ("h1", 2), ("h0", 1), (None, 0)]
+    assert (await first.owner("s1")).incarnation == "1 of h1"
+
+
+@pytest.mark.parametrize("ready", SERVERS, indirect=True)
+async def test_what_is_claimed_with_others_waits_for_nobody(
+    ready: str, pair: tuple[Host, Host]
+) -> None:
+    first, second = pair
+    for name in ("s1", "s2"):
+        await created(first, name)
+    seen = await second.store.owners().owners()
+    async with first.store._database.writing() as work:
+        assert not await work.lost(["s2"])
+        assert await second.store.owners().claim_free(seen, "h1", "1 of h1") == {"s1": 2}
+    assert await second.store.owners().claim_free(seen, "h1", "1 of h1") == {"s2": 2}
+
+
+@every_database
+async def test_where_what_is_held_cannot_be_left_out_none_is_claimed_at_once(
+    ready: str, pair: tuple[Host, Host], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = pair
+    await created(first, "s1")
+    monkeypatch.setattr("waguard.store.owners.skips_locked", lambda _: False)
+    seen = await second.store.owners().owners()
+    assert await second.store.owners().claim_free(seen, "h1", "1 of h1") == {}
+    assert (await second.owner("s1")).epoch == 1
 
 
 @every_database

@@ -222,6 +222,7 @@ async def test_a_storm_of_all_that_locks_has_no_deadlock(ready: str) -> None:
 
         async def claim(host: Host) -> None:
             await host.claim(random.choice(names))
+            await host.claim_free(random.sample(names, 12))
 
         async def create(host: Host) -> None:
             await host.store.create(random.choice(names), 1, account_id=None, priority=0)

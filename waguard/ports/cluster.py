@@ -43,6 +43,12 @@ class Owners(Protocol):
     async def claim(self, seen: Owner, host: str, incarnation: str) -> int | None:
         """Own it where its epoch still is as it was seen. The new epoch; None: somebody was faster."""
 
+    async def claim_free(
+        self, seen: Collection[Owner], host: str, incarnation: str
+    ) -> Mapping[str, int]:
+        """Own all whose epoch still is as it was seen and whose row nobody holds, at once. The new epochs; what is left
+        out is to be claimed by itself."""
+
     async def release(self, session: str, epoch: int, *, to_host: str | None) -> bool:
         """Own it no more, where the epoch is still this one; whether it was."""
 

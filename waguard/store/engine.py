@@ -118,6 +118,13 @@ def _file_at(path: str) -> FileId | None:
     return stat.st_dev, stat.st_ino
 
 
+def skips_locked(dialect: Any) -> bool:
+    """Whether the server that was connected to knows SKIP LOCKED; SQLite locks no rows."""
+    if dialect.name not in {"mysql", "mariadb"}:
+        return True
+    return bool(dialect.server_version_info >= ((10, 6) if dialect.is_mariadb else (8,)))
+
+
 def name_of(url: URL) -> str:
     """The database for messages: no user, no password, no options."""
     place = f"{url.host or 'local'}:{url.port}" if url.port else url.host or ""

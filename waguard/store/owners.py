@@ -1,7 +1,7 @@
 """The owners of sessions: rows of ``waguard_owners``, each written by compare-and-set on its epoch.
 
-A claim waits for the share locks of those who write about the session (``epochs``). Each transaction locks one row of
-these: so it waits with nothing locked.
+A claim waits for the share locks of those who write about the session (``epochs``). A transaction that waits has nothing
+else locked: the one that claims many, as after the loss of a host, leaves out what others hold.
 
 Each host reads all of them every one or two seconds, and mostly nothing has changed: so the server is asked for a sum over
 them first (``_SUMS``), which is one value. The rows are read where it is another one than at the reading before.
@@ -30,10 +30,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from waguard.core.cluster.records import Owner
 from waguard.store.database import Database
 from waguard.store.deliveries import PENDING
+from waguard.store.engine import skips_locked
 from waguard.store.layout import Layout
 from waguard.store.lease import now_of
 from waguard.store.models import DELIVERIES, OWNERS, SESSIONS
 from waguard.store.rows import listed
+from waguard.store.work import Work
 
 _OWN: Final = OWNERS.c
 _COLUMNS: Final = (
@@ -121,6 +123,21 @@ class SqlOwners:
             return None
         return epoch
 
+    async def claim_free(
+        self, seen: Collection[Owner], host: str, incarnation: str
+    ) -> Mapping[str, int]:
+        """Where the server does not know SKIP LOCKED, none is."""
+        epochs = {it.session: it.epoch for it in seen}
+        rows = select(_OWN.session_id, _OWN.epoch).where(_OWN.session_id.in_(sorted(epochs)))
+        async with self._database.writing() as work:
+            if not skips_locked(work.connection.dialect):
+                return {}
+            held = await work.connection.execute(rows.with_for_update(skip_locked=True))
+            same = [session for session, epoch in held if epochs.get(session) == epoch]
+            new = {"host": host, "incarnation": incarnation, "epoch": _OWN.epoch + 1}
+            await self._write(work, _OWN.session_id.in_(same), {**new, "to_host": None})
+        return {session: epochs[session] + 1 for session in same}
+
     async def release(self, session: str, epoch: int, *, to_host: str | None) -> bool:
         nobody = {"host": None, "incarnation": None, "to_host": to_host}
         return await self._move(session, epoch, nobody)
@@ -149,8 +166,11 @@ class SqlOwners:
     async def _move(self, session: str, epoch: int, new: Mapping[str, Any]) -> bool:
         same: ColumnElement[bool] = (_OWN.session_id == session) & (_OWN.epoch == epoch)
         async with self._database.writing() as work:
-            moved = update(OWNERS).where(same).values(moved_at=self._now, **new)
-            return bool((await work.connection.execute(moved)).rowcount)
+            return bool(await self._write(work, same, new))
+
+    async def _write(self, work: Work, some: ColumnElement[bool], new: Mapping[str, Any]) -> int:
+        written = update(OWNERS).where(some).values(moved_at=self._now, **new)
+        return (await work.connection.execute(written)).rowcount
 
 
 async def _read(connection: AsyncConnection, sessions: Select[Any]) -> list[Owner]:

@@ -14,6 +14,7 @@ from waguard.core.row_status import DerivedStatus
 from waguard.ports.store import AuditEntry, StatusWritten
 from waguard.store import audit
 from waguard.store.database import Database
+from waguard.store.engine import skips_locked
 from waguard.store.group import Group
 from waguard.store.models import EVENTS, SESSIONS
 from waguard.store.rows import Held, held, listed, rows, session_row
@@ -95,13 +96,6 @@ class SqlStatuses:
             if accepted:
                 await work.derive(session, it.derived, it.phone_number)
             return StatusWritten(accepted=accepted, row=await work.read(it.session_id))
-
-
-def skips_locked(dialect: Any) -> bool:
-    """Whether the server that was connected to knows SKIP LOCKED; SQLite locks no rows."""
-    if dialect.name not in {"mysql", "mariadb"}:
-        return True
-    return bool(dialect.server_version_info >= ((10, 6) if dialect.is_mariadb else (8,)))
 
 
 @asynccontextmanager

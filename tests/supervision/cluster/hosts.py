@@ -36,6 +36,10 @@ class Rows:
     """Those that the application has; one may be without an owner's row."""
     undelivered: set[str] = field(default_factory=set)
     """Those with webhooks that wait."""
+    held: set[str] = field(default_factory=set)
+    """Those whose rows somebody holds: who claims one waits."""
+    together: list[int] = field(default_factory=list)
+    """How many each ``claim_free`` was asked for."""
 
     async def owners(self) -> Sequence[Owner]:
         await self._connect()
@@ -46,6 +50,18 @@ class Rows:
 
     async def claim(self, seen: Owner, host: str, incarnation: str) -> int | None:
         await self._connect()
+        return self._claim(seen, host, incarnation)
+
+    async def claim_free(
+        self, seen: Collection[Owner], host: str, incarnation: str
+    ) -> Mapping[str, int]:
+        await self._connect()
+        self.together.append(len(seen))
+        free = [it for it in seen if it.session in self.rows and it.session not in self.held]
+        epochs = {it.session: self._claim(it, host, incarnation) for it in free}
+        return {session: epoch for session, epoch in epochs.items() if epoch is not None}
+
+    def _claim(self, seen: Owner, host: str, incarnation: str) -> int | None:
         found = self.rows.get(seen.session)
         if (found.epoch if found else 0) != seen.epoch:
             return None

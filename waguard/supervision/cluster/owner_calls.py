@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from loguru import logger
@@ -29,6 +29,9 @@ from waguard.supervision.cluster.session_use import SessionUse
 
 DROPPED_EVERY: Final = 5.0  # s; webhooks of a deleted session may wait for their receiver for days
 CLAIMS_AT_ONCE: Final = 4  # transactions; each is short, and the database serves other hosts too
+
+
+_Asked = ReadOwners | ReadHolder | Claim
 
 
 class Owned(Protocol):
@@ -65,6 +68,8 @@ class OwnerCalls:
         self._keeper = keeper
         self._calls = calls
         self._on_claimed = claimed
+        self._waiting: list[Claim] = []
+        self._together = asyncio.Lock()
         self._claims = asyncio.Semaphore(CLAIMS_AT_ONCE)
         self._without_row: frozenset[str] = frozenset()
         """Owned sessions, when all rows were read last."""
@@ -72,7 +77,7 @@ class OwnerCalls:
         self.answers = False
         """Whether the database did, at the last reading."""
 
-    def begin(self, it: ReadOwners | ReadHolder | Claim) -> None:
+    def begin(self, it: _Asked) -> None:
         """Begin a call; its answer is posted."""
         match it:
             case ReadOwners():
@@ -80,25 +85,27 @@ class OwnerCalls:
             case ReadHolder(host=host):
                 call = self._read_holder(host)
             case Claim():
-                call = self._claim(it)
-        self._calls.begin(self._answered(it, call), type(it).__name__)
+                self._waiting.append(it)
+                if len(self._waiting) == 1:
+                    self._calls.begin(self._claim_waiting(), "Claim")
+                return
+        self._calls.begin(self._answered([it], call), type(it).__name__)
 
-    async def _answered(
-        self, it: ReadOwners | ReadHolder | Claim, call: Coroutine[Any, Any, None]
-    ) -> None:
+    async def _answered(self, asked: Sequence[_Asked], call: Coroutine[Any, Any, None]) -> None:
+        """All that a call has asked for is answered, also where it fails."""
+        name = type(asked[0]).__name__
         try:
             await call
         except WaguardError as error:
-            logger.debug("a call of the owners failed", call=type(it).__name__, why=error.line())
+            logger.debug("a call of the owners failed", call=name, why=error.line())
         except Exception as error:  # noqa: BLE001 - without an answer it would never be asked again
-            logger.opt(exception=error).critical(
-                "a bug in waguard", event="bug", call=type(it).__name__
-            )
+            logger.opt(exception=error).critical("a bug in waguard", event="bug", call=name)
         else:
             return
-        if isinstance(it, ReadOwners):
-            self.answers = False
-        self._keeper.post(Unanswered(it))
+        for it in asked:
+            if isinstance(it, ReadOwners):
+                self.answers = False
+            self._keeper.post(Unanswered(it))
 
     async def _read_owners(self) -> None:
         rows = tuple(await self._owners.owners())
@@ -137,12 +144,33 @@ class OwnerCalls:
         found = await self._calls.answer(read, "read", within=self._host.within)
         self._keeper.post(HolderRead(host, found))
 
+    async def _claim_waiting(self) -> None:
+        """Claim all that came since the last time: after the loss of a host these are hundreds."""
+        async with self._together:
+            waiting, self._waiting = self._waiting, []
+            await self._answered(waiting, self._claim_many(waiting))
+
+    async def _claim_many(self, claims: Sequence[Claim]) -> None:
+        epochs: Mapping[str, int] = {}
+        if len(claims) > 1:
+            incarnation = claims[-1].incarnation
+            some = [it.seen for it in claims if it.incarnation == incarnation]
+            epochs = await self._owners.claim_free(some, self._host.view.host, incarnation)
+        for it in claims:
+            if (epoch := epochs.get(it.seen.session)) is not None:
+                self._is_ours(it, epoch)
+            else:
+                self._calls.begin(self._answered([it], self._claim(it)), "Claim")
+
     async def _claim(self, it: Claim) -> None:
         async with self._claims:
             epoch = await self._owners.claim(it.seen, self._host.view.host, it.incarnation)
         if epoch is None:
             self._keeper.post(ClaimRefused(it))
-            return
+        else:
+            self._is_ours(it, epoch)
+
+    def _is_ours(self, it: Claim, epoch: int) -> None:
         self._keeper.post(Claimed(it, epoch))
         if self._keeper.claimed.get(it.seen.session) == epoch:
             self._on_claimed(it.seen, epoch)
