@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -48,14 +49,21 @@ def left_behind(folder: Path) -> list[str]:
     ]
 
 
-async def campaign(folder: Path, *arguments: str) -> asyncio.subprocess.Process:
-    """Running; its world is made in ``folder``."""
-    return await asyncio.create_subprocess_exec(
+@asynccontextmanager
+async def campaign(folder: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Running; its world is made in ``folder``. A test that is interrupted ends it in order."""
+    running = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "waguard", "chaos", "--yes-break-things", *arguments),
         env=clean_environment() | {"TMPDIR": str(folder)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
+    try:
+        yield running
+    finally:
+        if running.returncode is None:
+            running.send_signal(signal.SIGINT)
+            await running.communicate()
 
 
 @pytest.mark.e2e
@@ -108,13 +116,13 @@ async def test_a_daemon_remembers_restarts_and_an_upgrade_adds_none(
 
 async def each_heals(folder: Path, world: Path, names: Sequence[str]) -> None:
     report = folder / "report.jsonl"
-    running = await campaign(
+    async with campaign(
         world,
         *("--seed", str(SEED), "--faults", str(len(names)), "--sessions", str(SESSIONS)),
         *(word for name in names for word in ("--only", name)),
         *("--report", str(report)),
-    )
-    reported, _ = await running.communicate()
+    ) as running:
+        reported, _ = await running.communicate()
     assert running.returncode == 0, reported.decode()
     (line,) = report.read_text().splitlines()
     outcome = json.loads(line)
@@ -192,8 +200,8 @@ async def test_a_long_campaign_on_a_server(
 async def all_accounted_for(folder: Path, world: Path, *arguments: str) -> None:
     """A campaign with messages: nothing is lost, nothing doubled, and nothing left behind."""
     report = folder / "report.jsonl"
-    running = await campaign(world, *arguments, "--report", str(report))
-    reported, _ = await running.communicate()
+    async with campaign(world, *arguments, "--report", str(report)) as running:
+        reported, _ = await running.communicate()
     for log in world.glob("*.log"):  # of one that broke something: evidence
         log.rename(folder / log.name)
     assert running.returncode == 0, reported.decode()
@@ -219,13 +227,11 @@ async def all_accounted_for(folder: Path, world: Path, *arguments: str) -> None:
 @pytest.mark.timeout(180)
 @pytest.mark.long
 async def test_ctrl_c_leaves_nothing_running(short_path: Path) -> None:
-    running = await campaign(short_path, "--faults", "100", "--sessions", "1")
-    assert running.stdout
-    async for line in running.stdout:
-        if "✓" in line.decode():  # it is in the midst of it
-            break
-    running.send_signal(signal.SIGINT)
-    await running.communicate()
+    async with campaign(short_path, "--faults", "100", "--sessions", "1") as running:
+        assert running.stdout
+        async for line in running.stdout:
+            if "✓" in line.decode():  # it is in the midst of it
+                break
     assert running.returncode == 130
     assert left_behind(short_path) == []
 
