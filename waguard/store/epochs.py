@@ -23,7 +23,8 @@ nothing                                the audit log; retention (``tidy`` of mes
                                        say themselves what may go; lease, installation, owners and hosts
 =====================================  =============================================================================
 
-Locks are taken in one order: owners (by session), then accounts, then all others. A claim locks nothing but its one row.
+Locks are taken in one order: owners (by session), then accounts, then all others. A claim that waits
+holds nothing: of many at once, what others hold is left out.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
