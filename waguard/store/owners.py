@@ -16,6 +16,8 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     String,
+    Update,
+    bindparam,
     cast,
     delete,
     func,
@@ -35,7 +37,6 @@ from waguard.store.layout import Layout
 from waguard.store.lease import now_of
 from waguard.store.models import DELIVERIES, OWNERS, SESSIONS
 from waguard.store.rows import listed
-from waguard.store.work import Work
 
 _OWN: Final = OWNERS.c
 _COLUMNS: Final = (
@@ -134,8 +135,13 @@ class SqlOwners:
                 return {}
             held = await work.connection.execute(rows.with_for_update(skip_locked=True))
             same = [session for session, epoch in held if epochs.get(session) == epoch]
-            new = {"host": host, "incarnation": incarnation, "epoch": _OWN.epoch + 1}
-            await self._write(work, _OWN.session_id.in_(same), {**new, "to_host": None})
+            if same:
+                new = {"host": host, "incarnation": incarnation, "epoch": _OWN.epoch + 1}
+                claimed = self._written(
+                    _OWN.session_id == bindparam("of"), {**new, "to_host": None}
+                )
+                # row by row: an IN may read the whole table, and wait for the rows that were left out
+                await work.connection.execute(claimed, [{"of": it} for it in same])
         return {session: epochs[session] + 1 for session in same}
 
     async def release(self, session: str, epoch: int, *, to_host: str | None) -> bool:
@@ -166,11 +172,10 @@ class SqlOwners:
     async def _move(self, session: str, epoch: int, new: Mapping[str, Any]) -> bool:
         same: ColumnElement[bool] = (_OWN.session_id == session) & (_OWN.epoch == epoch)
         async with self._database.writing() as work:
-            return bool(await self._write(work, same, new))
+            return bool((await work.connection.execute(self._written(same, new))).rowcount)
 
-    async def _write(self, work: Work, some: ColumnElement[bool], new: Mapping[str, Any]) -> int:
-        written = update(OWNERS).where(some).values(moved_at=self._now, **new)
-        return (await work.connection.execute(written)).rowcount
+    def _written(self, some: ColumnElement[bool], new: Mapping[str, Any]) -> Update:
+        return update(OWNERS).where(some).values(moved_at=self._now, **new)
 
 
 async def _read(connection: AsyncConnection, sessions: Select[Any]) -> list[Owner]:
