@@ -232,6 +232,8 @@ async def test_ctrl_c_leaves_nothing_running(short_path: Path) -> None:
         async for line in running.stdout:
             if "✓" in line.decode():  # it is in the midst of it
                 break
+        running.send_signal(signal.SIGINT)
+        await running.communicate()
     assert running.returncode == 130
     assert left_behind(short_path) == []
 
