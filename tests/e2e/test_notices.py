@@ -186,6 +186,7 @@ async def test_a_newer_version_is_loaded_when_the_session_is_idle(world: World) 
     daemon, standin = world.daemon, world.standin
     await daemon.start()
     before = await daemon.pair(standin, "s1", PHONE)
+    standin.policy.connect_delay = 2.5  # the page is read before it is connected again
     standin.phone.needs_update(PHONE)
 
     async def loaded() -> bool:

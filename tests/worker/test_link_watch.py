@@ -1,6 +1,7 @@
 """From readings of the page to what the daemon is told."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -13,12 +14,13 @@ from waguard.core.passkey_link import (
     PasskeyStep,
 )
 from waguard.core.whatsapp_words import in_words
-from waguard.worker.page.link_watch import QR_FIRST_LIFETIME, QR_LIFETIME, LinkWatch
+from waguard.worker.page.link_watch import OPENS_WITHIN, QR_FIRST_LIFETIME, QR_LIFETIME, LinkWatch
 from waguard.worker.page.page_answers import Reading
 
 NOW = 1_732_233_600.0
 ME = "4915112345678@c.us"
 CONNECTED = PageFacts(authenticated=True, mode="MAIN", info="NORMAL", socket="CONNECTED")
+OPENING = PageFacts(authenticated=True, mode="OFFLINE", info="OPENING", socket="OPENING")
 
 
 @pytest.fixture(autouse=True)
@@ -220,3 +222,60 @@ def test_a_page_that_says_nothing(watch: LinkWatch) -> None:
     watch.apply(linked())
     watch.apply(Reading(facts=PageFacts(), code=None, me=None))
     assert watch.link is Link.UNKNOWN
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """What is monotonic stands at so many seconds."""
+
+    def stands(seconds: float) -> None:
+        monkeypatch.setattr(time, "monotonic", lambda: seconds)
+
+    stands(0.0)
+    return stands
+
+
+def read(watch: LinkWatch, facts: PageFacts) -> Link:
+    watch.apply(linked(facts))
+    return watch.link
+
+
+def test_a_page_that_is_loaded_again_is_not_offline_before_it_could_connect(
+    watch: LinkWatch, later: Callable[[float], None]
+) -> None:
+    watch.apply(linked())
+    watch.page_loads()
+    watch.page_loads()  # asked for, and then done
+    assert read(watch, OPENING) is Link.UNKNOWN
+    later(OPENS_WITHIN)
+    assert read(watch, OPENING) is Link.OFFLINE
+
+
+def test_a_page_that_is_loaded_again_after_its_pairing_goes_on_synchronizing(
+    watch: LinkWatch, later: Callable[[float], None]
+) -> None:
+    watch.apply(on_screen("a"))
+    watch.apply(linked())
+    watch.credentials_saved()
+    watch.page_loads()
+    assert read(watch, OPENING) is Link.SYNCING
+    later(OPENS_WITHIN)
+    assert read(watch, OPENING) is Link.OFFLINE
+
+
+def test_who_connected_after_a_load_and_then_not_is_offline_at_once(
+    watch: LinkWatch, later: Callable[[float], None]
+) -> None:
+    watch.apply(linked())
+    watch.page_loads()
+    watch.apply(linked())
+    assert read(watch, OPENING) is Link.OFFLINE
+
+
+def test_who_was_offline_before_a_load_stays_so(
+    watch: LinkWatch, later: Callable[[float], None]
+) -> None:
+    watch.apply(linked())
+    watch.apply(linked(OPENING))
+    watch.page_loads()
+    assert read(watch, OPENING) is Link.OFFLINE

@@ -96,6 +96,8 @@ class Policy:
     """New connections of pages are refused (live ones stay: see the phone's drop)."""
     media_gone: bool = False
     """Files cannot be downloaded any more."""
+    connect_delay: Seconds = 0.0
+    """A page that was loaded waits so long before it connects for the first time."""
     reconnect_delay: Seconds = 0.2
     """The page's first wait before it connects again; it doubles up to reconnect_max."""
     reconnect_max: Seconds = 5.0

@@ -128,6 +128,7 @@ def _config(revision: Revision, policy: Policy) -> dict[str, Any]:
         "slow_modules": policy.slow_modules,
         "slow_part": policy.slow_part,
         "factories": policy.factories,
+        "connect_delay": policy.connect_delay,
         "reconnect_delay": policy.reconnect_delay,
         "reconnect_max": policy.reconnect_max,
         "lids": policy.lids,

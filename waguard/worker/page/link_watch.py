@@ -22,6 +22,9 @@ from waguard.worker.page.page_answers import Reading
 PHONE: Final = re.compile(r"([0-9]{1,20})(?::[0-9]+)?@c\.us$")
 QR_FIRST_LIFETIME: Final = 60.0  # s; WhatsApp shows the first code longer
 QR_LIFETIME: Final = 20.0  # s
+OPENS_WITHIN: Final = (
+    10.0  # s after a load; until then a page that was connected is not offline, it opens its socket
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,6 +53,8 @@ class LinkWatch:
     socket: str | None = None
     _was_connected: bool = False
     """With this pairing and this browser."""
+    _opens_until: float = 0.0
+    """Monotonic time until which a page that is loaded again has to connect."""
     _codes: int = 0
     """How many codes were shown since the last pause."""
 
@@ -86,6 +91,10 @@ class LinkWatch:
 
     def _evaluate(self, facts: PageFacts) -> Link:
         link = link_of(facts)
+        if link is Link.CONNECTED:
+            self._opens_until = 0.0
+        if link is Link.OFFLINE and time.monotonic() < self._opens_until:
+            return self.link  # unknown, or synchronizing
         if link is Link.SYNCING and self._was_connected and is_only_unwired(facts):
             return Link.UNKNOWN  # for the moment after a reload, which is no news to anybody
         # a code may be on the screen behind the prompt: it ends the linking only when that is over
@@ -111,6 +120,8 @@ class LinkWatch:
     def page_loads(self) -> None:
         """Nothing can be sent until the page that comes says that it can."""
         self.passkey_over()
+        if self._was_connected and self.link in {Link.CONNECTED, Link.SYNCING, Link.UNKNOWN}:
+            self._opens_until = time.monotonic() + OPENS_WITHIN
         if self.link is Link.CONNECTED:
             self.link = Link.UNKNOWN
 

@@ -13,6 +13,7 @@
     if (isHalf) await require('WAWebStandinMessages').clear();
     Stream.mode = linked ? 'OFFLINE' : 'QR';
     await require('WAWebStandinOutbox').outbox.restore();
+    if (config.connect_delay) await new Promise((resolve) => setTimeout(resolve, config.connect_delay * 1000));
     link.open();
   });
 })();
