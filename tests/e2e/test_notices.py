@@ -185,8 +185,8 @@ async def test_a_log_in_that_becomes_a_ghost_is_reported_as_offline(world: World
 async def test_a_newer_version_is_loaded_when_the_session_is_idle(world: World) -> None:
     daemon, standin = world.daemon, world.standin
     await daemon.start()
+    standin.policy.connect_delay = 2.5  # a page is read before it is connected, here twice
     before = await daemon.pair(standin, "s1", PHONE)
-    standin.policy.connect_delay = 2.5  # the page is read before it is connected again
     standin.phone.needs_update(PHONE)
 
     async def loaded() -> bool:

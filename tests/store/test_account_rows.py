@@ -125,6 +125,34 @@ async def test_a_number_that_a_unique_index_displaced_is_not_missing(bench: Benc
     assert (row.status, row.lacks_number) == ("connected", False)
 
 
+@shapes("memory", *SHAPES)
+async def test_an_account_that_is_switched_off_is_not_wanted_up(bench: Bench) -> None:
+    await bench.store.create("a", 1, account_id=None, priority=0)
+    await bench.app.update("a", is_active=False)
+    [row] = await bench.store.sessions()
+    assert not row.desired_up
+    assert await bench.store.write_status(
+        "a", row.generation, DerivedStatus(Status.DISCONNECTED, Reason.TIMEOUT)
+    )
+    await bench.app.update("a", is_active=True)
+    [row] = await bench.store.sessions()
+    assert row.desired_up, "the desired state was not touched"
+
+
+@shapes("memory", *SHAPES)
+async def test_who_wants_it_up_switches_the_account_on(bench: Bench) -> None:
+    before = await bench.store.create("a", 1, account_id=None, priority=0)
+    for again in range(1, 3):
+        await bench.app.update("a", is_active=False)
+        if again == 1:
+            row = await bench.store.set_desired("a", up=True)
+        else:
+            row = await bench.store.create("a", 1, account_id=None, priority=0)
+        assert row is not None
+        assert row.desired_up
+        assert row.generation == before.generation + again
+
+
 @pytest.mark.parametrize("database", BACKENDS, indirect=True)
 async def test_what_cannot_be_read_is_unknown(database: str) -> None:
     store = SqlStore(database, deadline=0.5)

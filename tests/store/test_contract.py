@@ -194,38 +194,6 @@ async def test_a_touch_is_the_last_activity(bench: Bench) -> None:
     assert await bench.store.session("a") == replace(row, last_activity=second(bench))
 
 
-async def can_be_switched_off(bench: Bench) -> None:
-    """Older tables have no such column."""
-    if "is_active" not in await bench.app.read("a"):
-        pytest.skip("no is_active")
-
-
-async def test_an_account_that_is_switched_off_is_not_wanted_up(bench: Bench) -> None:
-    await connected(bench)
-    await can_be_switched_off(bench)
-    await bench.app.update("a", is_active=False)
-    [row] = await bench.store.sessions()
-    assert not row.desired_up
-    assert await bench.store.write_status("a", row.generation, TIMEOUT)
-    await bench.app.update("a", is_active=True)
-    [row] = await bench.store.sessions()
-    assert row.desired_up, "the desired state was not touched"
-
-
-async def test_who_wants_it_up_switches_the_account_on(bench: Bench) -> None:
-    before = await connected(bench)
-    await can_be_switched_off(bench)
-    for again in range(1, 3):
-        await bench.app.update("a", is_active=False)
-        if again == 1:
-            row = await bench.store.set_desired("a", up=True)
-        else:
-            row = await bench.store.create("a", 1, account_id=None, priority=0)
-        assert row is not None
-        assert row.desired_up
-        assert row.generation == before.generation + again
-
-
 async def test_a_deleted_session_does_not_exist(bench: Bench) -> None:
     await connected(bench)
     await bench.store.soft_delete("a")

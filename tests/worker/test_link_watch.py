@@ -240,27 +240,26 @@ def read(watch: LinkWatch, facts: PageFacts) -> Link:
     return watch.link
 
 
+@pytest.mark.parametrize("meanwhile", [Link.UNKNOWN, Link.SYNCING])
 def test_a_page_that_is_loaded_again_is_not_offline_before_it_could_connect(
-    watch: LinkWatch, later: Callable[[float], None]
+    watch: LinkWatch, later: Callable[[float], None], meanwhile: Link
 ) -> None:
     watch.apply(linked())
+    if meanwhile is Link.SYNCING:  # after its pairing
+        watch.credentials_saved()
     watch.page_loads()
     watch.page_loads()  # asked for, and then done
-    assert read(watch, OPENING) is Link.UNKNOWN
+    assert read(watch, OPENING) is meanwhile
     later(OPENS_WITHIN)
     assert read(watch, OPENING) is Link.OFFLINE
 
 
-def test_a_page_that_is_loaded_again_after_its_pairing_goes_on_synchronizing(
+def test_who_cannot_connect_after_a_load_is_offline_at_once(
     watch: LinkWatch, later: Callable[[float], None]
 ) -> None:
-    watch.apply(on_screen("a"))
     watch.apply(linked())
-    watch.credentials_saved()
     watch.page_loads()
-    assert read(watch, OPENING) is Link.SYNCING
-    later(OPENS_WITHIN)
-    assert read(watch, OPENING) is Link.OFFLINE
+    assert read(watch, replace(OPENING, socket="TIMEOUT")) is Link.OFFLINE
 
 
 def test_who_connected_after_a_load_and_then_not_is_offline_at_once(

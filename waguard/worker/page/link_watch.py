@@ -22,9 +22,8 @@ from waguard.worker.page.page_answers import Reading
 PHONE: Final = re.compile(r"([0-9]{1,20})(?::[0-9]+)?@c\.us$")
 QR_FIRST_LIFETIME: Final = 60.0  # s; WhatsApp shows the first code longer
 QR_LIFETIME: Final = 20.0  # s
-OPENS_WITHIN: Final = (
-    10.0  # s after a load; until then a page that was connected is not offline, it opens its socket
-)
+OPENS_WITHIN: Final = 10.0  # s after a load; until then a page that was connected opens its socket
+TRIED: Final = "TIMEOUT"  # a socket that could not be opened
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,7 +92,8 @@ class LinkWatch:
         link = link_of(facts)
         if link is Link.CONNECTED:
             self._opens_until = 0.0
-        if link is Link.OFFLINE and time.monotonic() < self._opens_until:
+        opens = facts.socket != TRIED and time.monotonic() < self._opens_until
+        if link is Link.OFFLINE and opens:
             return self.link  # unknown, or synchronizing
         if link is Link.SYNCING and self._was_connected and is_only_unwired(facts):
             return Link.UNKNOWN  # for the moment after a reload, which is no news to anybody
