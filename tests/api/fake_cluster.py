@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from waguard.core.cluster.records import FORMAT, HostRecord
 from waguard.core.cluster.shared_settings import digests_of_secrets
 from waguard.core.cluster.unowned import Unowned
 from waguard.core.issued_keys import IssuedKey
+from waguard.core.replace import replace
 from waguard.errors import DatabaseUnavailableError, NotFoundError, WaguardError
 from waguard.messaging.timings import BOUNDS
 from waguard.ports.cluster import HostNumbers, HostsView, SeenHost

@@ -6,7 +6,7 @@ import json
 import time
 from collections import deque
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from waguard.core.blame import Blame, Condition
 from waguard.core.messages.send_states import number_of
 from waguard.core.proxy import Proxy
 from waguard.core.reconcile import Correction, Finding
+from waguard.core.replace import replace
 from waguard.errors import (
     ConflictError,
     NotFoundError,

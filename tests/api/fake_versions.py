@@ -1,7 +1,8 @@
 """``ports.versions.VersionControl`` that does what a test says."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from waguard.core.replace import replace
 from waguard.core.versions.views import VersionRow, VersionStatus
 from waguard.errors import ConflictError, NotFoundError, WaguardError
 from waguard.ports.versions import BundleRow, Listing

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import time
-from dataclasses import replace
 from typing import Any, Final
 
 import aiohttp
@@ -22,6 +21,7 @@ from waguard.api.deps import CALLER
 from waguard.api.timings import Timings
 from waguard.core.incidents.changes import CHANGE, OF_FLEET, OF_SESSION
 from waguard.core.keys import Caller, Right
+from waguard.core.replace import replace
 from waguard.errors import UnavailableError
 from waguard.ports.store import AuditEntry
 

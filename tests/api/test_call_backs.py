@@ -1,12 +1,11 @@
 """What the application is told while it handles a message is known to the webhooks."""
 
-from dataclasses import replace
-
 import pytest
 
 from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import HEALTHY, SESSION, a_view
 from waguard.api.timings import Limits
+from waguard.core.replace import replace
 from waguard.core.webhooks.call_backs import Asked
 from waguard.errors import DatabaseUnavailableError
 

@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ from tests import clients_docs
 from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import RAW
 from waguard.api import create_app
+from waguard.core.replace import replace
 from waguard.errors import UnavailableError
 from waguard.ports.outcomes import NotSent
 from waguard.wire.calls import SendText

@@ -1,12 +1,12 @@
 """Any host answers for any session: two real APIs, and owners with bad manners."""
 
 import asyncio
+import dataclasses
 import hashlib
 import json
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from tests.api.fake_cluster import SHARED_KEY, Pair
 from tests.api.fake_sessions import SESSION
 from waguard.core.cluster.forwarded_request import ForwardedRequest, digest, sealed
 from waguard.core.keys import Caller, Right
+from waguard.core.replace import replace
 from waguard.errors import UnavailableError
 from waguard.ports.store import AuditEntry
 
@@ -240,7 +241,7 @@ async def test_nobody_owns_it(hosts: Pair) -> None:
 
 async def test_one_hop(hosts: Pair) -> None:
     """Each of two hosts takes the other one for the owner."""
-    hosts.hosts["h2"].all = replace(hosts.all, owners={SESSION: "h1"})
+    hosts.hosts["h2"].all = dataclasses.replace(hosts.all, owners={SESSION: "h1"})
     answer = await hosts.one.call("POST", SEND, TEXT)
     assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
     assert not hosts.one.sessions.sends()

@@ -1,12 +1,12 @@
 """The routes of health, as the application and a person read them."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.api.conftest import Api
 from tests.api.fake_sessions import BLOCKED, HEALTHY, SESSION, STATUS
+from waguard.core.replace import replace
 from waguard.core.replace import replace as replaced
 
 ONE = f"/api/sessions/{SESSION}"

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ from tests.api.test_events import Stream, publish, streaming
 from tests.waiting import wait_until
 from waguard.api.timings import Limits, Timings
 from waguard.core.keys import Caller, Right
+from waguard.core.replace import replace
 from waguard.core.webhooks.delivery import QR_CODE
 from waguard.messaging.timings import BOUNDS
 from waguard.supervision.event_bus import QUEUE_LIMIT, REPLAYED

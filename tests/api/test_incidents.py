@@ -1,10 +1,9 @@
 """GET /api/incidents: what concerned all sessions at once."""
 
-from dataclasses import replace
-
 from tests.api.conftest import Api
 from tests.api.fake_sessions import HEALTHY, SESSION, a_view
 from waguard.core.incidents.folding import fleet_condition
+from waguard.core.replace import replace
 from waguard.ports.store import AuditEntry
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import re
 import threading
-from dataclasses import replace
 
 import psutil
 import pytest
@@ -18,6 +17,7 @@ from waguard.api.timings import Timings
 from waguard.core.blame import Blame, Condition
 from waguard.core.conditions import DeadLetters
 from waguard.core.metrics import families
+from waguard.core.replace import replace
 from waguard.core.replace import replace as replaced
 from waguard.core.webhooks.delivery import Cause, DeadLetterState
 from waguard.errors import DatabaseUnavailableError, UnavailableError

@@ -6,7 +6,7 @@ import itertools
 import json
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import pytest
@@ -23,6 +23,7 @@ from waguard.api.rights import Narrowing
 from waguard.core.issued_keys import IssuedKey, Wanted
 from waguard.core.keys import Caller, Right
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
+from waguard.core.replace import replace
 from waguard.core.replace import replace as replaced
 from waguard.core.webhooks.delivery import Cause
 from waguard.messaging.webhooks.endpoint_queues import Held

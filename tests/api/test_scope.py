@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +17,7 @@ from waguard.api.rights import Narrowing
 from waguard.api.timings import Timings
 from waguard.core.keys import Caller, Right
 from waguard.core.messages.inbox import EventPayload
+from waguard.core.replace import replace
 from waguard.core.replace import replace as replaced
 from waguard.core.webhooks.delivery import Cause
 from waguard.errors import NotFoundError, NumberLinkedError, UnavailableError

@@ -1,6 +1,5 @@
 """A daemon that waits for another one's lease: what it answers, and that all else is refused in one way."""
 
-from dataclasses import replace
 from typing import Final
 
 from tests.api.conftest import Api
@@ -10,6 +9,7 @@ from waguard.api import create_app
 from waguard.core.incidents.folding import fleet_condition
 from waguard.core.keys import Caller, Right
 from waguard.core.lease import HeldElsewhere, Holder
+from waguard.core.replace import replace
 from waguard.core.replace import replace as replaced
 
 OTHER: Final = Holder(machine="m2", runtime="/run/waguard", host="beta", pid=8, instance="i8")

@@ -1,13 +1,12 @@
 """Whoever has shown no key waits for its turn; here each turn is the test's to give."""
 
-from dataclasses import replace
-
 import pytest
 
 from tests.api.doors import GET, House, house
 from tests.waiting import wait_until
 from waguard.api.connection import Connection
 from waguard.api.timings import Limits
+from waguard.core.replace import replace
 
 BEGUN = b"POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n12345"
 KEYED = BEGUN.replace(b"\r\n\r\n", b"\r\nX-Api-Key: good\r\n\r\n")

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from tests.api.fake_sessions import SESSION, a_view
 from tests.api.fake_versions import ADDED, LISTED, OFF, PACKED
 from waguard.api.deps import SEALS
 from waguard.api.timings import Timings
+from waguard.core.replace import replace
 from waguard.wire.reports import PageVersion
 
 VERSION = PageVersion(

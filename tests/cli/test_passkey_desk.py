@@ -7,7 +7,6 @@ import json
 import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from tests.worker.browser_fixtures import live_processes
 from waguard.cli import passkey_desk
 from waguard.cli.context import Desk
 from waguard.cli.passkey_desk import NotSignedError, Window
+from waguard.core.replace import replace
 from waguard.lab.standin.certificate import make_certificate
 from waguard.lab.standin.passkeys import Credential
 from waguard.worker.browser.chromium import Chromium

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from tests.cli.program import CONTEXT, main
 from tests.waiting import DEADLINE, wait_until
 from waguard.cli import main as program
 from waguard.cli.waiting import Waiting
+from waguard.core.replace import replace
 from waguard.host.process import procfs
 
 IMPATIENT = replace(CONTEXT, says_after=0.0)

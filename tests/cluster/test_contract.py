@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from tests.cluster.conftest import NUMBER, Bench
 from tests.waiting import DEADLINE
 from waguard.core.cluster.records import FORMAT, Found, HostRecord
+from waguard.core.replace import replace
 from waguard.errors import EngineUnavailableError
 
 IMPATIENT = 0.5  # s for a call that cannot work

@@ -1,10 +1,10 @@
 """A host's record as every database can keep it."""
 
 import json
-from dataclasses import replace
 
 from tests.golden.host_records import RECORD
 from waguard.cluster.record_format import decode, encode
+from waguard.core.replace import replace
 
 
 def test_any_character_set_holds_it() -> None:

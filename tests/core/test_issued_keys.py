@@ -1,6 +1,5 @@
 """What an issued key may do, who may make it, and when it ends."""
 
-from dataclasses import replace as changed
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from waguard.core import issued_keys
 from waguard.core.issued_keys import KEPT, IssuedKey, Wanted
 from waguard.core.keys import Caller, Right
 from waguard.core.replace import replace
+from waguard.core.replace import replace as changed
 
 NOW = 1_790_000_000.0
 SECRET = "s" * 43

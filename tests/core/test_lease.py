@@ -1,6 +1,5 @@
 """Who may take the lease, who waits, who gives up, who has lost it."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,6 +28,7 @@ from waguard.core.lease import (
     terms,
     waiting_words,
 )
+from waguard.core.replace import replace
 
 T = 1_732_233_600.0
 TERMS = Terms(lasts=75.0, renewed_every=5.0)

@@ -1,6 +1,5 @@
 import random
 from collections import Counter
-from dataclasses import replace
 from typing import Final
 
 from hypothesis import given
@@ -29,6 +28,7 @@ from waguard.core.reconcile import (
     findings,
     plan,
 )
+from waguard.core.replace import replace
 from waguard.core.row_status import LIVE_STATUSES
 
 Rows = dict[str, Wanted]

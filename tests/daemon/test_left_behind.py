@@ -5,7 +5,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from waguard.api.left_events import PATH
 from waguard.core.cluster.left_events import PAUSES
 from waguard.core.cluster.records import FORMAT, HostRecord, Owner
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
+from waguard.core.replace import replace
 from waguard.daemon.left_behind import LeftBehind, Whose
 from waguard.errors import UnavailableError
 from waguard.host.process import procfs

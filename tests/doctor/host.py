@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,7 @@ from tests.store import template
 from waguard.cli.program import parser
 from waguard.core.host.admission import Reading
 from waguard.core.host.strays import Seen
+from waguard.core.replace import replace
 from waguard.doctor.checks.host import Space
 from waguard.doctor.examination import examine
 from waguard.doctor.probes.machine import Machine, Ran, Running

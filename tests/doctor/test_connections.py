@@ -1,7 +1,6 @@
 """The doctor and real database servers: what is between them and waguard, and what of it several hosts cannot have."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -12,6 +11,7 @@ from tests.store import servers
 from tests.store.application import SqlApplication
 from tests.store.poolers import InTurn, pgbouncer, replica
 from tests.store.servers import Server
+from waguard.core.replace import replace
 from waguard.doctor.checks import connections as checks
 from waguard.doctor.checks.connections import Connections
 from waguard.doctor.probes import connections as probes

@@ -5,7 +5,6 @@ import contextlib
 import secrets
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from tests.config.configured import loaded
 from tests.config.test_cluster import text
 from tests.doctor.host import require_runnable
 from waguard.config.sections import Cluster
+from waguard.core.replace import replace
 from waguard.doctor.checks import etcd as checks
 from waguard.doctor.checks.etcd import Endpoint, Etcd, Listed
 from waguard.doctor.probes import etcd as probes

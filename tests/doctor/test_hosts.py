@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +12,7 @@ from tests.api.fake_cluster import SHARED_KEY, Pair, pair
 from tests.doctor.host import require_runnable
 from tests.ports import reserved_port
 from waguard.config.sections import Cluster
+from waguard.core.replace import replace
 from waguard.doctor.checks import hosts as checks
 from waguard.doctor.checks.hosts import Host
 from waguard.doctor.probes import hosts as probes

@@ -4,7 +4,6 @@ import asyncio
 import os
 import pwd
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from waguard.config.reading import load
 from waguard.config.sections import Api, Config, Database, Lease
 from waguard.core.profile.ownership import Us
 from waguard.core.proxy import parse
+from waguard.core.replace import replace
 from waguard.cutover import probes as cutover
 from waguard.doctor.checks import database as checks_of
 from waguard.doctor.checks import files as checks_of_files

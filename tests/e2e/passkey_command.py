@@ -6,13 +6,13 @@ Its first argument is JSON: `arguments` and `sandbox` of the Chrome, the `passke
 import asyncio
 import json
 import sys
-from dataclasses import replace
 from typing import Any
 
 from tests.cli.program import CONTEXT
 from tests.desk import plug_in, press
 from waguard.cli import main
 from waguard.cli.context import Desk
+from waguard.core.replace import replace
 from waguard.worker.browser.page import PageSession
 
 

@@ -4,13 +4,13 @@ orderly restart of the daemon in the middle."""
 import base64
 import os
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 
 from tests.e2e.application import DEADLINE, FRIEND, PHONE, QUICK, Served, Setting, serving
 from tests.store.conftest import BACKENDS
 from tests.waiting import wait_until
+from waguard.core.replace import replace
 from waguard.lab.standin.refusal import Refusal
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]

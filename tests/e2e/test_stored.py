@@ -4,13 +4,13 @@ of what they sent themselves."""
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
 import pytest
 
 from tests.e2e.application import DEADLINE, FRIEND, PHONE, QUICK, Served, Setting, serving
+from waguard.core.replace import replace
 from waguard.lab.application import Manners
 from waguard.lab.application.chats import Seen
 from waguard.lab.application.manners import body_of

@@ -1,11 +1,11 @@
 """A host's lease, which hosts of other versions read."""
 
-from dataclasses import replace
 from typing import Final
 
 from tests.golden.formats import Format
 from waguard.cluster.record_format import decode, encode
 from waguard.core.cluster.records import HostRecord
+from waguard.core.replace import replace
 
 RECORD: Final = HostRecord(
     format=1,

@@ -3,7 +3,6 @@
 import json
 import lzma
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ from waguard.core.host.last_run import Death
 from waguard.core.issued_keys import IssuedKey
 from waguard.core.keys import Right
 from waguard.core.proxy import parse
+from waguard.core.replace import replace
 from waguard.core.restored import Restored
 from waguard.core.session.restart import Remembered
 from waguard.core.versions import state as versions

@@ -1,7 +1,6 @@
 """The file that keeps how often sessions were restarted."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -10,6 +9,7 @@ from loguru import logger
 
 from tests.clocks import Clock
 from tests.host.odd_files import Spoil, all_spoilt, mutations
+from waguard.core.replace import replace
 from waguard.core.session.restart import COUNTED, SESSIONS, Remembered
 from waguard.host.memory.restart_memory import FILE, LIMIT, RestartMemory
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -54,7 +53,7 @@ QUICK: Final = DeliveryPolicy(
 )
 
 
-IMPATIENT: Final = dataclasses.replace(QUICK, only_chat=0.0)
+IMPATIENT: Final = replace(QUICK, only_chat=0.0)
 """What is refused while nothing else is there is a dead letter at once."""
 
 

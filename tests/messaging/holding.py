@@ -1,11 +1,11 @@
 """Messages that wait for their session, as tests have them."""
 
-from dataclasses import replace
 from typing import Any
 
 from tests.messaging.gateway import QUICK, Gateway
 from tests.messaging.receiver import event
 from tests.waiting import wait_until
+from waguard.core.replace import replace
 from waguard.core.webhooks.session_gate import Connection
 from waguard.ports.bus import BusEvent
 from waguard.ports.webhooks import GLOBAL

@@ -6,7 +6,7 @@ On the double of the application, which answers 200 to most of what it does not 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from tests.messaging.test_files import put
 from tests.waiting import DEADLINE, wait_until
 from waguard.config.sections import Webhook
 from waguard.core.messages.inbox import EventPayload, File, InboxRecord, Kind
+from waguard.core.replace import replace
 from waguard.lab.application import STORED, Application
 from waguard.lab.application.manners import body_of, chat_of_sent, contact_of
 from waguard.messaging.stored import PACE

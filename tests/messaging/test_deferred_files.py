@@ -1,7 +1,6 @@
 """Files that come after their messages, on a real database: each in the end there, or given up with a reason."""
 
 import asyncio
-import dataclasses
 import hashlib
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -19,6 +18,7 @@ from tests.store import template
 from tests.waiting import wait_until
 from waguard.config.sections import Config, Media
 from waguard.core.messages.received_media import DEFERRED
+from waguard.core.replace import replace
 from waguard.errors import NotFoundError, RefusedError, UnavailableError
 from waguard.host.files import disk
 from waguard.host.files.media import MediaFolder
@@ -245,7 +245,7 @@ async def test_those_that_come_at_once_leave_the_reserve_together(
     world.workers.known[OTHER] = a_view(session_id=OTHER)
     first = await world.receive(1, size=100 << 20)
     await wait_until(lambda: world.workers.asked, "the first comes")
-    other = dataclasses.replace(ROW, session_id=OTHER)
+    other = replace(ROW, session_id=OTHER)
     second = await world.receive(2, row=other, size=100 << 20)
     await wait_until(lambda: OTHER in world.deferred._rests, "the second waits")
     assert len(world.workers.asked) == 1
@@ -292,7 +292,7 @@ async def test_what_was_read_before_a_file_came_is_not_fetched_again(
     world.workers.held.set()
     await world.ends(handle, FileState.KEPT)
     world.workers.known[OTHER] = a_view(session_id=OTHER)
-    row = dataclasses.replace(ROW, session_id=OTHER)
+    row = replace(ROW, session_id=OTHER)
     await world.ends(await world.receive(2, row=row), FileState.KEPT)
     assert len(world.workers.asked) == 2
 
@@ -316,13 +316,11 @@ async def test_a_session_that_goes_and_comes_back_has_its_file_fetched_by_its_ow
     world: World,
 ) -> None:
     world.workers.known[OTHER] = a_view(session_id=OTHER)
-    other = await world.receive(2, row=dataclasses.replace(ROW, session_id=OTHER))
+    other = await world.receive(2, row=replace(ROW, session_id=OTHER))
     await world.deferred.acquire({OTHER})
     await world.ends(other, FileState.KEPT)
     handle = await world.receive()
-    await world.ends(
-        await world.receive(3, row=dataclasses.replace(ROW, session_id=OTHER)), FileState.KEPT
-    )
+    await world.ends(await world.receive(3, row=replace(ROW, session_id=OTHER)), FileState.KEPT)
     assert len(world.workers.asked) == 2, "another host fetches the first one"
     world.workers.held = asyncio.Event()
     await world.deferred.acquire({SESSION})

@@ -1,6 +1,5 @@
 """What is wrong with messages on their way, as far as the database and the journal say."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from tests.messaging.gateway import QUICK, Gateway, gateway
 from tests.messaging.receiver import Receiver, event
 from tests.waiting import wait_until
+from waguard.core.replace import replace
 from waguard.core.webhooks.delivery import Cause
 from waguard.core.webhooks.session_gate import Connection
 from waguard.errors import DatabaseUnavailableError

@@ -1,7 +1,6 @@
 """After a restore: webhooks that may have been delivered, and messages to groups."""
 
 import asyncio
-import dataclasses
 from contextlib import closing
 from pathlib import Path
 from sqlite3 import connect
@@ -17,6 +16,7 @@ from tests.messaging.test_application import paired, received
 from tests.waiting import wait_until
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.send_states import State
+from waguard.core.replace import replace
 from waguard.core.restored import Restored, group_waits, marked, released
 from waguard.core.webhooks.delivery import Cause, DeadLetterState, dead_letter_state
 from waguard.errors import ConflictError
@@ -57,7 +57,7 @@ async def test_with_a_table_only_what_it_has_not_is_delivered(tmp_path: Path) ->
         restored = Restored(backup_at=0.0, restored_at=1e12, database=True)
         pair.it.journal._marked = lambda record: marked(restored, record, uses_lookup=True)
         # the database before the restore had it delivered; the one that was restored knows nothing of it
-        await pair.it.stored(dataclasses.replace(received(1), id=11), received(2))
+        await pair.it.stored(replace(received(1), id=11), received(2))
         assert await pair.end("1", "2") == ["1", "2"]
         bodies = [one["data"]["message"]["body"] for one in pair.app.received]
         assert bodies == ["1", "2"]
@@ -100,7 +100,7 @@ async def _with_groups(world: World, restored: list[Restored]) -> None:
         world.journal,
         world.config,
         world.clock,
-        timings=dataclasses.replace(world.timings, pause_check=0.01),
+        timings=replace(world.timings, pause_check=0.01),
         group_waits=lambda session, chat: group_waits(restored[0], session, chat),
     )
     await world.outbox.begin()

@@ -1,7 +1,6 @@
 """Webhooks at the end of a daemon, and while the database is away."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from tests.messaging.holding import AWAY, PATIENT, until_held
 from tests.messaging.receiver import Receiver, event, receiving
 from tests.messaging.test_webhook_queue import message, numbers
 from tests.waiting import wait_until
+from waguard.core.replace import replace
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.messages import MessageStore
 

@@ -1,6 +1,5 @@
 """Received messages wait while the application would drop them, and what it may have dropped."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from tests.messaging.receiver import Receiver, event
 from tests.messaging.test_webhook_queue import message, numbers
 from tests.waiting import wait_until
 from waguard.core.conditions import HeldChats
+from waguard.core.replace import replace
 from waguard.core.webhooks.delivery import Cause
 from waguard.core.webhooks.session_gate import Connection
 from waguard.errors import DatabaseUnavailableError

@@ -1,7 +1,6 @@
 """Order, what is left out, who waits for whom, and what a circuit spares."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from tests.messaging.gateway import QUICK, QUICK_CIRCUIT, gateway
 from tests.messaging.receiver import CLOSE, Receiver, event, receiving
 from tests.waiting import wait_until
+from waguard.core.replace import replace
 from waguard.core.webhooks.circuit import CircuitPolicy
 from waguard.core.webhooks.delivery import EVENTS
 from waguard.core.webhooks.facts import Fact, Saved, TimerDue

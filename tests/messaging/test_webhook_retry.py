@@ -1,7 +1,6 @@
 """A webhook that fails is tried again, until it is a dead letter; a receiver that is busy has its pause."""
 
 import itertools
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from tests.messaging.receiver import (
 from tests.waiting import wait_until
 from waguard.core.metrics.families import WEBHOOK
 from waguard.core.metrics.tally import Histogram
+from waguard.core.replace import replace
 from waguard.core.webhooks.delivery import Cause
 from waguard.host.memory.lived import LivedTime
 from waguard.messaging.timings import WebhookTimings

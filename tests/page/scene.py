@@ -1,7 +1,6 @@
 """A fleet to look at: what is healthy, what is not, and names that break careless pages."""
 
 import time
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ from tests.api.fake_sessions import HEALTHY, SESSION, a_view
 from tests.api.test_webhooks import LID, letters, of_nobody
 from waguard.core.blame import Blame, Condition
 from waguard.core.passkey_link import PasskeyStage
+from waguard.core.replace import replace
 from waguard.ports.outcomes import Uncertain
 from waguard.ports.passkeys import PasskeyView
 from waguard.ports.process import Usage

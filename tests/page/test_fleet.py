@@ -1,7 +1,6 @@
 """The view of all sessions: what needs a person, finding, acting, and what happens."""
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from tests.waiting import wait_until
 from waguard.core import remedies
 from waguard.core.blame import Blame, Condition
 from waguard.core.page_care import Kind
+from waguard.core.replace import replace
 from waguard.core.row_status import ParkCause
 from waguard.errors import DatabaseUnavailableError, NoRoomError
 from waguard.ports.store import AuditEntry

@@ -2,7 +2,6 @@
 
 import io
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from tests.page.browser import Page
 from tests.waiting import wait_until
 from waguard.core.blame import Blame, Condition
 from waguard.core.messages.send_states import State
+from waguard.core.replace import replace
 from waguard.core.webhooks.delivery import MessageFields
 from waguard.errors import ConflictError
 from waguard.ports.outcomes import Uncertain

@@ -3,7 +3,6 @@
 import json
 import shutil
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from tests.profile.copies import NOW, files, snapshot_of
 from tests.profile.leveldb_files import INDEXED, profile, word_of
 from waguard.cli import profile_commands
 from waguard.core.profile.before_start import Healthy, Hold, NoRoom, Quarantine
+from waguard.core.replace import replace
 from waguard.errors import ConflictError, NotFoundError
 from waguard.profile import layout, owner_mark, quarantine, repair, snapshot_now
 from waguard.profile.credentials import SnapshotRefusedError

@@ -1,7 +1,6 @@
 """Wrong decisions, each planted into the core: a simulation that does not find them proves nothing."""
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 from unittest.mock import patch
@@ -167,7 +166,7 @@ def the_canary_never_rotates() -> Iterator[None]:
 
     def tried(policy: object, before: breaker.Breaker, *args: object, **given: object) -> object:
         if before.opening:
-            opening = dataclasses.replace(before.opening, tried=())
+            opening = replace(before.opening, tried=())
             before = breaker.Breaker(before.failures, opening)
         return right(policy, before, *args, **given)  # type: ignore[arg-type]
 

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from waguard.core.incidents.changes import CHANGE, DONE, EXPLAINING, merged
 from waguard.core.lease import Holder, Lease, Terms, next_epoch
 from waguard.core.proxy import Recorded
+from waguard.core.replace import replace
 from waguard.core.row_status import LEFT, DerivedStatus, Status
 from waguard.errors import DatabaseUnavailableError, SessionIdTakenError
 from waguard.ports.store import AuditEntry, SessionRow, StatusWritten

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 
 import pytest
 from sqlalchemy import event
@@ -11,6 +10,7 @@ from sqlalchemy.dialects import mysql
 
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS
+from waguard.core.replace import replace
 from waguard.core.row_status import DerivedStatus, Reason, Status
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.store import AuditEntry, StatusWritten

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
-from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from tests.store.conftest import BACKENDS, NEWER, SHAPES, Bench
 from waguard.core.incidents.changes import CHANGE, DONE
+from waguard.core.replace import replace
 from waguard.core.row_status import DerivedStatus, Reason, Status
 from waguard.errors import SessionIdTakenError
 from waguard.ports.store import AuditEntry, SessionRow

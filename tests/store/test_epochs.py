@@ -1,7 +1,7 @@
 """Who does not own a session writes nothing about it, whatever it believes; each write of the store is one case."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from tests.store.test_messages import entry
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
 from waguard.core.messages.send_states import State
 from waguard.core.proxy import Recorded
+from waguard.core.replace import replace
 from waguard.core.row_status import DerivedStatus, Status
 from waguard.core.shipping import Claim, Note, Part
 from waguard.core.webhooks.delivery import Cause

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, ready_database
 from tests.store.memory import MemoryLease
 from waguard.core.lease import Holder, Lease, Terms, of_cluster
+from waguard.core.replace import replace
 from waguard.errors import DatabaseUnavailableError, InstanceHeldError
 from waguard.ports.store import LeaseStore
 from waguard.store.revision import VERSION_TABLE

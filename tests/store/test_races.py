@@ -1,12 +1,12 @@
 """Two transactions at once, in the one order that hurts. SQLite has one writer: nothing to race."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from waguard.core.replace import replace
 from waguard.store.rows import Held
 from waguard.store.sql import SqlStore
 from waguard.store.work import Work

@@ -2,7 +2,6 @@
 wait, no restart is spent, and they start by themselves when the cause is gone."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -15,6 +14,7 @@ from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_KILLED, EXIT_BROW
 from waguard.core.host.admission import TRIAL, Cause, Reading
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.replace import replace
 from waguard.core.row_status import ParkCause
 from waguard.core.session import views
 from waguard.core.session.facts import RestartRequested

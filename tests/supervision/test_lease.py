@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -10,6 +9,7 @@ from tests.store.memory import MemoryLease
 from tests.supervision.world import World
 from tests.waiting import DEADLINE
 from waguard.core.lease import Holder, Terms, of_cluster
+from waguard.core.replace import replace
 from waguard.errors import DatabaseUnavailableError, DatabaseUnknownError, InstanceHeldError
 from waguard.ports.store import AuditEntry
 from waguard.supervision.fleet.lease_keeper import LEFT_BEHIND_SHOWN, LeaseKeeper

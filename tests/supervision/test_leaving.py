@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -17,6 +16,7 @@ from tests.waiting import DEADLINE
 from waguard.core.incidents.folding import fold
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.replace import replace
 from waguard.errors import ConflictError, NotFoundError, UnavailableError
 from waguard.profile import layout
 from waguard.profile.quarantine import NOTE

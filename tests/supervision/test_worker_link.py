@@ -63,7 +63,7 @@ def later(error: str) -> UnavailableError:
 
 def shown(outcome: Outcome) -> tuple[Any, ...]:
     """With errors as what they say: two are never equal."""
-    fields = {name: getattr(outcome, name) for name in outcome.__match_args__}
+    fields = {name: getattr(outcome, name) for name in outcome.__struct_fields__}
     if isinstance(error := fields.get("error"), WaguardError):
         fields["error"] = (type(error), vars(error))
     return type(outcome), fields

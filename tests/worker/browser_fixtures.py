@@ -7,12 +7,13 @@ import shutil
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from waguard.core.replace import replace
 from waguard.host.process.procfs import group_members
 from waguard.worker.browser.chromium import Chromium, ChromiumSpec, Flavour, find_executable, launch
 from waguard.worker.browser.devtools import PageSession

@@ -1,10 +1,10 @@
 """The command line and the choice of the binary; nothing is run."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from waguard.core.replace import replace
 from waguard.worker.browser.chromium import (
     BrowserArgumentError,
     BrowserNotFoundError,

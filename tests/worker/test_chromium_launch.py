@@ -7,13 +7,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.worker.browser_fixtures import *  # noqa: F403  # fixtures
 from tests.worker.browser_fixtures import LONG, SHORT, TRAPPED, both, live_processes, wait_until
+from waguard.core.replace import replace
 from waguard.worker.browser.chromium import (
     BrowserArgumentError,
     BrowserStartError,

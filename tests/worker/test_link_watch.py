@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -13,6 +12,7 @@ from waguard.core.passkey_link import (
     PasskeyStage,
     PasskeyStep,
 )
+from waguard.core.replace import replace
 from waguard.core.whatsapp_words import in_words
 from waguard.worker.page.link_watch import OPENS_WITHIN, QR_FIRST_LIFETIME, QR_LIFETIME, LinkWatch
 from waguard.worker.page.page_answers import Reading
@@ -244,9 +244,12 @@ def read(watch: LinkWatch, facts: PageFacts) -> Link:
 def test_a_page_that_is_loaded_again_is_not_offline_before_it_could_connect(
     watch: LinkWatch, later: Callable[[float], None], meanwhile: Link
 ) -> None:
-    watch.apply(linked())
     if meanwhile is Link.SYNCING:  # after its pairing
+        watch.apply(on_screen("a"))
+        watch.apply(linked())
         watch.credentials_saved()
+    else:
+        watch.apply(linked())
     watch.page_loads()
     watch.page_loads()  # asked for, and then done
     assert read(watch, OPENING) is meanwhile

@@ -3,11 +3,11 @@
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import asdict
 
 from tests.waiting import wait_until
 from tests.worker.browser_session import BrowserSession

@@ -2,13 +2,13 @@
 
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.link import Link
+from waguard.core.replace import replace
 from waguard.lab.standin import Policy, StandIn
 from waguard.worker.page.page_errors import ExportsMissingError, PageNotReadyError
 from waguard.worker.timings import LoadTimings

@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as hidden
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aiohttp import web
+from msgspec import Struct, field
 
 from waguard.api.auth import Keys
 from waguard.api.key_table import IssuedKeys
@@ -73,7 +75,7 @@ class Cluster:
     """The base URL of this host's API, as the others have it."""
     instance_url: str
     """What webhooks of this host carry as ``X-Instance-Url``; its replies have it, too."""
-    key: bytes = field(repr=False)
+    key: bytes = hidden(repr=False)
     """What ``cluster.key_file`` holds: hosts sign with it what they forward."""
     start: Callable[[], str]
     """Which start of the daemon this is, as its host's record says."""
@@ -82,12 +84,11 @@ class Cluster:
     """Stores what another host has received: see ``supervision.cluster.left_events``."""
     asked: Callable[[str], None] = lambda _: None
     """Called with the host that asks this one what a person must act on."""
-    digests: Callable[[], Mapping[str, str | None]] = field(default=dict, repr=False)
+    digests: Callable[[], Mapping[str, str | None]] = hidden(default=dict, repr=False)
     """Digests of secrets that all hosts have alike, by the keys that name their files."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiDeps:
+class ApiDeps(Struct, frozen=True, kw_only=True):
     """Everything outside the API; ``config`` is read at each use, a reload reaches it."""
 
     config: Callable[[], Config]

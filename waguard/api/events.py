@@ -6,12 +6,11 @@ import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
 from aiohttp import web
 from loguru import logger
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 from msgspec import field as named
 
 from waguard.api import fields
@@ -46,8 +45,7 @@ class After(Struct, kw_only=True):
     last_event_id: EventId = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Listening:
+class Listening(Struct, frozen=True):
     """What one client of the stream gets, in the stream's format."""
 
     blocks: AbstractAsyncContextManager[AsyncIterator[bytes]]

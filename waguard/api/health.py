@@ -5,7 +5,6 @@ import contextlib
 import os
 import time
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -24,6 +23,7 @@ from waguard.api.standby import ASK_THE_HOLDER
 from waguard.api.timings import TIMINGS
 from waguard.core.keys import Right
 from waguard.core.lease import HeldElsewhere, held_elsewhere_words
+from waguard.core.replace import replace
 from waguard.errors import WaguardError
 from waguard.ports import sessions
 

@@ -9,13 +9,13 @@ import contextlib
 import json
 import math
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
 import aiohttp
 from aiohttp import web
 from loguru import logger
+from msgspec import Struct
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -75,16 +75,14 @@ class AnsweredError(UnavailableError):
         self.answer = answer
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(Struct):
     """The head of another host's answer; ``content`` None: it is large, and still to be read."""
 
     head: aiohttp.ClientResponse
     content: bytes | None
 
 
-@dataclass(slots=True)
-class Upload:
+class Upload(Struct):
     """A file on its way from another host."""
 
     head: aiohttp.ClientResponse

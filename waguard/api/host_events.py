@@ -9,12 +9,12 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from aiohttp import StreamReader, web
 from loguru import logger
+from msgspec import Struct
 
 from waguard.api.audit import CutOffError
 from waguard.api.deps import CALLER, DEPS, FORWARDED, Cluster
@@ -32,8 +32,7 @@ AHEAD: Final = 64  # events that are read before the client has taken them
 BLOCK: Final = 64 << 20  # bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Got:
+class _Got(Struct, frozen=True):
     """What comes of a host; with it the client has all up to ``number``, None: as before."""
 
     host: str

@@ -1,11 +1,11 @@
 """What went wrong, what waguard did, how it ended: of a session, and of all at once."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Final
 
 from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import asdict
 
 from waguard.api import fields, rights
 from waguard.api.deps import DEPS

@@ -9,10 +9,10 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
+from msgspec import Struct
 
 from waguard.api.deadline import READS
 from waguard.api.deps import DEPS, FORWARDED
@@ -45,8 +45,7 @@ _WATCHED: Final = frozenset(
 )
 
 
-@dataclass(slots=True)
-class Share:
+class Share(Struct):
     """What is under way of one kind of requests, with so many bodies at most."""
 
     most_bodies: int

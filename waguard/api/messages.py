@@ -1,6 +1,5 @@
 """/api/messages: send a text, a file or something else, and whether a session can."""
 
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from aiohttp import web
@@ -13,6 +12,7 @@ from waguard.api.local_socket import is_of_a_person
 from waguard.api.route import Done, OfSession, json_reply, route
 from waguard.api.send_content import How, Once, Sending, SendMedia, TextOnly
 from waguard.core.keys import Right
+from waguard.core.replace import replace
 from waguard.errors import NotFoundError
 from waguard.messaging.outbox import commands
 from waguard.messaging.outbox.commands import Command

@@ -6,10 +6,10 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
+from msgspec import Struct
 
 from waguard import __version__
 from waguard.api.deps import DEPS
@@ -68,8 +68,7 @@ async def show(request: web.Request) -> web.Response:
     return web.Response(body=body, headers={"Content-Type": kind})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
+class _Seen(Struct, frozen=True, kw_only=True):
     """All that a scrape shows, read in one go; a thread makes the text of it."""
 
     names: Collection[str] | None

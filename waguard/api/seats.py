@@ -1,13 +1,13 @@
 """A session's status: in a cluster with the host that has it, or why none has."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET
 
 from waguard.api.deps import Cluster
 from waguard.api.session_view import Session, shown
+from waguard.core.replace import replace
 from waguard.ports.sessions import SessionView
 
 if TYPE_CHECKING:  # one host alone imports nothing of it

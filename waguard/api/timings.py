@@ -1,13 +1,12 @@
 """How long the API waits, and how much it takes at a time. Tests pass other values."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timings:
+class Timings(Struct, frozen=True, kw_only=True):
     """In seconds."""
 
     request: float = 60.0
@@ -49,8 +48,7 @@ class Timings:
     """At the end, from the last connection to its request."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """Beside those of the configuration."""
 
     streams: int = 64

@@ -9,10 +9,11 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
+
+from msgspec import Struct
 
 from waguard.backup import archive, room, rows
 from waguard.config.passwords import without_passwords
@@ -45,8 +46,7 @@ _CONFIGURATION: Final = "restored-configuration"
 _ROOM: Final = 32 << 20  # bytes that stay free
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(Struct, frozen=True, kw_only=True):
     """What was restored. ``lost``: what is not back, and what a person decides; ``moved``: what was in the way, where it
     lies now."""
 

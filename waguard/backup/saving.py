@@ -13,11 +13,11 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from msgspec import Struct
 from sqlalchemy import make_url
 
 import waguard
@@ -42,8 +42,7 @@ _STAGING: Final = ".backup"
 _NAME: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z\.tar(\.encrypted)?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Source(Struct, frozen=True, kw_only=True):
     """What is saved. ``configuration``: the file that was read; None: there is none."""
 
     config: Config

@@ -12,16 +12,18 @@ import pwd
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import quote, urlsplit
 
+from msgspec import Struct
+
 from waguard.cli import context
 from waguard.cli.waiting import Waiting
 from waguard.config.sections import Config
+from waguard.core.replace import replace
 from waguard.errors import WaguardError
 from waguard.host import configuration_file
 from waguard.host.files.lock import read_pid_file
@@ -42,8 +44,7 @@ class NoAnswerError(ApiCallError):
     """Somebody listens, and does not answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class ApiClient:
+class ApiClient(Struct, frozen=True):
     """Calls to one daemon, by its address and a key, or by its Unix socket without one."""
 
     base: str
@@ -183,8 +184,7 @@ class ApiClient:
         return ApiCallError(message, answered=error.answered, remedy=remedy)
 
 
-@dataclass(frozen=True, slots=True)
-class SessionClient:
+class SessionClient(Struct, frozen=True):
     """Calls to one session of a daemon."""
 
     client: ApiClient

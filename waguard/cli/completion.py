@@ -2,8 +2,9 @@
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.cli import program
 
@@ -13,8 +14,7 @@ into its table is none before it is known to be a name."""
 _SESSIONS: Final = frozenset({"session", "sessions"})
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """What may follow some words."""
 
     path: tuple[str, ...]

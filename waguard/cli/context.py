@@ -4,9 +4,10 @@ import argparse
 import contextlib
 import os
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from waguard.cli.waiting import SAYS_AFTER
 from waguard.config.reading import Reading
@@ -17,8 +18,7 @@ from waguard.host.configuration_file import Found
 from waguard.host.files.acting import as_owner_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Desk:
+class Desk(Struct, frozen=True, kw_only=True):
     """The Chrome that `waguard passkey` opens where a person is. Tests have no display, and a passkey of their own."""
 
     arguments: tuple[str, ...] = ()
@@ -28,8 +28,7 @@ class Desk:
     """What is done with browser and page before anybody is asked."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(Struct, frozen=True, kw_only=True):
     """The ``context`` of a command's arguments. Tests pass another one."""
 
     system_file: Path = configuration_file.SYSTEM_FILE

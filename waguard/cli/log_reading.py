@@ -11,10 +11,11 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from waguard.core.text import logfmt
 from waguard.errors import WaguardError, printable
@@ -30,8 +31,7 @@ _TAIL: Final = 16 << 20  # bytes of a file that are searched for the newest line
 _SHOWN_FIRST: Final = ("at", "level", "event", "message", "traceback")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalSource:
+class JournalSource(Struct, frozen=True, kw_only=True):
     """The journal of a unit."""
 
     unit: str
@@ -39,15 +39,13 @@ class JournalSource:
     """The unit is one of the user's own service manager."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileSource:
+class FileSource(Struct, frozen=True, kw_only=True):
     """What the daemon's standard error goes to."""
 
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One line. ``fields`` as ``log.format = "json"`` has them; of what another program wrote, only
     ``message`` and what the journal knows."""
 
@@ -59,8 +57,7 @@ class Entry:
         return PRIORITIES.get(str(self.fields.get("level")).upper())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """Which lines: the newest ``lines``, of a session, of a level and those graver."""
 
     lines: int

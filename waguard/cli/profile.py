@@ -3,10 +3,11 @@
 import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import asdict
 
 from waguard.cli import profile_commands
 from waguard.cli.context import config_of, in_place

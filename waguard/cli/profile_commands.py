@@ -6,9 +6,10 @@ and browser hold while they live, so it is refused until the session is stopped.
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.core.profile.before_start import (
     CredentialsLost,
@@ -44,8 +45,7 @@ from waguard.supervision.fleet import inventory
 BY_HAND: Final = "by hand"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProfileLine:
+class ProfileLine(Struct, frozen=True, kw_only=True):
     """One session's profile. ``state`` is healthy, missing, damaged, lost, no room or in use."""
 
     session: str
@@ -89,8 +89,7 @@ def find(sessions: Path, session: str, *, workspace: int | None = None) -> Place
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
+class Verified(Struct, frozen=True, kw_only=True):
     """A profile and its snapshots, every checksum read."""
 
     line: ProfileLine
@@ -114,8 +113,7 @@ def verify(at: Places) -> Verified:
     return Verified(line=_line(at), damaged=tuple(damaged))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restored:
+class Restored(Struct, frozen=True, kw_only=True):
     """``aside`` is where the old profile lies now."""
 
     snapshot: str

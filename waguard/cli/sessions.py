@@ -5,8 +5,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from waguard.cli import pair, proxy, qr, screenshot
 from waguard.cli.client import ApiCallError, ApiClient, connect
@@ -39,8 +40,7 @@ AT_ONCE: Final = 8  # requests; how many sessions start at a time is the daemon'
 LISTED: Final = ("session_id", "workspace_id", "status", "phone_number", "connected_at")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Change:
+class _Change(Struct, frozen=True, kw_only=True):
     """A verb that changes sessions, and how it reads."""
 
     name: str

@@ -4,11 +4,11 @@ import asyncio
 import ssl
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import aiohttp
 import msgspec
+from msgspec import Struct
 
 from waguard.errors import EngineUnavailableError
 
@@ -42,8 +42,7 @@ class _Failure(msgspec.Struct):
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(Struct, frozen=True):
     """A user of etcd."""
 
     user: str

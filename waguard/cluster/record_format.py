@@ -39,7 +39,7 @@ _KNOWN: Final = {*_Stable.__struct_fields__, *_DETAILS}
 
 def encode(record: HostRecord) -> bytes:
     """The record as one JSON object, with what a newer format has in it."""
-    known = {name: getattr(record, name) for name in HostRecord.__slots__ if name != "more"}
+    known = {name: getattr(record, name) for name in HostRecord.__struct_fields__ if name != "more"}
     # ASCII alone: a column of the database may have any character set
     return json.dumps({**record.more, **known}, separators=(",", ":")).encode()
 

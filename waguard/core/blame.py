@@ -91,9 +91,10 @@ class Condition(Struct, frozen=True, kw_only=True):
         return f"{self.session}: {self.message}" if self.session else self.message
 
 
+NOT_STARTED: Final = "browser_not_started"
 _OF_EXIT: Final = {
     0: (Blame.OPERATOR, "ended"),
-    EXIT_BROWSER_NOT_STARTED: (Blame.SESSION, "browser_not_started"),
+    EXIT_BROWSER_NOT_STARTED: (Blame.SESSION, NOT_STARTED),
     EXIT_PROFILE_LOCKED: (Blame.HOST, "profile_locked"),
     EXIT_PAGE_NOT_READY: (Blame.SESSION, "page_not_ready"),
     EXIT_BROWSER_GONE: (Blame.SESSION, "browser_gone"),

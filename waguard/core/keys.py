@@ -1,8 +1,9 @@
 """Who calls: its name, what it may do, and on which sessions."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 
 class Right(StrEnum):
@@ -21,8 +22,7 @@ class Right(StrEnum):
 _RANKS: Final = {right: rank for rank, right in enumerate(Right)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
+class Caller(Struct, frozen=True, kw_only=True):
     """Who makes a request.
 
     Without a scope of its own (``workspaces`` and ``sessions`` both None) it sees all sessions; with one, those of these

@@ -10,9 +10,10 @@ any host of it lives, and no host of it begins while such a daemon lives. Which 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
+
+from msgspec import Struct
 
 RENEWALS: Final = 3  # in the margin: this many may fail before the lease expires
 LEND_MARGIN: Final = 5.0  # s before the lease's end at which its workers are gone
@@ -22,8 +23,7 @@ CLUSTER: Final = "cluster"
 STANDBY_REMEDY: Final = "its next start makes it the standby; systemd starts it again by itself"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
+class Holder(Struct, frozen=True, kw_only=True):
     """The daemon that holds the lease, or wants it."""
 
     machine: str
@@ -53,16 +53,14 @@ class Holder:
         return f"the waguard on {self.host} in {self.runtime}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class Terms(Struct, frozen=True, kw_only=True):
     """How long a lease is valid without a renewal, and how often it is renewed; seconds."""
 
     lasts: float
     renewed_every: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
+class Lease(Struct, frozen=True, kw_only=True):
     """The lease as the database has it."""
 
     epoch: int
@@ -81,8 +79,7 @@ class Lease:
         return self.renewed_at + self.terms.lasts
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
+class Watch(Struct, frozen=True):
     """The lease as a waiting daemon first saw it, and when that was."""
 
     epoch: int
@@ -90,29 +87,25 @@ class Watch:
     since: float
 
 
-@dataclass(frozen=True, slots=True)
-class Take:
+class Take(Struct, frozen=True):
     """The lease is free: take it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     """Wait for ``seconds`` at most, and read the lease again meanwhile."""
 
     watch: Watch
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """The holder of the lease lives."""
 
 
 Decision = Take | Wait | Held
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldElsewhere:
+class HeldElsewhere(Struct, frozen=True, kw_only=True):
     """What a standby knows of the daemon that it waits for."""
 
     holder: Holder

@@ -4,9 +4,10 @@ wa-js's ``isReady`` flags are true on the QR screen too, and are never reset. Th
 and ``isAuthenticated`` together are reliable.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum, auto
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.core.whatsapp_words import in_words
 
@@ -28,8 +29,7 @@ class Link(StrEnum):
     """WhatsApp does not accept this version of its page any more."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageFacts:
+class PageFacts(Struct, frozen=True, kw_only=True):
     """One reading of the page: values of wa-js, None where it has none."""
 
     authenticated: bool | None = None

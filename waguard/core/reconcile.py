@@ -5,9 +5,10 @@ What only a person can decide is not an action but a finding: it is reported, an
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import assert_never
+
+from msgspec import Struct, field
 
 from waguard.core import remedies
 from waguard.core.lifecycle import HAS_PROCESS, WANTED_UP, State
@@ -17,8 +18,7 @@ _STOPPABLE = WANTED_UP | {State.PARKED, State.PARKING}
 _PAIRED = frozenset({Status.CONNECTED, Status.AUTHENTICATED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """One row of the database."""
 
     up: bool
@@ -27,8 +27,7 @@ class Wanted:
     phone: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
+class Observed(Struct, frozen=True, kw_only=True):
     """One session in memory."""
 
     state: State
@@ -42,8 +41,7 @@ class Observed:
     """Digits of the number that it is linked to."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
+class Stored(Struct, frozen=True, kw_only=True):
     """What the disk has of one session."""
 
     profile: bool
@@ -54,8 +52,7 @@ class Stored:
 _NOTHING = Stored(profile=False, copies=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Worker:
+class Worker(Struct, frozen=True, kw_only=True):
     """A living worker process."""
 
     session: str
@@ -63,8 +60,7 @@ class Worker:
     """This daemon started it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
+class Host(Struct, frozen=True, kw_only=True):
     """Profiles and workers on this host. None: they could not be read; unknown is not empty."""
 
     profiles: Mapping[tuple[int, str], Stored] | None = None
@@ -75,66 +71,57 @@ class Host:
     """What a dead Chromium left running: session by pid."""
 
 
-@dataclass(frozen=True, slots=True)
-class Add:
+class Add(Struct, frozen=True):
     """A row without a session in memory: add the session; a start follows where the row wants it up."""
 
     session: str
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(Struct, frozen=True):
     """A session whose row is gone: stop it and forget it."""
 
     session: str
 
 
-@dataclass(frozen=True, slots=True)
-class Lose:
+class Lose(Struct, frozen=True):
     """A session that another host of the cluster owns: end its worker at once, and forget it."""
 
     session: str
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """The session is wanted up, and is not up."""
 
     session: str
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(Struct, frozen=True):
     """The session is up, and not wanted up."""
 
     session: str
 
 
-@dataclass(frozen=True, slots=True)
-class EndWorker:
+class EndWorker(Struct, frozen=True):
     """A living worker that serves no session in memory."""
 
     session: str
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class EndRemains:
+class EndRemains(Struct, frozen=True):
     """A process whose Chromium is gone: a stopped renderer does not notice that."""
 
     session: str
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Renew:
+class Renew(Struct, frozen=True):
     """The session runs, and its profile was removed: a planned restart restores it."""
 
     session: str
 
 
-@dataclass(frozen=True, slots=True)
-class CorrectRow:
+class CorrectRow(Struct, frozen=True):
     """The row does not say what is true."""
 
     session: str
@@ -151,8 +138,7 @@ class Kind(StrEnum):
     SAME_PHONE = "same_phone"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Finding:
+class Finding(Struct, frozen=True, order=True):
     """``about``: what was found, ``remedy``: what to do, each in a sentence."""
 
     session: str
@@ -320,8 +306,7 @@ def _same_phones(wanted: Mapping[str, Wanted]) -> list[Finding]:
     ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Correction:
+class Correction(Struct, frozen=True, kw_only=True):
     """An action in words: the state before and after, and why."""
 
     session: str

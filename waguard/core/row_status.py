@@ -1,8 +1,9 @@
 """The status in the database: derived, never set by hand. The first match wins. Pure."""
 
-from dataclasses import dataclass
 from enum import StrEnum, auto
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
@@ -45,8 +46,7 @@ class ParkCause(StrEnum):
     PAGE_FLOODS = auto()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatusInputs:
+class StatusInputs(Struct, frozen=True, kw_only=True):
     """What the status of a session is derived from."""
 
     state: State
@@ -70,8 +70,7 @@ class StatusInputs:
     """The link has been unknown for too long: the row's status is not credible any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class DerivedStatus:
+class DerivedStatus(Struct, frozen=True):
     """What the row should say. ``reason`` and ``details`` are None while the session is healthy."""
 
     status: Status

@@ -4,7 +4,6 @@ A *claim* says which host has used a session's profile last, and since which epo
 says the same. Only where both agree is the profile on this host's disk the newest.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -72,8 +71,7 @@ class Shipment(Struct, frozen=True, kw_only=True):
     """The epoch of the lease in which the session ended in order, and this is all of it; 0: it did not."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Local:
+class Local(Struct, frozen=True, kw_only=True):
     """A profile on this host: whether Chromium has stored something in it, and whether it is paired."""
 
     note: Note | None
@@ -83,30 +81,25 @@ class Local:
     """Unix time of the newest of its credentials, by the clock of the host that wrote them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(Struct, frozen=True):
     """What is there is the newest, or nothing better is known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(Struct, frozen=True):
     """There are no credentials, here or shipped."""
 
 
-@dataclass(frozen=True, slots=True)
-class Retire:
+class Retire(Struct, frozen=True):
     """Quarantine what is there: another host has used the session since, and has shipped nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class LayDown:
+class LayDown(Struct, frozen=True):
     """Put what was shipped in its place. ``rolled_back``: the host before may have used newer credentials."""
 
     rolled_back: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Newer:
+class Newer(Struct, frozen=True):
     """What is there may be newer than what anybody has shared: a person decides."""
 
 

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from waguard.config.sections import Config
 from waguard.core.profile.before_start import Missing
@@ -24,8 +25,7 @@ from waguard.errors import ConfigError
 from waguard.host import configuration_file
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cutover:
+class Cutover(Struct, frozen=True, kw_only=True):
     """The plan, and the way back as sentences with their commands."""
 
     plan: Plan

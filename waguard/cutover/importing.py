@@ -10,13 +10,15 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
 
 from waguard.core.profile import old_profiles as policy
 from waguard.core.profile.before_start import LivingOwner
 from waguard.core.profile.old_profiles import Decision, Outcome, Profile
+from waguard.core.replace import replace
 from waguard.errors import WaguardError
 from waguard.host.files.acting import User, acting_as, as_owner_of, nearest
 from waguard.host.files.private_files import private_folders
@@ -37,8 +39,7 @@ from waguard.profile.layout import Places
 from waguard.profile.lock import LOCK_NAME, ProfileInUseError, ProfileLock
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportedProfile:
+class ImportedProfile(Struct, frozen=True, kw_only=True):
     """One profile that was found. ``session`` and ``workspace`` are None where nothing says them;
     ``quarantined`` is where the profile lies whose place it took."""
 
@@ -50,8 +51,7 @@ class ImportedProfile:
     quarantined: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """``notes`` say what was not searched, and why."""
 
     lines: tuple[ImportedProfile, ...]
@@ -63,8 +63,7 @@ class Report:
         return bool(self.notes) or any(line.outcome is Outcome.FAILED for line in self.lines)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True):
     """``folder`` is searched for profiles of ``sessions``. ``workspaces`` are those of sessions that are
     known, ``workspace`` that of all others whose path names none."""
 

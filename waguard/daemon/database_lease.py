@@ -2,12 +2,12 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from waguard.config.sections import Config
 from waguard.core.host.admission import Reading
 from waguard.core.lease import Terms, of_cluster, terms
+from waguard.core.replace import replace
 from waguard.daemon.installation import Installation
 from waguard.daemon.stop_request import StopRequest
 from waguard.host.files.lock import InstanceLock

@@ -9,12 +9,12 @@ import base64
 import contextlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import msgspec
 from loguru import logger
+from msgspec import Struct
 
 from waguard import __version__
 from waguard.api.host_calls import AnsweredError
@@ -41,8 +41,7 @@ UNTAKEN: Final = ".untaken"
 """How the names of files end that no owner takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Whose:
+class Whose(Struct, frozen=True):
     """Who owns sessions now."""
 
     rows: Callable[[], Mapping[str, Owner] | None]

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 
 from loguru import logger
+from msgspec.structs import asdict
 
 from waguard.core.host import last_run
 from waguard.core.incidents.kinds import DIED, RESTORED, STARTED

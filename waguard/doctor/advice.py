@@ -3,9 +3,11 @@
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 
+from msgspec import Struct
+
+from waguard.core.replace import replace
 from waguard.doctor.report import Check, Cli, Result, skipped
 
 _KILLED: Final = re.compile(r"\bkill (\d+)")
@@ -14,8 +16,7 @@ _BETWEEN: Final = frozenset("&|;")
 _OF_THE_SHELL: Final = frozenset({"unset"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Here:
+class Here(Struct, frozen=True, kw_only=True):
     """This machine, read after all checks. ``spared``: whether a process is waguard's own, or gone by now; ``has``:
     whether a program is installed; ``unit``: whether waguard's unit is."""
 

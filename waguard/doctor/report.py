@@ -2,9 +2,10 @@
 
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from msgspec import Struct
 
 from waguard.core.exits import EXIT_UNHEALTHY
 
@@ -25,16 +26,14 @@ class Result(StrEnum):
 # ---- what --fix may do ----
 
 
-@dataclass(frozen=True, slots=True)
-class SetMode:
+class SetMode(Struct, frozen=True):
     """Close a file or a folder to other users."""
 
     path: str
     mode: int
 
 
-@dataclass(frozen=True, slots=True)
-class MakeFolder:
+class MakeFolder(Struct, frozen=True):
     """Create a private folder for this user."""
 
     path: str
@@ -42,8 +41,7 @@ class MakeFolder:
     gid: int
 
 
-@dataclass(frozen=True, slots=True)
-class MakeKey:
+class MakeKey(Struct, frozen=True):
     """Generate the key file for this user."""
 
     path: str
@@ -51,8 +49,7 @@ class MakeKey:
     gid: int
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveStale:
+class RemoveStale(Struct, frozen=True):
     """Remove what a dead daemon left in its runtime folder, while nobody holds the folder's lock."""
 
     runtime: str
@@ -62,8 +59,7 @@ class RemoveStale:
 Repair = SetMode | MakeFolder | MakeKey | RemoveStale
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(Struct, frozen=True, kw_only=True):
     """``seen`` and ``remedy`` are sentences without a full stop; ``command`` is for a shell."""
 
     name: str
@@ -112,8 +108,7 @@ def failed(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Cli:
+class Cli(Struct, frozen=True):
     """How this very waguard is called in a remedy: with the ``--config`` that the doctor was given."""
 
     config: str | None = None

@@ -1,11 +1,11 @@
 """How long the doctor waits. Tests pass shorter ones."""
 
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timings:
+
+class Timings(Struct, frozen=True, kw_only=True):
     """In seconds."""
 
     daemon: float = 5.0

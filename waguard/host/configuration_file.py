@@ -9,9 +9,10 @@ import glob
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec import Struct
 
 from waguard.config.passwords import without_passwords
 from waguard.config.placing import placed, sqlite_path
@@ -34,8 +35,7 @@ _PROFILES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(Struct, frozen=True, kw_only=True):
     """``path`` is absolute; None: there is no file. ``by`` is what named it; None: the search.
     ``of_unit``: it is the one that the installed unit reads."""
 
@@ -152,8 +152,7 @@ def require_nothing_left_behind(found: Found, reading: Reading) -> None:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kept:
+class _Kept(Struct, frozen=True, kw_only=True):
     """Something that must not be lost. ``there``: None where it cannot be read."""
 
     key: str
@@ -204,8 +203,7 @@ def _any(folder: Path, *patterns: str) -> bool | None:
 # ---- the environment, where it hides the file ----
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hidden:
+class Hidden(Struct, frozen=True, kw_only=True):
     """A key of the file that has no effect, for a variable beats it."""
 
     key: str

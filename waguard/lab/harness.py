@@ -13,11 +13,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from aiohttp import web
+from msgspec import Struct, field
 
 from waguard.cli.client import ApiCallError, ApiClient
 from waguard.errors import WaguardError
@@ -36,8 +36,7 @@ class NotStartedError(WaguardError):
     """The daemon ended, or did not become ready."""
 
 
-@dataclass
-class Receiver:
+class Receiver(Struct):
     """Takes webhooks, checks their signature, wakes who waits. It is no double of the application."""
 
     received: list[dict[str, Any]] = field(default_factory=list)

@@ -1,15 +1,15 @@
 """How much waits for the database, and what that allows."""
 
 import time
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from waguard.errors import UnavailableError
 from waguard.messaging.file_stage import DEADLINE, FileStage
 from waguard.messaging.write_queue import WriteQueue
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalLimits:
+class JournalLimits(Struct, frozen=True, kw_only=True):
     """``waiting``: puts that wait for the database; a worker keeps 10,000. ``waiting_bytes``: of
     events and files; beyond, files are left out. Above any of the ``behind`` limits no new work is
     begun, for it would have to be stored too: writes, bytes, age of the oldest in s.

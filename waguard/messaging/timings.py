@@ -1,11 +1,11 @@
 """How long the shell of messages waits, and how much it takes. Tests pass less."""
 
-from dataclasses import dataclass
 from typing import Final
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendTimings:
+
+class SendTimings(Struct, frozen=True, kw_only=True):
     """Times of the outbox, in seconds."""
 
     margin: float = 30.0
@@ -30,8 +30,7 @@ class SendTimings:
     """Until such a question is repeated that could not be asked."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendBounds:
+class SendBounds(Struct, frozen=True, kw_only=True):
     """Bounds of the outbox, at most."""
 
     waiting: int = 50_000
@@ -42,8 +41,7 @@ class SendBounds:
     """Chats of a session that are written to at the same time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookTimings:
+class WebhookTimings(Struct, frozen=True, kw_only=True):
     """Times of the webhooks, in seconds."""
 
     retry: float = 1.0

@@ -9,8 +9,9 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.webhooks.pending import DeliveryResult, Hold
@@ -35,8 +36,7 @@ def _fail(done: "asyncio.Future[Any]", error: Exception) -> None:
         done.exception()
 
 
-@dataclass(slots=True, eq=False)
-class Put:
+class Put(Struct, eq=False):
     """Records for the inbox; ``stored`` is called after the commit."""
 
     records: tuple[InboxRecord, ...]
@@ -46,8 +46,7 @@ class Put:
     since: float = field(default_factory=time.monotonic)
 
 
-@dataclass(slots=True, eq=False)
-class Save:
+class Save(Struct, eq=False):
     """What became of a webhook."""
 
     result: DeliveryResult | Hold
@@ -55,8 +54,7 @@ class Save:
     since: float = field(default_factory=time.monotonic)
 
 
-@dataclass(slots=True, eq=False)
-class Keep:
+class Keep(Struct, eq=False):
     """Writes to the outbox, all in one transaction; ``done`` has what ``Written.kept`` says of them."""
 
     items: Sequence[NewMessage | StateUpdate | Withdrawal]
@@ -71,8 +69,7 @@ class Keep:
         return sum(len(message.body) + len(message.content or b"") for message in new)
 
 
-@dataclass(slots=True)
-class Batch:
+class Batch(Struct):
     """What is written in one transaction."""
 
     keeps: list[Keep] = field(default_factory=list)

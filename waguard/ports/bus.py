@@ -1,12 +1,12 @@
 """What happened, as everybody outside sees it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BusEvent:
+
+class BusEvent(Struct, frozen=True, kw_only=True):
     """Something that happened, as everybody outside sees it. ``at`` is unix time."""
 
     id: int

@@ -1,8 +1,9 @@
 """Time, and how old something is."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 
 class Clock(Protocol):
@@ -25,8 +26,7 @@ class Ages(Protocol):
         """The unix time since which so many seconds were lived."""
 
 
-@dataclass(frozen=True, slots=True)
-class WallAges:
+class WallAges(Struct, frozen=True):
     """Fills ``Ages`` where nothing is known but the clock. ``wall`` is unix time."""
 
     wall: Callable[[], float]

@@ -1,8 +1,9 @@
 """Several hosts: their leases in the engine, the owners of sessions in the database."""
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from waguard.core.cluster.records import Found, HostRecord, Owner
 from waguard.core.cluster.unowned import Unowned
@@ -91,8 +92,7 @@ class OwnedSessions(Protocol):
         """They are another host's: end their workers at once, write nothing, forget them. Their profiles stay."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeenHost:
+class SeenHost(Struct, frozen=True, kw_only=True):
     """A host of the cluster, as this one sees it."""
 
     record: HostRecord
@@ -102,8 +102,7 @@ class SeenHost:
     """Seconds that its lease still holds without another renewal; 0: it is over."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostsView:
+class HostsView(Struct, frozen=True, kw_only=True):
     """The cluster, as this host sees it."""
 
     host: str
@@ -114,8 +113,7 @@ class HostsView:
     """Sessions that nobody living owns; None: unknown, for the database does not answer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostNumbers:
+class HostNumbers(Struct, frozen=True, kw_only=True):
     """This host of the cluster in numbers. What is counted begins with 0 at each start of the daemon."""
 
     lease_left: float

@@ -1,9 +1,10 @@
 """The part of the database that keeps messages: one transaction for what comes in, goes out and is delivered."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+
+from msgspec import Struct
 
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.people import People
@@ -14,8 +15,7 @@ from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
 from waguard.ports.webhooks import DeadLetter, Endpoint, Queued, Replayed, UnidentifiedChat
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class Written(Struct, frozen=True, kw_only=True):
     """What a write did: which records were news, which endpoints have more to deliver, for each
     write to the outbox the new id, or how many messages it changed, and what it reports besides of
     how messages ended. In a cluster nothing was written of a session that this host does not own."""
@@ -72,8 +72,7 @@ class FileState(StrEnum):
     FAILED = "failed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeferredFile:
+class DeferredFile(Struct, frozen=True, kw_only=True):
     """A file that is fetched after its message. ``at`` is unix time, since when it waits."""
 
     session_id: str
@@ -92,8 +91,7 @@ class DeferredFile:
     at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NamedFile:
+class NamedFile(Struct, frozen=True, kw_only=True):
     """A message's file, as the inbox has it; ``key`` is the message's, ``message_id`` as the page has it."""
 
     session_id: str

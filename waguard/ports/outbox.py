@@ -4,6 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from msgspec import Struct
+
 from waguard.core.messages.send_states import State
 
 
@@ -38,8 +40,7 @@ class NewMessage:
     this host owns the session."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateUpdate:
+class StateUpdate(Struct, frozen=True, kw_only=True):
     """What became of a kept message; None changes nothing, and a step that
     ``core.outbox.FROM`` does not know does nothing."""
 
@@ -62,16 +63,14 @@ class StateUpdate:
     """With the step: from now on nobody waits for its outcome."""
 
 
-@dataclass(frozen=True, slots=True)
-class Withdrawal:
+class Withdrawal(Struct, frozen=True):
     """Forget a message whose keeping seemed to fail, if it was kept all the same. ``seen``: as the message had it."""
 
     message_id: str
     seen: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
+class Outgoing(Struct, frozen=True, kw_only=True):
     """A kept message, without its text and its file."""
 
     id: int
@@ -97,8 +96,7 @@ class Outgoing:
     updated_at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reader:
+class Reader(Struct, frozen=True, kw_only=True):
     """Who got (2), read (3) or played (4) a message to a group; ``at`` is unix time."""
 
     reader: str

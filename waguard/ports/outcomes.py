@@ -1,7 +1,8 @@
 """What came of a send: one union, from the worker's link to the API's reply."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from waguard.core.messages.first_contact_pauses import ChatHistory
 from waguard.core.messages.send_states import State
@@ -10,8 +11,7 @@ from waguard.errors import RefusedError, WaguardError
 UNCERTAIN = "it is not known whether the message was sent"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _OfPage:
+class _OfPage(Struct, frozen=True, kw_only=True):
     """What the page said beside the outcome."""
 
     history: ChatHistory | None = None
@@ -20,8 +20,7 @@ class _OfPage:
     """What the page's own code threw at the send."""
 
 
-@dataclass(frozen=True, slots=True)
-class Acked(_OfPage):
+class Acked(_OfPage, frozen=True):
     """WhatsApp's server has it. ``timestamp`` is unix time in s."""
 
     message_id: str
@@ -30,8 +29,7 @@ class Acked(_OfPage):
     """Whether the page reported it as a message; None: it is no sentinel."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused(_OfPage):
+class Refused(_OfPage, frozen=True):
     """WhatsApp refused it: the same message is refused again. ``word``: what WhatsApp's server called it,
     empty where it gave no reason; None: the page refused it."""
 
@@ -39,8 +37,7 @@ class Refused(_OfPage):
     word: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Uncertain(_OfPage):
+class Uncertain(_OfPage, frozen=True):
     """The message may have been sent: the answer never came. It is never sent again. ``at_page``: the page has it and
     sends it by itself; the server has not acknowledged it."""
 
@@ -48,8 +45,7 @@ class Uncertain(_OfPage):
     at_page: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class NotSent(_OfPage):
+class NotSent(_OfPage, frozen=True):
     """The message certainly has not left: it may be sent again. ``hold``: it is a first contact, and those pause
     ("held"), or begin to, for WhatsApp was asked for too many numbers ("paused")."""
 

@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from msgspec import Struct
+
 from waguard.core.passkey_link import PasskeyStage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PasskeyView:
+class PasskeyView(Struct, frozen=True, kw_only=True):
     """How far the linking is. Unix times; nothing of a request or an answer."""
 
     stage: PasskeyStage | None = None

@@ -1,7 +1,6 @@
 """Workers' processes: started, adopted, measured, swept."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -13,8 +12,7 @@ from waguard.core.host.strays import Foreign, Seen
 from waguard.wire.worker import WorkerRecord, WorkerSpec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Effort:
+class Effort(Struct, frozen=True, kw_only=True):
     """What keeps a process from answering."""
 
     rests: bool
@@ -50,8 +48,7 @@ class Process(Protocol):
         """Exit code (negative: signal), None where the kernel does not say (adopted)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Usage(Struct, frozen=True, kw_only=True):
     """What a session's worker and browser use."""
 
     cpu_percent: float | None
@@ -120,8 +117,7 @@ class Witness(Protocol):
         nothing hangs, and some seconds at most."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Swept:
+class Swept(Struct, frozen=True, kw_only=True):
     """What ``Spawn.sweep`` found."""
 
     ended: tuple[Seen, ...] = ()

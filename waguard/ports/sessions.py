@@ -1,9 +1,10 @@
 """What the API asks of supervision."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
+
+from msgspec import Struct
 
 from waguard.core.blame import Condition
 from waguard.core.conditions import degraded
@@ -19,8 +20,7 @@ THE_API: Final = "the API"
 """Who asked, where nobody has said it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionView:
+class SessionView(Struct, frozen=True, kw_only=True):
     """A session as the API shows it. ``status`` is one of the five values of the row's enum."""
 
     session_id: str
@@ -69,8 +69,7 @@ class SessionView:
         return degraded(self.conditions)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
+class Health(Struct, frozen=True, kw_only=True):
     """What the supervisor knows of itself; counts are of sessions that were not removed."""
 
     supervising: bool

@@ -1,17 +1,17 @@
 """The database: sessions, audit trail, lease."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 from waguard.core.installation import Found
 from waguard.core.lease import Holder, Lease, Terms
 from waguard.core.row_status import DerivedStatus
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionRow:
+class SessionRow(Struct, frozen=True, kw_only=True):
     """A session as the database knows it. Times are UTC. ``desired_up`` is False also where the
     application has switched the account off (``is_active``)."""
 
@@ -36,8 +36,7 @@ class SessionRow:
     """JSON: what WhatsApp grants no more of for a while."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditEntry:
+class AuditEntry(Struct, frozen=True, kw_only=True):
     """One thing that waguard did or saw, for ``waguard why``."""
 
     session_id: str | None
@@ -52,8 +51,7 @@ class AuditEntry:
     """The host of a cluster that has recorded it: the store sets it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatusWritten:
+class StatusWritten(Struct, frozen=True, kw_only=True):
     """What became of a status; true where the row accepted it."""
 
     accepted: bool

@@ -1,15 +1,15 @@
 """WhatsApp's versions, and the wa-js bundles, as operators see and change them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from waguard.core.versions.version_rules import Mode
 from waguard.core.versions.views import VersionRow
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BundleRow:
+class BundleRow(Struct, frozen=True, kw_only=True):
     """One bundle of wa-js."""
 
     sha256: str
@@ -27,8 +27,7 @@ class BundleRow:
     """Whose pages have it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class Listing(Struct, frozen=True, kw_only=True):
     """How the versions stand."""
 
     mode: Mode

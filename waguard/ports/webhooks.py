@@ -1,8 +1,11 @@
 """The queue of webhooks: what is pending, what came of it, who gets it, what was given up."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as hidden
 from typing import Final, NamedTuple
+
+from msgspec import Struct, field
 
 from waguard.core.conditions import DeadLetters
 from waguard.core.webhooks.delivery import OLD_SERVICE, MessageFields
@@ -16,7 +19,7 @@ class Endpoint:
 
     session_id: str
     url: str
-    secret: str | None = field(repr=False)
+    secret: str | None = hidden(repr=False)
     hold: bool = True
     """The receiver calls back while it handles ``message_received``, and drops what its session is not
     connected for: such events wait."""
@@ -25,8 +28,7 @@ class Endpoint:
     fields: MessageFields = MessageFields.APPLICATION
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeadLetter:
+class DeadLetter(Struct, frozen=True, kw_only=True):
     """A webhook that was given up. Times are unix time, ``size`` is of the body in bytes."""
 
     id: int
@@ -54,8 +56,7 @@ class Replayed(NamedTuple):
     id: int
 
 
-@dataclass(frozen=True, slots=True)
-class UnidentifiedChat:
+class UnidentifiedChat(Struct, frozen=True):
     """A chat of a LID without a known number: ``count`` webhooks wait, the first one since then
     (unix time)."""
 
@@ -65,8 +66,7 @@ class UnidentifiedChat:
     count: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Queued:
+class Queued(Struct, frozen=True, kw_only=True):
     """What the webhook queue holds: webhooks that are pending by endpoint, and dead letters."""
 
     pending: Mapping[str, int] = field(default_factory=dict)

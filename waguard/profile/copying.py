@@ -12,10 +12,11 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.errors import WaguardError
 from waguard.host.files.private_files import private_folders, sync_folder
@@ -44,8 +45,7 @@ class CopyRefusedError(WaguardError):
     """The profile holds something that is not copied."""
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
+class _File(Struct, frozen=True):
     source: Path
     name: str
     """Below the new profile."""

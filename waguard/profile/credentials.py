@@ -10,9 +10,10 @@ yet is not in it: localStorage waits for up to a minute (``docs/decisions/0002-s
 import contextlib
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
+
+from msgspec import Struct
 
 from waguard.errors import WaguardError
 from waguard.host.files.private_files import open_private, write_private
@@ -114,8 +115,7 @@ def _copy_moment(source: Path, target: Path) -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Struct, frozen=True):
     """A database at one state of its MANIFEST: that, and its open files by their names."""
 
     name: str

@@ -3,10 +3,11 @@
 import errno
 import os
 import tempfile
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.host.files.lock import private_folder
 
@@ -14,8 +15,7 @@ TEMPORARY_LIMIT: Final = 63  # characters; Chromium aborts above
 KEY_DIGITS: Final = 12  # Unix socket paths end at 107 bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class Places(Struct, frozen=True, kw_only=True):
     """Where everything of a session lies: absolute paths. A profile, its snapshots and the quarantine
     may be links to folders on other disks."""
 

@@ -10,10 +10,11 @@ data is compressed, and LevelDB finds a bad block itself when it reads it.
 import os
 from array import array
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Final
+
+from msgspec import Struct, field
 
 BLOCK: Final = 32768  # bytes; a record never crosses the end of one
 HEADER: Final = 7  # bytes: masked CRC-32C, length, type
@@ -42,8 +43,7 @@ class EmptyError(DamageError):
     """A database that was just made, or lost its log: there is nothing in it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
+class Contents(Struct, frozen=True):
     """The files that make up a database at one moment: names, in the order to read them."""
 
     manifest: str
@@ -53,8 +53,7 @@ class Contents:
     """Oldest first; only the last one still grows."""
 
 
-@dataclass(slots=True)
-class _Version:
+class _Version(Struct):
     comparator: bool = False
     log: int = 0
     tables: dict[int, int] = field(default_factory=dict)

@@ -10,9 +10,10 @@ import stat
 import tempfile
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct, field
 
 from waguard.core.profile import old_profiles as policy
 from waguard.core.profile.before_start import LivingOwner
@@ -145,8 +146,7 @@ def in_use(path: Path) -> str | None:
 # ---- searching ----
 
 
-@dataclass(frozen=True, slots=True)
-class Search:
+class Search(Struct, frozen=True):
     """``notes`` say what was not searched, and why."""
 
     profiles: list[tuple[Path, Identity]] = field(default_factory=list)

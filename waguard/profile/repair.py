@@ -7,9 +7,10 @@ that it is held.
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
 
 from waguard.core.profile import before_start
 from waguard.core.profile.before_start import (
@@ -48,8 +49,7 @@ from waguard.profile.owner_mark import NO_TOKEN, PAIRING
 from waguard.profile.start_marks import TRIED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class Prepared(Struct, frozen=True, kw_only=True):
     """What was found and done; ``end`` is the last action. ``quarantined``: where the old profile lies."""
 
     found: Found

@@ -11,7 +11,6 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -49,8 +48,7 @@ class Limits(Struct, frozen=True, kw_only=True):
 LIMITS: Final = Limits()
 
 
-@dataclass(frozen=True, slots=True)
-class Archive:
+class Archive(Struct, frozen=True):
     """One that is open. ``members``: path below the profile → entry."""
 
     file: zipfile.ZipFile

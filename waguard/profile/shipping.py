@@ -13,11 +13,11 @@ import io
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 import msgspec
+from msgspec import Struct
 
 from waguard.core.profile.before_start import (
     Action,
@@ -60,8 +60,7 @@ class DiscontinuedError(Exception):
     """A database does not continue what was shipped of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(Struct, frozen=True):
     """What was shipped of a file. ``digest`` is the SHA-256 of its ``size`` bytes, ``tail`` the last of them; ``stamp``: of a
     file beside the databases, when it was written. Only what grows needs a digest that goes on, and a tail: a host keeps
     these of thousands of files."""
@@ -142,8 +141,7 @@ class Growth:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Gathered:
+class Gathered(Struct, frozen=True):
     """The credentials at one moment: what is as it was shipped, by its path, and what has grown."""
 
     same: dict[str, Known]

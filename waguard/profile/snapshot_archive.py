@@ -5,9 +5,10 @@ import json
 import os
 import tarfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
+
+from msgspec import Struct
 
 from waguard.errors import WaguardError
 from waguard.host import small_file
@@ -31,8 +32,7 @@ class SnapshotDamagedError(WaguardError):
     """The snapshot is not what was written: it cannot be restored."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taken:
+class Taken(Struct, frozen=True, kw_only=True):
     """A snapshot as its manifest says. ``taken_at`` is unix time, sizes are bytes."""
 
     id: str

@@ -5,7 +5,6 @@ What waits for the number of a LID is one of them, and is replayed when its numb
 
 import asyncio
 from collections.abc import Collection
-from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Select, delete, func, select, true, update
@@ -13,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.conditions import DeadLetters
 from waguard.core.messages.people import LID
+from waguard.core.replace import replace
 from waguard.core.webhooks.delivery import SESSION_EVENTS, Cause, DeadLetterState
 from waguard.ports.webhooks import GLOBAL, DeadLetter, Queued, Replayed, UnidentifiedChat
 from waguard.store import owned, unidentified

@@ -4,11 +4,11 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from msgspec import Struct
 from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DisconnectionError
@@ -32,8 +32,7 @@ FileId = tuple[int, int]
 """Device and inode."""
 
 
-@dataclass(frozen=True, slots=True)
-class Engines:
+class Engines(Struct, frozen=True):
     """Where to read and where to write; the same engine but for SQLite.
 
     SQLite has one writer at a time: ours queue for one connection, in turn, instead of racing

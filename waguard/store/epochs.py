@@ -28,15 +28,17 @@ holds nothing: of many at once, what others hold is left out.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from itertools import compress
 from typing import Any, Final
 
+from msgspec import Struct
+from msgspec.structs import asdict
 from sqlalchemy import Column, Connection, bindparam, insert, select, text
 
 from waguard.core.cluster.records import Owning
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.send_states import State
+from waguard.core.replace import replace
 from waguard.core.webhooks.pending import DeliveryResult, Hold
 from waguard.ports.messages import Written
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
@@ -63,8 +65,7 @@ Outbox = NewMessage | StateUpdate | Withdrawal
 Result = DeliveryResult | Hold
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """The owner's row of a session, which nobody can change until the transaction ends."""
 
     epoch: int
@@ -107,8 +108,7 @@ def hold_new(connection: Connection, owning: Owning, session: str) -> bool:
     return found.get(session, mine) == mine
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """What one transaction is to write."""
 
     received: Sequence[InboxRecord]
@@ -116,8 +116,7 @@ class Batch:
     outgoing: Sequence[Outbox]
 
 
-@dataclass(frozen=True, slots=True)
-class Allowed:
+class Allowed(Struct, frozen=True):
     """What of a batch this host may write."""
 
     batch: Batch

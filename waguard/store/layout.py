@@ -1,9 +1,9 @@
 """The application's table as it really is, and where each value lives."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import (
     BindParameter,
     Column,
@@ -29,8 +29,7 @@ from waguard.store.types import JsonText, NativeEnum, UtcDateTime, length_of, st
 NEEDED = ("session_id", "workspace_id", "phone_number", "status")
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Struct, frozen=True):
     """``whatsapp_accounts`` with the columns that this installation has."""
 
     accounts: Table

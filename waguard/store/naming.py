@@ -1,9 +1,9 @@
 """Under which ids what comes is known already: looked up in the transaction that stores it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final
 
+from msgspec import Struct, field
 from sqlalchemy import Column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,8 +17,7 @@ AT_ONCE: Final = 1_000  # keys
 Keys = dict[str, tuple[str, ...]]
 
 
-@dataclass(slots=True)
-class _Wanted:
+class _Wanted(Struct):
     """What may be known under several ids, by session."""
 
     keys: dict[str, set[str]] = field(default_factory=dict)

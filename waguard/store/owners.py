@@ -8,7 +8,6 @@ them first (``_SUMS``), which is one value. The rows are read where it is anothe
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -30,6 +29,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.cluster.records import Owner
+from waguard.core.replace import replace
 from waguard.store.database import Database
 from waguard.store.deliveries import PENDING
 from waguard.store.engine import skips_locked

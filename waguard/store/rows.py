@@ -1,8 +1,8 @@
 """Reading sessions: the application's row joined with waguard's own."""
 
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Row, Select, func, select, true
 
 from waguard.core.row_status import Status
@@ -14,8 +14,7 @@ from waguard.store.models import SESSIONS
 UP_AT_TAKEOVER = frozenset({Status.CONNECTED, Status.AUTHENTICATED})
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """A session's row, locked until the transaction ends."""
 
     row: SessionRow

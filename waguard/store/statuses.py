@@ -4,9 +4,9 @@ the statuses one and the entries another, which waits for nothing of the applica
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec import Struct
 from sqlalchemy import BindParameter, bindparam, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,8 +24,7 @@ from waguard.store.work import Work
 _LOCK_WAIT: Final = 1  # s
 
 
-@dataclass(frozen=True, slots=True)
-class _Status:
+class _Status(Struct, frozen=True):
     session_id: str
     generation: int
     derived: DerivedStatus

@@ -1,11 +1,11 @@
 """Writing sessions: one transaction, the session's row locked first; in a cluster its owner's row before that."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
+from msgspec import Struct, field
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -48,8 +48,7 @@ class Refusals:
     count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(Struct, frozen=True):
     """One write transaction. ``now`` is whole seconds: MySQL would round the rest up."""
 
     connection: AsyncConnection

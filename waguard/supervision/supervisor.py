@@ -3,9 +3,10 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from waguard.config.sections import Config
 from waguard.core.fleet.facts import Closing
@@ -47,8 +48,7 @@ if TYPE_CHECKING:
     from waguard.supervision.shipping.credential_shipping import CredentialShipping
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ports:
+class Ports(Struct, frozen=True, kw_only=True):
     """What supervision reaches of the world; ``host`` and ``network`` are read now."""
 
     store: Store

@@ -4,9 +4,9 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 from loguru import logger
+from msgspec import Struct
 
 from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_NOT_STARTED
 from waguard.core.session.page_load import pause
@@ -22,8 +22,7 @@ from waguard.worker.page_events import PageEvents
 from waguard.worker.worker_context import WorkerContext
 
 
-@dataclass(frozen=True, slots=True)
-class OpenPage:
+class OpenPage(Struct, frozen=True):
     """A page (tab) of the browser, and what drives it."""
 
     session: PageSession

@@ -3,10 +3,10 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 from loguru import logger
 
+from waguard.core.replace import replace
 from waguard.core.session.probe import PageLiveness, observe, should_end_script
 from waguard.host.system.pressure import cpu_is_saturated
 from waguard.wire.reports import Heartbeat

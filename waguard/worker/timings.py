@@ -1,11 +1,11 @@
 """How long a worker waits for what. Tests pass shorter ones. Seconds."""
 
-from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import Struct, field
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadTimings:
+
+class LoadTimings(Struct, frozen=True, kw_only=True):
     """Times of a page that is made ready; and ``loads``, the attempts in a row."""
 
     navigation: float = 30.0
@@ -23,8 +23,7 @@ class LoadTimings:
     loads: int = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timings:
+class Timings(Struct, frozen=True, kw_only=True):
     """Times of a worker's life."""
 
     lock: float = 3.0

@@ -1,8 +1,9 @@
 """What the parts of a worker need of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Self
+
+from msgspec import Struct
 
 from waguard.core.messages.people import People
 from waguard.wire.events import Event
@@ -20,8 +21,7 @@ from waguard.worker.page.report_gate import ReportGate
 from waguard.worker.timings import TIMINGS, Timings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerContext:
+class WorkerContext(Struct, frozen=True, kw_only=True):
     """All that is there before Chromium is, and as long as the worker."""
 
     spec: WorkerSpec

@@ -1,12 +1,12 @@
 """Records, rows and moments for tests of the cluster's core."""
 
-from dataclasses import replace
 from typing import Any
 
 from waguard.core.cluster import host_lease
 from waguard.core.cluster.host_lease import LeaseState, LeaseTerms
 from waguard.core.cluster.lease_facts import LeaseEffect, LeaseFact, OwnRead, ReadOwn, Renew
 from waguard.core.cluster.records import FORMAT, Found, HostRecord, Owner
+from waguard.core.replace import replace
 from waguard.core.session.facts import Moment
 
 TERMS = LeaseTerms(10.0)

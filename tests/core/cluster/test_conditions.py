@@ -1,7 +1,5 @@
 """What people should know of the hosts."""
 
-from dataclasses import replace
-
 from tests.core.cluster.hosts import TERMS, dead, found
 from waguard.core.blame import Blame, Condition
 from waguard.core.cluster import session_owner
@@ -16,6 +14,7 @@ from waguard.core.cluster.host_lease import LeaseView
 from waguard.core.cluster.owner_state import OwnerState
 from waguard.core.cluster.records import FORMAT, Found
 from waguard.core.cluster.shared_settings import digests, wajs_of
+from waguard.core.replace import replace
 from waguard.core.session.facts import Moment
 
 OWNER = session_owner.begin("a", frozenset())

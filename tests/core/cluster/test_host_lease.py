@@ -1,7 +1,5 @@
 """This host's lease: what counts as a renewal, what ends with it, who is declared dead."""
 
-from dataclasses import replace
-
 import pytest
 
 from tests.core.cluster.hosts import TERMS, Lease, dead, found
@@ -26,6 +24,7 @@ from waguard.core.cluster.lease_facts import (
     TimerDue,
 )
 from waguard.core.cluster.records import FORMAT, Found
+from waguard.core.replace import replace
 from waguard.core.session.facts import Moment
 
 

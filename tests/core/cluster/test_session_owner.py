@@ -1,6 +1,5 @@
 """Which sessions a host owns: claims, releases, what moves, and what an unknown answer means."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,6 +29,7 @@ from waguard.core.cluster.owner_facts import (
     Unanswered,
 )
 from waguard.core.cluster.records import FORMAT, Found, Owner
+from waguard.core.replace import replace
 from waguard.core.session.facts import Moment
 
 

@@ -1,13 +1,12 @@
 """Why a session has no host, in words."""
 
-from dataclasses import replace
-
 from tests.core.cluster.hosts import dead, found, row
 from waguard.core.cluster import session_owner
 from waguard.core.cluster.host_lease import LeaseView
 from waguard.core.cluster.owner_state import OwnerState
 from waguard.core.cluster.records import Found, Owner
 from waguard.core.cluster.unowned import Unowned, unowned
+from waguard.core.replace import replace
 
 SOON = "a host takes it over within seconds"
 NO_ROOM = "no host has room for it"

@@ -1,12 +1,12 @@
 """Whether the network is away: only ever an explanation of sessions that are offline."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from waguard.core.fleet.network import AT_ONCE, Reading, outage, shown
+from waguard.core.replace import replace
 
 GOOD = Reading(route=True, carrier=True)
 NO_ROUTE = Reading(route=False)

@@ -131,6 +131,19 @@ def test_the_executable_is_missing_until_the_one_that_tries_it_has_it() -> None:
     assert bench.outages("browser_missing")[-1] is None
 
 
+def test_a_try_that_began_before_chromium_answered_again_is_not_counted() -> None:
+    bench = broken("a", "b")
+    bench.script = LAUNCHING
+    bench.pass_time(10)
+    trial = bench.spawned[-1]
+    bench.exit(trial, EXIT_BROWSER_NOT_STARTED)  # it hung, and ``--version`` is well by now
+    bench.pass_time(1)
+    assert set(bench.spawned[2:]) == {"a", "b"}, "nobody waits any more"
+    assert bench.state(trial).counted == ()
+    bench.exit(trial, EXIT_BROWSER_NOT_STARTED)
+    assert len(bench.state(trial).counted) == 1, "Chromium answers for the others"
+
+
 def test_one_that_is_missing_is_another_one_when_it_is_there_again() -> None:
     bench = broken("a", "b")
     bench.host = Reading(executable="there is none")

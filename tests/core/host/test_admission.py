@@ -1,7 +1,5 @@
 """Who may start now, and why the others wait."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +16,7 @@ from waguard.core.host.admission import (
     admit,
     order,
 )
+from waguard.core.replace import replace
 
 MB = 1 << 20
 LIMITS = Limits(places=2, session_memory=200 * MB, memory_reserve=300 * MB, memory_pressure=20.0)

@@ -1,7 +1,5 @@
 """What a daemon says of the one before it."""
 
-from dataclasses import replace
-
 import pytest
 
 from waguard.core.host.last_run import (
@@ -18,6 +16,7 @@ from waguard.core.host.last_run import (
     restoration,
     result,
 )
+from waguard.core.replace import replace
 
 NOON = 1_790_078_400.0  # 2026-09-22 12:00:00 UTC
 RUN = Run(pid=41, start_time=900, boot="first", began=NOON - 3600)

@@ -1,7 +1,5 @@
 """What is done with a profile at a start."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +31,7 @@ from waguard.core.profile.before_start import (
     is_severe,
 )
 from waguard.core.profile.snapshots import Snapshot
+from waguard.core.replace import replace
 
 OLD = Snapshot(id="old", taken_at=1.0, pairing="me")
 NEW = Snapshot(id="new", taken_at=2.0, pairing="me")

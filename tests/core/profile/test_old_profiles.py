@@ -1,7 +1,5 @@
 """Whose an old profile is, and which of several is used."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +16,7 @@ from waguard.core.profile.old_profiles import (
     identify,
     places,
 )
+from waguard.core.replace import replace
 
 SPEAKING = "webjs_7_1732233600_ab12cd34"
 

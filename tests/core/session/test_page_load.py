@@ -1,11 +1,10 @@
 """Whose fault it is that a page was not loaded, and when it is tried again."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from waguard.core.replace import replace
 from waguard.core.session.page_load import (
     FIRST_PAUSE,
     LONGEST_PAUSE,

@@ -164,3 +164,26 @@ def test_one_of_many_is_not_the_build() -> None:
         loops(bench, 5, "a")
     assert bench.outages("pages_restart_everywhere") == []
     assert {bench.lifecycle(name) for name in "bcd"} == {State.RUNNING}
+
+
+def test_the_loads_of_an_unlink_and_a_pairing_are_not_counted() -> None:
+    bench = connected()
+
+    def says(link: Link, *, loaded: bool = False) -> None:
+        worker = bench.worker("s")
+        loads = worker.loads + loaded
+        bench.pass_time(APART)
+        bench.post(
+            "s",
+            Reported(worker=worker.number, at=bench.at, phase="ready", link=link, loads=loads),
+        )
+
+    for _ in range(SIGN):
+        says(Link.UNKNOWN, loaded=True)  # WhatsApp Web loads itself after a logout
+        says(Link.QR_PENDING)
+        says(Link.SYNCING)
+        says(Link.SYNCING, loaded=True)  # its storage is closed, to have the credentials on disk
+        says(Link.CONNECTED)
+        assert "page_restarts" not in kinds(bench)
+    loops(bench, 60)
+    assert "page_restarts" in kinds(bench)

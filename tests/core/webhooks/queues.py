@@ -1,9 +1,9 @@
 """A delivery queue that a test drives fact by fact."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
+from waguard.core.replace import replace
 from waguard.core.webhooks.circuit import CircuitPolicy
 from waguard.core.webhooks.delivery import Answer
 from waguard.core.webhooks.facts import (

@@ -1,7 +1,6 @@
 """The machine: Chromium and wa-js, disks, memory, clocks, the database."""
 
 import os
-from dataclasses import replace
 from email.utils import formatdate
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from tests.doctor.faults.planting import FAILED, WARNING, Faults
 from tests.doctor.host import Host, foreign_process
 from waguard.core.host.admission import Reading
+from waguard.core.replace import replace
 from waguard.doctor.checks.host import Space
 
 FAULTS = Faults()

@@ -1,7 +1,6 @@
 """The double takes webhooks as badly as the application does."""
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from tests.lab.application.conftest import QUICK, Pair
 from tests.lab.application.instance import post
 from tests.waiting import wait_until
+from waguard.core.replace import replace
 from waguard.lab.application.manners import Window, body_of
 
 TEXT: dict[str, Any] = {
@@ -117,7 +117,7 @@ async def test_the_signature_and_its_time_are_checked(pair: Pair) -> None:
 class TimedWindow(Window):
     """Its time goes on by a test's word only."""
 
-    now = 0.0
+    now: float = 0.0
 
     def admit(self, now: float) -> bool:
         return super().admit(self.now)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,6 +14,7 @@ import pytest
 from tests.lab.chaos.test_invariants import FACTS, LIES, QUIET, WELL
 from tests.waiting import DEADLINE
 from waguard.cli.client import ApiCallError
+from waguard.core.replace import replace
 from waguard.lab.chaos import daemon_faults, host_faults
 from waguard.lab.chaos.harming import Pace, endure
 from waguard.lab.chaos.invariants import BrokenError, Facts, Harm

@@ -1,10 +1,10 @@
 """What is said of a world that is well, and of one in which a single thing is not."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from waguard.core.replace import replace
 from waguard.lab.chaos.invariants import (
     Facts,
     Harm,

@@ -1,10 +1,10 @@
 """What came whole and happened once, and each way in which it did not."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from waguard.core.replace import replace
 from waguard.lab.chaos.kinds import Coming
 from waguard.lab.chaos.kinds_check import (
     Act,

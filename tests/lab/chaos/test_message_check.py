@@ -1,10 +1,10 @@
 """Books that agree, and each way in which they do not."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from waguard.core.replace import replace
 from waguard.lab.chaos.message_check import (
     RECONCILED,
     WRONG_LIMIT,

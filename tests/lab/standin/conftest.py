@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import asdict
 
 from waguard.lab.standin import Policy, StandIn
 
@@ -20,7 +21,7 @@ async def standin() -> AsyncIterator[StandIn]:
 @pytest.fixture
 def policy(standin: StandIn) -> Policy:
     """The policies, as they are by default here; a test may change them."""
-    for name, value in vars(Policy(sync=0.1, reconnect_delay=0.05)).items():
+    for name, value in asdict(Policy(sync=0.1, reconnect_delay=0.05)).items():
         setattr(standin.policy, name, value)
     return standin.policy
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from tests.simulation.clock import Violation
@@ -44,6 +44,7 @@ from waguard.core.cluster.owner_facts import (
     Unanswered,
 )
 from waguard.core.cluster.records import FORMAT, Found, HostRecord
+from waguard.core.replace import replace
 from waguard.core.session.facts import Moment
 
 if TYPE_CHECKING:

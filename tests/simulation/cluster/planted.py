@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Final, NamedTuple
 from unittest.mock import patch
 
@@ -14,6 +13,7 @@ from waguard.core.cluster.lease_facts import LeaseEffect
 from waguard.core.cluster.owner_facts import Acquire
 from waguard.core.cluster.owner_state import Out, OwnerState
 from waguard.core.cluster.records import Found, Owner
+from waguard.core.replace import replace
 from waguard.core.session.facts import Moment
 
 Plant = Callable[[], contextlib.AbstractContextManager[object]]

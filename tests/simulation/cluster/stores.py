@@ -2,11 +2,11 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Final, TypeVar
 
 from tests.simulation.clock import VirtualTime
 from waguard.core.cluster.records import Found, HostRecord, Owner
+from waguard.core.replace import replace
 
 DEADLINE: Final = 1.5  # s after which a call has no answer
 LATE: Final = (0.01, 0.05, 0.3, 1.5, 6.0)

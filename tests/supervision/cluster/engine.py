@@ -3,10 +3,11 @@ unheard, a connection that hangs, a watch that stalls or breaks."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from waguard.core.cluster.records import Found, HostRecord
+from waguard.core.replace import replace
 from waguard.errors import EngineUnavailableError
 
 DEADLINE: Final = 1.0  # s; the adapters' own

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
 
 from tests.supervision.cluster.engine import Engine, EngineLine
 from waguard.core.cluster.host_lease import LeaseTerms, LeaseView
 from waguard.core.cluster.records import FORMAT, Found, HostRecord, Owner
+from waguard.core.replace import replace
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.supervision.cluster.host_keeper import HostKeeper
 from waguard.supervision.cluster.hosts_here import HostsHere

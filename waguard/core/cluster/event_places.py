@@ -7,11 +7,13 @@ elsewhere, nearly always higher, and what it published before is not known any m
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+
 from waguard.core.cluster.forwarded_request import MOST_OFF
+from waguard.core.replace import replace
 
 HEADER: Final = "X-Host-Events"
 """What a host answers to another one has it: ``Extent`` as text."""
@@ -37,8 +39,7 @@ class Extent(NamedTuple):
     newest: int
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a client is in the events of one host, which has not ended."""
 
     number: int | None
@@ -128,8 +129,7 @@ def is_earlier(place: Place, number: int, at: float) -> bool:
     return at < place.since - MOST_OFF
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(Struct, frozen=True):
     """Whether a client has what happened before it came."""
 
     to_come: frozenset[str]

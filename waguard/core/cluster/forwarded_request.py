@@ -7,7 +7,6 @@ Form 1 does neither. It is made for a host whose record names no start, and take
 
 import base64
 import binascii
-import dataclasses
 import hashlib
 import hmac
 from typing import Final
@@ -113,7 +112,7 @@ def concerning(caller: Caller, session: str) -> Caller:
     """The caller, without those of its sessions that a request about this one is not about: there may be a hundred."""
     if caller.sessions is None:
         return caller
-    return dataclasses.replace(caller, sessions=caller.sessions & {session})
+    return replace(caller, sessions=caller.sessions & {session})
 
 
 def _mark(it: ForwardedRequest) -> str:

@@ -7,9 +7,10 @@ declares it dead, and only what was declared dead is claimed.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum, auto
 from typing import Final
+
+from msgspec import Struct, field
 
 from waguard.core.cluster.lease_facts import (
     CloseAll,
@@ -30,6 +31,7 @@ from waguard.core.cluster.lease_facts import (
     Swept,
 )
 from waguard.core.cluster.records import FORMAT, Found, HostRecord
+from waguard.core.replace import replace
 from waguard.core.session.facts import Moment
 
 RETRY: Final = 1.0  # s after a call that had no answer, and between readings of a foreign record
@@ -38,8 +40,7 @@ FOREIGN_CHANGES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseTerms:
+class LeaseTerms(Struct, frozen=True):
     """What follows from how long a lease lasts; all in seconds."""
 
     lasts: float
@@ -80,8 +81,7 @@ class LeaseStage(StrEnum):
     """Two machines have this name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(Struct, frozen=True):
     """Another host's lease as it was seen."""
 
     found: Found
@@ -91,8 +91,7 @@ class Peer:
     """When ``DeclareDead`` was last asked for."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseState:
+class LeaseState(Struct, frozen=True, kw_only=True):
     """This host's lease, as its daemon knows it. Begins with ``begin``."""
 
     host: str
@@ -126,16 +125,14 @@ class LeaseState:
     """Some host's record has a newer format."""
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseStep:
+class LeaseStep(Struct, frozen=True):
     """The state after a fact, and what is to be performed, in order."""
 
     state: LeaseState
     effects: tuple[LeaseEffect, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseView:
+class LeaseView(Struct, frozen=True, kw_only=True):
     """What ownership has to know of the leases, at one moment."""
 
     host: str

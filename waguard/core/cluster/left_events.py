@@ -5,9 +5,10 @@ what it has stored already has the same key, and is no news to it. What no owner
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 PART_BYTES: Final = 1 << 20  # of one request, but for a single event, whose file may have more
 PART_EVENTS: Final = 500
@@ -47,8 +48,7 @@ def answer_of(status: int | None, *, same_version: bool) -> Answer:
     return Answer.AWAY
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class Failure(Struct, frozen=True, kw_only=True):
     """The last attempt to hand over what is left of a session."""
 
     owner: str
@@ -84,8 +84,7 @@ def in_parts(sizes: Sequence[int]) -> Iterator[slice]:
         yield slice(start, len(sizes))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
+class Left(Struct, frozen=True, kw_only=True):
     """What is left of one session."""
 
     session: str | None

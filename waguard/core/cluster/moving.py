@@ -3,7 +3,6 @@ balance, and one that is not admitted here. Pure.
 """
 
 from collections.abc import Collection
-from dataclasses import replace
 from typing import Final
 
 from waguard.core.cluster import owner_state as owning
@@ -11,6 +10,7 @@ from waguard.core.cluster import placement
 from waguard.core.cluster.host_lease import LeaseView
 from waguard.core.cluster.owner_state import Out, OwnerState
 from waguard.core.cluster.placement import BALANCE, HostLoad, Hosts, Sessions
+from waguard.core.replace import replace
 from waguard.core.session.facts import Moment
 
 DRAINED_AT_ONCE: Final = 2  # as many as a host starts at once

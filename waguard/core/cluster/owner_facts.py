@@ -4,7 +4,7 @@
 Each effect but ``Acquire`` is answered exactly once, by one of the facts that it names.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from waguard.core.cluster.lease_facts import TimerDue
 from waguard.core.cluster.records import Found, Owner
@@ -12,8 +12,7 @@ from waguard.core.cluster.records import Found, Owner
 # ---- facts ----
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnersRead:
+class OwnersRead(Struct, frozen=True, kw_only=True):
     """The answer to ``ReadOwners``: the rows of all sessions."""
 
     rows: tuple[Owner, ...]
@@ -23,68 +22,59 @@ class OwnersRead:
     """Which of the own sessions nobody uses at the moment."""
 
 
-@dataclass(frozen=True, slots=True)
-class HolderRead:
+class HolderRead(Struct, frozen=True):
     """The answer to ``ReadHolder``: the lease of ``host``; None: there is none."""
 
     host: str
     found: Found | None
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(Struct, frozen=True):
     """The answer to ``Claim``: the row is this host's, with this epoch."""
 
     claim: "Claim"
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimRefused:
+class ClaimRefused(Struct, frozen=True):
     """The answer to ``Claim``: somebody was faster."""
 
     claim: "Claim"
 
 
-@dataclass(frozen=True, slots=True)
-class Unanswered:
+class Unanswered(Struct, frozen=True):
     """The database or the engine did not answer: whether ``effect`` took place is unknown. Of ``ReadOwners``,
     ``ReadHolder`` and ``Claim``; for ``Release`` see ``Ended``."""
 
     effect: "ReadOwners | ReadHolder | Claim"
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """Nothing of a session runs here any more, and memory has nothing of it: after ``Release``, ``Lose`` or the lease's
     ``CloseAll``. After ``Release`` its row was written, or could not be."""
 
     session: str
 
 
-@dataclass(frozen=True, slots=True)
-class CreateAsked:
+class CreateAsked(Struct, frozen=True):
     """A session is about to be created here; ``seen``: its row, of nobody (without one: epoch 0)."""
 
     seen: Owner
 
 
-@dataclass(frozen=True, slots=True)
-class Deleted:
+class Deleted(Struct, frozen=True):
     """A session that was this host's was deleted."""
 
     session: str
 
 
-@dataclass(frozen=True, slots=True)
-class NotAdmitted:
+class NotAdmitted(Struct, frozen=True):
     """Admission has held an own session back for ``placement.HELD_BACK`` seconds: another host may have room."""
 
     session: str
 
 
-@dataclass(frozen=True, slots=True)
-class DrainAsked:
+class DrainAsked(Struct, frozen=True):
     """Move all sessions to other hosts that have room, and claim none; ``drain`` False: no more."""
 
     drain: bool
@@ -107,21 +97,18 @@ OwnerFact = (
 # ---- effects ----
 
 
-@dataclass(frozen=True, slots=True)
-class ReadOwners:
+class ReadOwners(Struct, frozen=True):
     """Read all rows, and how much room this host has. Answered with ``OwnersRead`` or ``Unanswered``."""
 
 
-@dataclass(frozen=True, slots=True)
-class ReadHolder:
+class ReadHolder(Struct, frozen=True):
     """Read the lease of ``host`` from the engine itself (``HostLeases.read``), never from the watch. Answered with
     ``HolderRead`` or ``Unanswered``."""
 
     host: str
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """Own a session where its epoch is still as it was seen (``Owners.claim``). Answered with ``Claimed``,
     ``ClaimRefused`` or ``Unanswered``."""
 
@@ -130,8 +117,7 @@ class Claim:
     """This host's, at the time of the claim."""
 
 
-@dataclass(frozen=True, slots=True)
-class Acquire:
+class Acquire(Struct, frozen=True):
     """A session is this host's: bring it up, or keep it up (``OwnedSessions.acquire``; repeated until it works, or until
     ``Release``, ``Lose`` or ``CloseAll``)."""
 
@@ -139,8 +125,7 @@ class Acquire:
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(Struct, frozen=True):
     """End a session in order (``OwnedSessions.release``), then write its row (``Owners.release``). Answered with
     ``Ended``, also where the row could not be written: it is asked for again."""
 
@@ -149,8 +134,7 @@ class Release:
     to_host: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Lose:
+class Lose(Struct, frozen=True):
     """A session is another host's, or may be: end what runs of it at once, write nothing (``OwnedSessions.lose``).
     Answered with ``Ended``."""
 

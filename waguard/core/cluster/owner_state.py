@@ -1,25 +1,25 @@
 """What a host knows of the sessions that it owns or may claim, and how that changes. Pure."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import TypeVar
+
+from msgspec import Struct, field
 
 from waguard.core.cluster.owner_facts import Claim, Lose, OwnerEffect, Release
 from waguard.core.cluster.records import Owner
+from waguard.core.replace import replace
 
 Out = Callable[[OwnerEffect], None]
 _Value = TypeVar("_Value")
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """A session that is being ended here."""
 
     to_host: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnerState:
+class OwnerState(Struct, frozen=True, kw_only=True):
     """Which sessions are this host's, as its daemon knows it. Begins with ``session_owner.begin``."""
 
     host: str

@@ -1,8 +1,9 @@
 """Where sessions are to run: how much room a host has, who claims first, and what moves for balance. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.core.cluster.records import HostRecord, Owner
 
@@ -10,8 +11,7 @@ CLAIM_STEP: Final = 1.5  # s that each next host waits before it claims
 HELD_BACK: Final = 60.0  # s that admission may hold an own session back before it is released
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Capacity:
+class Capacity(Struct, frozen=True, kw_only=True):
     """What a host can run."""
 
     max_sessions: int
@@ -28,8 +28,7 @@ class Capacity:
     """PSI is above ``admission.memory_pressure``."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostLoad:
+class HostLoad(Struct, frozen=True, kw_only=True):
     """What of a host's record matters here."""
 
     host: str
@@ -39,8 +38,7 @@ class HostLoad:
     drain: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hosts:
+class Hosts(Struct, frozen=True, kw_only=True):
     """All hosts, as one of them sees them."""
 
     host: str
@@ -51,8 +49,7 @@ class Hosts:
     """s since when ``emptiest`` has found one without interruption."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sessions:
+class Sessions(Struct, frozen=True, kw_only=True):
     """All sessions, and which of them may move."""
 
     rows: Sequence[Owner]
@@ -62,8 +59,7 @@ class Sessions:
     """Unix time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BalanceRules:
+class BalanceRules(Struct, frozen=True, kw_only=True):
     """When a session moves for balance only."""
 
     least: int = 3
@@ -79,8 +75,7 @@ class BalanceRules:
 BALANCE: Final = BalanceRules()
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedMove:
+class PlannedMove(Struct, frozen=True):
     """A session that is to be released to another host."""
 
     session: str

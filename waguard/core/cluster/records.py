@@ -6,15 +6,15 @@ a new record and ends irrevocably when anybody writes ``alive = false``.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
+
+from msgspec import Struct, field
 
 FORMAT: Final = 1
 """The host lease's: who reads a newer one claims nothing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostRecord:
+class HostRecord(Struct, frozen=True, kw_only=True):
     """A host's lease as the engine has it."""
 
     format: int
@@ -43,22 +43,23 @@ class HostRecord:
     """Types of what is wrong on it and needs a person, without that of its sessions."""
     alerts: bool = True
     """Whether it has a destination for alerts; a version that does not say may have one."""
-    settings: Mapping[str, str] = field(default_factory=dict, hash=False)
+    settings: Mapping[str, str] = field(default_factory=dict)
     """Digests of what all hosts have to have alike, by the key of the configuration."""
-    more: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    more: Mapping[str, Any] = field(default_factory=dict)
     """What a newer format has besides; it stays when another host writes this record."""
 
+    def __hash__(self) -> int:
+        return hash((self.host, self.incarnation, self.number))
 
-@dataclass(frozen=True, slots=True)
-class Found:
+
+class Found(Struct, frozen=True):
     """A record as it was read; ``revision`` changes with each write and never comes back."""
 
     record: HostRecord
     revision: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owner:
+class Owner(Struct, frozen=True, kw_only=True):
     """Who owns a session, as the database has it. ``host`` and ``incarnation`` None: nobody."""
 
     session: str
@@ -74,8 +75,7 @@ class Owner:
     """There is no such session any more; its owner delivers the webhooks that it has left, and runs nothing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owning:
+class Owning(Struct, frozen=True, kw_only=True):
     """What this host owns now, as its daemon believes; the database checks it at each write."""
 
     host: str

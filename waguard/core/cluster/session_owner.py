@@ -10,8 +10,9 @@ claimed again, which increments the epoch, so that the release finds another one
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.core.cluster import moving, placement
 from waguard.core.cluster import owner_state as owning
@@ -37,6 +38,7 @@ from waguard.core.cluster.owner_facts import (
 from waguard.core.cluster.owner_state import Ending, Out, OwnerState
 from waguard.core.cluster.placement import CLAIM_STEP
 from waguard.core.cluster.records import FORMAT, Found, Owner
+from waguard.core.replace import replace
 from waguard.core.session.facts import Moment
 
 READ_EVERY: Final = 2.0  # s between two readings of the rows …
@@ -44,8 +46,7 @@ READ_SOON: Final = 1.0  # … while a session waits for an owner, or a host is e
 MOVE_GRACE: Final = 10.0  # s in which only the host that a session was released to claims it
 
 
-@dataclass(frozen=True, slots=True)
-class OwnerStep:
+class OwnerStep(Struct, frozen=True):
     """The state after a fact, and what is to be performed, in order."""
 
     state: OwnerState

@@ -1,7 +1,8 @@
 """Which living host owns a session; why one that none owns has none now, in words. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from waguard.core.cluster import placement
 from waguard.core.cluster.host_lease import LeaseView
@@ -9,8 +10,7 @@ from waguard.core.cluster.owner_state import OwnerState
 from waguard.core.cluster.records import HostRecord, Owner
 
 
-@dataclass(frozen=True, slots=True)
-class Unowned:
+class Unowned(Struct, frozen=True):
     """A session without a living owner."""
 
     seconds: float

@@ -5,8 +5,9 @@ replacement never makes a second message of one.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.core.recycle import APART
 
@@ -16,8 +17,7 @@ FAR: Final = 3.0  # times the limit: now a single one is enough, and a send unde
 ALONE: Final = 10.0  # times the limit, where only first contacts wait: WhatsApp drops some of them
 
 
-@dataclass(frozen=True, slots=True)
-class Late:
+class Late(Struct, frozen=True):
     """Sends that wait for the server's ack for too long, or at which the page threw ``error``: then
     ``count`` is that of their chats. ``longest`` in seconds. ``first_contacts``: all of them are."""
 

@@ -5,13 +5,14 @@ canary, or one of those that failed, is up again.
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from waguard.core.host.admission import Candidate, order
+from waguard.core.replace import replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FleetPolicy:
+class FleetPolicy(Struct, frozen=True, kw_only=True):
     """Opens when more than the share ``threshold`` of the wanted sessions, and at least
     ``minimum``, fail alike within ``period`` seconds.
 
@@ -25,8 +26,7 @@ class FleetPolicy:
     canary_interval: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """``cause``: as in ``blame.Failure``, compared between sessions. ``at`` in monotonic seconds."""
 
     session: str
@@ -34,8 +34,7 @@ class Failure:
     at: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
+class Opening(Struct, frozen=True, kw_only=True):
     """Why and since when it is open."""
 
     cause: str
@@ -50,8 +49,7 @@ class Opening:
     tried_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Breaker:
+class Breaker(Struct, frozen=True):
     """``opening`` None: it is closed."""
 
     failures: tuple[Failure, ...] = ()

@@ -8,7 +8,7 @@ deadlines of a single session.
 from typing import Final, NamedTuple
 
 from waguard.core.backoff import NEVER
-from waguard.core.blame import Blame
+from waguard.core.blame import NOT_STARTED, Blame
 from waguard.core.fleet import breaker as breakers
 from waguard.core.fleet.acks import replace_for_acks, replaceable
 from waguard.core.fleet.facts import (
@@ -132,13 +132,15 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
                 return replace(fleet, broken=Broken(failure, now.at, trial))
             if failure.blame is not Blame.SESSION:
                 return fleet
+            if fleet.broken and failure.reason == NOT_STARTED:
+                # Chromium answers now, and answered too late for this try: the next one shows whether it starts
+                return _after_trial(fleet, session)
             alike = breakers.Failure(session, failure.cause, now.at)
             wanted = {session, *tried_and_wanted(fleet)}
             opened = breakers.failed(fleet.rules.breaker, fleet.breaker, alike, wanted=wanted)
             return replace(fleet, breaker=opened)
         case BrowserStarted():
-            tried = fleet.broken is not None and fleet.broken.trial == session
-            return replace(fleet, broken=None) if tried else fleet
+            return _after_trial(fleet, session)
         case Recycled():
             kept = {name: n for name, n in fleet.memory_in_vain.items() if name != session}
             recycled = {**fleet.recycled_at, session: now.at}
@@ -193,6 +195,12 @@ def _forget(fleet: FleetState, session: str) -> FleetState:
         slow=None if fleet.slow == session else fleet.slow,
         recycling=None if fleet.recycling == session else fleet.recycling,
     )
+
+
+def _after_trial(fleet: FleetState, session: str) -> FleetState:
+    """Forget that Chromium starts for nobody, where this session is the one that tried it."""
+    tried = fleet.broken is not None and fleet.broken.trial == session
+    return replace(fleet, broken=None) if tried else fleet
 
 
 def _on_member(
@@ -265,6 +273,7 @@ def _view(fleet: FleetState, post: Post) -> FleetState:
         network_since=fleet.network_at,
         pages_restart=fleet.outages.get(EVERYWHERE),
         breaker=breakers.words(fleet.rules.breaker, opening) if opening else None,
+        browser_broken=fleet.broken is not None,
         many_late=many_late(fleet),
     )
     if view == fleet.view:

@@ -1,14 +1,14 @@
 """Whether the host's network is away. That explains offline sessions, and nothing else. Pure."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 AT_ONCE: Final = 10.0  # s; pages notice a dead network within some seconds of each other
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(Struct, frozen=True, kw_only=True):
     """The state of the host's network; None: it could not be read."""
 
     route: bool | None = None

@@ -9,9 +9,10 @@ the profiles before it is mounted. That is no session's fault: all wait, and no 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from typing import Final
+
+from msgspec import Struct, field
 
 from waguard.core.blame import Failure
 from waguard.core.host.evidence import BROWSER_HANGS, NO_SANDBOX
@@ -22,8 +23,7 @@ TRIAL: Final = 10.0  # s between two tries of a Chromium that starts on no profi
 PIDS: Final = 150  # processes and threads of a worker and its Chromium with one page, and a margin
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """Memory in bytes, pressure in percent."""
 
     places: int
@@ -34,8 +34,7 @@ class Limits:
     memory_pressure: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(Struct, frozen=True, kw_only=True):
     """What the host has left; None where that could not be read."""
 
     memory: int | None = None
@@ -57,8 +56,7 @@ class Reading:
     """The executable does not exist."""
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(Struct, frozen=True):
     """Chromium does not start, not even on a new profile."""
 
     why: Failure
@@ -72,16 +70,14 @@ class Broken:
         return Trial(self.why, now - self.tried_at >= TRIAL)
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(Struct, frozen=True):
     """Chromium does not start; ``due``: one session may try it again now."""
 
     why: Failure
     due: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(Struct, frozen=True, kw_only=True):
     """A session that is to start."""
 
     session: str
@@ -123,8 +119,7 @@ class Cause(StrEnum):
 _OF_BROWSER: Final = {NO_SANDBOX: Cause.SANDBOX, BROWSER_HANGS: Cause.BROWSER_HANGS}
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     """Why a session waits. ``words`` have numbers in them, and may change while the cause stays."""
 
     cause: Cause
@@ -135,8 +130,7 @@ class Wait:
     """Only a place is missing: the worker may be started, its Chromium waits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """``admitted``: who may start, in order; ``waiting``: why each of the others waits."""
 
     admitted: tuple[str, ...] = ()

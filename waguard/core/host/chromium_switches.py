@@ -1,9 +1,10 @@
 """Which Chromium switches of the configuration are allowed. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
+
+from msgspec import Struct
 
 _PORT: Final = "any local user could take the session over through a port"
 _PIPE: Final = "the browser is driven through a pipe of the worker's"
@@ -45,8 +46,7 @@ WITHOUT_SANDBOX: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """``why`` follows the argument, ``remedy`` is what to do."""
 
     why: str

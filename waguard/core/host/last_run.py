@@ -6,9 +6,13 @@ seen alive and the moment when the next run began.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from waguard.core.replace import replace
 
 # s; the moment of a death is known to within this, unless the daemon hung before
 SEEN_EVERY: Final = 5.0
@@ -16,8 +20,7 @@ AHEAD: Final = 60.0  # s; after a correction of the clock a time in the file may
 UNREPORTED: Final = 16  # deaths that are not in the database yet
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Death:
+class Death(Struct, frozen=True, kw_only=True):
     """A run that did not end in order. Times are unix times, ``start_time`` clock ticks after boot."""
 
     pid: int
@@ -32,8 +35,7 @@ class Death:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class Run(Struct, frozen=True, kw_only=True):
     """One run, as ``run.json`` has it; ``boot`` changes with each boot of the machine."""
 
     pid: int
@@ -49,8 +51,7 @@ class Run:
     """Earlier deaths that are not in the audit log yet, the oldest first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Restoration:
+class Restoration(Struct, frozen=True):
     """What became of an earlier daemon's workers, in numbers."""
 
     adopted: int = 0

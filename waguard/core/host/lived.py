@@ -5,8 +5,9 @@ off for two days. Such a stretch is a *gap*: nothing was delivered, repeated or 
 it does not count. A clock that is set back makes nothing older.
 """
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+from msgspec import Struct
 
 STEP: Final = 120.0  # s that the wall clock may run ahead between two readings
 GAPS: Final = 64
@@ -19,8 +20,7 @@ class Gap(NamedTuple):
     end: float
 
 
-@dataclass(frozen=True, slots=True)
-class Lived:
+class Lived(Struct, frozen=True):
     """What is known at the reading of ``at`` (unix time); ``reached`` is the latest time that was ever read. The
     oldest gap comes first, and none overlaps another."""
 

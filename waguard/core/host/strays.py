@@ -6,11 +6,11 @@ identified by a pattern of its command line.
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Seen(Struct, frozen=True, kw_only=True):
     """A worker, a Chromium's browser process, or another process of a Chromium."""
 
     pid: int
@@ -33,15 +33,13 @@ class Seen:
     the environment of most of them, and with it the mark."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stray:
+class Stray(Struct, frozen=True):
     """An orphan of a dead instance or a dead worker: it is to be ended."""
 
     process: Seen
 
 
-@dataclass(frozen=True, slots=True)
-class Foreign:
+class Foreign(Struct, frozen=True):
     """A foreign Chromium on a profile of ours: it is reported, and never ended."""
 
     browser: Seen

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
+
+from msgspec import Struct
 
 _SETTING: Final = re.compile(r"(?m)^[ \t]*(\w+)[ \t]*=[ \t]*(.*?)[ \t]*$")
 _OFF: Final = frozenset({"no", "false", "off", "0"})
@@ -21,8 +22,7 @@ _FOLDERS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unit:
+class Unit(Struct, frozen=True, kw_only=True):
     """What a unit allows in the file system. Below ``hidden`` the service sees nothing of the host. With ``strict`` it
     may write only below ``writable``. Below ``inert`` nothing may be executed, except below ``executable``; the longer
     path wins."""

@@ -1,8 +1,9 @@
 """An entry of the audit log, and an incident, which is made of entries. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from msgspec import Struct, field
 
 
 class Entry(Protocol):
@@ -22,8 +23,7 @@ class Entry(Protocol):
     def evidence(self) -> Mapping[str, Any]: ...
 
 
-@dataclass(slots=True)
-class Incident:
+class Incident(Struct):
     """``began`` and ``ended`` in unix time; ``ended`` None: it still goes on."""
 
     began: float

@@ -7,11 +7,13 @@ that WhatsApp answers with 429 pauses first contacts, too.
 """
 
 import datetime as dt
-from dataclasses import dataclass, replace
 from enum import StrEnum, auto
 from typing import Final
 
+from msgspec import Struct
+
 from waguard.core.backoff import backoff
+from waguard.core.replace import replace
 
 REFUSED_IN_A_ROW: Final = 3
 FIRST_GUESS: Final = 3_600.0  # s, where WhatsApp names no date; it doubles with each pause in a row
@@ -48,8 +50,7 @@ class Cause(StrEnum):
     LOOKUPS = "look_ups"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Streak:
+class Streak(Struct, frozen=True, kw_only=True):
     """Outcomes of first contacts since the last one that was sent."""
 
     refused: int = 0
@@ -65,8 +66,7 @@ class Streak:
         return self.refused + self.dropped
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pause:
+class Pause(Struct, frozen=True, kw_only=True):
     """No first contact is sent before ``until``; then one is tried. ``said``: WhatsApp named the date."""
 
     cause: Cause

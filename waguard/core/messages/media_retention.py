@@ -1,11 +1,11 @@
 """Kept files: which are deleted. Pure."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Held(Struct, frozen=True, kw_only=True):
     """A file that is kept. ``at`` is unix time, ``size`` bytes."""
 
     name: str

@@ -4,14 +4,14 @@ A token bucket, kept as the moment at which it will be full again (GCRA), and a 
 message. Clock and chance are arguments.
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 MINUTE: Final = 60.0  # s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class Pace(Struct, frozen=True, kw_only=True):
     """At most ``rate`` messages a minute (0: no limit), ``burst`` of them at once, and after each a random ``gap``
     (shortest and longest, in seconds)."""
 
@@ -25,8 +25,7 @@ class Pace:
         return MINUTE / self.rate if self.rate else 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Paced:
+class Paced(Struct, frozen=True, kw_only=True):
     """The state of a session's rate limiter."""
 
     full_at: float = float("-inf")

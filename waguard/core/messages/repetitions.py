@@ -6,9 +6,10 @@ written, the same text again is a new message: a person may say "ok" twice. Wher
 which message it is, for ``KEY_LASTS``.
 """
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
+
+from msgspec import Struct
 
 # s in which a request without a reply may be repeated; the application gives up long before
 REPEATED_FOR: Final = 600.0
@@ -27,8 +28,7 @@ class Relation(Enum):
     """The request is another message, and its key is taken."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Earlier:
+class Earlier(Struct, frozen=True, kw_only=True):
     """An earlier message, or bulk, with the request's key or, where it names none, its content."""
 
     fingerprint: str | None

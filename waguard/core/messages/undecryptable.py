@@ -5,9 +5,10 @@ Web requests such a message again from its sender or the phone, and shows it und
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum, auto
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.core.messages.message_ids import parse
 from waguard.core.messages.people import People
@@ -45,8 +46,7 @@ class Outcome(StrEnum):
     """The page could not be asked."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiting:
+class Waiting(Struct, frozen=True, kw_only=True):
     """A stored one; ``since``: when it was first stored, in unix time."""
 
     message_id: str

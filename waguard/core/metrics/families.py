@@ -5,8 +5,9 @@ No histogram has the label ``session``: each session would have a series for eac
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Final, Literal
+
+from msgspec import Struct, field
 
 from waguard.core.blame import Blame
 from waguard.core.messages.inbox import Kind
@@ -15,8 +16,7 @@ from waguard.core.row_status import Status
 from waguard.core.webhooks.delivery import DeadLetterState
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Metric:
+class Metric(Struct, frozen=True, eq=False):
     """One family of series, compared by identity."""
 
     name: str

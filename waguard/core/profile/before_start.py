@@ -6,16 +6,16 @@ the session has been connected again.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.core.profile.snapshots import Snapshot, age_order
 
 # ---- what is found ----
 
 
-@dataclass(frozen=True, slots=True)
-class Healthy:
+class Healthy(Struct, frozen=True):
     """The profile can be used.
 
     ``torn``: databases in which a crash left half a record; that must be cut off before the next start.
@@ -24,18 +24,15 @@ class Healthy:
     torn: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(Struct, frozen=True):
     """Chromium has stored nothing in it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Emptied:
+class Emptied(Struct, frozen=True):
     """The profile was removed under a living browser, which created some of its files again: it has no credentials."""
 
 
-@dataclass(frozen=True, slots=True)
-class Damaged:
+class Damaged(Struct, frozen=True):
     """Chromium cannot use it, or would discard stored data.
 
     ``whole``: the credentials in it can be read; only other data is damaged.
@@ -45,15 +42,13 @@ class Damaged:
     whole: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CredentialsLost:
+class CredentialsLost(Struct, frozen=True):
     """The session was paired, and does not connect any more, without a logout."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class NoRoom:
+class NoRoom(Struct, frozen=True):
     """The disk is full: nothing can be moved or restored. The profile may be healthy."""
 
     why: str
@@ -62,27 +57,23 @@ class NoRoom:
 Finding = Healthy | Missing | Emptied | Damaged | CredentialsLost | NoRoom
 
 
-@dataclass(frozen=True, slots=True)
-class Free:
+class Free(Struct, frozen=True):
     """No ``SingletonLock``."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeadOwner:
+class DeadOwner(Struct, frozen=True):
     """``SingletonLock`` names a process that is not, or not any more, a browser of this profile."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class LivingOwner:
+class LivingOwner(Struct, frozen=True):
     """A browser of this profile runs, or may run."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
-class OtherHost:
+class OtherHost(Struct, frozen=True):
     """``SingletonLock`` names a process of another host: the container was moved."""
 
     host: str
@@ -92,8 +83,7 @@ class OtherHost:
 Owner = Free | DeadOwner | LivingOwner | OtherHost
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(Struct, frozen=True, kw_only=True):
     """All that is known before a start. ``locked``: this worker holds waguard's lock on the profile."""
 
     finding: Finding
@@ -112,53 +102,45 @@ CARRIED: Final = "carried"
 # ---- what is done ----
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(Struct, frozen=True):
     """Start Chromium on it."""
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveStaleLock:
+class RemoveStaleLock(Struct, frozen=True):
     """Remove ``SingletonLock`` and its two companions."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class CutTornTails:
+class CutTornTails(Struct, frozen=True):
     """Cut off the half record that a crash left in these databases."""
 
     databases: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Quarantine:
+class Quarantine(Struct, frozen=True):
     """Quarantine the profile with this note; a new, empty one replaces it."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class CarryOver:
+class CarryOver(Struct, frozen=True):
     """Copy the credentials from the profile that was just quarantined."""
 
 
-@dataclass(frozen=True, slots=True)
-class RestoreSnapshot:
+class RestoreSnapshot(Struct, frozen=True):
     """Restore this snapshot's credentials."""
 
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class ShowQr:
+class ShowQr(Struct, frozen=True):
     """Start Chromium, and expect that a person has to pair it again."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Struct, frozen=True):
     """Do not start: the cause has to end first, by a person or by itself."""
 
     why: str

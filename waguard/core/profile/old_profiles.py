@@ -7,9 +7,10 @@ name; the service that waguard replaces had ``workspace_<n>`` for its data path 
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 ARCHIVE: Final = ".zip"
 _SESSION: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -39,16 +40,14 @@ _RANK: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """The session and workspace of a profile; None: its path does not say."""
 
     session: str | None
     workspace: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class Profile(Struct, frozen=True, kw_only=True):
     """One that was found. ``used_at`` is unix time, ``size`` bytes, ``why`` belongs to ``credentials``."""
 
     path: str
@@ -161,8 +160,7 @@ class Outcome(StrEnum):
     """The profile should be imported, and cannot be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """``why`` is a sentence for a person."""
 
     profile: Profile

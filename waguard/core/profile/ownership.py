@@ -7,16 +7,16 @@ waguard's own group where root owns it: so a service can read what it cannot cha
 import shlex
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 _GROUP_READS: Final = stat.S_IRGRP | stat.S_IXGRP
 _SHARED: Final = stat.S_IRWXG | stat.S_IRWXO
 _WRITES: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(Struct, frozen=True, kw_only=True):
     """A file or a folder; ``mode`` as in ``stat``."""
 
     path: str
@@ -25,8 +25,7 @@ class Found:
     mode: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Us:
+class Us(Struct, frozen=True, kw_only=True):
     """The user of this process. ``roots``: 0, and the owner of "/" (another one in a user namespace)."""
 
     uid: int
@@ -39,8 +38,7 @@ class Us:
         return self.roots | {self.uid}
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """``why`` follows the path, ``command`` repairs it. A severe one is refused; of any other one waguard warns."""
 
     path: str

@@ -1,11 +1,11 @@
 """Quarantined profiles: which are deleted in the end. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Copy:
+class Copy(Struct, frozen=True, kw_only=True):
     """A profile in the quarantine.
 
     ``at`` is unix time, ``size`` bytes. ``only``: the session has neither a paired profile nor an intact snapshot

@@ -1,15 +1,15 @@
 """Snapshots: when a session's credentials are copied, and which copies are kept. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 # s connected; Chromium writes localStorage to the disk up to 60 s late (measured: 60.1)
 STORED_AFTER: Final = 65.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True, kw_only=True):
     """A copy of the credentials. ``taken_at`` is unix time; ``pairing`` the owner token."""
 
     id: str

@@ -3,8 +3,9 @@
 Where all answers are good and the page is still not ready, the session is to blame.
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.core.backoff import backoff
 
@@ -18,8 +19,7 @@ SERVERS_FAULT: Final = 500  # HTTP
 _LATER: Final = frozenset({408, 425, 429})  # HTTP; the same request may succeed soon
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
+class Answers(Struct, frozen=True, kw_only=True):
     """The answers to the requests for the document and its scripts."""
 
     asked: bool = False
@@ -42,8 +42,7 @@ class Answers:
     """What the last failed script came to: the server's ``host``, and its status or Chromium's net error."""
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """WhatsApp, or the network to it, does not serve the page: no restart cures that."""
 
     message: str

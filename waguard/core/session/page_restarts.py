@@ -82,7 +82,7 @@ def failure(state: SessionState, now: Moment) -> Failure | None:
 
 
 def on_calm(state: SessionState, now: Moment, out: Out) -> SessionState:
-    """No load for a whole period."""
+    """No load for a whole period, or what was loaded is another account's page now."""
     out(PageRestarts(0))
     return forget(find(state, Kind.PAGE_RESTARTS, None, now, out))
 

@@ -1,15 +1,17 @@
 """The probe of worker and page: limits of an unresponsive layer, and when the page's script is ended. Pure."""
 
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+
+from waguard.core.replace import replace
 
 PROMPT: Final = 0.5  # s; where the browser answers within this, load of the host does not explain that the page does not
 # s between two samples: then the worker itself stood still, and could hear nobody
 STALL: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """Seconds for which a layer may not answer."""
 
     start: float = 60.0
@@ -30,8 +32,7 @@ class Limits:
     """For a page that waits for a scan and shows no new code; the first code lives 60 s, the others 20 s."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageLiveness:
+class PageLiveness(Struct, frozen=True, kw_only=True):
     """When a worker's page last answered. Monotonic seconds."""
 
     heard_at: float

@@ -1,18 +1,19 @@
 """Whether and when a worker that ended is started again. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Final
 
+from msgspec import Struct
+
 from waguard.core.backoff import backoff
+from waguard.core.replace import replace
 
 COUNTED: Final = 64  # newest restarts that are stored of a session
 SESSIONS: Final = 2000  # whose restarts are stored
 LONGEST_PAUSE: Final = 3600.0  # s between two tries of a session that is parked
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RestartPolicy:
+class RestartPolicy(Struct, frozen=True, kw_only=True):
     """At most ``intensity`` restarts within ``period`` seconds; then the session is given up.
 
     The first restart is at once; after n restarts that still count, the next waits uniformly in
@@ -25,22 +26,19 @@ class RestartPolicy:
     max_delay: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Restart:
+class Restart(Struct, frozen=True):
     """Start the worker again after ``delay`` seconds."""
 
     delay: float
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUp:
+class GiveUp(Struct, frozen=True):
     """The worker crashed more often than the policy allows."""
 
     restarts: int
 
 
-@dataclass(frozen=True, slots=True)
-class Retries:
+class Retries(Struct, frozen=True):
     """The tries of a session that spent its restarts: it is tried again at growing intervals."""
 
     tries: int = 0
@@ -51,8 +49,7 @@ class Retries:
     """A try is under way, and its result is not known yet."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remembered:
+class Remembered(Struct, frozen=True, kw_only=True):
     """What is stored of a session's restarts for the next daemon."""
 
     counted: tuple[float, ...] = ()

@@ -86,6 +86,8 @@ class FleetView(Struct, frozen=True, kw_only=True):
     """Why pages that are loaded again and again are WhatsApp's fault; None: they are their sessions'."""
     breaker: str | None = None
     """Why starts wait for a canary; None: the breaker is closed."""
+    browser_broken: bool = False
+    """Chromium starts for nobody, or it is not yet known to start again."""
     many_late: bool = False
     """Many workers are late with their heartbeats together."""
 

@@ -1,6 +1,5 @@
 """Facts about one worker: what it reports, that it does not answer, and how it ends. Pure."""
 
-import datetime as dt
 from typing import Final
 
 from waguard.core.backoff import NEVER
@@ -9,7 +8,7 @@ from waguard.core.host.evidence import WAITED_FOR
 from waguard.core.link import Link
 from waguard.core.replace import replace
 from waguard.core.row_status import ParkCause
-from waguard.core.session import page_restarts, takeover
+from waguard.core.session import after_failure, page_restarts, takeover
 from waguard.core.session.care import report_care
 from waguard.core.session.deadlines import Due
 from waguard.core.session.effects import (
@@ -26,8 +25,7 @@ from waguard.core.session.effects import (
 )
 from waguard.core.session.facts import Beat, Exited, Moment, Reported
 from waguard.core.session.out import Out
-from waguard.core.session.page_load import pause
-from waguard.core.session.restart import GiveUp, Retries, decide, recent, retry_delay
+from waguard.core.session.restart import Retries
 from waguard.core.session.state import Intent, Pairing, SessionState, Slot, Stage, Worker
 from waguard.core.session.views import UNPAIRED, unlinked
 
@@ -171,10 +169,13 @@ def on_report(
         showed_code=(state.showed_code or said.code is not None) and not said.phone,
     )
     state = _heard_again(state, now)
+    pairing = state.pairing
     if after.stage is Stage.READY:
         state = _pairing(_on_link(state, said.link), said.link, now, out)
     state = report_care(state, said, now, out)
     state = page_restarts.count(state, worker, said, now, out)
+    if state.pairing != pairing:  # a pairing loads the page, and so does an unlink
+        state = page_restarts.on_calm(state, now, out)
     if why := page_restarts.failure(state, now):
         state = _without(state, now.at - state.care.loads[0])
         return end(page_restarts.ended(state), after, why, now, out)
@@ -329,70 +330,6 @@ def on_end(
         case Blame.SESSION:
             if worker.stage is Stage.STARTING:
                 down = _without(down, now.at - worker.since)
-            return _after_its_own(down, failure, now, out)
+            return after_failure.of_its_own(down, failure, now, out)
         case Blame.NETWORK | Blame.WHATSAPP | Blame.OPERATOR:
-            return _after_others(down, failure, now, out)
-
-
-def _after_others(state: SessionState, failure: Failure, now: Moment, out: Out) -> SessionState:
-    """No budget is spent, and the session is not given up: it is tried at growing intervals."""
-    delay = 0.0
-    if failure.blame is not Blame.OPERATOR or state.spared:
-        delay = pause(state.spared, retry_after=None, jitter=now.chance)
-    out(_restart(failure, delay))
-    return replace(
-        state,
-        spared=state.spared + 1,
-        restarts=state.restarts + 1,
-        retries=Retries(state.retries.tries),
-        not_before=now.at + delay,
-    )
-
-
-def _after_its_own(state: SessionState, failure: Failure, now: Moment, out: Out) -> SessionState:
-    if state.fleet.breaker:
-        # many sessions fail alike: the failure is not counted, and the session waits for a slot
-        retries = Retries(state.retries.tries)
-        return replace(state, retries=retries, uncounted=True)
-    policy = state.rules.restart
-    if state.retries.running:
-        return _give_up(state, "another try did not help", failure, now, out)
-    answer = decide(policy, state.counted, now=now.at, jitter=now.chance)
-    if isinstance(answer, GiveUp):
-        why = f"{answer.restarts} restarts did not help"
-        return _give_up(state, why, failure, now, out)
-    delay = answer.delay
-    if failure.reason == page_restarts.REASON:
-        if state.care.page_ends > 1:
-            return _give_up(state, "another worker did not help", failure, now, out)
-        delay = page_restarts.pause(policy, jitter=now.chance)
-    out(_restart(failure, delay))
-    return replace(
-        state,
-        counted=(*recent(state.counted, now=now.at, period=policy.period), now.at),
-        restarts=state.restarts + 1,
-        not_before=now.at + delay,
-    )
-
-
-def _restart(failure: Failure, delay: float) -> Record:
-    evidence = {"delay": delay, "blame": str(failure.blame)}
-    return Record("restart", reason=str(failure), evidence=evidence)
-
-
-def _give_up(
-    state: SessionState, why: str, failure: Failure, now: Moment, out: Out
-) -> SessionState:
-    """The session spent its restarts: it is tried again at growing intervals."""
-    tries = state.retries.tries
-    delay = retry_delay(tries, first=state.rules.retry_parked, jitter=now.chance)
-    at = dt.datetime.fromtimestamp(now.wall + delay, dt.UTC)
-    words = f"{why}: {failure}; it is tried again at {at:%H:%M} UTC"
-    cause = ParkCause.RESTART_BUDGET
-    out(Record("parked", reason=str(cause), evidence={"details": words}))
-    return replace(
-        state,
-        failure=replace(failure, message=words),
-        retries=Retries(tries, now.at + delay),
-        not_before=now.at + delay,
-    )
+            return after_failure.of_others(down, failure, now, out)

@@ -1,9 +1,10 @@
 """A repeated line of the log is written once, and then how often it was repeated. Pure."""
 
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
 from math import inf
 from typing import Any, Final, Generic, TypeVar
+
+from msgspec import Struct
 
 WINDOW: Final = 60.0  # s
 WINDOWS: Final = 1_000  # at a time; with more the oldest end early, …
@@ -32,15 +33,13 @@ def signature(level: str, text: str, fields: Mapping[str, Any]) -> Hashable | No
     return tuple(parts)
 
 
-@dataclass(slots=True)
-class _Window(Generic[T]):
+class _Window(Struct, Generic[T]):
     began: float
     repeated: int = 0
     last: T | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Repeated(Generic[T]):
+class Repeated(Struct, Generic[T], frozen=True):
     """``line`` was repeated ``times`` times in ``seconds``, and not written."""
 
     line: T

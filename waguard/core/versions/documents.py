@@ -6,9 +6,10 @@ Measured on 442 documents (2026-07 to 09): each names its version in ``data-btma
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 MOST: Final = 4 << 20  # bytes; they had 565 to 1,097 KB
 HEADERS_LIMIT: Final = 1 << 18  # characters, of all names and values
@@ -36,8 +37,7 @@ _NOT_REPLAYED: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """Such a document is neither stored nor served. ``why`` follows "the document"."""
 
     why: str

@@ -5,13 +5,13 @@ for a while; then one delivery is the probe. It closes with the first answer whi
 receiver works. A refusal (4xx) shows that too: the circuit is about the receiver, not about one message.
 """
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
 
 from waguard.core.backoff import backoff
+from waguard.core.replace import replace
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CircuitPolicy:
+class CircuitPolicy(Struct, frozen=True, kw_only=True):
     """Opens after ``trip_after`` failures in a row, for min(max_pause, base_pause · 2ⁿ) s at most.
 
     A receiver that answers with an error may fail at a few messages only: it is tried again after
@@ -24,8 +24,7 @@ class CircuitPolicy:
     max_pause_answering: float = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Circuit:
+class Circuit(Struct, frozen=True):
     """``opened_until`` is monotonic time in seconds; None: closed."""
 
     failures: int = 0

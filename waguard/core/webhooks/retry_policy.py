@@ -1,13 +1,12 @@
 """How long is waited between two tries of a webhook, in numbers; ``retry_decision`` applies them. Pure."""
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from waguard.core.webhooks.circuit import CircuitPolicy
 from waguard.core.webhooks.delivery import OWN_SEND
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryPolicy:
+class DeliveryPolicy(Struct, frozen=True, kw_only=True):
     """Retries: uniformly within [0, min(max_delay, base_delay · 2ⁿ)] s. Times in seconds."""
 
     base_delay: float = 1.0

@@ -1,14 +1,14 @@
 """What is known of the old service, the application and the configuration before the cut-over."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from waguard.doctor.checks.database import Row
 from waguard.doctor.checks.stored import Stored
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pm2:
+class Pm2(Struct, frozen=True, kw_only=True):
     """A PM2 that runs. ``apps``: the command of each process that it keeps; ``starts_at_boot``: the
     unit that brings it back."""
 
@@ -18,8 +18,7 @@ class Pm2:
     starts_at_boot: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CronLine:
+class CronLine(Struct, frozen=True, kw_only=True):
     """One that restarts the old service. ``user``: of a crontab; None: a file of the system."""
 
     path: str
@@ -28,8 +27,7 @@ class CronLine:
     user: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listener:
+class Listener(Struct, frozen=True, kw_only=True):
     """Who has a port of the old service."""
 
     port: int
@@ -37,8 +35,7 @@ class Listener:
     command: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Secret:
+class Secret(Struct, frozen=True, kw_only=True):
     """A key or a secret of the application's, without its value. ``known``: waguard has it, too; None:
     what waguard has cannot be read."""
 
@@ -47,8 +44,7 @@ class Secret:
     known: bool | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Env:
+class Env(Struct, frozen=True, kw_only=True):
     """The application's ``.env``, and the old service's beside it."""
 
     path: str
@@ -65,8 +61,7 @@ class Env:
     remote_auth: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """What waguard's configuration says of it."""
 
     path: str
@@ -84,8 +79,7 @@ class Settings:
     stored: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Seen(Struct, frozen=True, kw_only=True):
     """All that is known of the old service and the application."""
 
     settings: Settings

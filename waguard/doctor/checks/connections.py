@@ -1,16 +1,16 @@
 """The database's connections, as several hosts rely on them: one server, whose commits stay, and limits that hold."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.doctor.report import Check, failed, ok, warning
 
 NAME: Final = "connections"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connections:
+class Connections(Struct, frozen=True, kw_only=True):
     """Connections that were made as the daemon makes its own. ``error``: there are none."""
 
     error: str | None = None

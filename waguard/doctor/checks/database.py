@@ -1,8 +1,9 @@
 """The database: whether it answers, which revision it has, who supervises it, what its rows say."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.core.lease import Lease, who
 from waguard.core.row_status import Status
@@ -13,8 +14,7 @@ _SHOWN: Final = 3
 PAIRED: Final = frozenset({Status.CONNECTED, Status.AUTHENTICATED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(Struct, frozen=True, kw_only=True):
     """One account of ``whatsapp_accounts`` that is waguard's. ``address``: where the application
     calls it."""
 
@@ -31,8 +31,7 @@ class Row:
         return self.status in PAIRED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Database:
+class Database(Struct, frozen=True, kw_only=True):
     """``name`` without a password. ``rows`` None: they could not be read, and unknown is not empty."""
 
     name: str

@@ -2,8 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.doctor.report import Check, failed, ok, warning
 
@@ -16,8 +17,7 @@ _DAY: Final = 86_400.0
 _MB: Final = 1 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True, kw_only=True):
     """What an address of ``cluster.endpoints`` answers. ``error``: why there is no answer; then only ``refuses`` says
     more: it wants another login. Sizes are bytes, times seconds; None: it does not say."""
 
@@ -36,8 +36,7 @@ class Endpoint:
     """Unix time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class Listed(Struct, frozen=True, kw_only=True):
     """A member as the others know it."""
 
     member: str
@@ -45,8 +44,7 @@ class Listed:
     urls: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Etcd:
+class Etcd(Struct, frozen=True, kw_only=True):
     """All of them. ``error``: why nobody was asked."""
 
     error: str | None = None

@@ -2,8 +2,9 @@
 
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.core.profile import ownership
 from waguard.core.profile.ownership import Found, Refusal, Us
@@ -23,8 +24,7 @@ from waguard.doctor.report import (
 FIX: Final = "doctor --fix"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Owned:
+class Owned(Struct, frozen=True, kw_only=True):
     """A path that the configuration names. ``found`` None: it is not there. ``above``: the folders
     that lead to it. ``written``: the daemon writes in it. ``error``: it cannot be read."""
 
@@ -92,8 +92,7 @@ def _mode(found: Found, who: Us) -> Repair | None:
     return SetMode(found.path, private)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyFile:
+class KeyFile(Struct, frozen=True, kw_only=True):
     """``api.key_file``. ``lengths`` of its keys, in characters; None: it is not there."""
 
     path: str
@@ -136,8 +135,7 @@ def keys(seen: KeyFile, who: Us, cli: Cli, *, least: int, up: bool) -> Check:
     return ok("keys", f"{seen.path}: keys of {least} characters or more: {len(seen.lengths)}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Secrets:
+class Secrets(Struct, frozen=True, kw_only=True):
     """``webhook.secret_file``. ``count`` None: none is named."""
 
     path: str | None

@@ -1,8 +1,9 @@
 """The machine: Chromium, wa-js, disks, memory, limits, clock, network."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.core.host.admission import PIDS, Reading
 from waguard.doctor.report import Check, Cli, failed, ok, skipped, warning
@@ -19,8 +20,7 @@ SHORT_SKEW: Final = 5.0  # s
 # ---- Chromium ----
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Browser:
+class Browser(Struct, frozen=True, kw_only=True):
     """What a Chromium did on an empty profile of its own. ``missing``: why there is none to run."""
 
     path: str | None = None
@@ -40,8 +40,7 @@ class Browser:
     running: tuple["RunningBrowser", ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunningBrowser:
+class RunningBrowser(Struct, frozen=True, kw_only=True):
     """A session's Chromium. ``age``: seconds since its start, None: unknown."""
 
     named: str
@@ -142,8 +141,7 @@ def _no_sandbox(seen: Browser) -> Check:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Script:
+class Script(Struct, frozen=True, kw_only=True):
     """wa-js. ``digest``: the sha256 where it can be read, ``wanted`` that of the packed one."""
 
     path: str
@@ -180,8 +178,7 @@ def script(seen: Script) -> Check:
 # ---- disks, memory, limits ----
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Space:
+class Space(Struct, frozen=True, kw_only=True):
     """A file system, as the daemon's user may use it; bytes. ``inodes`` 0: it has no fixed number."""
 
     free: int
@@ -224,8 +221,7 @@ def _disk(keys: Sequence[str], folder: str, seen: Space, reserve: int) -> Check:
     return ok("disk", f"{about} has {free} MB left")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
+class Needs(Struct, frozen=True, kw_only=True):
     """``[admission]``: what has to be left for a session to start; MB and percent."""
 
     session: int
@@ -269,8 +265,7 @@ def _pressure(seen: Reading, needs: Needs) -> Check:
     return ok("pressure", f"tasks waited for memory in {seen.pressure:g} % of the last 10 s")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """The limits of the daemon's process, or of one that this user starts. ``open_files``: the hard limit."""
 
     whose: str
@@ -318,8 +313,7 @@ def limits(seen: Limits) -> list[Check]:
 # ---- clock and network ----
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Clock:
+class Clock(Struct, frozen=True, kw_only=True):
     """``ahead``: how far another clock is ahead of this one, in seconds, by its name."""
 
     synchronized: bool | None

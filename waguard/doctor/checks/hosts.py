@@ -2,9 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
+
+from msgspec import Struct, field
 
 from waguard.core.cluster.forwarded_request import MOST_OFF
 from waguard.doctor.report import Check, Cli, failed, ok, skipped, warning
@@ -14,8 +15,7 @@ OFF: Final = 10.0  # s between two clocks: a third of what the hosts forgive eac
 _SYNC: Final = "timedatectl set-ntp true"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
+class Host(Struct, frozen=True, kw_only=True):
     """A living host, asked from here at the address that it names to the others. ``status`` None: no answer."""
 
     host: str

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum, auto
 from typing import Final
 
+from msgspec import Struct
+
 from waguard.doctor.report import Check, RemoveStale, failed, ok, skipped, warning
 
 START: Final = "systemctl start waguard"
@@ -155,8 +157,7 @@ def _socket(seen: Instance) -> list[Check]:
             return []
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Port:
+class Port(Struct, frozen=True, kw_only=True):
     """The port of the API. ``pid`` and ``command``: who listens there, where that is visible; ``ours``: that
     process holds the lock, whether it answers yet or not."""
 

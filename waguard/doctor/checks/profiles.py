@@ -1,8 +1,9 @@
 """The profiles: where they lie, who uses them, what is damaged; and processes that nobody supervises."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.core.backup_contents import LastBackup
 from waguard.core.host.strays import Foreign, Stray
@@ -25,8 +26,7 @@ NIGHTLY_OLD: Final = 2 * 86_400.0  # s; with the timer
 COPIED_AFTER: Final = 7_200.0  # s since the pairing; one is due after an hour
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class Profile(Struct, frozen=True, kw_only=True):
     """One session's, with its copies. ``finding`` None: it is in use, and was left alone."""
 
     session: str
@@ -44,8 +44,7 @@ class Profile:
     """The link on the way to it that leads nowhere."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Folder:
+class Folder(Struct, frozen=True, kw_only=True):
     """``paths.sessions``. ``old``: sessions of which the old service's profile lies there, ``archives``
     those files of RemoteAuth."""
 

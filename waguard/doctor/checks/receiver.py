@@ -1,14 +1,14 @@
 """Where webhooks go, and whether the application finds back."""
 
-from dataclasses import dataclass
 from http import HTTPStatus
+
+from msgspec import Struct
 
 from waguard.doctor.checks.instance import Instance
 from waguard.doctor.report import Check, Cli, failed, ok, skipped, warning
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receiver:
+class Receiver(Struct, frozen=True, kw_only=True):
     """What ``webhook.url`` answers to OPTIONS, which delivers nothing. ``status`` None: no answer."""
 
     url: str | None
@@ -59,8 +59,7 @@ def receiver(seen: Receiver, cli: Cli) -> Check:
     return ok("receiver", f"{seen.url} answers")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallBack:
+class CallBack(Struct, frozen=True, kw_only=True):
     """What GET /health says at ``url``, which webhooks name in X-Instance-Url. ``status`` None: no
     answer. ``same``: it is this very daemon; None: unknown."""
 

@@ -1,8 +1,9 @@
 """Whether waguard can see in the receiver's own table what it has stored; the index: ``store/query_plans.py``."""
 
 import shlex
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.core.webhooks.stored import StoredKey
 from waguard.doctor.report import Check, Cli, failed, ok, skipped, warning
@@ -11,8 +12,7 @@ NAME: Final = "stored"
 _COUNTS: Final = "what gets a 2xx counts as delivered"
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(Struct, frozen=True):
     """Who waguard is at the database's server. ``space``: MySQL's database, PostgreSQL's schema."""
 
     backend: str
@@ -38,8 +38,7 @@ class Login:
         return f"{self.backend} -e {shlex.quote(statement)}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
+class Stored(Struct, frozen=True, kw_only=True):
     """A key that was tried. ``problem`` None: it can be looked up; ``login`` None: SQLite."""
 
     key: StoredKey

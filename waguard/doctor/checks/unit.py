@@ -1,9 +1,10 @@
 """The installed systemd unit."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.doctor.report import Check, Cli, failed, ok, skipped, warning
 
@@ -11,8 +12,7 @@ STEPS_SINCE: Final = 254  # systemd that knows RestartSteps=
 _COMMENT: Final = ("#", ";")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unit:
+class Unit(Struct, frozen=True, kw_only=True):
     """``installed`` None: there is no unit. ``shipped`` None: this installation carries none.
     ``refusal``, ``remedy``: why the configuration does not fit it. ``state``: of ``systemctl show``."""
 

@@ -6,7 +6,6 @@ import re
 import ssl
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ import msgspec
 from waguard.cluster import etcd
 from waguard.cluster.etcd_gateway import Gateway, Login
 from waguard.config.sections import Cluster
+from waguard.core.replace import replace
 from waguard.doctor.checks.etcd import KEPT, Endpoint, Etcd, Listed
 from waguard.errors import ConfigError, EngineUnavailableError
 

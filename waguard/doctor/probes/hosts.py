@@ -4,7 +4,6 @@ import asyncio
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -21,6 +20,7 @@ from waguard.core.cluster.forwarded_request import (
     sealed,
 )
 from waguard.core.keys import Caller, Right
+from waguard.core.replace import replace
 from waguard.doctor.checks.hosts import Host
 from waguard.doctor.probes.receiver import ahead
 from waguard.errors import ConfigError

@@ -13,9 +13,10 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.core.host.admission import Reading
 from waguard.core.host.strays import Seen
@@ -33,8 +34,7 @@ _ARGUMENTS: Final = 4  # python, its options, -m, the module
 _GENERATIONS: Final = 8  # from a renderer of Chromium to the daemon
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
+class Running(Struct, frozen=True, kw_only=True):
     """A process. ``command``: its arguments, with blanks between."""
 
     pid: int
@@ -43,8 +43,7 @@ class Running:
     command: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
+class Ran(Struct, frozen=True, kw_only=True):
     """A program that ended; ``code`` None: it could not be run, or not within its time."""
 
     code: int | None

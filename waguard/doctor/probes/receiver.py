@@ -4,7 +4,6 @@ import contextlib
 import ipaddress
 import socket
 from collections.abc import Mapping
-from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final
@@ -15,6 +14,7 @@ import aiohttp
 from waguard.config.addresses import is_loopback
 from waguard.config.passwords import without_passwords
 from waguard.config.sections import Config
+from waguard.core.replace import replace
 from waguard.doctor.checks.instance import Instance
 from waguard.doctor.checks.receiver import CallBack, Receiver
 

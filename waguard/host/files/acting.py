@@ -8,17 +8,17 @@ import pwd
 import stat
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.host.files.ownership import us
 
 LINKS: Final = 40  # that one path may lead through, as the kernel has it
 
 
-@dataclass(frozen=True, slots=True)
-class User:
+class User(Struct, frozen=True):
     """By numbers."""
 
     uid: int

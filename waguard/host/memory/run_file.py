@@ -8,7 +8,6 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +16,7 @@ from loguru import logger
 
 from waguard.core.host import last_run
 from waguard.core.host.last_run import Death, Run
+from waguard.core.replace import replace
 from waguard.errors import printable
 from waguard.host import small_file
 from waguard.host.files.private_files import replace_private

@@ -6,9 +6,10 @@ import os
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.errors import ConfigError
 from waguard.host import small_file
@@ -23,8 +24,7 @@ _MARKED_WITHIN: Final = 4096  # bytes
 _NAME: Final = re.compile(r"[0-9a-f]{64}\.js")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bundle:
+class Bundle(Struct, frozen=True, kw_only=True):
     """One that is there. ``version`` is wa-js's own word; ``added`` is unix time."""
 
     sha256: str

@@ -12,11 +12,11 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, Self
 
 import msgspec
 from loguru import logger
+from msgspec import Struct
 
 from waguard.host.process import strays
 from waguard.host.process.children import ExecSpawn, PidfdProcess, environment, execute, not_started
@@ -35,8 +35,7 @@ AT_A_TIME: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deadlines:
+class Deadlines(Struct, frozen=True, kw_only=True):
     """Seconds."""
 
     start: float = 10.0

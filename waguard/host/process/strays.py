@@ -12,7 +12,6 @@ import pwd
 import re
 import signal
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -176,8 +175,7 @@ def _name_of(user: int) -> str:
         return f"user {user}"
 
 
-@dataclass(frozen=True)
-class _Left:
+class _Left(Struct, frozen=True):
     seen: Seen
     members: tuple[tuple[int, int], ...]
     """Pid and start time of each process of the group that it leads."""

@@ -8,9 +8,10 @@ is asked again only where the private pages, which cost nothing to ask for, have
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct, field
 
 from waguard.host.process.procfs import content
 from waguard.ports.process import Usage
@@ -24,8 +25,7 @@ _PSS: Final = re.compile(rb"^Pss:\s+(\d+) kB", re.MULTILINE)
 _GROUP, _USER, _SYSTEM, _STARTED = 2, 11, 12, 19
 
 
-@dataclass(slots=True)
-class _Seen:
+class _Seen(Struct):
     at: float
     ticks: dict[tuple[int, int], int] = field(default_factory=dict)
     """By pid and start time."""

@@ -3,13 +3,13 @@
 import errno
 import os
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from waguard.config.sections import Config
 from waguard.core.host.admission import Reading
 from waguard.core.host.evidence import TO_START, disk_failure
+from waguard.core.replace import replace
 from waguard.errors import printable
 from waguard.host.process.executable import BrowserNotFoundError, find_executable
 from waguard.host.system import resources

@@ -4,7 +4,6 @@ import asyncio
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from waguard.core.fleet.network import Reading, shown
+from waguard.core.replace import replace
 
 _UP: Final = 0x1  # linux/route.h RTF_UP
 _REJECT: Final = 0x200  # RTF_REJECT: "unreachable", which is no way out

@@ -3,24 +3,22 @@
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import aiohttp
+from msgspec import Struct
 
 from waguard.lab.application.manners import ALIVE, json_encode
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(Struct, frozen=True):
     """The application's two keys, each in a place of its own."""
 
     sessions: str = "application-sessions-key"
     messages: str = "application-messages-key"
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """``status`` None: refused, hung up, empty, or not in time; ``answer`` is {} where there is no JSON."""
 
     status: int | None

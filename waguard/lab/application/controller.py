@@ -7,9 +7,9 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from msgspec import Struct, field
 from sqlalchemy.exc import SQLAlchemyError
 
 from waguard.lab.application import manners
@@ -39,8 +39,7 @@ class NotStoredError(Exception):
     """Something that is no exception of PHP's database, and is caught like one."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Controller:
+class Controller(Struct, kw_only=True):
     """``instance``: the address that a session is called at; ``manners``: those of the moment."""
 
     records: Records

@@ -11,10 +11,11 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, Self, TypeVar
 
 from aiohttp import web
+from msgspec.structs import replace
 
 from waguard.lab.application.controller import Controller, Mood
 from waguard.lab.application.manners import Manners, Window

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 STATUSES: Final = frozenset({"pending", "sent", "delivered", "read", "failed"})
 """The statuses of a message; any other is unknown to the application, ``played`` too."""
@@ -21,8 +22,7 @@ PRIVATE: Final = "@c.us"
 GROUP: Final = "@g.us"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manners:
+class Manners(Struct, frozen=True, kw_only=True):
     """Times in seconds, sizes in bytes."""
 
     limit: int = 1_000
@@ -59,8 +59,7 @@ class Manners:
     """Between two tries."""
 
 
-@dataclass(slots=True)
-class Window:
+class Window(Struct):
     """The limiter: ``limit`` requests, until nothing at all has come for ``seconds``."""
 
     limit: int

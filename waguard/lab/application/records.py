@@ -1,12 +1,12 @@
 """What the double knows of its rows beside the table, and what it lost: it lives as long as a test does."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from msgspec import Struct, field
 
-@dataclass(slots=True, kw_only=True)
-class Row:
+
+class Row(Struct, kw_only=True):
     """One message. ``at`` is unix time, ``chat`` the phone of its contact."""
 
     session: str
@@ -27,8 +27,7 @@ class Row:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dropped:
+class Dropped(Struct, frozen=True, kw_only=True):
     """A webhook that was answered with a 200 and lost all the same."""
 
     event: str
@@ -40,8 +39,7 @@ class Dropped:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """A status in a row. ``at`` is unix time."""
 
     session: str
@@ -49,8 +47,7 @@ class Written:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Unheard:
+class Unheard(Struct, frozen=True):
     """A webhook that was handled, but whose answer never arrived: a repetition is excused."""
 
     event_id: str
@@ -58,8 +55,7 @@ class Unheard:
     at: float
 
 
-@dataclass(slots=True)
-class Records:
+class Records(Struct):
     """All of it, oldest first."""
 
     rows: list[Row] = field(default_factory=list)

@@ -10,10 +10,10 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from msgspec import Struct, field
 from rich.console import Console
 from rich.table import Table
 
@@ -39,8 +39,7 @@ IN_FOR_EACH_CHANGED: Final = 6
 LOG_LINES: Final = 25
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(Struct, frozen=True, kw_only=True):
     """What is asked for. ``report``: a file to which one JSON line is appended."""
 
     seed: int
@@ -59,8 +58,7 @@ class Plan:
     """Seconds after which held webhooks are a trouble; None: waguard's default."""
 
 
-@dataclass
-class Campaign:
+class Campaign(Struct):
     """The faults of one world, in their order."""
 
     world: World

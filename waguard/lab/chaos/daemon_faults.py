@@ -5,10 +5,10 @@ import os
 import random
 import signal
 import time
-from dataclasses import replace
 from typing import Any, Final
 
 from waguard.cli.client import ApiCallError
+from waguard.core.replace import replace
 from waguard.core.webhooks.delivery import SESSION_EVENTS
 from waguard.host.process.children import read_records
 from waguard.lab.chaos.harming import Fault, living, restarts, unique

@@ -5,11 +5,11 @@ import random
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from waguard.cli.client import ApiCallError
+from waguard.core.replace import replace
 from waguard.lab.chaos.harming import Fault, endure, living, unique
 from waguard.lab.chaos.invariants import Facts, Harm
 from waguard.lab.chaos.world import DATABASE, NotInTimeError, World, until

@@ -17,11 +17,11 @@ import signal
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from waguard.cli.client import ApiCallError
+from waguard.core.replace import replace
 from waguard.lab.chaos import (
     daemon_faults,
     database_faults,

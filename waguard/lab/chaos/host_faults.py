@@ -7,12 +7,12 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from waguard.core.replace import replace
 from waguard.lab.chaos.harming import (
     OUTAGE,
     REFUSED_WITHIN,

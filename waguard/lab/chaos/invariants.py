@@ -4,8 +4,9 @@ An empty answer of ``unhealed`` is what a fault waits for; what ``always`` names
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from waguard.lab.chaos.processes import Census
 
@@ -22,8 +23,7 @@ class BrokenError(Exception):
         self.broken = list(broken)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Harm:
+class Harm(Struct, frozen=True, kw_only=True):
     """What a fault did, and what it may and may not lead to."""
 
     began: float
@@ -54,8 +54,7 @@ class Harm:
     at_once: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportedSession:
+class ReportedSession(Struct, frozen=True, kw_only=True):
     """What the API says of a session."""
 
     status: str
@@ -72,8 +71,7 @@ class ReportedSession:
     """What they say."""
 
 
-@dataclass(frozen=True, slots=True)
-class Incident:
+class Incident(Struct, frozen=True):
     """Unix times; ``ended`` None: it is open."""
 
     began: float
@@ -81,8 +79,7 @@ class Incident:
     cause: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(Struct, frozen=True, kw_only=True):
     """The world at one moment. None: it could not be read."""
 
     sessions: tuple[str, ...]
@@ -148,8 +145,7 @@ def _replacements(facts: Facts, harm: Harm) -> Iterator[str]:
         yield f"replaced at the same time: {', '.join(between)}; at most {harm.at_once} may be"
 
 
-@dataclass
-class Rows:
+class Rows(Struct):
     """For how long rows have said what is not so, over a series of facts."""
 
     limit: float = ROW_LIMIT

@@ -4,9 +4,12 @@ import base64
 import hashlib
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as hidden
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
+
+from msgspec import Struct, field
 
 INLINE_LIMIT: Final = 7_000_000  # bytes; what is larger comes after its message
 SMALL, UPLOADED, LARGE = 2_000, 300_000, INLINE_LIMIT + 100_000  # bytes of a file
@@ -52,8 +55,7 @@ _CARD: Final = "BEGIN:VCARD\nVERSION:3.0\nFN:{}\nEND:VCARD"
 _OPUS: Final = b"OggS" + bytes(24) + b"OpusHead"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Coming:
+class Coming(Struct, frozen=True, kw_only=True):
     """A message to a session."""
 
     kind: str
@@ -77,7 +79,7 @@ class Going:
     fields: Mapping[str, Any]
     at_server: Mapping[str, Any]
     """What WhatsApp's server has of it, beside its text."""
-    upload: bytes = field(default=b"", repr=False)
+    upload: bytes = hidden(default=b"", repr=False)
     """The file that goes first, and that the message names by its hash."""
 
 

@@ -6,9 +6,10 @@ to be unknown: an act that is uncertain, a vote while the page was loaded again.
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
+
+from msgspec import Struct, field
 
 from waguard.lab.chaos.kinds import Coming
 
@@ -28,8 +29,7 @@ class Act(NamedTuple):
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arrived:
+class Arrived(Struct, frozen=True, kw_only=True):
     """A message as a webhook has it. ``file``: the SHA-256 of the content in it, "" where there is none."""
 
     content: Mapping[str, Any]
@@ -37,8 +37,7 @@ class Arrived:
     file: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vote:
+class Vote(Struct, frozen=True, kw_only=True):
     """A vote in the poll ``poll``. ``watched``: the page that was there has stayed, and never reported it."""
 
     poll: Name
@@ -46,8 +45,7 @@ class Vote:
     watched: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KindsCheck:
+class KindsCheck(Struct, frozen=True, kw_only=True):
     """Everybody's, at the end."""
 
     coming: Mapping[Name, Coming] = field(default_factory=dict)

@@ -3,10 +3,10 @@
 import os
 import random
 import signal
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from waguard.core.replace import replace
 from waguard.lab.chaos.harming import OUTAGE, PACE, Fault, Pace, before_a_kill, endure, hurt
 from waguard.lab.chaos.invariants import Facts, Harm
 from waguard.lab.chaos.mounts import filled, remounted

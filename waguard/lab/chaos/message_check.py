@@ -8,10 +8,11 @@ that never arrived.
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby, pairwise
 from typing import Final, Literal
+
+from msgspec import Struct, field
 
 from waguard.lab.chaos import kinds_check
 from waguard.lab.chaos.kinds_check import NEVER_LEFT, KindsCheck
@@ -27,8 +28,7 @@ WRONG_LIMIT: Final = 2.0  # s that a row may be wrong where an event reveals it
 RECONCILED: Final = 6.0  # s that it may be where the reconciler has to find it; it looks every 3 s
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(Struct, frozen=True):
     """A message to a session, as WhatsApp's server holds it."""
 
     session: str
@@ -41,8 +41,7 @@ class Incoming:
     """No column of the application holds it: waguard lists it as a dead letter."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """A row of the application's. ``chat``: the phone of its contact; ``at`` is unix time."""
 
     session: str
@@ -54,8 +53,7 @@ class Stored:
     """The message's id."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
+class Dropped(Struct, frozen=True):
     """A message that the application threw away; ``id`` is the message's."""
 
     session: str
@@ -64,8 +62,7 @@ class Dropped:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(Struct, frozen=True):
     """A message that the application wanted to be sent, and the answer that it got."""
 
     session: str
@@ -73,8 +70,7 @@ class Outgoing:
     answer: Answer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class Span(Struct, frozen=True, kw_only=True):
     """A row that was wrong from ``began`` (unix time), for so many seconds, and ``seen`` so in as many observations.
     ``own``: the application itself had written that: its queue had overtaken, and no event reports it."""
 
@@ -87,8 +83,7 @@ class Span:
     own: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageCheck:
+class MessageCheck(Struct, frozen=True, kw_only=True):
     """Everybody's, at the end."""
 
     incoming: Sequence[Incoming]

@@ -7,9 +7,10 @@ import shutil
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.config.reading import load
 from waguard.config.sections import Webhook
@@ -29,8 +30,7 @@ PAIR_DEADLINE: Final = 60.0  # s
 DISK_SIZE: Final = "1g"  # holds some profiles of 20 MB; takes only what is written
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class Served(Struct, frozen=True, kw_only=True):
     """How the double of the application is; ``database`` None: SQLite, in the world's folder."""
 
     seed: int

@@ -3,11 +3,11 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import psutil
+from msgspec import Struct, field
 
 MARK: Final = "CHAOS_WORLD"
 """The variable that every process of a world inherits; it holds the world's folder."""
@@ -16,8 +16,7 @@ _CRASHES: Final = "--database="
 CRASH_HANDLERS: Final = 2  # of one browser: the second one watches the first
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Process:
+class Process(Struct, frozen=True, kw_only=True):
     """One process as /proc shows it. ``marks`` are the variables of its environment that matter."""
 
     pid: int
@@ -28,8 +27,7 @@ class Process:
     stopped: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Census:
+class Census(Struct, frozen=True, kw_only=True):
     """The living processes of a world by what they are. Sessions are named by their id."""
 
     daemons: tuple[int, ...] = ()

@@ -7,10 +7,10 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
+from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
 
 from waguard.cli.client import ApiCallError
@@ -41,8 +41,7 @@ OK: Final = 200
 COMING: Final = 425
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """A row of the outbox. ``text`` is what the campaign knows it by."""
 
     session: str

@@ -2,13 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import asdict
 
-@dataclass(frozen=True, slots=True)
-class Healed:
+
+class Healed(Struct, frozen=True):
     """One fault and the seconds from its end until all was well, which were to be ``bound`` at most."""
 
     fault: str
@@ -16,8 +17,7 @@ class Healed:
     bound: float
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One kind of fault; ``median``, ``worst`` and the widest ``bound`` in seconds."""
 
     fault: str
@@ -27,8 +27,7 @@ class Line:
     bound: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Messages:
+class Messages(Struct, frozen=True, kw_only=True):
     """What came in and went out meanwhile."""
 
     incoming: int
@@ -65,8 +64,7 @@ class Messages:
     """Deletions of these that the page did, and WhatsApp's server never heard of."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """One campaign. ``broken`` are the invariants that did not hold, in sentences."""
 
     seed: int

@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from waguard.errors import WaguardError
 from waguard.lab.application.records import Written
@@ -14,8 +15,7 @@ from waguard.lab.chaos.world import World
 BLIND: Final = 1.0  # s between two observations after which nobody knows what was between them
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
+class Observation(Struct, frozen=True, kw_only=True):
     """One moment, in unix time. ``rows`` and ``reported``: the status by session, in the database and by the API."""
 
     at: float
@@ -77,8 +77,7 @@ def _wrote(observation: Observation, session: str, own: Sequence[Written]) -> bo
     )
 
 
-@dataclass
-class Watch:
+class Watch(Struct):
     """Observes until it is cancelled. ``paused``: the database cannot be written, whoever wants to."""
 
     world: World

@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
+from msgspec import Struct, field
 from sqlalchemy.exc import SQLAlchemyError
 
+from waguard.core.replace import replace
 from waguard.errors import WaguardError
 from waguard.lab.application import Row
 from waguard.lab.chaos import kinds
@@ -28,8 +29,7 @@ CHOICES: Final[Sequence[dict[str, Any]]] = ({}, {"queue": True}, {"async": True}
 FIELDS: Final = {"reaction": "reaction", "edit": "message"}
 
 
-@dataclass
-class Traffic:
+class Traffic(Struct):
     """So many messages to and from the sessions, and from their phones, in ``rounds``."""
 
     world: World

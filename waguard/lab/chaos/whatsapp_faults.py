@@ -3,9 +3,9 @@
 import random
 import signal
 import time
-from dataclasses import replace
 from typing import Final
 
+from waguard.core.replace import replace
 from waguard.core.session.page_load import FIRST_PAUSE
 from waguard.lab.chaos.harming import (
     OUTAGE,

@@ -3,11 +3,11 @@
 import itertools
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from msgspec import Struct, field
 
 Stanza = dict[str, Any]
 
@@ -26,8 +26,7 @@ class Page(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass
-class Message:
+class Message(Struct):
     """A message as the server knows it, once per id, however often it was transmitted."""
 
     id: str
@@ -100,8 +99,7 @@ class Message:
         return fields | ({"name": self.name} if self.name else {})
 
 
-@dataclass
-class Device:
+class Device(Struct):
     """A browser that is linked to an account."""
 
     id: str
@@ -147,8 +145,7 @@ class Device:
         }
 
 
-@dataclass(frozen=True)
-class Proof:
+class Proof(Struct, frozen=True):
     """A page's answer to a challenge."""
 
     challenge: str

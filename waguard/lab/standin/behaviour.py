@@ -1,9 +1,10 @@
 """How the stand-in behaves: every field can be changed while it runs."""
 
-from dataclasses import asdict, dataclass, field, fields
 from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Struct, field
+from msgspec.structs import asdict, fields
 
 from waguard.lab.standin.refusal import Refusal, refusal_of
 
@@ -14,8 +15,7 @@ SendError = Literal[
 ]
 
 
-@dataclass
-class Policy:
+class Policy(Struct):
     """The defaults are a healthy WhatsApp that answers at once."""
 
     send_error: SendError = ""

@@ -5,13 +5,12 @@ chat of the number, and ``lidPnCache`` may fill later. Assumed: what was stored 
 renamed with it, keys included; the server takes both names of one message for the same one.
 """
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 NUMBER, LID = "@c.us", "@lid"
 
 
-@dataclass
-class Lids:
+class Lids(Struct):
     """The LIDs of one account. ``current`` is the LID of a number, both as wids."""
 
     current: dict[str, str] = field(default_factory=dict)

@@ -6,8 +6,9 @@ sends are refused, or dropped silently. That it may refuse without an announceme
 Assumed: the result's word of a refusal (wa-js shows an ack of -1 and one of its six words, never 463).
 """
 
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from waguard.lab.standin.accounts import ACK_SENT, Device, Stanza
 from waguard.lab.standin.whatsapp import WhatsApp
@@ -15,8 +16,7 @@ from waguard.lab.standin.whatsapp import WhatsApp
 Way = Literal["refuse", "drop"]
 
 
-@dataclass(frozen=True, slots=True)
-class Lock:
+class Lock(Struct, frozen=True):
     """``named``: the unix time that the server names, 0: it says so and names none, None: it says nothing."""
 
     way: Way

@@ -11,12 +11,12 @@ import json
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec import Struct, field
 
 from waguard.lab.standin.accounts import Device, Page, Stanza
 from waguard.lab.standin.behaviour import Policy
@@ -39,8 +39,7 @@ def unb64(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-@dataclass
-class Credential:
+class Credential(Struct):
     """The passkey of an account."""
 
     id: bytes = field(default_factory=lambda: secrets.token_bytes(20))
@@ -84,8 +83,7 @@ class Credential:
         return {name: base64.b64encode(raw).decode() for name, raw in named.items()}
 
 
-@dataclass
-class _Waiting:
+class _Waiting(Struct):
     device: Device
     page: Page
     challenges: dict[str, float] = field(default_factory=dict)  # monotonic: when each was given

@@ -5,11 +5,11 @@ import hashlib
 import json
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from aiohttp import web
+from msgspec.structs import asdict
 
 from waguard.lab.standin.accounts import Device
 from waguard.lab.standin.happenings import Happenings

@@ -5,8 +5,9 @@ page, for all accounts or for a part; builds older than about three months are r
 once. The scripts of older ones stay on the CDN for months. Assumed: how the page is broken, in detail.
 """
 
-from dataclasses import dataclass
 from typing import Any, Final, Literal
+
+from msgspec import Struct
 
 REVISION: Final = 1045220589
 """What is there from the start."""
@@ -36,8 +37,7 @@ Accounts = frozenset[str]
 """Phone numbers."""
 
 
-@dataclass
-class Revision:
+class Revision(Struct):
     """A build."""
 
     number: int

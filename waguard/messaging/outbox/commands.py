@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
 from waguard.core.messages.message_ids import parse
 from waguard.wire.calls import Send, SendContent, SendFile, SendMedia, SendText, SendViewOnce
@@ -27,8 +28,7 @@ class Media:
     view_once: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(Struct, frozen=True, kw_only=True):
     """What a message refers to: the one that it answers, the people that it names (ids)."""
 
     quoted: str | None = None

@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-from dataclasses import replace
 
 from waguard.core.messages.send_states import State
+from waguard.core.replace import replace
 from waguard.errors import OtherNumberError, WaguardError
 from waguard.messaging.outbox.outcome_reports import OutcomeReports
 from waguard.messaging.outbox.pending_sends import PendingSend

@@ -14,12 +14,12 @@ a 5xx would make the application send it again.
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from waguard.config.sections import Config
 from waguard.core.messages.transfers import transfer_time
 from waguard.core.metrics.tally import Tally
+from waguard.core.replace import replace
 from waguard.errors import ConflictError, TooManyError, UnavailableError, WaguardError
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.acceptance import Acceptance

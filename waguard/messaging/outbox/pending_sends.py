@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct
+
 from waguard.core.messages.repetitions import REPEATED_FOR, Earlier
 from waguard.core.messages.send_states import ACTIONS, AT_SERVER, State
 from waguard.errors import ConflictError, RefusedError, WaguardError
@@ -15,8 +17,7 @@ from waguard.ports.outbox import Outgoing, StateUpdate
 from waguard.ports.outcomes import UNCERTAIN, Acked, NotSent, Outcome, Refused, Uncertain
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(Struct, frozen=True, kw_only=True):
     """How a message is to be sent. ``send_at`` is unix time."""
 
     key: str | None = None

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from loguru import logger
+from msgspec import Struct, field
 
 from waguard.config.sections import Config
 from waguard.core.metrics.tally import Tally
@@ -74,8 +74,7 @@ def no_group_waits(_session: str, _chat: str) -> bool:
     return False
 
 
-@dataclass(frozen=True, kw_only=True)
-class SendContext:
+class SendContext(Struct, frozen=True, kw_only=True):
     """``config`` is read at each send."""
 
     sessions: Sessions

@@ -2,13 +2,13 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from waguard.core.webhooks.call_backs import Asked, Fate, fate_of
 
 
-@dataclass(slots=True, eq=False)
-class Window:
+class Window(Struct, eq=False):
     """A message on its way: what was answered meanwhile to whoever asked."""
 
     session_id: str

@@ -3,8 +3,9 @@
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from waguard.core.metrics.tally import Tally
 from waguard.core.webhooks.session_gate import Connection
@@ -17,8 +18,7 @@ from waguard.ports.messages import MessageStore
 LINKING: Final = "its number is compared with the one before"
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeliveryContext:
+class DeliveryContext(Struct, frozen=True, kw_only=True):
     """``wall`` is unix time; ``gate`` says why the application would drop a message of this session
     now, None: it would not; ``connection`` how a session stands; ``retry``: seconds until the
     database is asked again."""

@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from loguru import logger
+from msgspec import Struct
 
 from waguard.core.replace import replace
 from waguard.core.webhooks.circuit import Circuit
@@ -56,8 +56,7 @@ if TYPE_CHECKING:
 READS: Final = 4  # partitions of which more is read at the same time
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(Struct, frozen=True, kw_only=True):
     """Read at each fact: a reload reaches them. ``holds`` and ``uses_lookup`` as ``Configured`` has them."""
 
     policy: Callable[[], DeliveryPolicy]

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from waguard.core.conditions import Receiver
 from waguard.core.webhooks.facts import Dropped, Poked, Released, Requeued
@@ -12,8 +13,7 @@ from waguard.messaging.webhooks.endpoint_queue import EndpointQueue
 from waguard.ports.webhooks import GLOBAL
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Held(Struct, frozen=True, kw_only=True):
     """A partition that waits for its session, and since when (unix time)."""
 
     session_id: str

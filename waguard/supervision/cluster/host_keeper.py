@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import random
 import time
 from collections.abc import Callable
@@ -32,6 +31,7 @@ from waguard.core.cluster.lease_facts import (
     TimerDue,
 )
 from waguard.core.cluster.records import Found
+from waguard.core.replace import replace
 from waguard.core.session.facts import Moment
 from waguard.errors import EngineUnavailableError
 from waguard.host.clock import since_boot
@@ -269,7 +269,7 @@ class HostKeeper:
         self._post(NoAnswer(call))
 
     async def _declare_dead(self, found: Found) -> None:
-        dead = dataclasses.replace(found.record, alive=False)
+        dead = replace(found.record, alive=False)
         try:
             await self._calls.answer(
                 self.leases.put(dead, found.revision), "put", within=self.within
@@ -283,7 +283,7 @@ class HostKeeper:
         if state is None or state.incarnation is None or not self.is_held:
             return
         record = self._duties.record(state.incarnation, state.number)
-        dead = dataclasses.replace(record, alive=False, drain=True, owned=0, room=0)
+        dead = replace(record, alive=False, drain=True, owned=0, room=0)
         try:
             # the answer to the last renewal may not have been heard
             read = self.leases.read(self._host)

@@ -5,7 +5,6 @@ a dead host has no other way to get here, and a move should take no longer than 
 """
 
 import asyncio
-import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Final, Protocol, assert_never
 
@@ -25,6 +24,7 @@ from waguard.core.cluster.owner_facts import (
 )
 from waguard.core.cluster.owner_state import OwnerState
 from waguard.core.cluster.records import Found, HostRecord, Owner
+from waguard.core.replace import replace
 from waguard.host.clock import since_boot
 from waguard.ports.cluster import OwnedSessions, Owners
 from waguard.supervision.cluster.acquiring import Acquiring
@@ -225,4 +225,4 @@ class OwnerKeeper:
 
 def _lasting(it: Found) -> HostRecord:
     """What a renewal alone does not change."""
-    return dataclasses.replace(it.record, number=0)
+    return replace(it.record, number=0)

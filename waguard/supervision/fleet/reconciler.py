@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from loguru import logger
+from msgspec import Struct
 
 from waguard.core.blame import Condition
 from waguard.core.conditions import of_finding
@@ -50,8 +50,7 @@ if TYPE_CHECKING:
     from waguard.ports.cluster import OwnedSessions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sources:
+class _Sources(Struct, frozen=True, kw_only=True):
     """The three sources at one moment."""
 
     rows: Mapping[str, SessionRow]

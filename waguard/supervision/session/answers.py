@@ -1,9 +1,9 @@
 """A worker's answer to a call, as what came of a send, or as the error of another call. Pure."""
 
-from dataclasses import replace
-from typing import Final
+from typing import Final, cast
 
 from waguard.core.messages.first_contact_pauses import ChatHistory
+from waguard.core.replace import replace
 from waguard.core.whatsapp_words import in_words
 from waguard.errors import (
     ConflictError,
@@ -22,7 +22,8 @@ RETRY_AFTER: Final = 5.0  # s
 def outcome_of(answer: Sent | Failed) -> Outcome:
     """The outcome of a send. A 5xx would have it sent again: what is not known for certain is uncertain."""
     history = ChatHistory(answer.standing) if answer.standing in set(ChatHistory) else None
-    return replace(_outcome_of(answer), history=history, thrown=answer.thrown)
+    outcome = replace(_outcome_of(answer), history=history, thrown=answer.thrown)
+    return cast("Outcome", outcome)  # mypy joins what may come of a send to its base
 
 
 def _outcome_of(answer: Sent | Failed) -> Outcome:

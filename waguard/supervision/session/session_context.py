@@ -1,8 +1,9 @@
 """What every session shares."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from waguard.config.sections import Config
 from waguard.core.metrics.tally import Tally
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     from waguard.supervision.shipping.credential_shipping import CredentialShipping
 
 
-@dataclass(frozen=True, kw_only=True)
-class SessionContext:
+class SessionContext(Struct, frozen=True, kw_only=True):
     """``config`` is read at each use: a reload reaches all."""
 
     config: Callable[[], Config]

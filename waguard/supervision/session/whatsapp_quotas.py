@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -35,6 +34,7 @@ from waguard.core.messages.first_contact_pauses import (
 )
 from waguard.core.messages.message_ids import parse
 from waguard.core.page_care import Kind
+from waguard.core.replace import replace
 from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.clock import Clock
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from waguard.core.shipping import LIMIT, RATE, WITHIN, Claim, Note, used_by
 from waguard.errors import DatabaseUnavailableError
@@ -11,8 +12,7 @@ from waguard.ports.credentials import CredentialStore
 from waguard.supervision.shipping.sealer import Sealer
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShippingContext:
+class ShippingContext(Struct, frozen=True, kw_only=True):
     """``host``: this one, as claims name it; ``epoch`` in which it may use a session: of the lease, in a cluster that of the
     session's owner; None: it may not."""
 

@@ -1,8 +1,9 @@
 """What a Chromium is started with: the folders and the switches. Nothing here runs it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from waguard.core.host import chromium_switches
 from waguard.host.process.executable import Flavour
@@ -44,8 +45,7 @@ SWITCHES = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChromiumSpec:
+class ChromiumSpec(Struct, frozen=True, kw_only=True):
     """One browser.
 
     ``profile`` is its user-data-dir, ``tmpdir`` its own TMPDIR: shorter than 64 characters, wiped at

@@ -13,9 +13,9 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Self
 
+from msgspec import Struct
 from pyee import EventEmitter
 from pyppeteer.connection import CDPSession, Connection
 
@@ -28,8 +28,7 @@ WITHOUT_RENDERER = ("Page.navigate", "Page.reload", "Page.close", "Target.", "Br
 ANSWER_ID = re.compile(rb'^\s*\{\s*"id"\s*:\s*(\d+)')
 
 
-@dataclass(slots=True, eq=False)
-class _Call:
+class _Call(Struct, eq=False):
     future: "asyncio.Future[dict[str, Any]]"
     method: str
     session: str | None

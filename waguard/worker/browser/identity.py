@@ -6,8 +6,9 @@ as a switch too, because only that reaches service workers; client hints go in b
 
 import platform
 import re
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 # How Chromium itself makes the brand that is no brand (components/embedder_support/user_agent_utils.cc):
 # sites must not rely on the list, so its name, version and place change with the major version.
@@ -17,8 +18,7 @@ GREASE_VERSIONS = ("8", "99", "24")
 ARCHITECTURES = {"x86_64": ("x86", "64"), "aarch64": ("arm", "64"), "i686": ("x86", "32")}
 
 
-@dataclass(frozen=True, slots=True)
-class UserAgent:
+class UserAgent(Struct, frozen=True):
     """The string, and the parameters of ``Emulation.setUserAgentOverride`` that go with it."""
 
     text: str

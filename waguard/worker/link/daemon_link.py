@@ -10,13 +10,13 @@ import os
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 from loguru import logger
+from msgspec import Struct
 
 from waguard.errors import WaguardError
 from waguard.wire.calls import Failed
@@ -38,8 +38,7 @@ from waguard.worker.timings import TIMINGS, Timings
 Answer = Callable[[Request], Awaitable[Reply]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BufferLimits:
+class BufferLimits(Struct, frozen=True, kw_only=True):
     """Bounds of what waits for a daemon."""
 
     events: int = 10_000

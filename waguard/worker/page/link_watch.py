@@ -2,8 +2,9 @@
 
 import re
 import time
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from waguard.core import passkey_link
 from waguard.core.link import (
@@ -26,8 +27,7 @@ OPENS_WITHIN: Final = 10.0  # s after a load; until then a page that was connect
 TRIED: Final = "TIMEOUT"  # a socket that could not be opened
 
 
-@dataclass(slots=True, kw_only=True)
-class LinkWatch:
+class LinkWatch(Struct, kw_only=True):
     """What is known of the link at this moment."""
 
     link: Link = Link.UNKNOWN

@@ -3,18 +3,19 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from msgspec import Struct
+
+from waguard.core.replace import replace
 from waguard.core.session.page_load import REFUSED, Answers, is_gone, is_unrecoverable
 from waguard.worker.browser.devtools import PageSession
 
 DEADLINE: Final = 5.0  # s
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentAnswer:
+class DocumentAnswer(Struct, frozen=True):
     """What came for the document; ``request`` is DevTools' id, which is that of its loader, too."""
 
     request: str

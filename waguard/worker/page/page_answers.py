@@ -1,8 +1,9 @@
 """What WhatsApp's page answers to a question, read into values. As with what it reports by itself
 (``page_reports``), nothing of it is trusted."""
 
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from waguard.core.link import PageFacts
 from waguard.core.passkey_link import PasskeyStep
@@ -15,8 +16,7 @@ CODE_LIMIT: Final = 1_000  # characters of ASCII; WhatsApp's have 240, a QR code
 NAMES_LIMIT: Final = 100
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class Reading(Struct, frozen=True, kw_only=True):
     """One reading of the page."""
 
     facts: PageFacts
@@ -29,8 +29,7 @@ class Reading:
     """What the screen shows of a linking that needs the account's passkey; None: nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unresolved:
+class Unresolved(Struct, frozen=True):
     """wa-js's exports that are not there: those without which nothing works, and further ones; then what
     it lacks itself."""
 
@@ -44,8 +43,7 @@ class Unresolved:
         return (*self.needed, *self.further, *self.lacking)[:NAMES_LIMIT]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendOutcome:
+class SendOutcome(Struct, frozen=True, kw_only=True):
     """wa-js's answer to a send: the ack, the result as it names it, unix time."""
 
     ack: int | None

@@ -4,12 +4,12 @@ kept, and which one a page has."""
 import asyncio
 import base64
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
 from loguru import logger
+from msgspec import Struct
 
 from waguard.core.versions.documents import (
     Refused,
@@ -39,8 +39,7 @@ _READ: Final = """(() => {
 })()"""
 
 
-@dataclass(frozen=True, slots=True)
-class NewDocument:
+class NewDocument(Struct, frozen=True):
     """One that the store does not have; ``version`` is its page's."""
 
     store: Documents
