@@ -22,9 +22,9 @@ from tests.store import tables
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, migrated_by_a_newer_waguard
 from waguard.store import migrations
-from waguard.store.migrate import configuration
+from waguard.store.migrate import configuration, upgrade
 from waguard.store.models import METADATA
-from waguard.store.revision import HEAD, VERSION_TABLE, is_newer, noted
+from waguard.store.revision import HEAD, VERSION_TABLE, VERSIONS, is_newer, noted
 from waguard.store.sql import SqlStore
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
@@ -36,6 +36,16 @@ async def migrate(database: str) -> None:
     await store.close()
 
 
+async def migrate_by_steps(database: str) -> None:
+    """As a database that an older waguard began."""
+
+    def up(connection: Connection) -> None:
+        upgrade(connection)
+        connection.commit()
+
+    await opened(database, up)
+
+
 async def opened(database: str, begin: Any) -> Any:
     async with create_async_engine(database, poolclass=NullPool).connect() as connection:
         return await connection.run_sync(begin)
@@ -43,7 +53,7 @@ async def opened(database: str, begin: Any) -> Any:
 
 @every_database
 async def test_the_migrations_lead_to_the_models(database: str) -> None:
-    await migrate(database)
+    await migrate_by_steps(database)
 
     def differences(connection: Connection) -> list[Any]:
         options = {"version_table": VERSION_TABLE}
@@ -51,6 +61,41 @@ async def test_the_migrations_lead_to_the_models(database: str) -> None:
         return list(compare_metadata(context, METADATA))
 
     assert await opened(database, differences) == []
+
+
+def tables_of(connection: Connection) -> dict[str, Any]:
+    """All that the server says of each table, in no order."""
+    found = inspect(connection)
+    autoincrement = "SELECT name FROM sqlite_master WHERE sql LIKE '%AUTOINCREMENT%'"
+    is_sqlite = connection.dialect.name == "sqlite"
+    counted = connection.exec_driver_sql(autoincrement).scalars() if is_sqlite else ()
+
+    def said(table: str) -> list[str]:
+        parts = (
+            *(it | {"type": repr(it["type"])} for it in found.get_columns(table)),
+            *found.get_indexes(table),
+            *found.get_unique_constraints(table),
+            *found.get_check_constraints(table),
+            found.get_pk_constraint(table),
+        )
+        return sorted(map(str, parts))
+
+    return {it: said(it) for it in found.get_table_names()} | {"counted": sorted(counted)}
+
+
+@every_database
+async def test_a_new_database_is_as_the_migrations_leave_it(database: str) -> None:
+    await migrate(database)
+    created, revisions = await opened(database, lambda it: (tables_of(it), noted(it)))
+
+    def drop(connection: Connection) -> None:
+        METADATA.drop_all(connection)
+        VERSIONS.drop(connection)
+        connection.commit()
+
+    await opened(database, drop)
+    await migrate_by_steps(database)
+    assert (created, revisions) == await opened(database, lambda it: (tables_of(it), noted(it)))
 
 
 @every_database
@@ -106,7 +151,7 @@ async def test_the_applications_table_is_never_altered(database: str) -> None:
 async def test_alembic_leaves_logging_alone(database: str) -> None:
     root = logging.getLogger()
     before = (root.level, list(root.handlers), logging.getLogger("sqlalchemy").level)
-    await migrate(database)
+    await migrate_by_steps(database)
     assert (root.level, list(root.handlers), logging.getLogger("sqlalchemy").level) == before
 
 
@@ -120,11 +165,6 @@ async def test_a_sqlite_file_is_private_durable_and_readable_beside_a_writer(
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     connection.close()
-
-
-def test_alembic_is_imported_only_to_open() -> None:
-    code = "import sys, waguard.store.sql; sys.exit('alembic' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_daemon_does_without_the_orm() -> None:
@@ -144,9 +184,13 @@ def test_the_newest_revision_is_the_one_that_a_start_wants() -> None:
     assert scripts.get_current_head() == HEAD
 
 
-async def test_a_database_that_is_up_to_date_does_not_need_alembic(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_new", [True, False])
+async def test_a_database_that_is_new_or_up_to_date_does_not_need_alembic(
+    tmp_path: Path, *, is_new: bool
+) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path / 'waguard.db'}"
-    await migrate(url)
+    if not is_new:
+        await migrate(url)
     begin = (
         "import asyncio, sys; from waguard.store.sql import SqlStore; store = SqlStore(sys.argv[1])\n"
         "async def main():\n    await store.open()\n    print(await store.sessions())\n"

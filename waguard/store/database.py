@@ -26,6 +26,7 @@ from waguard.store.engine import (
 from waguard.store.failures import RETRY_AFTER, answering, unavailable
 from waguard.store.layout import Layout, reflect
 from waguard.store.models import LEASE
+from waguard.store.new_database import create, is_new
 from waguard.store.revision import HEAD, is_current, is_newer, noted
 from waguard.store.work import Refusals, Work
 
@@ -289,7 +290,10 @@ def _knows_leases(connection: Connection) -> bool:
 
 
 def _upgraded(connection: Connection) -> Layout:
-    from waguard.store.migrate import upgrade  # noqa: PLC0415 - Alembic is heavy
+    if is_new(connection):
+        create(connection)
+    else:
+        from waguard.store.migrate import upgrade  # noqa: PLC0415 - Alembic is heavy
 
-    upgrade(connection)
+        upgrade(connection)
     return reflect(connection)
