@@ -18,7 +18,16 @@ from waguard.core.link import Link
 from waguard.core.page_care import Step
 from waguard.core.replace import replace
 from waguard.core.row_status import DerivedStatus, ParkCause, Reason, Status
-from waguard.core.session import care, deadlines, session, show, takeover, views, worker
+from waguard.core.session import (
+    after_failure,
+    care,
+    deadlines,
+    session,
+    show,
+    takeover,
+    views,
+    worker,
+)
 from waguard.core.session.facts import Moment, Reported
 from waguard.core.session.out import Out
 from waguard.core.session.state import Replacement, SessionState, Stage, Worker
@@ -63,7 +72,7 @@ def _final() -> Iterator[None]:
     ) -> SessionState:
         return worker.park(state, ParkCause.RESTART_BUDGET, f"{why}: {failure}", now, out)
 
-    with patch.object(worker, "_give_up", give_up):
+    with patch.object(after_failure, "_give_up", give_up):
         yield
 
 
