@@ -1,14 +1,17 @@
 """Two hosts that share credentials in one database: what is shipped, and what is laid down."""
 
 import asyncio
+import contextlib
 import os
 import shutil
+import threading
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -19,7 +22,7 @@ from waguard.core.blame import Failure
 from waguard.core.replace import replace
 from waguard.core.shipping import Claim, Note, Part
 from waguard.errors import DatabaseUnavailableError
-from waguard.profile import layout, owner_mark, quarantine, start_marks
+from waguard.profile import layout, owner_mark, quarantine, shipping, start_marks
 from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock
 from waguard.supervision.shipping.credential_shipping import CredentialShipping, ages
@@ -589,6 +592,29 @@ async def test_nothing_large_is_begun_at_the_end_and_a_silent_database_is_not_wa
     again.shipping.ended("abc")
     await again.shipping.close(0.01)
     assert "abc: waguard was stopped before" in str(again.why[-1])
+
+
+async def test_a_shipment_that_is_cut_off_while_it_reads_closes_its_files(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, closed = threading.Event(), threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def gather(_profile: Path, _known: Any, files: contextlib.ExitStack) -> Any:
+        begun.set()
+        go_on.wait()
+        files.callback(lambda: loop.call_soon_threadsafe(closed.set))
+        raise OSError("its disk is gone")
+
+    a = make("a")
+    a.pair()
+    await a.start()
+    monkeypatch.setattr(shipping, "gather", gather)
+    a.shipping.ended("abc")
+    await asyncio.to_thread(begun.wait)
+    await a.shipping.close(0.01)
+    go_on.set()
+    await closed.wait()
 
 
 # ---- a cluster: each session has an epoch of its own, and moves while its hosts go on ----

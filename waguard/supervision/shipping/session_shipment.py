@@ -147,16 +147,36 @@ class SessionShipment:
         known = self._known
         if known is not None:
             try:
-                return known, await asyncio.to_thread(
-                    shipping.gather, self.at.profile, known, stack
-                )
+                return known, await self._read(known, stack)
             except DiscontinuedError:
                 stack.close()
         known = self._known = await self._recognized(claim)
         try:
-            return known, await asyncio.to_thread(shipping.gather, self.at.profile, known, stack)
+            return known, await self._read(known, stack)
         except DiscontinuedError as error:
             raise NotSharedError(f"{error} changes all the time") from None
+
+    async def _read(self, known: dict[str, Known], stack: contextlib.ExitStack) -> Gathered:
+        """``gather`` in a thread, which goes on where this is cut off: its files are closed when it ends."""
+        files = contextlib.ExitStack()
+        reading = asyncio.get_running_loop().run_in_executor(
+            None, shipping.gather, self.at.profile, known, files
+        )
+
+        def close(ended: "asyncio.Future[Gathered]") -> None:
+            files.close()
+            ended.exception()  # nobody waits for it any more
+
+        try:
+            gathered = await asyncio.shield(reading)
+        except asyncio.CancelledError:
+            reading.add_done_callback(close)
+            raise
+        except BaseException:
+            files.close()
+            raise
+        stack.push(files)
+        return gathered
 
     async def _recognized(self, claim: Claim) -> dict[str, Known]:
         known: dict[str, Known] = {}
