@@ -253,7 +253,7 @@ async def test_those_that_come_at_once_leave_the_reserve_together(
     world.workers.held.set()
     for handle in (first, second):
         await world.ends(handle, FileState.KEPT)
-    assert world.deferred._coming == 0
+    await wait_until(lambda: world.deferred._coming == 0, "nothing more comes")
 
 
 async def test_the_next_daemon_fetches_what_the_one_before_did_not(world: World) -> None:
