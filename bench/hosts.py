@@ -33,12 +33,15 @@ from tests.ports import reserved_port
 from tests.profile import leveldb_files
 from tests.store import servers
 from tests.store.application import SqlApplication
+from waguard.core.profile.snapshots import STORED_AFTER
 from waguard.profile import owner_mark
 from waguard.profile.lock import ProfileLock
 
 HOSTS = 3
 WINDOWS = 6
-CALM = 30.0  # s until what came up is at rest
+CALM = (
+    25.0 + STORED_AFTER
+)  # s until what came up is at rest: each profile is read once more for what came late
 PATIENT = 600.0  # s
 EACH = 0.5  # s between two looks, which cost the daemons something
 LOST = 600.0  # s after which the bench ends, whatever has not come up again

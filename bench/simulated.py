@@ -99,7 +99,7 @@ async def _live(spec: WorkerSpec) -> int:
     )
     deadline = Deadline()
     deadline.move(spec.lent_until)
-    link = DaemonLink(hello, lend=deadline.move, write=HeartbeatSlot(spec).write)
+    link = DaemonLink(hello, lend=deadline.move, write=HeartbeatSlot(spec, deadline).write)
     server = await link.listen(Path(spec.socket), agree)
     os.write(1, b"listening\n")
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, link.stop_asked.set)

@@ -13,7 +13,14 @@ from waguard.host.memory import incarnation_file
 from waguard.host.memory.incarnation_file import KeptIncarnation
 from waguard.host.process import children
 from waguard.wire.events import Event
-from waguard.wire.heartbeat_slots import SlotBeat, decode, encode
+from waguard.wire.heartbeat_slots import (
+    SlotBeat,
+    SlotLoan,
+    decode,
+    decode_loan,
+    encode,
+    encode_loan,
+)
 from waguard.wire.worker import WorkerRecord
 from waguard.worker.link.unstored import UnstoredEvents
 
@@ -29,6 +36,7 @@ RECORD: Final = WorkerRecord(
     protocol=7,
 )
 BEAT: Final = SlotBeat(4242, 3, 1_234.5, 1_234.25, unrecoverable=True)
+LOAN: Final = SlotLoan(4242, 3, 1_234.5)
 EVENTS: Final = samples(Event)
 
 
@@ -118,6 +126,13 @@ FORMATS: Final = (
         read=lambda content, _: decode(content),
         means=BEAT,
         decode=lambda content: list(decode(content) or ()),
+    ),
+    Format(
+        name="runtime/lent",
+        write=lambda _: encode_loan(LOAN),
+        read=lambda content, _: decode_loan(content),
+        means=LOAN,
+        decode=lambda content: list(decode_loan(content) or ()),
     ),
     Format(
         name="runtime/events.unstored",

@@ -10,6 +10,15 @@ from tests.waiting import wait_until
 from waguard.core.host.admission import Cause, Reading
 from waguard.core.session import views
 from waguard.host.clock import since_boot
+from waguard.wire.heartbeat_slots import (
+    LENT,
+    NAME,
+    SlotBeat,
+    SlotFile,
+    SlotLoan,
+    decode_loan,
+    encode,
+)
 from waguard.wire.protocol import PROTOCOL
 
 OBEYS = {"link": "connected", "obeys": True}
@@ -32,6 +41,48 @@ async def test_the_deadline_of_a_worker_is_armed_at_its_start_and_moved_by_what_
     session.runner.lend()
     await wait_until(lambda: process.lent == [first, second], "it is moved on")
     assert not session.runner.is_unprotected
+
+
+async def test_who_reads_what_is_lent_gets_no_message_until_it_does_not(
+    bench: Bench, world: World
+) -> None:
+    """Each message wakes a worker."""
+    world.spawn.script.reports = (OBEYS,)
+    world.lent_until = first = since_boot() + FAR
+    session = await bench.add()
+    process = await up(session)
+    await wait_until(lambda: process.lent == [first], "what was lent comes with its first report")
+    assert process.greeting
+    assert process.greeting.slot is not None
+    number, generation = process.greeting.slot, process.spec.generation
+    folder = world.config.paths.runtime
+    folder.mkdir(parents=True, exist_ok=True)
+
+    async def beat(obeys: float) -> None:
+        world.clock.advance(1)
+        now = world.clock.monotonic()
+        said = SlotBeat(process.pid, generation, now, now, obeys=obeys)
+        SlotFile(folder / NAME).write(number, encode(said))
+        await bench.it.watchdog.watch()
+
+    def lend(until: float) -> SlotLoan | None:
+        world.lent_until = until
+        session.runner.lend()
+        return decode_loan(SlotFile(folder / LENT).read(number))
+
+    await beat(first)
+    assert lend(first + 2) == SlotLoan(process.pid, generation, first + 2)
+    await beat(first + 2)
+    assert lend(first + 4) == SlotLoan(process.pid, generation, first + 4)
+    await beat(first + 2)  # it has not read it
+    lend(first + 6)
+    await wait_until(lambda: len(process.lent) > 1, "a message says it")
+    await beat(first + 6)
+    (folder / LENT).unlink()
+    (folder / LENT).mkdir()
+    lend(first + 8)
+    await wait_until(lambda: len(process.lent) > 2, "nothing could be written")
+    assert process.lent == [first, first + 6, first + 8]
 
 
 async def test_without_a_standby_nobody_is_lent_anything(bench: Bench, world: World) -> None:

@@ -8,9 +8,20 @@ from zlib import crc32
 
 import pytest
 
-from waguard.wire.heartbeat_slots import SIZE, SlotBeat, SlotFile, decode, encode, number_of
+from waguard.wire.heartbeat_slots import (
+    SIZE,
+    SlotBeat,
+    SlotFile,
+    SlotLoan,
+    decode,
+    decode_loan,
+    encode,
+    encode_loan,
+    number_of,
+)
 
 BEAT = SlotBeat(4242, 3, 1_234.5, 1_234.25, unrecoverable=True)
+LOAN = SlotLoan(4242, 3, 1_234.5)
 
 
 @pytest.fixture
@@ -40,11 +51,29 @@ def test_how_long_the_page_took_is_written_and_read_and_unknown_of_an_earlier_ve
     assert struct.unpack_from("<4sIqdd?27x", now)[1:] == BEAT[:5], "an earlier daemon reads it"
 
 
+def test_what_is_obeyed_is_written_and_read_and_unknown_of_an_earlier_version() -> None:
+    assert decode(encode(BEAT._replace(obeys=9.5))) == BEAT._replace(obeys=9.5)
+    earlier = struct.pack("<4sIqdd?d19x", b"wgh1", *BEAT[:6])
+    assert decode(earlier + struct.pack("<I", crc32(earlier))) == BEAT
+    now = encode(BEAT._replace(obeys=9.5))
+    assert struct.unpack_from("<4sIqdd?d19x", now)[1:] == BEAT[:6], "an earlier daemon reads it"
+
+
+def test_a_loan_is_read_as_it_was_written_and_is_no_heartbeat() -> None:
+    assert decode_loan(encode_loan(LOAN)) == LOAN
+    assert len(encode_loan(LOAN)) == SIZE
+    assert decode(encode_loan(LOAN)) is None
+    assert decode_loan(encode(BEAT)) is None
+    assert decode_loan(bytes(SIZE)) is None
+    assert decode_loan(b"") is None
+
+
 @pytest.mark.parametrize("byte", range(SIZE))
 def test_a_damaged_slot_says_nothing(byte: int) -> None:
-    slot = bytearray(encode(BEAT))
-    slot[byte] ^= 0x40
-    assert decode(bytes(slot)) is None
+    for slot, read in ((encode(BEAT), decode), (encode_loan(LOAN), decode_loan)):
+        damaged = bytearray(slot)
+        damaged[byte] ^= 0x40
+        assert read(bytes(damaged)) is None
 
 
 def test_a_slot_of_another_format_says_nothing() -> None:

@@ -1,11 +1,21 @@
-"""The slots in which workers write their heartbeats: given to each, read at once for all at each tick."""
+"""The slots in which workers write their heartbeats: given to each, read at once for all at each tick. And those in which
+they read until when they may live."""
 
 import itertools
 from pathlib import Path
 from typing import Final
 
 from waguard.host.process import procfs
-from waguard.wire.heartbeat_slots import SIZE, SlotBeat, SlotFile, decode, number_of
+from waguard.wire.heartbeat_slots import (
+    LENT,
+    SIZE,
+    SlotBeat,
+    SlotFile,
+    SlotLoan,
+    decode,
+    encode_loan,
+    number_of,
+)
 
 _MOST: Final = 1 << 16  # slots that are read
 
@@ -15,6 +25,7 @@ class Heartbeats:
 
     def __init__(self, path: Path) -> None:
         self._file = SlotFile(path, create=True)
+        self._loans = SlotFile(path.with_name(LENT), create=True)
         self._taken: set[int] = set()
         self._content = b""
 
@@ -35,6 +46,10 @@ class Heartbeats:
         if number is not None:
             self._taken.add(number)
         return number
+
+    def lend(self, number: int, loan: SlotLoan) -> bool:
+        """Whether it is written where the worker with this slot looks."""
+        return self._loans.write(number, encode_loan(loan))
 
     def release(self, number: int) -> None:
         """Let the slot of a worker that is gone be given to another one."""
@@ -57,6 +72,10 @@ class WorkerSlot:
         self._slots = slots
         self._generation = 0
         self._read_at = 0.0
+        self._obeys: float | None = None
+        """What its last heartbeat said of that."""
+        self._lent: float | None = None
+        """What was lent last."""
         self.number: int | None = None
         """None: heartbeats are only sent."""
         self.heard_at = 0.0
@@ -68,6 +87,7 @@ class WorkerSlot:
             self._slots.release(self.number)
         self.number, self._generation = number, generation
         self._read_at = self.heard_at = 0.0
+        self._obeys = self._lent = None
 
     def news(self, pid: int, now: float) -> SlotBeat | None:
         """The heartbeat that was read last, once."""
@@ -76,6 +96,15 @@ class WorkerSlot:
         beat = self._slots.of(self.number, pid, self._generation)
         if beat is None or not self._read_at < beat.at <= now:
             return None
-        self._read_at = beat.at
+        self._read_at, self._obeys = beat.at, beat.obeys
         self.heard_at = max(self.heard_at, beat.at)
         return beat
+
+    def lend(self, pid: int, until: float | None) -> bool:
+        """Whether its worker reads with its next heartbeat that it may live until then: it knows what was lent before.
+        Otherwise it has to be told."""
+        knows = self._lent is not None and self._obeys == self._lent
+        self._lent = until
+        if until is None or self.number is None:
+            return False
+        return self._slots.lend(self.number, SlotLoan(pid, self._generation, until)) and knows

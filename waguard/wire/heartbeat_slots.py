@@ -1,26 +1,31 @@
-"""Heartbeats without messages: a file in the runtime folder with a slot for each worker, which its daemon reads at once.
+"""Heartbeats without messages: a file in the runtime folder with a slot for each worker, which its daemon reads at once;
+and one with as many slots, in which the daemon writes until when each of them may live.
 
-The file's pages are memory that both share. They are written by ``pwrite`` and read by ``pread``, and not mapped: where
-the file is truncated, a mapping ends each process that touches it (SIGBUS), and ``pwrite`` makes the file whole again.
+The files' pages are memory that both share. They are written by ``pwrite`` and read by ``pread``, and not mapped: where
+a file is truncated, a mapping ends each process that touches it (SIGBUS), and ``pwrite`` makes the file whole again.
 """
 
 import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 from zlib import crc32
 
 T = TypeVar("T")
 
 NAME: Final = "heartbeats"
-"""The file's name in the runtime folder."""
+"""The name of the workers' file in the runtime folder."""
+LENT: Final = "lent"
+"""That of the daemon's, beside it."""
 SIZE: Final = 64
 """Bytes of a slot: none lies on two pages."""
-_BEAT: Final = struct.Struct("<4sIqdd?d19x")
+_BEAT: Final = struct.Struct("<4sIqdd?dd11x")
+_LOAN: Final = struct.Struct("<4sIqd36x")
 _OWNER: Final = struct.Struct("<4sIq")
 _SUM: Final = struct.Struct("<I")
 _MAGIC: Final = b"wgh1"
+_MAGIC_LOAN: Final = b"wgl1"
 
 
 class SlotBeat(NamedTuple):
@@ -36,21 +41,50 @@ class SlotBeat(NamedTuple):
     page_took: float = 0.0
     """Seconds until the page answered this heartbeat's probe; 0.0: it did not, or the worker is of a version that
     does not say it."""
+    obeys: float = 0.0
+    """Until when it lives, as it knows: seconds by CLOCK_BOOTTIME; 0.0: forever, or it is of a version that does not say
+    it."""
+
+
+class SlotLoan(NamedTuple):
+    """Until when a worker may live: seconds by CLOCK_BOOTTIME."""
+
+    pid: int
+    generation: int
+    until: float
 
 
 def encode(beat: SlotBeat) -> bytes:
     """The bytes of a slot."""
-    content = _BEAT.pack(_MAGIC, *beat)
-    return content + _SUM.pack(crc32(content))
+    return _sealed(_BEAT.pack(_MAGIC, *beat))
+
+
+def encode_loan(loan: SlotLoan) -> bytes:
+    """The bytes of a slot of the daemon's."""
+    return _sealed(_LOAN.pack(_MAGIC_LOAN, *loan))
 
 
 def decode(content: bytes, number: int = 0) -> SlotBeat | None:
     """The slot with this number; None: nobody wrote it, or it is damaged."""
-    slot = content[number * SIZE : (number + 1) * SIZE]
+    said = _said(_BEAT, _MAGIC, content[number * SIZE : (number + 1) * SIZE])
+    return SlotBeat(*said) if said else None
+
+
+def decode_loan(content: bytes) -> SlotLoan | None:
+    """A slot of the daemon's; None: nobody wrote it, or it is damaged."""
+    said = _said(_LOAN, _MAGIC_LOAN, content)
+    return SlotLoan(*said) if said else None
+
+
+def _sealed(content: bytes) -> bytes:
+    return content + _SUM.pack(crc32(content))
+
+
+def _said(layout: struct.Struct, magic: bytes, slot: bytes) -> list[Any] | None:
     if len(slot) < SIZE or _SUM.unpack(slot[-_SUM.size :]) != (crc32(slot[: -_SUM.size]),):
         return None
-    magic, *said = _BEAT.unpack_from(slot)
-    return SlotBeat(*said) if magic == _MAGIC else None
+    found, *said = layout.unpack_from(slot)
+    return said if found == magic else None
 
 
 def number_of(content: bytes, pid: int, generation: int) -> int | None:

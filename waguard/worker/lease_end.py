@@ -39,6 +39,8 @@ class Deadline:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._moved = asyncio.Event()
         self._closes_at: float | None = None
+        self.until: float | None = None
+        """As ``move`` was told last; None also where there is no timer."""
         self._timer: ctypes.c_void_p | None = None
         try:
             self._timer = self._create()
@@ -59,6 +61,7 @@ class Deadline:
         nanoseconds = 0 if until is None else max(1, math.floor(until * _NANO))
         setting = _SETTING.pack(0, 0, *divmod(nanoseconds, _NANO))
         self._require(self._libc.timer_settime(self._timer, _TIMER_ABSTIME, setting, None))
+        self.until = until
         left = None if until is None else until - since_boot()
         self._closes_at = (
             None if until is None or left is None else until - min(CLOSES, left / SHARE)

@@ -49,7 +49,7 @@ class WorkerContext(Struct, frozen=True, kw_only=True):
             generation=spec.generation,
         )
         deadline = Deadline()
-        write = HeartbeatSlot(spec).write
+        write = HeartbeatSlot(spec, deadline).write
         daemon = DaemonLink(hello, earlier, lend=deadline.move, write=write, timings=timings)
         watch, people, gate = LinkWatch(), People(), ReportGate()
         forwarder = Forwarder(spec.proxy) if spec.proxy else None

@@ -6,6 +6,7 @@ from waguard.core.exits import EXIT_LEASE_EXPIRED
 from waguard.host.clock import since_boot
 from waguard.supervision.heartbeats import WorkerSlot
 from waguard.supervision.session.session_context import SessionContext
+from waguard.supervision.session.worker_link import WorkerLink
 
 
 class LentTime:
@@ -25,12 +26,13 @@ class LentTime:
         self._before = self._sent = until = self._ctx.lent_until()
         return until
 
-    def move(self) -> float | None:
-        """What it is lent from now on."""
+    def lend(self, pid: int, link: WorkerLink) -> None:
+        """Have it live until what is lent now; by a message where it has not read what was lent before."""
         self._before = self._known()
         self._sent_at = self._ctx.clock.monotonic()
         self._sent = until = self._ctx.lent_until()
-        return until
+        if not self._slot.lend(pid, until):
+            link.lend(until)
 
     def _known(self) -> float | None:
         return self._sent if self._slot.heard_at > self._sent_at else self._before

@@ -204,8 +204,8 @@ class WorkerRunner:
 
     def lend(self) -> None:
         """Say until when it may live, where it obeys."""
-        if self.link and self.report and self.report.obeys:
-            self.link.lend(self._lent.move())
+        if self.link and self.process and self.report and self.report.obeys:
+            self._lent.lend(self.process.pid, self.link)
 
     def start_browser(self, worker: int) -> None:
         """Let it start its Chromium, if what it was started for still holds. Where it is not connected, it says that it
