@@ -23,6 +23,8 @@ class ComparedSettings:
         self._key = key
         self._secrets = secrets
         self._wajs = wajs
+        self._values: dict[str, object] = {}
+        self._digests: Mapping[str, str] = {}
 
     def digests(self) -> Mapping[str, str]:
         """By name."""
@@ -35,4 +37,6 @@ class ComparedSettings:
             "webhook.stored": webhook.stored,
             shared_settings.wajs_of(__version__): self._wajs(),
         }
-        return shared_settings.digests(self._key, values)
+        if values != self._values:
+            self._values, self._digests = values, shared_settings.digests(self._key, values)
+        return self._digests

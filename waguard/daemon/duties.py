@@ -50,6 +50,7 @@ class Duties:
     def record(self, incarnation: str, number: int) -> HostRecord:
         """See ``host_duties.HostDuties``."""
         settings, (supervisor, owners, alerts) = self._config().cluster, self._parts()
+        load = owners.load
         return HostRecord(
             format=FORMAT,
             host=settings.host,
@@ -58,8 +59,8 @@ class Duties:
             alive=True,
             address=settings.address,
             version=__version__,
-            room=self._use.room(owners.load),
-            owned=len(owners.load),
+            room=self._use.room(load),
+            owned=len(load),
             drain=owners.drained or self._stop.requested,
             lasts=settings.lasts,
             start=self._start(),

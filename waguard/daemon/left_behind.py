@@ -8,6 +8,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -38,7 +39,7 @@ from waguard.worker.link.unstored import SUFFIX, UnstoredEvents, generation_of
 EVERY: Final = 5.0  # s
 ANSWERED_WITHIN: Final = 30.0  # s; longer than its owner waits for the database
 UNTAKEN: Final = ".untaken"
-"""How the names of files end that no owner takes."""
+_NOT_TAKEN: Final = (UNTAKEN, f"{SUFFIX}{small_file.SUFFIX}")
 
 
 class Whose(Struct, frozen=True):
@@ -92,29 +93,39 @@ class LeftBehind:
         if not self._whose.rows():  # they are not read yet, or this host may not ask now
             return
         silent: set[str] = set()  # no other session waits for an owner that does not answer
-        if left := self._left():
+        names = self._names()
+        if left := self._left(names):
             self._living = await asyncio.to_thread(_living, self._workers)
             for it in left:
                 await self._hand_over(it, silent)
-            left = self._left()
+            names = self._names()
+            left = self._left(names)
         lasting = [it for it in left if it.session in self._before]
         self._before = {it.session for it in left}
         self._failures = {it: one for it, one in self._failures.items() if it in self._before}
-        words = left_by.left_behind_words(lasting, self._untaken())
+        words = left_by.left_behind_words(lasting, [it for it in names if it.endswith(_NOT_TAKEN)])
         self._outages().update("events_left_behind", words)
 
     # ---- what there is ----
 
-    def _left(self) -> list[Left]:
+    def _names(self) -> list[str]:
+        """All files there: hundreds of workers have two each."""
+        try:
+            with os.scandir(self._workers) as there:
+                return [it.name for it in there]
+        except FileNotFoundError:
+            return []
+
+    def _left(self, there: Iterable[str]) -> list[Left]:
         """By session; what its next worker here reports is left out."""
-        counts, paths = self._memory.counts(), list(self._workers.glob(f"*{SUFFIX}"))
-        if not counts and not paths:  # as nearly always: no digest of thousands of names
+        counts, unstored = self._memory.counts(), [it for it in there if it.endswith(SUFFIX)]
+        if not counts and not unstored:  # as nearly always: no digest of thousands of names
             return []
         rows = self._whose.rows() or {}
         names = {layout.key(name): name for name, it in rows.items() if not it.deleted}
         files: dict[str | None, list[str]] = {}
-        for path in paths:
-            files.setdefault(names.get(path.name.partition(".")[0]), []).append(path.name)
+        for file in unstored:
+            files.setdefault(names.get(file.partition(".")[0]), []).append(file)
         found = {name for name in (*counts, *files) if name and not self._whose.is_ours(name)}
         left = [self._of(name, counts.get(name, 0), files.get(name, ())) for name in sorted(found)]
         if unknown := files.get(None):
@@ -130,10 +141,6 @@ class LeftBehind:
             owner=owner.host if owner else None,
             failure=self._failures.get(session),
         )
-
-    def _untaken(self) -> list[str]:
-        endings = (f"*{UNTAKEN}", f"*{SUFFIX}{small_file.SUFFIX}")
-        return [path.name for pattern in endings for path in self._workers.glob(pattern)]
 
     # ---- handing over ----
 
