@@ -19,8 +19,8 @@ from tests.store.conftest import BACKENDS, new_database, ready_database
 from waguard.core.webhooks.stored import DROP_IN, Presence, StoredKey, Unknown
 from waguard.doctor.probes import stored as doctor
 from waguard.store.database import Database
-from waguard.store.deadline import settings
 from waguard.store.sql import SqlStore
+from waguard.store.statement_limits import settings
 
 STORED, MISSING, UNKNOWN = Presence.STORED, Presence.MISSING, Presence.UNKNOWN
 ACCOUNTS = {

@@ -24,7 +24,7 @@ from waguard.core.page_care import COVERED_LIMIT, OFFLINE_LIMIT, UPDATE_APART, K
 from waguard.core.recycle import IDLE
 from waguard.ports.process import Usage
 from waguard.profile.owner_mark import PAIRING
-from waguard.supervision.session import evidence
+from waguard.supervision.session import kept_screenshots
 from waguard.wire.calls import (
     Call,
     CatchUp,
@@ -236,7 +236,7 @@ async def test_a_dialog_over_the_page_is_reported_when_it_stays(empty: Bench, wo
     [
         Value(content=b"png"),
         Value(),
-        Value(content=bytes(evidence.LARGEST + 1)),
+        Value(content=bytes(kept_screenshots.LARGEST + 1)),
         Failed(kind="error", error="x"),
     ],
     ids=["a picture", "none", "too big", "an error"],

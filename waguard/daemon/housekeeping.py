@@ -17,7 +17,7 @@ from waguard.profile import quarantine
 from waguard.store import retention
 from waguard.store.engine import sqlite_file
 from waguard.store.sql import SqlStore
-from waguard.supervision.session import evidence
+from waguard.supervision.session import kept_screenshots
 
 INTERVAL: Final = 3600.0  # s
 DAY: Final = 86400.0  # s
@@ -107,9 +107,9 @@ class Housekeeping:
         """Delete pictures of pages that no entry of the trail names any more: ``retention.audit_days``."""
         config = self._config()
         before = self._ages.ago(config.retention.audit_days * DAY)
-        folder = config.paths.state / evidence.FOLDER
+        folder = config.paths.state / kept_screenshots.FOLDER
         try:
-            count = await asyncio.to_thread(evidence.purge, folder, before=before)
+            count = await asyncio.to_thread(kept_screenshots.purge, folder, before=before)
         except OSError as error:
             logger.warning(
                 "pictures are not tidied, trying again later",

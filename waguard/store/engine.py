@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from waguard.errors import ConfigError
-from waguard.store.deadline import limit_statements
 from waguard.store.sqlite import connected
+from waguard.store.statement_limits import limit_statements
 
 DRIVERS = ("sqlite+aiosqlite", "postgresql+asyncpg", "mysql+asyncmy", "mariadb+asyncmy")
 DEADLINE = 3.0  # s for a statement on the application's tables

@@ -23,7 +23,7 @@ from waguard.core.session.facts import Fact, LoggedOut, Noticed
 from waguard.core.session.state import SessionState
 from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Uncertain
-from waguard.supervision.session import evidence
+from waguard.supervision.session import kept_screenshots
 from waguard.supervision.session.ack_watch import AckWatch
 from waguard.supervision.session.asking import Asking
 from waguard.supervision.session.backfiller import Backfiller
@@ -272,15 +272,17 @@ class Traffic:
         self._begin(self._keep_screenshot(), "screenshot")
 
     async def _keep_screenshot(self) -> None:
-        folder = self._ctx.config().paths.state / evidence.FOLDER
+        folder = self._ctx.config().paths.state / kept_screenshots.FOLDER
         try:
             content = (await self._ask(calls.Screenshot())).content
             if not content:
                 raise UnavailableError("the worker sent no picture")
-            if len(content) > evidence.LARGEST:
+            if len(content) > kept_screenshots.LARGEST:
                 raise UnavailableError(f"the picture has {len(content)} bytes")
             now = self._ctx.clock.wall()
-            kept = await asyncio.to_thread(evidence.keep, folder, self._name, content, now=now)
+            kept = await asyncio.to_thread(
+                kept_screenshots.keep, folder, self._name, content, now=now
+            )
         except (WaguardError, OSError) as error:
             why = error.line() if isinstance(error, WaguardError) else str(error)
             self._log.warning("no screenshot is kept", event="screenshot_failed", why=why)
