@@ -288,6 +288,34 @@ async def test_a_left_worker_that_hangs_does_not_hold_up_the_others(
     assert foreign.process.signals == ["TERM", "KILL"]
 
 
+async def test_no_session_is_ever_shown_connected_whose_worker_died_with_the_last_daemon(
+    bench: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.row("s")
+    await bench.row("down", up=False)
+    world.spawn.script = Script(reports=(LOADING,))
+    under_check = asyncio.Event()
+    sweep = world.spawn.sweep
+
+    async def slow(**where: Any) -> Swept:
+        await under_check.wait()
+        return await sweep(**where)
+
+    monkeypatch.setattr(world.spawn, "sweep", slow)
+    restoring = asyncio.create_task(bench.restore())
+    shown = list[list[tuple[str, str]]]()
+    while not (shown and world.spawn.of("s")):
+        try:
+            views = await bench.it.sessions.views()
+        except UnavailableError:
+            under_check.set()
+        else:
+            shown.append([(view.session_id, view.status) for view in views])
+        await asyncio.sleep(0)
+    restoring.cancel()
+    assert shown == [[("down", "disconnected"), ("s", "disconnected")]] * len(shown)
+
+
 @pytest.mark.parametrize("status", ["connected", "authenticated", "qr_scanning", "error"])
 async def test_a_row_that_promises_what_is_not_wanted_is_corrected_at_the_start(
     bench: Bench, world: World, status: str

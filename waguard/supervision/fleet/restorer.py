@@ -42,7 +42,7 @@ class Restorer:
         loaded: Callable[[], None] = lambda: None,
     ) -> str:
         """Bring them up; returns the summary. Raises ``WaguardError``, and can then be repeated. ``loaded`` is called when
-        the rows are in memory.
+        the sessions may be read: before, a row may promise a worker that died with the last daemon.
 
         ``records`` are living workers of an earlier daemon; what belongs to a wanted session is
         adopted, the rest is stopped, in a cluster at once: another host may have the session.
@@ -52,17 +52,15 @@ class Restorer:
         for row in rows:
             if self._registry.ours.has(row.session_id):  # it may have been lost since it was read
                 self._registry.add(row)
-        self._state.rows_loaded()
-        loaded()
         unwanted = self._adopt(records)
         kept = {process.pid for _, process in records}
         clearing = asyncio.create_task(self._clear(unwanted, kept), name="clear")
         try:
             await self._check_for_all(clearing)
-            outcomes = await self._bring_up()
-            for session in self._registry.sessions:
-                if promises_too_much(session):
-                    session.post(RowRead(said=session.row.status))
+            begun = self._begin()
+            self._state.rows_loaded()
+            loaded()
+            outcomes = await asyncio.gather(*(self._ended(*one) for one in begun))
             await clearing
         finally:
             clearing.cancel()
@@ -142,27 +140,35 @@ class Restorer:
 
     # ---- bring up ----
 
-    async def _bring_up(self) -> list[str]:
-        """How it ended, for each session that should run."""
+    def _begin(self) -> list[tuple[SessionActor, str | None]]:
+        """Start each that should run, and correct the rows of the others; those that should run, with what became of
+        whose start failed already."""
+        for session in self._registry.sessions:
+            if promises_too_much(session):
+                session.post(RowRead(said=session.row.status))
         should_run = [s for s in self._registry.sessions if s.row.desired_up]
         now = self._ctx.clock.monotonic()
         should_run.sort(key=lambda it: admission.order(views.candidate(it.state, now)))
-        return await asyncio.gather(*map(self._restore_alone, should_run))
+        return [(session, self._begin_one(session)) for session in should_run]
 
-    async def _restore_alone(self, session: SessionActor) -> str:
-        with session.faults.alone("restore"):
-            return await self._restore_one(session)
-        session.faults.end("restore")  # from here on it is the reconciler's
-        session.post(RowRead(said=session.row.status))
-        return "failed"
-
-    async def _restore_one(self, session: SessionActor) -> str:
+    def _begin_one(self, session: SessionActor) -> str | None:
         if self._state.stopping:
             return "interrupted"
-        if session.lifecycle is State.STOPPED and (
-            refusal := start_or_park(session, self._ctx.fleet, asked=False)
-        ):
-            return refusal
+        with session.faults.alone("restore"):
+            if session.lifecycle is State.STOPPED:
+                return start_or_park(session, self._ctx.fleet, asked=False)
+            return None
+        return _left_to_reconciler(session)
+
+    async def _ended(self, session: SessionActor, begun: str | None) -> str:
+        """How its restore ended, in a word of ``summary``."""
+        if begun:
+            return begun
+        with session.faults.alone("restore"):
+            return await self._brought_up(session)
+        return _left_to_reconciler(session)
+
+    async def _brought_up(self, session: SessionActor) -> str:
         while _cause(session) is Cause.PLACE and not session.is_forgotten:
             await session.moved()
         timeout = self._ctx.config().restore.timeout
@@ -174,6 +180,12 @@ class Restorer:
         network_down = self._ctx.mailbox.fleet.network_down
         # it goes on by itself: what it waits for has limits of its own
         return "offline" if session.link is Link.OFFLINE or network_down else "pending"
+
+
+def _left_to_reconciler(session: SessionActor) -> str:
+    session.faults.end("restore")
+    session.post(RowRead(said=session.row.status))
+    return "failed"
 
 
 def _cause(session: SessionActor) -> Cause | None:
