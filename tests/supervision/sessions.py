@@ -80,7 +80,6 @@ def cause(session: SessionActor) -> Cause | None:
     return wait.cause if wait else None
 
 
-def heard_at(session: SessionActor) -> float | None:
-    """Monotonic time at which its worker was heard last."""
-    worker = session.state.worker
-    return worker.heard_at if worker else None
+def heard_at(session: SessionActor) -> float:
+    """When its worker was last heard; its state learns of it when that matters."""
+    return session.runner.slot.heard_at

@@ -16,10 +16,19 @@ from waguard.core.metrics.families import DETECT, HEAL, SLOT_WAIT
 from waguard.core.metrics.tally import Histogram, Tally
 from waguard.core.row_status import DerivedStatus, Status
 from waguard.core.session.effects import Effect, Record, RequestSlot, Spawn, WriteStatus
-from waguard.core.session.facts import Beat, Reported, Spawned, StartRequested, StopRequested
+from waguard.core.session.facts import (
+    Beat,
+    Fact,
+    Reported,
+    Spawned,
+    StartRequested,
+    StopRequested,
+    TimerDue,
+)
 from waguard.core.session.probe import STALL
 from waguard.core.session.state import SessionState
 from waguard.core.session.views import lifecycle
+from waguard.core.session.worker import can_wait
 from waguard.ports.clock import Clock
 from waguard.supervision import measures
 from waguard.supervision.mailbox import Handle, Mailbox, Timers, loop_timer
@@ -189,6 +198,56 @@ async def test_a_ready_page_has_no_timer_the_tick_sees_what_is_due(desk: Desk) -
     desk.it.tick()
     assert _unresponsive(desk.it) == "the worker does not answer"
     assert len(desk.timers) == before
+
+
+async def test_a_routine_heartbeat_is_applied_when_a_deadline_is_due(desk: Desk) -> None:
+    desk.add("a")
+    desk.connected("a")
+    before = desk.it.state("a")
+    for _ in range(60):
+        desk.clock.advance(1.9)
+        now = desk.clock.monotonic()
+        desk.it.post("a", Beat(worker=1, at=now, page_at=now))
+        desk.it.tick()
+        assert _unresponsive(desk.it) is None
+    assert desk.it.state("a") is not before
+    desk.clock.advance(2.0)
+    desk.it.tick()
+    assert _unresponsive(desk.it) == "the worker does not answer"
+
+
+@pytest.mark.parametrize("fact", [StopRequested(), TimerDue(late=1.0)], ids=["stop", "stall"])
+async def test_a_routine_heartbeat_is_applied_before_the_sessions_next_fact(
+    desk: Desk, fact: Fact
+) -> None:
+    desk.add("a")
+    desk.connected("a")
+    desk.clock.advance(1.0)
+    now = desk.clock.monotonic()
+    desk.it.post("a", Beat(worker=1, at=now, page_at=now))
+    desk.it.post("a", fact)
+    worker = desk.it.state("a").worker
+    assert worker
+    assert worker.heard_at == now
+
+
+@pytest.mark.parametrize(
+    "beat",
+    [
+        Beat(worker=1, at=2.0),
+        Beat(worker=1, at=2.0, page_at=2.0, unrecoverable=True),
+        Beat(worker=2, at=2.0, page_at=2.0),
+    ],
+    ids=["page is silent", "unrecoverable", "of another worker"],
+)
+async def test_any_other_heartbeat_is_a_fact_at_once(desk: Desk, beat: Beat) -> None:
+    desk.add("a")
+    desk.connected("a")
+    state = desk.it.state("a")
+    assert not can_wait(state, beat)
+    assert can_wait(state, Beat(worker=1, at=2.0, page_at=2.0))
+    desk.it.post("a", msgspec.structs.replace(beat, at=desk.clock.monotonic() + 1.0))
+    assert (desk.it.state("a") is state) is (beat.worker == 2)
 
 
 @pytest.mark.parametrize(("late", "stage"), [(0.5, State.RECYCLING), (STALL + 1, State.STARTING)])

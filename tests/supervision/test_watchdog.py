@@ -179,15 +179,15 @@ async def test_the_watches_of_many_sessions_are_checked_in_turn(
     empty: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tick costs the same, however many there are; each has its turn."""
-    names = [f"s{n:03}" for n in range(120)]
+    names = [f"s{n:03}" for n in range(180)]
     for name in names:
         await empty.add(name, profile=False)
     checked: list[str] = []
     monkeypatch.setattr(SessionActor, "tick", lambda it: checked.append(it.name))
-    for most in (25, 25, 25, 25, 20):
+    for most in [12] * 15:
         before = len(checked)
         await watch_for(empty, 1)
         assert len(checked) - before == most
     assert sorted(checked) == names
     await watch_for(empty, 1)
-    assert checked[120:] == checked[:25]
+    assert checked[180:] == checked[:12]

@@ -102,7 +102,7 @@ class WorkerSlot:
 
     def lend(self, pid: int, until: float | None) -> bool:
         """Whether its worker reads with its next heartbeat that it may live until then: it knows what was lent before.
-        Otherwise it has to be told."""
+        Otherwise a message has to say it."""
         knows = self._lent is not None and self._obeys == self._lent
         self._lent = until
         if until is None or self.number is None:

@@ -40,7 +40,7 @@ class Deadline:
         self._moved = asyncio.Event()
         self._closes_at: float | None = None
         self.until: float | None = None
-        """As ``move`` was told last; None also where there is no timer."""
+        """As ``move`` was called last; None also where there is no timer."""
         self._timer: ctypes.c_void_p | None = None
         try:
             self._timer = self._create()

@@ -33,8 +33,6 @@ HUNG: Final = "a worker or its page hung"
 NOT_READY: Final = "it did not become ready"
 _HAS_BROWSER: Final = frozenset({"loading", "settling", "ready"})
 _ELSEWHERE: Final = "WhatsApp Web is open elsewhere with this device"
-
-
 _DELAYED_BY_SLOTS: Final = frozenset({"browser_unusable", "lease_expired"})
 
 
@@ -63,6 +61,20 @@ def heard(state: SessionState, worker: Worker, beat: Beat) -> SessionState:
             page_at=page_at,
             unrecoverable=beat.unrecoverable,
         ),
+    )
+
+
+def can_wait(state: SessionState, beat: Beat) -> bool:
+    """Whether a heartbeat only moves deadlines away: it may be applied when one of them is due, or before the session's
+    next fact."""
+    worker = state.worker
+    return (
+        worker is not None
+        and worker.number == beat.worker
+        and worker.stage is Stage.READY
+        and worker.unresponsive is None
+        and worker.unrecoverable is beat.unrecoverable
+        and beat.page_at is not None
     )
 
 

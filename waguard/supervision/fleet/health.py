@@ -64,7 +64,8 @@ class HealthReport:
     def conditions(self, session: SessionActor) -> tuple[Condition, ...]:
         """Everything that is not healthy in it."""
         others = (it for it in self._found_elsewhere() if it.session == session.name)
-        return (*self._own(session), *others)
+        now, wall = self._ctx.clock.monotonic(), self._ctx.clock.wall()
+        return (*self._own(session, now, wall), *others)
 
     def report(self, part: str, found: Iterable[Condition]) -> None:
         """What another part of waguard knows of now, in place of what it said before."""
@@ -108,16 +109,16 @@ class HealthReport:
     # ---- of each ----
 
     def _of_sessions(self) -> list[Condition]:
-        found = [it for session in self._registry.by_id for it in self._own(session)]
+        now, wall = self._ctx.clock.monotonic(), self._ctx.clock.wall()
+        found = [it for session in self._registry.by_id for it in self._own(session, now, wall)]
         found += self._found_elsewhere()
         return sorted(found, key=lambda it: it.session or "")
 
-    def _own(self, session: SessionActor) -> Iterator[Condition]:
+    def _own(self, session: SessionActor, now: float, wall: float) -> Iterator[Condition]:
         """What is read off it."""
-        clock, state = self._ctx.clock, session.state
+        state = session.state
         if fault := session.faults.condition:
             yield fault
-        now, wall = clock.monotonic(), clock.wall()
         shown = views.shown(views.conditions(state), monotonic=now, wall=wall)
         yield from shown
         wanted = session.row.desired_up and not state.left and not views.is_adopting(state)

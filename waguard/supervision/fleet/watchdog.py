@@ -15,11 +15,9 @@ from waguard.supervision.session.session_context import SessionContext
 from waguard.supervision.session.worker_facts import beat_fact
 
 _PUNCTUAL: Final = 1.5  # s between two ticks; what is beyond that is the host's
-
-
-_AT_ONCE: Final = (
-    25  # sessions whose watches are checked in one tick: their limits are a minute and more
-)
+# ticks until the watches of all sessions were checked, where these are more: their limits are a minute and more
+_ROUND: Final = 15
+_AT_LEAST: Final = 10  # sessions in one tick
 
 
 class Watchdog:
@@ -51,7 +49,7 @@ class Watchdog:
             with session.faults.alone("hear"):
                 self._hear(session, now)
         first = self._next if self._next < len(sessions) else 0
-        self._next = first + _AT_ONCE
+        self._next = first + max(_AT_LEAST, len(sessions) // _ROUND)
         for session in sessions[first : self._next]:
             with session.faults.alone("watch"):
                 session.tick()

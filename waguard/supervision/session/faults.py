@@ -1,7 +1,6 @@
 """What waguard itself could not do for one session: a condition of that session, and of no other."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from loguru import logger
 
@@ -35,19 +34,12 @@ class Faults:
         """The fault, as people see it."""
         return fault(self._session, self.words, since=self._since) if self.words else None
 
-    @contextlib.contextmanager
-    def alone(self, what: str) -> Iterator[None]:
+    def alone(self, what: str) -> "Alone":
         """An exception inside ends here. A database that is down concerns all, and goes on up."""
-        try:
-            yield
-        except DatabaseUnavailableError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the other sessions go on
-            self._begin(what, error)
-        else:
-            self.end(what)
+        return Alone(self, what)
 
-    def _begin(self, what: str, error: Exception) -> None:
+    def begin(self, what: str, error: Exception) -> None:
+        """A fault begins, where it is a new one."""
         if what in self._open:
             return  # a tick comes each second
         self._since = self._since if self._open else self._wall()
@@ -60,3 +52,25 @@ class Faults:
         """End a fault: what failed was done, or need not be done any more."""
         if self._open.pop(what, None) and not self._open:
             self._note(OVER)
+
+
+class Alone:
+    """What ``Faults.alone`` gives. A class: several are made of each session each second."""
+
+    __slots__ = ("_faults", "_what")
+
+    def __init__(self, faults: Faults, what: str) -> None:
+        self._faults = faults
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        if error is None:
+            self._faults.end(self._what)
+        elif isinstance(error, DatabaseUnavailableError) or not isinstance(error, Exception):
+            return False
+        else:
+            self._faults.begin(self._what, error)
+        return True
