@@ -9,6 +9,7 @@ failed, 1 one did, 2 there is nothing to run, 130 interrupted: the next run goes
 """
 
 import asyncio
+import contextlib
 import json
 import math
 import os
@@ -26,10 +27,20 @@ TEST_LIMIT = 1_800  # s; the marker timeout sets another one for a test
 PART_LIMIT = 3 * 3_600  # s; for what pytest's own limit does not end
 ENDING = 60  # s
 LAST_LINES = 40
-AT_ONCE = max(3, os.cpu_count() or 1)  # parts: most of their time they wait
+CORES = os.cpu_count() or 1
+AT_LEAST = max(3, CORES)  # parts at once: most of their time they wait
+AT_MOST = 4 * AT_LEAST
+BUSY = 2.0 * CORES  # the load beyond which no further part begins
+SETTLES = 20.0  # s until the load shows a part that has begun
 ALONE = "tests/bench/"  # parts that measure
 # each of their tests is a part: one behind the other they took 100 and 37 minutes
-SPLIT = ("tests/lab/chaos/test_campaign.py", "tests/versions/test_simulation.py")
+SPLIT = (
+    "tests/lab/chaos/test_campaign.py",
+    "tests/versions/test_simulation.py",
+    "tests/e2e/cluster/test_hosts.py",
+    "tests/e2e/test_standby.py",
+    "tests/e2e/test_versions.py",
+)
 PYTEST = (sys.executable, "-m", "pytest", "-m", "long")
 
 
@@ -54,7 +65,8 @@ def tree() -> str | None:
         subprocess.run(["git", *command], stdout=subprocess.PIPE, text=True, check=True).stdout
         for command in (("status", "--porcelain"), ("rev-parse", "HEAD"))
     ]
-    return None if reported[0] else reported[1].strip()
+    whole = " whole" if os.environ.get("WHOLE") else ""  # as tests/seeds.py has it
+    return None if reported[0] else reported[1].strip() + whole
 
 
 def passed(commit: str | None) -> list[str]:
@@ -112,6 +124,29 @@ async def run(part: str, tests: list[str]) -> tuple[bool, str]:
     return code == 0, lines[-1].strip("= ")
 
 
+class Places:
+    """Where parts run: at least ``AT_LEAST`` at once, and more while the machine is not busy."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+        self._entering = asyncio.Lock()
+        self._freed = asyncio.Event()
+
+    async def __aenter__(self) -> None:
+        async with self._entering:  # in the order in which they came
+            while self._taken >= AT_LEAST:
+                self._freed.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._freed.wait(), SETTLES)
+                if self._taken < AT_MOST and os.getloadavg()[0] < BUSY:
+                    break
+            self._taken += 1
+
+    async def __aexit__(self, *_: object) -> None:
+        self._taken -= 1
+        self._freed.set()
+
+
 async def end(process: asyncio.subprocess.Process) -> None:
     """It and its processes: tests get the time to end what they started."""
     process.send_signal(signal.SIGINT)
@@ -132,7 +167,7 @@ async def main(arguments: list[str]) -> int:
         print("something is not committed: nothing is remembered, all is run")
     summary = dict.fromkeys(by_part, "passed before on this commit")
     failed = list[str]()
-    places, seconds = asyncio.Semaphore(AT_ONCE), took()
+    places, seconds = Places(), took()
 
     async def one(part: str) -> None:
         async with places:

@@ -1,7 +1,9 @@
 """`make test-long`, on a project of its own."""
 
+import asyncio
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.waiting import block_until
+from tests.waiting import block_until, wait_until
 
 RUNNER = Path(__file__).parents[1] / ".ci/long.py"
 SETTINGS = """
@@ -204,3 +206,34 @@ def test_what_measures_runs_alone(project: Path) -> None:
     commit(project)
     assert run(project).returncode == 0
     assert sorted(ran(project)) == ["test_a.py", "test_b.py"]
+
+
+@pytest.mark.parametrize(("load", "together"), [(0.0, 3), (99.0, 1)], ids=["at rest", "busy"])
+async def test_further_parts_begin_while_the_machine_is_not_busy(
+    monkeypatch: pytest.MonkeyPatch, load: float, together: int
+) -> None:
+    runner = runpy.run_path(str(RUNNER))
+    places = runner["Places"]()
+    there = type(places).__aenter__.__globals__
+    for name, value in {"AT_LEAST": 1, "AT_MOST": 3, "SETTLES": 0.001}.items():
+        monkeypatch.setitem(there, name, value)
+    asked = list[None]()
+
+    def getloadavg() -> tuple[float, ...]:
+        asked.append(None)
+        return (load, load, load)
+
+    monkeypatch.setattr(os, "getloadavg", getloadavg)
+    begun, over = list[int](), asyncio.Event()
+
+    async def part(number: int) -> None:
+        async with places:
+            begun.append(number)
+            await over.wait()
+
+    parts = asyncio.gather(*map(part, range(5)))
+    await wait_until(lambda: len(begun) >= together and len(asked) >= 2, "it has asked again")
+    assert begun == [*range(together)]
+    over.set()
+    await parts
+    assert begun == [*range(5)]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.seeds import share_of
 from tests.versions.fuzz import Fuzz
 
 STEPS = 1_500
@@ -23,4 +24,4 @@ def test_whatever_comes_the_rules_hold_and_it_comes_to_rest() -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("first", range(0, 1_000, 100))
 def test_whatever_comes_a_thousand_times(first: int) -> None:
-    run(range(first, first + 100))
+    run(share_of(range(first, first + 100)))

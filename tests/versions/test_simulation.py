@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 
 from tests.core.versions import test_bundles
+from tests.seeds import share_of
 from tests.versions.fuzz import Fuzz
 from tests.versions.lines import watched
 from tests.versions.scenarios import (
@@ -22,7 +23,7 @@ from tests.versions.scenarios import (
 
 HOUR = 3600.0
 IN_TIME = 3 * HOUR  # in a fleet of 30 that sends seldom
-SEEDS = 20
+SEEDS = range(20)
 
 
 def test_the_releases_are_real() -> None:
@@ -67,7 +68,7 @@ def test_a_pinned_version_that_is_refused_is_left(name: str) -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", BREAKAGES)
 def test_200_sessions_are_helped(name: str) -> None:
-    for seed in range(SEEDS):
+    for seed in share_of(SEEDS):
         it, off = simulate(name, seed, LARGE), simulate(name, seed, LARGE, "off")
         check_broken(name, seed, it, off)
         assert it.unhealthy_hours < off.unhealthy_hours / 20
@@ -77,7 +78,7 @@ def test_200_sessions_are_helped(name: str) -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", NO_BREAKAGES)
 def test_200_sessions_are_left_alone(name: str) -> None:
-    rollbacks = {seed: simulate(name, seed, LARGE).rollbacks for seed in range(SEEDS)}
+    rollbacks = {seed: simulate(name, seed, LARGE).rollbacks for seed in share_of(SEEDS)}
     assert set(rollbacks.values()) == {0}
 
 

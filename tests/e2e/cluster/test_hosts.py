@@ -48,14 +48,10 @@ async def is_over(host: Daemon, kind: str) -> bool:
 ENDS: Final = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
 GONE: Final = [
     (ETCD_POSTGRESQL, "killed"),
-    (ROWS_MARIADB, "killed"),
     (THREE_ETCD_MARIADB, "killed, its workers stopped"),
-    (THREE_ETCD_MARIADB, "killed whole"),
     (ROWS_POSTGRESQL, "killed whole"),
-    (ETCD_POSTGRESQL, "stopped"),
     (ROWS_MARIADB, "stopped"),
     (THREE_ETCD_MARIADB, "stopped whole"),
-    (ROWS_POSTGRESQL, "stopped whole"),
 ]
 
 
