@@ -15,7 +15,14 @@ from waguard.core.link import Link
 from waguard.core.metrics.families import DETECT, HEAL, SLOT_WAIT
 from waguard.core.metrics.tally import Histogram, Tally
 from waguard.core.row_status import DerivedStatus, Status
-from waguard.core.session.effects import Effect, Record, RequestSlot, Spawn, WriteStatus
+from waguard.core.session.effects import (
+    Effect,
+    Record,
+    RequestSlot,
+    ResponsivenessChanged,
+    Spawn,
+    WriteStatus,
+)
 from waguard.core.session.facts import (
     Beat,
     Fact,
@@ -214,6 +221,23 @@ async def test_a_routine_heartbeat_is_applied_when_a_deadline_is_due(desk: Desk)
     desk.clock.advance(2.0)
     desk.it.tick()
     assert _unresponsive(desk.it) == "the worker does not answer"
+
+
+async def test_a_tick_outlives_that_one_session_s_deadline_ends_another(desk: Desk) -> None:
+    actors = {name: desk.add(name) for name in ("a", "b")}
+    for name in actors:
+        desk.connected(name)
+
+    def forget_others(effect: Effect) -> None:
+        if isinstance(effect, ResponsivenessChanged):
+            for name, actor in actors.items():
+                desk.it.forget(name, actor)
+
+    for actor in actors.values():
+        actor.on = forget_others
+    desk.clock.advance(3.0)
+    desk.it.tick()
+    assert desk.it.actors == {}
 
 
 @pytest.mark.parametrize("fact", [StopRequested(), TimerDue(late=1.0)], ids=["stop", "stall"])

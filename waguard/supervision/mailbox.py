@@ -167,7 +167,9 @@ class Mailbox:
             self.post_to_fleet(self._read_host())
 
     def _is_due(self, session: str, now: float) -> bool:
-        state, known = self._engine.sessions[session], self._due.get(session)
+        state, known = self._engine.sessions.get(session), self._due.get(session)
+        if state is None:
+            return False  # what was due for another one has ended it
         if known is None or known[0] is not state:
             known = self._due[session] = state, next_deadline(state)
         return known[1] <= now

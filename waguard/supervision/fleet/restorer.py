@@ -183,7 +183,7 @@ class Restorer:
 
 
 def _left_to_reconciler(session: SessionActor) -> str:
-    session.faults.end("restore")
+    session.faults.end("restore")  # from here on it is the reconciler's
     session.post(RowRead(said=session.row.status))
     return "failed"
 
