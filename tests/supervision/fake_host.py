@@ -1,5 +1,6 @@
 """The host that supervision is tested on: clocks that stand, and what it measures and draws."""
 
+import asyncio
 import random
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -51,9 +52,13 @@ class FakeWitness:
 
     seen: Evidence = field(default_factory=Evidence)
     asked: list[bool] = field(default_factory=list)
+    held: asyncio.Event | None = None
+    """It sees nothing until then: a disk hangs."""
 
     async def read(self, *, browser: bool) -> Evidence:
         self.asked.append(browser)
+        if self.held:
+            await self.held.wait()
         return self.seen
 
 

@@ -94,6 +94,11 @@ def test_what_is_not_as_it_should_be(changes: dict[str, Any], reported: str) -> 
             "s1: a QR code is shown, its credentials were lost",
         ),
         (
+            replace(FACTS, reported={"s1": replace(WELL, worker=None)}),
+            QUIET,
+            "s1: the API says connected, and there is no worker",
+        ),
+        (
             replace(FACTS, reported={"s1": replace(WELL, lifecycle="parked")}),
             BLAMELESS,
             "s1: it is parked, and nothing is wrong with it",

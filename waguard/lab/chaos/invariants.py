@@ -117,6 +117,8 @@ def _always(facts: Facts, harm: Harm) -> Iterator[str]:
     yield from _replacements(facts, harm)
     early = harm.not_before - facts.at
     for session, reported in (facts.reported or {}).items():
+        if reported.status == "connected" and reported.worker is None:
+            yield f"{session}: the API says connected, and there is no worker"
         if early > 0 and session in harm.hurt and reported.link == "connected":
             yield f"{session}: WhatsApp was asked again {early:.0f} s too early"
 

@@ -345,21 +345,20 @@ class WorkerRunner:
             code = last.exit_code
         browser = last is not None and last.browser_pid is not None
         self.remains.exited(self.groups if browser else None)
-        self.process = self.link = self.report = self.usage = None
+        self.link = self.report = self.usage = None
         code = self._lent.exit_code(code)
         self.slot.begin(None)
+        name, meaning, lacking = self._writer.row.session_id, describe_exit(code), None
         if self._ctx.shipping:
-            self._ctx.shipping.ended(self._writer.row.session_id)
-        meaning = describe_exit(code)
+            self._ctx.shipping.ended(name)
         self._log.info(
             "worker exited", event="worker_exited", worker=process.pid, code=code, meaning=meaning
         )
-        lacking = None
         if self._failed or code != 0:
             # whoever is killed by somebody else does not end because Chromium cannot be started
             killed = code is not None and code < 0 and not self._failed
-            session = self._writer.row.session_id
-            lacking = await host_lacks(self._ctx, session, browser=browser or killed)
+            lacking = await host_lacks(self._ctx, name, browser=browser or killed)
+        self.process = None  # only now: with it goes the status
         self._post(Exited(worker=worker, code=code, details=said, host=lacking))
 
     async def _await_standstill(self, worker: int, process: Process) -> None:
