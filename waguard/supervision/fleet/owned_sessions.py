@@ -7,13 +7,9 @@ from weakref import WeakValueDictionary
 
 from loguru import logger
 
-from waguard.core.host import admission
 from waguard.core.row_status import MOVES
-from waguard.core.session import views
-from waguard.core.session.facts import RowRead
 from waguard.errors import UnavailableError
 from waguard.ports.store import SessionRow
-from waguard.supervision.fleet.readiness import promises_too_much
 from waguard.supervision.fleet.registry import Registry
 from waguard.supervision.fleet.restorer import Restorer
 from waguard.supervision.fleet.run_state import RunState
@@ -64,19 +60,14 @@ class OwnedActors:
 
     def _begin(self, rows: Collection[SessionRow]) -> Collection[SessionActor]:
         """Bring them up; those that came to memory."""
-        registry, now = self._registry, self._ctx.clock.monotonic()
         # some may have been lost since they were read
         names = {row.session_id for row in rows if self._ours.has(row.session_id)}
         names -= self._dropping.keys()  # claimed again since: it is acquired again, too
         ours = [row for row in rows if row.session_id in names]
-        added = [registry.add(row, moved=True) for row in ours]
-        added.sort(key=lambda it: admission.order(views.candidate(it.state, now)))
+        added = [self._registry.add(row, moved=True) for row in ours]
         for session in added:
             logger.info("session acquired", event="session_acquired", session=session.name)
-            if session.row.desired_up:
-                start_or_park(session, self._ctx.fleet, asked=False)
-            elif promises_too_much(session):
-                session.post(RowRead(said=session.row.status))
+        self._restorer.begin(added)
         return added
 
     async def release(self, session: str) -> None:

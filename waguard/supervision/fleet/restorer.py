@@ -57,7 +57,7 @@ class Restorer:
         clearing = asyncio.create_task(self._clear(unwanted, kept), name="clear")
         try:
             await self._check_for_all(clearing)
-            begun = self._begin()
+            begun = self.begin(self._registry.sessions)
             self._state.rows_loaded()
             loaded()
             outcomes = await asyncio.gather(*(self._ended(*one) for one in begun))
@@ -140,13 +140,13 @@ class Restorer:
 
     # ---- bring up ----
 
-    def _begin(self) -> list[tuple[SessionActor, str | None]]:
-        """Start each that should run, and correct the rows of the others; those that should run, with what became of
-        whose start failed already."""
-        for session in self._registry.sessions:
+    def begin(self, sessions: Collection[SessionActor]) -> list[tuple[SessionActor, str | None]]:
+        """Start each of them that should run, and correct the rows of the others. Those that should run, with what became
+        of whose start failed already, in a word of ``summary``."""
+        for session in sessions:
             if promises_too_much(session):
                 session.post(RowRead(said=session.row.status))
-        should_run = [s for s in self._registry.sessions if s.row.desired_up]
+        should_run = [session for session in sessions if session.row.desired_up]
         now = self._ctx.clock.monotonic()
         should_run.sort(key=lambda it: admission.order(views.candidate(it.state, now)))
         return [(session, self._begin_one(session)) for session in should_run]
