@@ -21,24 +21,21 @@ SOURCE: Final = ROOT / "etc/waguard.toml"
 HEAD: Final = f"""# Configuration
 <!-- written by python -m tests.configuration_docs; the meanings are the comments of etc/waguard.toml -->
 One file in TOML, which the daemon and every command find alike: `--config FILE`, else `${VARIABLE}`, else
-`{SYSTEM_FILE}`, else `./waguard.toml`, else there is none. A file that is there and cannot be read is an
-error (exit code 2), never skipped; so is a `./waguard.toml` that belongs to another user,
-or that others or another group than waguard's own may write.
+`{SYSTEM_FILE}`, else `./waguard.toml`, else there is none. An unreadable file is an error (exit code 2), never
+skipped; so is a `./waguard.toml` that belongs to another user, or that others or another group than waguard's own may write.
 
-Relative paths are relative to the file's folder, without a file to the working folder, also those that the
-environment gives. Earlier versions took the working folder always, and read no file without `--config`:
-where profiles, a key or a database lie there and none in the new place, waguard ends with exit code 2 and
-names both.
+Relative paths, also of the environment, are relative to the file's folder, without a file to the working folder. Earlier versions
+always took the working folder, and read no file without `--config`: where profiles, a key or a database lie there and none in the new
+place, waguard ends with exit code 2 and names both.
 
-Each key is also an environment variable, `WAGUARD_<SECTION>__<KEY>`, which beats the file (lists as JSON). A
-variable that hides a key of the file is logged when the daemon starts or reads the file again, and so is a key
-of an earlier version that has no effect any more (`config/retired.py`): it is a constant now, and the line says which.
+Each key is also an environment variable, `WAGUARD_<SECTION>__<KEY>`, which beats the file (lists as JSON). A start and a reload
+log variables that hide a key of the file, and keys of earlier versions, which are constants now (`config/retired.py`).
 
-- `waguard config check` reads it as the daemon would. For the installed unit's file it also checks whose the
+- `waguard config check` reads the file as the daemon would. Of the installed unit's file it also checks whose the
   files are, and prints a drop-in for folders that the unit may not write.
 - `waguard config show` has every key with its value, where that is from, and its default. It sees the
   environment of who asks, not the daemon's.
-- `systemctl reload waguard` (SIGHUP) reads it again; a wrong file changes nothing.
+- `systemctl reload waguard` (SIGHUP) reads the file again; a wrong one changes nothing.
 """
 
 

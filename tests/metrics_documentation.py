@@ -19,8 +19,7 @@ MANY: Final = 6  # values of a label that are shown
 HEAD: Final = """# Metrics, alerts, dashboard
 <!-- written by python -m tests.metrics_documentation; the table is core/metrics/families.py -->
 `GET /metrics` is for Prometheus. What is not known is absent, and not 0: while the database has not been read there is no
-`waguard_sessions`. What is counted begins with 0 at each start of the daemon. A scrape of 200 sessions takes the event
-loop about 4 ms; a thread makes the text. Who is not scraped pays for some additions in memory.
+`waguard_sessions`. Counters begin with 0 at each start of the daemon.
 
     scrape_configs:
       - job_name: waguard
@@ -28,11 +27,11 @@ loop about 4 ms; a thread makes the text. Who is not scraped pays for some addit
         static_configs: [{targets: ["127.0.0.1:3001"]}]
     rule_files: [/usr/share/waguard/waguard.rules.yml]
 
-The key is an issued one with the right to read (`waguard keys create prometheus --right read`, [keys.md](keys.md)). A key
-for some workspaces or sessions gets their series alone, and nothing that is about the daemon as a whole.
+The key is an [issued](keys.md) one: `waguard keys create prometheus --right read`. A key for some workspaces or sessions gets their
+series alone, and nothing that is about the daemon as a whole.
 
-The package puts two files into /usr/share/waguard (`make install`: /usr/local/share/waguard): nine alerts (`etc/prometheus`), and a dashboard that Grafana
-imports (`etc/grafana`). The alerts expect the job's name `waguard`.
+/usr/share/waguard (`make install`: /usr/local/share/waguard) has a dashboard that Grafana imports (`etc/grafana`), and these alerts
+(`etc/prometheus`), which expect the job's name `waguard`:
 
 | alert | when | severity |
 |---|---|---|
@@ -46,7 +45,7 @@ imports (`etc/grafana`). The alerts expect the job's name `waguard`.
 | WaguardHostLeaseLow | less than half of a host's lease is left, for 1 min | critical |
 | WaguardSessionsWithoutHost | a session has had no host of the cluster for 5 min | critical |
 
-Beside these there are Prometheus's usual ones of the daemon's process: `process_cpu_seconds_total`,
+Beside the metrics below there are Prometheus's usual ones of the daemon's process: `process_cpu_seconds_total`,
 `process_resident_memory_bytes`, `process_virtual_memory_bytes`, `process_open_fds`, `process_max_fds`,
 `process_start_time_seconds`. A histogram has the series `_bucket`, `_sum` and `_count`, and never the label `session`.
 
