@@ -83,6 +83,7 @@ async def test_one_that_was_stopped_while_it_waited_for_its_turn_is_not_started(
     world.spawn.script = Script(held=held)
     restoring = asyncio.create_task(bench.restore(*((one.record, one.process) for one in left)))
     await wait_until(lambda: world.spawn.starting, "the first one is being replaced")
+    await wait_until(lambda: bench.it.state.loaded, "sessions may be read")
     await bench.it.sessions.logout("b")
     held.set()
     async with asyncio.timeout(DEADLINE):

@@ -207,7 +207,7 @@ async def test_a_restore_that_failed_and_is_repeated_keeps_what_it_adopted(
         def bug(_: object) -> bool:
             raise RuntimeError
 
-        patched.setattr(under_test, "promises_too_much", bug)
+        patched.setattr(under_test, "summary", bug)
         with pytest.raises(RuntimeError):
             await bench.restore((left.record, left.process))
     assert await bench.restore((left.record, left.process)) == "restored 1"

@@ -130,14 +130,14 @@ async def test_a_full_disk_is_waited_for_whatever_the_exit_code_says(
 
 
 async def test_while_it_is_read_what_the_host_lacks_no_session_is_connected_without_a_worker(
-    bench: Bench, world: World
+    empty: Bench, world: World
 ) -> None:
-    session = await bench.add()
+    session = await empty.add()
     process = await up(session)
     world.witness.held = asyncio.Event()
     process.exit(-11)
     await wait_until(lambda: world.witness.asked, "the host is asked")
-    view = await bench.it.sessions.view("s")
+    view = await empty.it.sessions.view("s")
     assert (view.status, view.worker_pid) == ("connected", process.pid), "nothing is decided yet"
     world.witness.held.set()
     await until(session, lambda s: s.runner.process is not process)

@@ -315,8 +315,8 @@ async def test_ack_levels_are_one_more_than_whatsapps(
     assert played == ([5] if ack == 4 else [])
 
 
-async def test_what_was_written_on_the_phone_is_message_sent(bench: Bench, world: World) -> None:
-    process = await up(await bench.add())
+async def test_what_was_written_on_the_phone_is_message_sent(empty: Bench, world: World) -> None:
+    process = await up(await empty.add())
     process.event(message(1, id="true_49170@c.us_1", from_me=True, media=b"", mimetype="a/b"))
     await wait_until(lambda: process.stored, "it is acknowledged")
     assert not world.events("message_received")
@@ -328,16 +328,16 @@ async def test_what_was_written_on_the_phone_is_message_sent(bench: Bench, world
     assert reported.data["message"]["from_me"]
     (kept,) = world.inbox.kept.values()
     assert (kept.kind, kept.unless_own, kept.file) == (Kind.SENT, True, File(b"", "a/b"))
-    view = await bench.it.sessions.view("s")
+    view = await empty.it.sessions.view("s")
     assert view.phone_used_at == int(START)
 
 
-async def test_what_another_device_wrote_is_no_use_of_the_phone(bench: Bench, world: World) -> None:
-    process = await up(await bench.add())
+async def test_what_another_device_wrote_is_no_use_of_the_phone(empty: Bench, world: World) -> None:
+    process = await up(await empty.add())
     process.event(message(1, id="true_49170@c.us_3EB0" + "A" * 16, from_me=True))
     process.event(message(2))
     await wait_until(lambda: len(process.stored) == 2, "both are acknowledged")
-    assert (await bench.it.sessions.view("s")).phone_used_at is None
+    assert (await empty.it.sessions.view("s")).phone_used_at is None
 
 
 async def test_what_a_dying_worker_received_is_not_lost(bench: Bench, world: World) -> None:

@@ -32,13 +32,15 @@ async def feed(bus: Bus, inbox: Inbox, webhooks: ReadyWatch) -> None:
 def _forward(event: BusEvent, inbox: Inbox, webhooks: ReadyWatch) -> None:
     session_id = event.session_id
     if event.event in delivery.EVENTS:
-        if session_id and event.event == delivery.READY:
+        record = of_event(event)
+        # where the inbox is full nothing is stored: the session's messages would wait for it for ever
+        if session_id and event.event == delivery.READY and not inbox.full:
             webhooks.expect_ready(session_id)
 
         def stored(news: Sequence[InboxRecord]) -> None:
             if not news and session_id:
                 webhooks.not_ready(session_id)
 
-        inbox.put((of_event(event),), stored)
+        inbox.put((record,), stored)
     if session_id and event.event in delivery.SESSION_EVENTS:
         webhooks.check(session_id)

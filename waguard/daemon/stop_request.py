@@ -16,6 +16,7 @@ class StopRequest:
         self.why = "by itself"
         self.hands_over = False
         """The workers go on, for the next daemon."""
+        self._is_settled = False
         self.database_lost: InstanceHeldError | None = None
         """Another daemon has the database: nothing here may continue."""
 
@@ -29,10 +30,16 @@ class StopRequest:
         await self._requested.wait()
 
     def by_signal(self, number: signal.Signals) -> None:
-        """Every session is closed in order, also where a restart was asked for before."""
-        self.hands_over = False
+        """Every session is closed in order, also where a restart was asked for before, and no session was left yet."""
+        if not self._is_settled:
+            self.hands_over = False
         self.why = number.name
         self._requested.set()
+
+    def settle(self) -> bool:
+        """Whether the workers go on. No later request changes it: they are left now, or closed."""
+        self._is_settled = True
+        return self.hands_over
 
     def hand_over(self) -> None:
         """For a restart; a stop that is under way stays what it is."""

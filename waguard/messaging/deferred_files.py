@@ -12,7 +12,12 @@ from msgspec import Struct
 from waguard.config.sections import Config
 from waguard.core.messages.received_media import content_type
 from waguard.core.messages.transfers import transfer_time
-from waguard.errors import NotFoundError, UnavailableError, WaguardError
+from waguard.errors import (
+    DatabaseUnavailableError,
+    NotFoundError,
+    UnavailableError,
+    WaguardError,
+)
 from waguard.host.files.media import MediaFolder
 from waguard.messaging.journal import Journal
 from waguard.messaging.own_sessions import OwnSessions
@@ -199,6 +204,8 @@ class DeferredFiles:
             await self._store.begin_file(file.handle)
             name = await self._fetch(file, limit)
             await self._store.end_file(file.handle, sha256=name)
+        except DatabaseUnavailableError:
+            self._rest(file)  # whatever became of the file, it is no failure of its own
         except (WaguardError, OSError) as error:
             why = error.message if isinstance(error, WaguardError) else str(error.strerror)
             logger.warning(

@@ -46,7 +46,7 @@ from waguard.supervision.fleet.readiness import (
 )
 from waguard.supervision.fleet.registry import Registry
 from waguard.supervision.fleet.run_state import RunState
-from waguard.supervision.fleet.starting import start_or_park
+from waguard.supervision.fleet.starting import begin
 from waguard.supervision.own_proxies import ProxyFiles
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.session_context import SessionContext
@@ -122,9 +122,10 @@ class SessionService:
             return self._view(known), False
         if known:
             await self._registry.finish_removal(known)
-        row = await self._ctx.store.create(
-            session_id, workspace_id, account_id=account_id, priority=priority
-        )
+        with self._registry.changing(session_id):
+            row = await self._ctx.store.create(
+                session_id, workspace_id, account_id=account_id, priority=priority
+            )
         self._require_changeable(session_id)  # much may have happened meanwhile
         self._ours.require(session_id)
         session = self._registry.add(row)
@@ -173,7 +174,8 @@ class SessionService:
         self._require_changeable(session_id)
         session = await self.find(session_id)
         await self._registry.finish_removal(session)
-        row = _existing(await self._ctx.store.set_desired(session_id, up=True))
+        with self._registry.changing(session_id):
+            row = _existing(await self._ctx.store.set_desired(session_id, up=True))
         self._require_changeable(session_id)
         self._registry.require_here(session)
         session.update_row(row)
@@ -284,19 +286,18 @@ class SessionService:
     async def find(self, session_id: str) -> SessionActor:
         """From memory, or from its row, which the application may have written a moment ago: such a
         session is started where its row wants it up, also by a GET; but in a cluster, where its host is found first."""
+        self._state.require_loaded()
         if session := self._registry.get(session_id):
             self._ours.require(session_id)
             return session
-        self._state.require_loaded()
         row = await self._ctx.store.session(session_id)
         if row is None:
             raise NotFoundError("Session not found")
         if self._ours.in_cluster:
             raise self._ours.refusal(session_id)
+        self._require_changeable(session_id)
         session = self._registry.add(row)
-        state, leaves = self._state, self._registry.is_leaving(session_id)
-        may_start = state.restored and not state.stopping and not leaves
-        if row.desired_up and session.lifecycle is State.STOPPED and may_start:
+        if row.desired_up and session.lifecycle is State.STOPPED:
             logger.warning(
                 "loaded on request: memory had no such session",
                 event="session_taken_in",
@@ -308,7 +309,7 @@ class SessionService:
                 after="added and started",
                 reason="it was asked for, its row wants it up, and memory had no such session",
             )
-            start_or_park(session, self._ctx.fleet)
+        begin(session, self._ctx.fleet)
         return session
 
     async def _usable(
@@ -328,6 +329,7 @@ class SessionService:
 
     async def _log_out(self, session: SessionActor, *, removed: bool, by: str) -> None:
         name, why = session.row.session_id, f"{'deleted' if removed else 'logged out'} by {by}"
+        await self._registry.changed(name)
         # without a row, which the application has deleted already, the reconciler forgets it
         session.update_row(await self._ctx.store.leave(name, removed=removed) or session.row)
         await leaving.leave(session, why=why, deadline=self._ctx.timings.unlink)

@@ -40,7 +40,7 @@ from waguard.supervision.fleet.inventory import read_inventory
 from waguard.supervision.fleet.readiness import linked_number, promises_too_much, wanted
 from waguard.supervision.fleet.registry import Registry
 from waguard.supervision.fleet.run_state import RunState
-from waguard.supervision.fleet.starting import start_or_park
+from waguard.supervision.fleet.starting import begin, start_or_park
 from waguard.supervision.fleet.stray_sweep import sweep
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.faults import Faults
@@ -113,11 +113,12 @@ class Reconciler:
                 if session.row.session_id not in concerned:
                     session.faults.end("reconcile")
             for action in planned:
-                if self._still_meant(action, sources.observed):
-                    correction = explain(action, sources.wanted, sources.observed)
-                    with self._alone(action.session, "reconcile"):
-                        if await self._carry_out(action, sources.rows, correction):
-                            done.append(correction)
+                correction = explain(action, sources.wanted, sources.observed)
+                with self._alone(action.session, "reconcile"):
+                    if await self._is_meant(action, sources) and await self._carry_out(
+                        action, sources.rows, correction
+                    ):
+                        done.append(correction)
             return done
 
     async def difference(self) -> tuple[list[Correction], list[Finding]]:
@@ -191,6 +192,17 @@ class Reconciler:
                     workspace=row.workspace_id,
                 )
                 session.update_row(row)
+
+    async def _is_meant(self, action: Action, it: _Sources) -> bool:
+        """``_still_meant``, and the row wants what it wanted: what was done before this took seconds, in which a person may
+        have asked for something else. Raises ``DatabaseUnavailableError``."""
+        if not self._still_meant(action, it.observed):
+            return False
+        if not isinstance(action, Add | Start | Stop):
+            return True
+        row = await self._ctx.store.session(action.session)
+        wants = row is not None and _wants(row) == _wants(it.rows[action.session])
+        return wants and self._still_meant(action, it.observed)
 
     def _still_meant(self, action: Action, before: Mapping[str, Observed]) -> bool:
         """Whether nobody else has moved the session since the plan was made."""
@@ -270,8 +282,8 @@ class Reconciler:
             return False  # another host has it
         # a new row that wants nothing is no trouble
         _record(session, correction, kind="reconciled" if wanted else "taken_in")
-        if wanted and not self._owned:
-            start_or_park(session, self._ctx.fleet)
+        if not self._owned:
+            begin(session, self._ctx.fleet)
         return True
 
     async def _lose(self, name: str) -> bool:
@@ -280,10 +292,10 @@ class Reconciler:
         return self._owned is not None
 
     async def _remove(self, name: str, correction: Correction) -> bool:
-        if not await self._registry.row_is_gone(name):
-            return False  # the application has created it again meanwhile
+        is_gone, session = await self._registry.row_is_gone(name), self._registry.get(name)
+        if not is_gone or session is None or self._registry.is_leaving(name):
+            return False  # created again, or taken down, meanwhile
         with self._registry.leaving(name):
-            session = self._registry[name]
             _record(session, correction)
             await session.stop()
             await self._registry.flush(session)
@@ -339,6 +351,10 @@ class Reconciler:
             session.post(RowRead(said=row.status, knows_number=bool(row.phone_number)))
             return True
         return False
+
+
+def _wants(row: SessionRow) -> tuple[bool, int, bool]:
+    return row.desired_up, row.generation, row.removed_at is None
 
 
 def _record(session: SessionActor, correction: Correction, *, kind: str = "reconciled") -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,7 @@ class Registry:
         self._sessions: dict[str, SessionActor] = {}
         self._leaving: dict[str, str] = {}
         """By session: why nobody may change it."""
+        self._changing: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self.ours = Ours(ctx.ownership)
 
     def __contains__(self, session_id: str) -> bool:
@@ -130,6 +132,23 @@ class Registry:
             yield
         finally:
             del self._leaving[session_id]
+
+    @contextlib.contextmanager
+    def changing(self, session_id: str) -> Iterator[None]:
+        """While its row is made to want it up; who takes the session down waits for that, which would undo it."""
+        self.require_staying(session_id)
+        over = asyncio.Event()
+        self._changing[session_id].add(over)
+        try:
+            yield
+        finally:
+            over.set()
+            self._changing[session_id].discard(over)
+
+    async def changed(self, session_id: str) -> None:
+        """Wait until nobody is ``changing`` it; the caller has it ``leaving``, so nobody else begins."""
+        for over in tuple(self._changing.pop(session_id, ())):
+            await over.wait()
 
     async def finish_removal(self, session: SessionActor) -> None:
         """What a daemon that died in the middle of its deletion left; its pairing never comes back."""

@@ -8,17 +8,16 @@ from loguru import logger
 
 from waguard.core.host import admission
 from waguard.core.host.admission import Cause
-from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.session import views
 from waguard.core.session.facts import RowRead
 from waguard.errors import WaguardError
 from waguard.ports.process import Process
 from waguard.supervision.fleet import shutdown
-from waguard.supervision.fleet.readiness import outcome, promises_too_much, start_is_over, summary
+from waguard.supervision.fleet.readiness import outcome, start_is_over, summary
 from waguard.supervision.fleet.registry import Registry
 from waguard.supervision.fleet.run_state import RunState
-from waguard.supervision.fleet.starting import start_or_park
+from waguard.supervision.fleet.starting import begin
 from waguard.supervision.fleet.stray_sweep import sweep
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.session_context import SessionContext
@@ -75,12 +74,14 @@ class Restorer:
         unwanted: list[Process] = []
         for record, process in records:
             session = self._registry.get(record.session)
-            if session and process is session.runner.process:
+            running = session.runner.process if session else None
+            if running and running.pid == process.pid:
                 continue  # a restore before this one took it over, and failed later
             fits = (
                 session and session.row.desired_up and session.row.generation == record.generation
             )
-            if session and fits and session.state.worker is None:
+            # one that had begun has been through a restore: its own worker is gone, or another one runs
+            if session and fits and not session.state.begun:
                 session.adopt(process, record)
                 continue
             logger.warning(
@@ -143,21 +144,16 @@ class Restorer:
     def begin(self, sessions: Collection[SessionActor]) -> list[tuple[SessionActor, str | None]]:
         """Start each of them that should run, and correct the rows of the others. Those that should run, with what became
         of whose start failed already, in a word of ``summary``."""
-        for session in sessions:
-            if promises_too_much(session):
-                session.post(RowRead(said=session.row.status))
-        should_run = [session for session in sessions if session.row.desired_up]
         now = self._ctx.clock.monotonic()
-        should_run.sort(key=lambda it: admission.order(views.candidate(it.state, now)))
-        return [(session, self._begin_one(session)) for session in should_run]
+        in_order = sorted(sessions, key=lambda it: admission.order(views.candidate(it.state, now)))
+        begun = [(session, self._begin_one(session)) for session in in_order]
+        return [(session, failed) for session, failed in begun if session.row.desired_up]
 
     def _begin_one(self, session: SessionActor) -> str | None:
         if self._state.stopping:
             return "interrupted"
         with session.faults.alone("restore"):
-            if session.lifecycle is State.STOPPED:
-                return start_or_park(session, self._ctx.fleet, asked=False)
-            return None
+            return begin(session, self._ctx.fleet, asked=False)
         return _left_to_reconciler(session)
 
     async def _ended(self, session: SessionActor, begun: str | None) -> str:

@@ -1,9 +1,21 @@
 """What comes before a session is started: its profile is found, or it is parked."""
 
+from waguard.core.lifecycle import State
 from waguard.core.row_status import ParkCause
-from waguard.core.session.facts import ParkRequested
+from waguard.core.session.facts import ParkRequested, RowRead
+from waguard.supervision.fleet.readiness import promises_too_much
 from waguard.supervision.fleet_effects import Fleet
 from waguard.supervision.session.actor import SessionActor
+
+
+def begin(session: SessionActor, fleet: Fleet, *, asked: bool = True) -> str | None:
+    """What is owed to a session that has come to memory, before anybody reads of it: its status is that of its row,
+    which may promise a worker. Start it where its row wants it up, else correct that. Returns as ``start_or_park``."""
+    if promises_too_much(session):
+        session.post(RowRead(said=session.row.status))
+    if session.row.desired_up and session.lifecycle is State.STOPPED:
+        return start_or_park(session, fleet, asked=asked)
+    return None
 
 
 def start_or_park(session: SessionActor, fleet: Fleet, *, asked: bool = True) -> str | None:

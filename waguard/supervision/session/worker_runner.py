@@ -345,7 +345,7 @@ class WorkerRunner:
             code = last.exit_code
         browser = last is not None and last.browser_pid is not None
         self.remains.exited(self.groups if browser else None)
-        self.link = self.report = self.usage = None
+        self.link = None
         code = self._lent.exit_code(code)
         self.slot.begin(None)
         name, meaning, lacking = self._writer.row.session_id, describe_exit(code), None
@@ -358,7 +358,7 @@ class WorkerRunner:
             # whoever is killed by somebody else does not end because Chromium cannot be started
             killed = code is not None and code < 0 and not self._failed
             lacking = await host_lacks(self._ctx, name, browser=browser or killed)
-        self.process = None  # only now: with it goes the status
+        self.process = self.report = self.usage = None  # only now: with it goes the status
         self._post(Exited(worker=worker, code=code, details=said, host=lacking))
 
     async def _await_standstill(self, worker: int, process: Process) -> None:
