@@ -16,6 +16,7 @@ class Shelf:
         self.taken: list[int] = []
         self.expected: list[str] = []
         self.checked: list[str | None] = []
+        self.full = False
 
     def put(self, received: Sequence[InboxRecord], stored: Stored) -> None:
         for one in received:
@@ -23,10 +24,6 @@ class Shelf:
             if name == "session_error":
                 raise RuntimeError("no")
             self.taken.append(int(number))
-
-    @property
-    def full(self) -> bool:
-        raise AssertionError("nobody asks")
 
     async def flushed(self, timeout: float) -> bool:
         raise AssertionError("nobody asks")
@@ -82,3 +79,16 @@ async def test_only_what_the_application_knows_and_what_is_not_stored_yet_is_fed
     bus.close()
     await feeding
     assert shelf.taken == [last.id]
+
+
+async def test_of_a_full_inbox_no_ready_is_expected() -> None:
+    """It is not stored, and what the session's messages wait for would never come."""
+    bus, shelf = Bus(SystemClock()), Shelf()
+    feeding = asyncio.create_task(feed(bus, shelf, shelf))
+    await asyncio.sleep(0)
+    shelf.full = True
+    bus.publish("session_ready", "s1", 1, {})
+    bus.close()
+    await feeding
+    assert shelf.expected == []
+    assert shelf.checked == ["s1"]

@@ -19,7 +19,12 @@ from tests.waiting import wait_until
 from waguard.config.sections import Config, Media
 from waguard.core.messages.received_media import DEFERRED
 from waguard.core.replace import replace
-from waguard.errors import NotFoundError, RefusedError, UnavailableError
+from waguard.errors import (
+    DatabaseUnavailableError,
+    NotFoundError,
+    RefusedError,
+    UnavailableError,
+)
 from waguard.host.files import disk
 from waguard.host.files.media import MediaFolder
 from waguard.messaging.deferred_files import GIVE_UP_AFTER, DeferredFiles, FetchTimings
@@ -196,6 +201,23 @@ async def test_one_that_fails_is_tried_again_and_then_given_up(world: World) -> 
     row = await world.ends(await world.receive(2), FileState.FAILED)
     assert (row.tries, row.error) == (3, "media_not_found")
     assert not world.left()
+
+
+async def test_a_database_that_is_away_is_no_failure_of_a_file(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = world.store.messages.end_file, 0
+
+    async def away(*args: Any, **how: Any) -> None:
+        nonlocal asked
+        asked += 1
+        if asked <= 4:
+            raise DatabaseUnavailableError("the database does not answer", retry_after=1.0)
+        await real(*args, **how)
+
+    monkeypatch.setattr(world.store.messages, "end_file", away)
+    row = await world.ends(await world.receive(), FileState.KEPT)
+    assert (asked, row.error) == (5, None)
 
 
 async def test_a_bug_is_said_and_given_up_like_any_other_failure(

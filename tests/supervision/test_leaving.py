@@ -1,7 +1,9 @@
 """Sessions that are stopped, logged out and deleted."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,7 @@ from tests.supervision.leaving import GONE, deleted, quarantined_now, read, unli
 from tests.supervision.reports import qr
 from tests.supervision.sessions import until
 from tests.supervision.world import World
-from tests.waiting import DEADLINE
+from tests.waiting import DEADLINE, wait_until
 from waguard.core.incidents.folding import fold
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
@@ -211,6 +213,38 @@ async def test_nobody_starts_what_is_being_deleted(empty: Bench, world: World) -
     empty.process().exit(0)
     await task
     assert world.spawn.alive == []
+
+
+@pytest.mark.parametrize("begins", ["start", "create"])
+async def test_a_deletion_is_not_undone_by_a_start_whose_write_was_under_way(
+    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch, begins: str
+) -> None:
+    await empty.connected()
+    if begins == "create":
+        await empty.it.sessions.stop("s")
+    method = "set_desired" if begins == "start" else "create"
+    real, held, asked = getattr(world.store, method), asyncio.Event(), asyncio.Event()
+
+    async def slow(*args: Any, **rest: Any) -> Any:
+        asked.set()
+        await held.wait()
+        return await real(*args, **rest)
+
+    monkeypatch.setattr(world.store, method, slow)
+    sessions = empty.it.sessions
+    coming = sessions.start("s", restart=True) if begins == "start" else empty.create("s")
+    starting: asyncio.Task[Any] = asyncio.ensure_future(coming)  # type: ignore[arg-type]
+    await asked.wait()
+    deleting = asyncio.create_task(sessions.delete("s", purge=False))
+    await wait_until(lambda: empty.it.registry.is_leaving("s"), "it is being deleted")
+    held.set()
+    with pytest.raises(UnavailableError):
+        await starting
+    await deleting
+    row = await world.store.session("s")
+    assert row
+    assert (row.desired_up, row.removed_at is None) == (False, False)
+    assert await empty.it.reconciler.correct() == []
 
 
 async def test_delete_while_the_database_is_away_does_nothing(empty: Bench, world: World) -> None:

@@ -405,3 +405,45 @@ async def test_what_a_dead_worker_left_unseen_is_ended_and_living_workers_are_ke
     everything = (str(paths.runtime / "workers"), str(paths.sessions))
     assert world.spawn.sweeps[-1] == (*everything, {process.pid})
     assert world.audited("stray_ended") == [(None, None, "chrome_crashpad_handler")]
+
+
+async def test_what_a_person_asked_for_since_the_plan_was_made_stands(
+    empty: Bench, world: World
+) -> None:
+    await empty.connected("a")
+    await empty.create("b")
+    await empty.it.sessions.stop("b")
+    await world.store.set_desired("a", up=False)
+    await world.store.set_desired("b", up=True)
+    process = empty.process("a")
+    process.script.obeys = False
+    reconciling = asyncio.create_task(empty.it.reconciler.correct())
+    await wait_until(lambda: "TERM" in process.signals, "a is being stopped")
+    await empty.it.sessions.stop("b")
+    process.exit(0)
+    assert [it.session for it in await reconciling] == ["a"]
+    assert empty.session("b").lifecycle is State.STOPPED
+    row = await world.store.session("b")
+    assert row
+    assert not row.desired_up
+
+
+async def test_a_session_that_is_being_deleted_is_not_removed_a_second_time(
+    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await empty.connected()
+    del world.store.accounts["s"]
+    asked, held, real = asyncio.Event(), asyncio.Event(), world.store.session
+
+    async def slow(name: str) -> Any:
+        asked.set()
+        await held.wait()
+        return await real(name)
+
+    monkeypatch.setattr(world.store, "session", slow)
+    reconciling = asyncio.create_task(empty.it.reconciler.correct())
+    await asked.wait()
+    with empty.it.registry.leaving("s"):
+        held.set()
+        assert await reconciling == []
+    assert empty.session().faults.words is None

@@ -1,6 +1,7 @@
 """The restore at a start of the daemon."""
 
 import asyncio
+import copy
 from typing import Any
 
 import pytest
@@ -303,17 +304,65 @@ async def test_no_session_is_ever_shown_connected_whose_worker_died_with_the_las
 
     monkeypatch.setattr(world.spawn, "sweep", slow)
     restoring = asyncio.create_task(bench.restore())
-    shown = list[list[tuple[str, str]]]()
+    shown = list[tuple[str, str]]()
     while not (shown and world.spawn.of("s")):
+        assert bench.it.health.read().connected == 0
+        assert bench.it.health.connection("s").why_not
         try:
-            views = await bench.it.sessions.views()
+            views = [await bench.it.sessions.view(name) for name in ("s", "down")]
+            views += await bench.it.sessions.views()
         except UnavailableError:
             under_check.set()
         else:
-            shown.append([(view.session_id, view.status) for view in views])
+            shown += [(view.session_id, view.status) for view in views]
         await asyncio.sleep(0)
     restoring.cancel()
-    assert shown == [[("down", "disconnected"), ("s", "disconnected")]] * len(shown)
+    assert set(shown) == {("down", "disconnected"), ("s", "disconnected")}
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+@pytest.mark.parametrize("restored", [True, False])
+async def test_nor_is_one_that_comes_to_memory_later(
+    bench: Bench, world: World, *, wanted: bool, restored: bool
+) -> None:
+    world.spawn.script = Script(reports=(LOADING,))
+    await bench.row("slow", up=not restored)
+    restoring = asyncio.create_task(bench.restore())
+    await wait_until(lambda: bench.it.state.loaded, "sessions may be read")
+    if restored:
+        await restoring
+    await bench.row("new", up=wanted)
+    view = await bench.it.sessions.view("new")
+    assert (view.status, view.lifecycle) == ("disconnected", "starting" if wanted else "stopped")
+    if restored:
+        await bench.row("found", up=wanted)
+        await bench.it.reconciler.correct()
+        assert bench.session("found").state.status.status is Status.DISCONNECTED
+    restoring.cancel()
+
+
+async def test_a_restore_that_is_repeated_does_not_adopt_what_ended_since(
+    bench: Bench, world: World
+) -> None:
+    await bench.row("s")
+    left = await world.left_behind("s")
+    assert await bench.restore((left.record, left.process)) == "restored 1"
+    left.process.report("conflict")
+    await until(bench.session(), lambda s: s.lifecycle is State.PARKED)
+    await bench.restore((left.record, left.process))
+    assert bench.session().lifecycle is State.PARKED, "it waits for a person"
+    assert world.spawn.started == [left.process]
+
+
+async def test_a_restore_that_is_repeated_knows_its_workers_by_pid(
+    bench: Bench, world: World
+) -> None:
+    """In a cluster each try takes hold of them anew."""
+    await bench.row("s")
+    left = await world.left_behind("s")
+    assert await bench.restore((left.record, left.process)) == "restored 1"
+    assert await bench.restore((left.record, copy.copy(left.process))) == "restored 1"
+    assert (left.process.alive, left.process.signals) == (True, [])
 
 
 @pytest.mark.parametrize("status", ["connected", "authenticated", "qr_scanning", "error"])

@@ -27,6 +27,7 @@ from waguard.core.lifecycle import State
 from waguard.core.row_status import ParkCause
 from waguard.core.session import views
 from waguard.core.session.facts import Stopped
+from waguard.ports.process import Usage
 from waguard.wire.events import ProfileMended
 
 
@@ -139,9 +140,13 @@ async def test_while_it_is_read_what_the_host_lacks_no_session_is_connected_with
     await wait_until(lambda: world.witness.asked, "the host is asked")
     view = await empty.it.sessions.view("s")
     assert (view.status, view.worker_pid) == ("connected", process.pid), "nothing is decided yet"
+    world.meter.usage = {"s": Usage(memory=1, cpu_percent=1.0)}
+    await empty.it.watchdog.measure()
+    stopping = asyncio.create_task(empty.it.sessions.stop("s"))
     world.witness.held.set()
-    await until(session, lambda s: s.runner.process is not process)
-    await until(session, connected)
+    await stopping
+    view = await empty.it.sessions.view("s")
+    assert (view.status, view.worker_pid, view.usage) == ("disconnected", None, None)
 
 
 @pytest.mark.timings(held_retry=0.001)

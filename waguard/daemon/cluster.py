@@ -312,10 +312,11 @@ class Cluster:
         return ages(shipping, self._clock.monotonic()) if shipping else {}
 
     def _begin(self, cluster_id: str, *, adopts: str | None) -> None:
-        self.host.begin(self._engine.connect(cluster_id), adopts=adopts)
-        self._duties.cluster_id = (
-            cluster_id  # only now: where it could not connect, it is tried again
-        )
+        leases = self._engine.connect(
+            cluster_id
+        )  # first: where it cannot, all of this is tried again
+        self._duties.cluster_id = cluster_id
+        self.host.begin(leases, adopts=adopts)
 
     async def lend_on(self) -> None:
         """From now on only their time is the workers' of this daemon, until ``close``: an end may take longer than what

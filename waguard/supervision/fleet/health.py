@@ -40,7 +40,7 @@ class HealthReport:
 
     def read(self) -> Health:
         """As it is now."""
-        sessions = [s for s in self._registry.sessions if not s.row.removed_at]
+        sessions = [s for s in self._known() if not s.row.removed_at]
         connected = sum(s.state.status.status is Status.CONNECTED for s in sessions)
         return Health(
             supervising=not self._state.stopping and self._state.waits_for_lease is None,
@@ -56,7 +56,7 @@ class HealthReport:
     def connection(self, session_id: str) -> Connection:
         """What GET status and /health would say of it now."""
         session, clock = self._registry.get(session_id), self._ctx.clock
-        if session is None:
+        if session is None or not self._state.loaded:
             return NOT_IN_MEMORY
         now = Moment(clock.monotonic(), wall=clock.wall())
         return connection(session.state, now, stopping=self._state.stopping)
@@ -108,9 +108,13 @@ class HealthReport:
 
     # ---- of each ----
 
+    def _known(self) -> list[SessionActor]:
+        """None before the restore has begun them: until then they are what their rows say."""
+        return self._registry.by_id if self._state.loaded else []
+
     def _of_sessions(self) -> list[Condition]:
         now, wall = self._ctx.clock.monotonic(), self._ctx.clock.wall()
-        found = [it for session in self._registry.by_id for it in self._own(session, now, wall)]
+        found = [it for session in self._known() for it in self._own(session, now, wall)]
         found += self._found_elsewhere()
         return sorted(found, key=lambda it: it.session or "")
 
