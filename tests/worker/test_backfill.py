@@ -361,3 +361,23 @@ async def test_what_was_reported_before_an_end_in_the_middle_is_the_oldest() -> 
 async def _counted(bench: Bench, fill: Callable[[], Any]) -> None:
     await fill()
     bench.rooms += 1
+
+
+async def test_what_was_overtaken_is_read_although_the_next_daemon_asks_for_less() -> None:
+    bench = Bench(Page(a=3, b=3))
+    bench.page.cost["a"] = bench.page.cost["b"] = slow(1_000)
+    reading = asyncio.create_task(bench.run({"a": 1_001, "b": 1_001}))
+    await asyncio.sleep(1)
+    bench.live("b", 9)
+    await asyncio.sleep(holding.LIMIT)
+    assert bench.reported("b") == [9]
+    reading.cancel()  # the daemon is restarted, or the page loaded again
+    await asyncio.gather(reading, return_exceptions=True)
+    bench.inbound.hold()
+    bench.page.cost.clear()
+    await bench.run({"a": 1_001, "b": 1_009})
+    assert bench.reported("b") == [9, 1, 2]
+    assert bench.reported("a") == [1, 2]
+    bench.page.rows["b"].append(message("b", 8))
+    await bench.run({"a": 1_009, "b": 1_009})
+    assert bench.reported("b") == [9, 1, 2], "it is owed nothing any more"

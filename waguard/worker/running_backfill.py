@@ -17,7 +17,7 @@ class RunningBackfill:
         """The last one; None: there was none yet."""
 
     async def run(self, page: WhatsAppPage, call: CatchUp) -> Value | Failed:
-        """A daemon that asks again waits for what is being done; another one asks for less."""
+        """A daemon that asks again waits for what is being done. Another one asks for less, but for what is owed."""
         asked, task = self._running or (None, None)
         if task is None or task.done() or asked != call:
             self.end()

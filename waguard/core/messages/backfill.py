@@ -30,6 +30,16 @@ def by_alias(since: Mapping[str, int], people: People) -> dict[str, int]:
     return found
 
 
+def with_owed(since: Mapping[str, int], owed: Mapping[str, int], people: People) -> dict[str, int]:
+    """``since``, under every id of the chats, but no later than what is ``owed`` of one: newer messages of it were reported
+    already, and its older ones were not."""
+    found = by_alias(since, people)
+    for chat, at in owed.items():
+        for alias in people.aliases(chat):
+            found[alias] = min(at, found.get(alias, at))
+    return found
+
+
 def due(
     chats: Iterable[Chat], since: Mapping[str, int], floor: int, left_out: tuple[str, ...]
 ) -> dict[str, int]:

@@ -173,8 +173,9 @@ class ReceiverTable:
             done = await self._accounts.correct(session_id, said=it.said, generation=it.generation)
         except WaguardError:
             return False
-        if done:
-            now, history = self._clock.monotonic(), self._histories[session_id]
+        history = self._histories.get(session_id)  # None: it was forgotten meanwhile
+        if done and history is not None:
+            now = self._clock.monotonic()
             self._histories[session_id] = account_row_gate.corrected(history, now=now)
             self._owner.record_correction(session_id, it.said)
         return done

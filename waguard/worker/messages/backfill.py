@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from loguru import logger
 
-from waguard.core.messages.backfill import Read, anchor, by_alias, due, to_backfill
+from waguard.core.messages.backfill import Read, anchor, due, to_backfill, with_owed
 from waguard.core.messages.people import People
 from waguard.core.messages.undecryptable import STATUSES
 from waguard.errors import WaguardError
@@ -83,7 +83,8 @@ class Backfill:
             self._inbound.hold_only({}, unread=unread)
             raise
         left_out = (*left_out, unread) if unread else left_out
-        wanted = due(chats, by_alias(asked.since, self._people), asked.floor, left_out)
+        marks = with_owed(asked.since, self._inbound.owed, self._people)
+        wanted = due(chats, marks, asked.floor, left_out)
         self._inbound.hold_only(wanted, unread=unread)
         if unnamed := sum(chat is None for chat, _ in chats):
             self._report("", asked.floor, f"{unnamed} chats have no id")

@@ -58,6 +58,8 @@ class Inbound:
         self._queue: asyncio.Queue[Incoming] = asyncio.Queue()
         self._holding = Holding(self._enqueue, self._on_overdue, self._people)
         self._backfilled_since: Mapping[str, int] = {}
+        self.owed: dict[str, int] = {}
+        """By chat: since when its older messages are to be read, where newer ones were reported before; unix time."""
         self._unread: str | None = None
         """A chat of which nothing is fetched now."""
         self._waiting: dict[str, deque[Incoming]] = {}
@@ -79,6 +81,8 @@ class Inbound:
 
     def release(self, chat: str) -> None:
         """The backfill of this chat is reported: go on with what came meanwhile."""
+        for one in self._people.aliases(chat):
+            self.owed.pop(one, None)
         self._holding.release(chat)
 
     def handle(self, kind: str, reported: Any) -> None:
@@ -121,7 +125,12 @@ class Inbound:
             f"new messages were reported before backfilled ones: the backfill took over {LIMIT:g} s"
         )
         logger.error("messages of a chat are out of order", event="chat_out_of_order", chat=chat)
-        self._emit(BackfillGap(chat=chat, why=why, since=self._backfilled_since.get(chat)))
+        ids = self._people.aliases(chat)
+        known = (self._backfilled_since[one] for one in ids if one in self._backfilled_since)
+        since = min(known, default=None)
+        if since is not None:  # the daemon takes the newest stored one for a mark
+            self.owed[chat] = min(since, self.owed.get(chat, since))
+        self._emit(BackfillGap(chat=chat, why=why, since=since))
 
     def _enqueue(self, key: str, item: Incoming) -> None:
         if not isinstance(item, Ack):
