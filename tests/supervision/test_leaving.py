@@ -233,7 +233,7 @@ async def test_a_deletion_is_not_undone_by_a_start_whose_write_was_under_way(
     monkeypatch.setattr(world.store, method, slow)
     sessions = empty.it.sessions
     coming = sessions.start("s", restart=True) if begins == "start" else empty.create("s")
-    starting: asyncio.Task[Any] = asyncio.ensure_future(coming)  # type: ignore[arg-type]
+    starting: asyncio.Task[Any] = asyncio.ensure_future(coming)
     await asked.wait()
     deleting = asyncio.create_task(sessions.delete("s", purge=False))
     await wait_until(lambda: empty.it.registry.is_leaving("s"), "it is being deleted")

@@ -144,10 +144,12 @@ class Registry:
         finally:
             over.set()
             self._changing[session_id].discard(over)
+            if not self._changing[session_id]:
+                del self._changing[session_id]
 
     async def changed(self, session_id: str) -> None:
         """Wait until nobody is ``changing`` it; the caller has it ``leaving``, so nobody else begins."""
-        for over in tuple(self._changing.pop(session_id, ())):
+        for over in tuple(self._changing.get(session_id, ())):
             await over.wait()
 
     async def finish_removal(self, session: SessionActor) -> None:
