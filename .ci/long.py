@@ -31,7 +31,7 @@ CORES = os.cpu_count() or 1
 AT_LEAST = max(3, CORES)  # parts at once: most of their time they wait
 AT_MOST = 4 * AT_LEAST
 BUSY = 2.0 * CORES  # the load beyond which no further part begins
-SETTLES = 20.0  # s until the load shows a part that has begun
+SHOWN_AFTER = 20.0  # s until the load shows a part that has begun
 ALONE = "tests/bench/"  # parts that measure
 # each of their tests is a part: one behind the other they took 100 and 37 minutes
 SPLIT = (
@@ -137,7 +137,7 @@ class Places:
             while self._taken >= AT_LEAST:
                 self._freed.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._freed.wait(), SETTLES)
+                    await asyncio.wait_for(self._freed.wait(), SHOWN_AFTER)
                 if self._taken < AT_MOST and os.getloadavg()[0] < BUSY:
                     break
             self._taken += 1

@@ -215,7 +215,7 @@ async def test_further_parts_begin_while_the_machine_is_not_busy(
     runner = runpy.run_path(str(RUNNER))
     places = runner["Places"]()
     there = type(places).__aenter__.__globals__
-    for name, value in {"AT_LEAST": 1, "AT_MOST": 3, "SETTLES": 0.001}.items():
+    for name, value in {"AT_LEAST": 1, "AT_MOST": 3, "SHOWN_AFTER": 0.001}.items():
         monkeypatch.setitem(there, name, value)
     asked = list[None]()
 

@@ -16,7 +16,7 @@ class StopRequest:
         self.why = "by itself"
         self.hands_over = False
         """The workers go on, for the next daemon."""
-        self._is_settled = False
+        self._is_decided = False
         self.database_lost: InstanceHeldError | None = None
         """Another daemon has the database: nothing here may continue."""
 
@@ -31,14 +31,14 @@ class StopRequest:
 
     def by_signal(self, number: signal.Signals) -> None:
         """Every session is closed in order, also where a restart was asked for before, and no session was left yet."""
-        if not self._is_settled:
+        if not self._is_decided:
             self.hands_over = False
         self.why = number.name
         self._requested.set()
 
-    def settle(self) -> bool:
+    def decide(self) -> bool:
         """Whether the workers go on. No later request changes it: they are left now, or closed."""
-        self._is_settled = True
+        self._is_decided = True
         return self.hands_over
 
     def hand_over(self) -> None:

@@ -65,7 +65,7 @@ async def stop_sessions(
         outbox.close(patience.sends),
         webhooks.wind_down(begin=patience.webhooks, answer=patience.answer),
     )
-    if stop.settle():
+    if stop.decide():
         await (supervisor.leave(cluster.lend_on) if cluster else supervisor.leave())
     else:
         if cluster:
