@@ -13,7 +13,7 @@ from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.link import Link
 from waguard.core.proxy import FAILS, Proxy, parse
-from waguard.errors import NotFoundError, UnavailableError
+from waguard.errors import NotFoundError, SessionIdTakenError, UnavailableError
 from waguard.host.memory import proxies
 from waguard.supervision.session.worker_spec import OTHER_PROXY
 from waguard.wire.worker import WorkerSpec
@@ -93,6 +93,15 @@ async def test_creating_it_again_sets_the_proxy_and_without_one_changes_nothing(
     assert await empty.it.proxies.find("s") == PROXY
     await empty.it.sessions.create("s", 7, account_id=None, priority=0, proxy=OTHER)
     assert given(await replaced(empty, worker)) == OTHER
+
+
+async def test_a_session_of_another_workspace_keeps_its_proxy(empty: Bench, world: World) -> None:
+    """Also where memory does not have it yet."""
+    await empty.row("s", workspace=9, profile=False)
+    await empty.it.sessions._proxies.write("s", OTHER)
+    with pytest.raises(SessionIdTakenError):
+        await empty.it.sessions.create("s", 7, account_id=None, priority=0, proxy=PROXY)
+    assert proxies.read(state(world), "s") == OTHER
 
 
 @pytest.mark.parametrize("content", [b"{", None])

@@ -106,7 +106,8 @@ class SessionService:
             await self._registry.read_kept([], new=session_id)
         if known and known.row.workspace_id != workspace_id:
             known.update_row(await self._ctx.store.session(session_id) or known.row)
-        if known and known.row.workspace_id != workspace_id:
+        row = known.row if known else await self._ctx.store.session(session_id)
+        if row and row.workspace_id != workspace_id:
             raise SessionIdTakenError(
                 f"session {session_id} belongs to another workspace",
                 field="workspace_id",
@@ -115,7 +116,7 @@ class SessionService:
             )
         if proxy is not None:  # before there is anything that could start without it
             await self._proxies.write(session_id, proxy)
-        elif known is None and await self._ctx.store.session(session_id) is None:
+        elif row is None:
             await self._proxies.purge(session_id)  # of an earlier session of this name
         runs = known is not None and known.lifecycle in WANTED_UP and not known.state.left
         if known and runs and not await self._registry.row_is_gone(session_id):
