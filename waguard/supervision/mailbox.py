@@ -27,9 +27,9 @@ from waguard.core.session.effects import Effect
 from waguard.core.session.facts import Beat, Fact, Moment, RulesChanged, TimerDue
 from waguard.core.session.probe import STALL
 from waguard.core.session.state import SessionState
-from waguard.core.session.worker import can_wait
 from waguard.ports.clock import Clock
 from waguard.supervision.measures import Measures
+from waguard.supervision.routine_beats import RoutineBeats
 from waguard.supervision.rules import fleet_rules, session_rules
 from waguard.supervision.timings import Timings
 
@@ -92,10 +92,7 @@ class Mailbox:
         self._busy = False
         self._at = 0.0
         self._armed: dict[str, tuple[float, Handle]] = {}
-        self._beats: dict[str, Beat] = {}
-        """By session: the newest heartbeat that ``can_wait``, nearly every fact there is."""
-        self._due: dict[str, tuple[SessionState, float]] = {}
-        """By session: its next deadline, and the state off which it was read."""
+        self._beats = RoutineBeats()
 
     @property
     def fleet(self) -> FleetState:
@@ -117,8 +114,7 @@ class Mailbox:
         if self.actors.get(session) is not actor:
             return
         del self.actors[session]
-        self._beats.pop(session, None)
-        self._due.pop(session, None)
+        self._beats.forget(session)
         self._measures.forget(session)
         _, handle = self._armed.pop(session, (NEVER, None))
         if handle:
@@ -127,17 +123,11 @@ class Mailbox:
 
     def post(self, session: str, fact: Fact | FleetFact) -> None:
         """Handle a fact; never waits. What it leads to is begun when this returns."""
-        if isinstance(fact, Beat) and self._keeps(session, fact):
+        if isinstance(fact, Beat) and self._beats.keep(self._engine.sessions.get(session), fact):
             return
         self._waiting.append((session, fact))
         if not self._busy:  # else an effect posted it: after those that were there before
             self._handle_all()
-
-    def _keeps(self, session: str, beat: Beat) -> bool:
-        state = self._engine.sessions.get(session)
-        if keeps := state is not None and can_wait(state, beat):
-            self._beats[session] = beat
-        return keeps
 
     def _handle_all(self) -> None:
         self._busy = True
@@ -156,23 +146,16 @@ class Mailbox:
     def tick(self) -> None:
         """Evaluate every deadline: those of a ready page have no timer."""
         self._handle_all()  # the configuration may be another one
-        now = self._clock.monotonic()
-        for name in list(self._engine.sessions):
-            if not self._is_due(name, now):
+        now, sessions = self._clock.monotonic(), self._engine.sessions
+        for name in list(sessions):
+            if not self._beats.is_due(sessions.get(name), now):
                 continue
-            self._apply_kept(name)
-            if self._is_due(name, now):
+            if beat := self._beats.pop(name):
+                self._handle(name, beat)
+            if self._beats.is_due(sessions.get(name), now):
                 self.post(name, TimerDue())
         if self.fleet.read_host_at <= now:
             self.post_to_fleet(self._read_host())
-
-    def _is_due(self, session: str, now: float) -> bool:
-        state, known = self._engine.sessions.get(session), self._due.get(session)
-        if state is None:
-            return False  # what was due for another one has ended it
-        if known is None or known[0] is not state:
-            known = self._due[session] = state, next_deadline(state)
-        return known[1] <= now
 
     def stood_still(self, seconds: float) -> None:
         """The daemon itself was stopped for so long: nothing became unresponsive meanwhile."""
@@ -188,15 +171,12 @@ class Mailbox:
         return Moment(self._now(), self._chance.random(), self._clock.wall())
 
     def _handle(self, session: str, fact: Fact | FleetFact) -> None:
-        self._apply_kept(session)
+        if beat := self._beats.pop(session):
+            self._engine.post(session, beat, self._moment())
         outcome = self._engine.post(session, fact, self._moment())
         if isinstance(fact, Beat) and not outcome.effects:
             return  # it moves deadlines away, and nobody waits for it
         self._carry_out(outcome)
-
-    def _apply_kept(self, session: str) -> None:
-        if beat := self._beats.pop(session, None):
-            self._engine.post(session, beat, self._moment())
 
     def _carry_out(self, outcome: Outcome) -> None:
         touched = [name for name in self._engine.touched if name in self.actors]

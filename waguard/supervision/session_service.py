@@ -123,7 +123,7 @@ class SessionService:
             return self._view(known), False
         if known:
             await self._registry.finish_removal(known)
-        with self._registry.changing(session_id):
+        with self._registry.changes.begin(session_id):
             row = await self._ctx.store.create(
                 session_id, workspace_id, account_id=account_id, priority=priority
             )
@@ -175,7 +175,7 @@ class SessionService:
         self._require_changeable(session_id)
         session = await self.find(session_id)
         await self._registry.finish_removal(session)
-        with self._registry.changing(session_id):
+        with self._registry.changes.begin(session_id):
             row = _existing(await self._ctx.store.set_desired(session_id, up=True))
         self._require_changeable(session_id)
         self._registry.require_here(session)
@@ -330,7 +330,7 @@ class SessionService:
 
     async def _log_out(self, session: SessionActor, *, removed: bool, by: str) -> None:
         name, why = session.row.session_id, f"{'deleted' if removed else 'logged out'} by {by}"
-        await self._registry.changed(name)
+        await self._registry.changes.ended(name)
         # without a row, which the application has deleted already, the reconciler forgets it
         session.update_row(await self._ctx.store.leave(name, removed=removed) or session.row)
         await leaving.leave(session, why=why, deadline=self._ctx.timings.unlink)

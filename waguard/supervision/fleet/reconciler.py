@@ -139,7 +139,7 @@ class Reconciler:
 
     async def _read_sources(self) -> _Sources:
         # memory follows the rows: what is read before them is never ahead of them
-        observed = self._observed()
+        observed = _observed(self._registry)
         paths, instance = self._ctx.config().paths, self._ctx.instance
         try:
             found = await self._ctx.store.sessions_of_all_hosts()
@@ -152,19 +152,6 @@ class Reconciler:
             read_inventory, paths.sessions, paths.runtime / "workers", instance=instance
         )
         return _Sources(rows=rows, wanted=wanted(rows), observed=observed, host=host)
-
-    def _observed(self) -> Mapping[str, Observed]:
-        return {
-            session.row.session_id: Observed(
-                state=session.lifecycle,
-                generation=session.row.generation,
-                status=str(session.state.status.status),
-                row_pending=session.publisher.writer.row_pending,
-                worker=session.runner.process.pid if session.runner.process else None,
-                phone=linked_number(session),
-            )
-            for session in self._registry.sessions
-        }
 
     def _report_findings(self, found: list[Finding]) -> None:
         for new in set(found) - self._findings.keys():
@@ -213,7 +200,7 @@ class Reconciler:
             return not self._registry.ours.has(name)
         if self._state.stopping or self._registry.is_leaving(name):
             return False
-        was, now = before.get(name), self._observed().get(name)
+        was, now = before.get(name), _observed(self._registry).get(name)
         if isinstance(action, EndWorker):
             return now is None or now.worker != action.pid
         if not self._registry.ours.has(name):
@@ -351,6 +338,20 @@ class Reconciler:
             session.post(RowRead(said=row.status, knows_number=bool(row.phone_number)))
             return True
         return False
+
+
+def _observed(registry: Registry) -> Mapping[str, Observed]:
+    return {
+        session.row.session_id: Observed(
+            state=session.lifecycle,
+            generation=session.row.generation,
+            status=str(session.state.status.status),
+            row_pending=session.publisher.writer.row_pending,
+            worker=session.runner.process.pid if session.runner.process else None,
+            phone=linked_number(session),
+        )
+        for session in registry.sessions
+    }
 
 
 def _wants(row: SessionRow) -> tuple[bool, int, bool]:

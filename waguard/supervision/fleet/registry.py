@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,33 @@ from waguard.supervision.session.session_profile import is_paired
 LEAVES: Final = "the session is being logged out or deleted"
 
 
+class Changes:
+    """Rows that are being made to want their session up. Who takes a session down waits for that, which would undo it."""
+
+    def __init__(self, require_staying: Callable[[str], None]) -> None:
+        self._require_staying = require_staying
+        self._under_way: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+
+    @contextlib.contextmanager
+    def begin(self, session_id: str) -> Iterator[None]:
+        """While the body runs its row is changed. Raises ``UnavailableError`` while it is leaving."""
+        self._require_staying(session_id)
+        over = asyncio.Event()
+        self._under_way[session_id].add(over)
+        try:
+            yield
+        finally:
+            over.set()
+            self._under_way[session_id].discard(over)
+            if not self._under_way[session_id]:
+                del self._under_way[session_id]
+
+    async def ended(self, session_id: str) -> None:
+        """Wait until none is under way; the caller has the session ``leaving``, so none begins."""
+        for over in tuple(self._under_way.get(session_id, ())):
+            await over.wait()
+
+
 class Registry:
     """Knows every session that has a row, in a cluster those that are this host's."""
 
@@ -26,7 +53,7 @@ class Registry:
         self._sessions: dict[str, SessionActor] = {}
         self._leaving: dict[str, str] = {}
         """By session: why nobody may change it."""
-        self._changing: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self.changes = Changes(self.require_staying)
         self.ours = Ours(ctx.ownership)
 
     def __contains__(self, session_id: str) -> bool:
@@ -132,25 +159,6 @@ class Registry:
             yield
         finally:
             del self._leaving[session_id]
-
-    @contextlib.contextmanager
-    def changing(self, session_id: str) -> Iterator[None]:
-        """While its row is made to want it up; who takes the session down waits for that, which would undo it."""
-        self.require_staying(session_id)
-        over = asyncio.Event()
-        self._changing[session_id].add(over)
-        try:
-            yield
-        finally:
-            over.set()
-            self._changing[session_id].discard(over)
-            if not self._changing[session_id]:
-                del self._changing[session_id]
-
-    async def changed(self, session_id: str) -> None:
-        """Wait until nobody is ``changing`` it; the caller has it ``leaving``, so nobody else begins."""
-        for over in tuple(self._changing.get(session_id, ())):
-            await over.wait()
 
     async def finish_removal(self, session: SessionActor) -> None:
         """What a daemon that died in the middle of its deletion left; its pairing never comes back."""
