@@ -31,7 +31,7 @@ CORES = os.cpu_count() or 1
 AT_LEAST = max(3, CORES)  # parts at once: most of their time they wait
 AT_MOST = 4 * AT_LEAST
 BUSY = 2.0 * CORES  # the load beyond which no further part begins
-SHOWN_AFTER = 20.0  # s until the load shows a part that has begun
+SHOWN_AFTER = 60.0  # s until the load shows a part that has begun
 ALONE = "tests/bench/"  # parts that measure
 # each of their tests is a part: one behind the other they took 100 and 37 minutes
 SPLIT = (

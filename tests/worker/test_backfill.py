@@ -381,3 +381,10 @@ async def test_what_was_overtaken_is_read_although_the_next_daemon_asks_for_less
     bench.page.rows["b"].append(message("b", 8))
     await bench.run({"a": 1_009, "b": 1_009})
     assert bench.reported("b") == [9, 1, 2], "it is owed nothing any more"
+
+
+async def test_what_was_owed_before_a_new_pairing_is_not_read() -> None:
+    bench = Bench(Page(a=5))
+    bench.inbound.owed["a"] = 1_001
+    await bench.run({"a": 1_004}, 1_003)
+    assert bench.reported("a") == [3, 4]

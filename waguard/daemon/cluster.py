@@ -312,9 +312,8 @@ class Cluster:
         return ages(shipping, self._clock.monotonic()) if shipping else {}
 
     def _begin(self, cluster_id: str, *, adopts: str | None) -> None:
-        leases = self._engine.connect(
-            cluster_id
-        )  # first: where it cannot, all of this is tried again
+        # first: where it cannot, all of this is tried again
+        leases = self._engine.connect(cluster_id)
         self._duties.cluster_id = cluster_id
         self.host.begin(leases, adopts=adopts)
 

@@ -30,13 +30,15 @@ def by_alias(since: Mapping[str, int], people: People) -> dict[str, int]:
     return found
 
 
-def with_owed(since: Mapping[str, int], owed: Mapping[str, int], people: People) -> dict[str, int]:
+def with_owed(
+    since: Mapping[str, int], owed: Mapping[str, int], floor: int, people: People
+) -> dict[str, int]:
     """``since``, under every id of the chats, but no later than what is ``owed`` of one: newer messages of it were reported
-    already, and its older ones were not."""
+    already, and its older ones were not. Nothing before ``floor``: it may have been paired anew since then."""
     found = by_alias(since, people)
     for chat, at in owed.items():
         for alias in people.aliases(chat):
-            found[alias] = min(at, found.get(alias, at))
+            found[alias] = min(max(at, floor), found.get(alias, max(at, floor)))
     return found
 
 

@@ -83,7 +83,7 @@ class Backfill:
             self._inbound.hold_only({}, unread=unread)
             raise
         left_out = (*left_out, unread) if unread else left_out
-        marks = with_owed(asked.since, self._inbound.owed, self._people)
+        marks = with_owed(asked.since, self._inbound.owed, asked.floor, self._people)
         wanted = due(chats, marks, asked.floor, left_out)
         self._inbound.hold_only(wanted, unread=unread)
         if unnamed := sum(chat is None for chat, _ in chats):
