@@ -9,7 +9,7 @@ from tests.supervision.fake_workers import FakeProcess, Script
 from tests.supervision.reports import qr
 from tests.supervision.sessions import until
 from tests.supervision.world import LeftBehind, World
-from tests.waiting import DEADLINE
+from tests.waiting import DEADLINE, wait_until
 from waguard.core.link import Link
 from waguard.ports.process import Process
 from waguard.ports.sessions import SessionView
@@ -78,6 +78,12 @@ class Bench:
     async def restore(self, *left: tuple[WorkerRecord, Process]) -> str:
         async with asyncio.timeout(DEADLINE):
             return await self.it.restorer.restore(list(left))
+
+    async def restoring(self, *left: tuple[WorkerRecord, Process]) -> asyncio.Task[str]:
+        """A restore under way whose sessions may be read."""
+        task = asyncio.create_task(self.restore(*left))
+        await wait_until(lambda: task.done() or self.it.state.loaded, "sessions may be read")
+        return task
 
     async def create(self, name: str = "s", workspace: int = 7) -> tuple[SessionView, bool]:
         return await self.it.sessions.create(name, workspace, account_id=None, priority=0)

@@ -43,10 +43,8 @@ async def begun(bench: Bench, world: World, script: Script) -> tuple[asyncio.Tas
     world.store.accounts["s"].phone_number = PHONE
     world.spawn.scripts["s"] = script
     left = await world.left_behind("s")
-    restoring = asyncio.create_task(bench.restore((left.record, left.process)))
-    await wait_until(
-        lambda: "s" in bench.it.registry and bench.session().runner.process, "it is adopted"
-    )
+    restoring = await bench.restoring((left.record, left.process))
+    assert bench.session().runner.process is left.process, "it is adopted"
     return restoring, left
 
 
@@ -105,7 +103,7 @@ async def test_another_row_than_connected_keeps_its_word_too(
     world.spawn.scripts["s"] = LATER
     await bench.row("s", status="qr_scanning")
     left = await world.left_behind("s")
-    restoring = asyncio.create_task(bench.restore((left.record, left.process)))
+    restoring = await bench.restoring((left.record, left.process))
     await wait_until(lambda: left.process.connected, "they talk")
     reported = await bench.it.sessions.view("s")
     assert (reported.status, reported.lifecycle) == ("qr_scanning", "adopting")

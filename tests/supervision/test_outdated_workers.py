@@ -58,7 +58,7 @@ async def test_one_that_waits_for_its_restore_is_on_its_way_up(bench: Bench, wor
     left = await old_workers(bench, world, "a", "b")
     held = asyncio.Event()
     world.spawn.script = Script(held=held)
-    restoring = asyncio.create_task(bench.restore(*((one.record, one.process) for one in left)))
+    restoring = await bench.restoring(*((one.record, one.process) for one in left))
     await wait_until(lambda: world.spawn.starting, "the first one is being replaced")
     # what every version says of itself is understood
     await until(bench.session("b"), lambda s: s.link is Link.CONNECTED)
@@ -81,9 +81,8 @@ async def test_one_that_was_stopped_while_it_waited_for_its_turn_is_not_started(
     left = await old_workers(bench, world, "a", "b")
     held = asyncio.Event()
     world.spawn.script = Script(held=held)
-    restoring = asyncio.create_task(bench.restore(*((one.record, one.process) for one in left)))
+    restoring = await bench.restoring(*((one.record, one.process) for one in left))
     await wait_until(lambda: world.spawn.starting, "the first one is being replaced")
-    await wait_until(lambda: bench.it.state.loaded, "sessions may be read")
     await bench.it.sessions.logout("b")
     held.set()
     async with asyncio.timeout(DEADLINE):
