@@ -13,6 +13,7 @@ from tests.waiting import wait_until
 from waguard.core.link import Link
 from waguard.profile.owner_mark import PAIRING
 from waguard.wire.calls import Failed, Value
+from waguard.wire.events import BackfillGap
 
 
 async def test_the_backfill_is_asked_for_once_after_each_load(bench: Bench, world: World) -> None:
@@ -68,6 +69,32 @@ async def test_chats_are_read_from_what_the_inbox_has(bench: Bench, world: World
     first, second = process.caught_up
     assert (first.since, first.floor) == ({}, int(now - 7_200.0))
     assert list(second.since.values()) == [int(START) - 3_600]
+
+
+@pytest.mark.parametrize("since", [7_000, None])
+async def test_what_was_not_read_is_asked_for_until_it_is_also_of_the_next_worker(
+    bench: Bench, world: World, since: int | None
+) -> None:
+    session, now = await bench.add(), int(world.clock.wall())
+    (session.profile.at.profile / PAIRING).write_text(json.dumps({"token": "t", "at": now - 7_200}))
+    world.spawn.script.backfills = Failed(kind="timeout", error="the page did not answer")
+    process = await up(session)
+    await wait_until(lambda: process.caught_up, "it was asked")
+    process.event(message(1))
+    chat = message(1).chat
+    at = since and now - since
+    process.event(BackfillGap(chat=chat, why="it took too long", since=at))
+    await wait_until(lambda: world.audited("backfill_gap"), "it is known")
+    world.spawn.script.backfills = Value()
+    process.kill()
+    await wait_until(lambda: session.runner.process not in {process, None}, "another one runs")
+    again = bench.process()
+    again.report("connected")
+    await wait_until(lambda: again.caught_up, "it was asked")
+    assert again.caught_up[0].since[chat] == (at or now - 7_200)
+    again.report("connected", loads=2)
+    await wait_until(lambda: len(again.caught_up) == 2, "it was asked again")
+    assert again.caught_up[1].since[chat] == int(START) - 3_600, "its newest one"
 
 
 @pytest.mark.timings(backfill_retry=0.01)

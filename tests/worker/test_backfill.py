@@ -383,6 +383,16 @@ async def test_what_was_overtaken_is_read_although_the_next_daemon_asks_for_less
     assert bench.reported("b") == [9, 1, 2], "it is owed nothing any more"
 
 
+async def test_what_was_overtaken_before_it_was_asked_for_is_read_from_the_floor_on() -> None:
+    bench = Bench(Page(b=4))
+    bench.inbound.hold()
+    bench.live("b", 9)
+    await asyncio.sleep(holding.LIMIT + 1)  # the database is away, or the page does not list its chats
+    assert bench.reported("b") == [9]
+    await bench.run({"b": 1_009}, 1_002)
+    assert bench.reported("b") == [9, 2, 3]
+
+
 async def test_what_was_owed_before_a_new_pairing_is_not_read() -> None:
     bench = Bench(Page(a=5))
     bench.inbound.owed["a"] = 1_001

@@ -80,6 +80,7 @@ class Backfiller:
                     self._ended = self._ended if has_read else (worker, loads, now())
                     has_read = True
                 if fresh_for <= 0:
+                    self._intake.backfilled()
                     return
                 # on a whole second, as ticks: those of a burst wake the daemon together
                 due = now() + min(fresh_for, self._ctx.timings.backfill_quiet)

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from loguru import logger
 
-from waguard.core.messages.backfill import by_alias
+from waguard.core.messages.backfill import with_owed
 from waguard.core.messages.content import POLL_VOTE
 from waguard.core.messages.inbox import BACKFILL_LIMIT, InboxRecord, Kind, backfill_since
 from waguard.core.messages.phone_use import phone_of
@@ -75,6 +75,10 @@ class Intake:
         self._order = AckOrder()
         self._touched_at: float | None = None
         self._left_with: WorkerLink | None = None
+        self._owed: dict[str, int] = {}
+        """By chat, since when messages may be missing; unix time. A worker that ended has forgotten it."""
+        self._asked: dict[str, int] = {}
+        """The same, where the backfill that runs is to read them."""
         self.phone_used_at: float | None = None
         """Unix time of the newest message that was written on the phone, as far as this daemon knows."""
 
@@ -182,6 +186,7 @@ class Intake:
                 reason = f"messages of {chat or 'some chats'} may be missing: {why}"
                 evidence = {"chat": chat or None, "since": since}
                 self._writer.record("backfill_gap", reason=reason, evidence=evidence)
+                self._owed[chat] = min(since or 0, self._owed.get(chat, since or 0))
             case LoggedOut(reason=reason):
                 self._logged_out(reason)
             case ProfileMended(done=done) as it:
@@ -254,4 +259,11 @@ class Intake:
             now=self._ctx.clock.wall(),
         )
         people = await self._ctx.inbox.people(self._writer.row.session_id)
-        return CatchUp(since=by_alias(since, people), floor=floor)
+        for chat, at in self._owed.items():
+            self._asked[chat] = min(at, self._asked.get(chat, at))
+        self._owed.clear()
+        return CatchUp(since=with_owed(since, self._asked, floor, people), floor=floor)
+
+    def backfilled(self) -> None:
+        """All that was asked for has been read; what could not be was reported anew."""
+        self._asked.clear()

@@ -128,8 +128,8 @@ class Inbound:
         ids = self._people.aliases(chat)
         known = (self._backfilled_since[one] for one in ids if one in self._backfilled_since)
         since = min(known, default=None)
-        if since is not None:  # the daemon takes the newest stored one for a mark
-            self.owed[chat] = min(since, self.owed.get(chat, since))
+        at = since or 0  # it has not been asked since when
+        self.owed[chat] = min(at, self.owed.get(chat, at))  # its newest one is the daemon's mark
         self._emit(BackfillGap(chat=chat, why=why, since=since))
 
     def _enqueue(self, key: str, item: Incoming) -> None:
