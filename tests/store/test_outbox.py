@@ -1,5 +1,6 @@
 """The outbox: on every database."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,15 @@ from sqlalchemy.exc import IntegrityError
 from tests.clocks import Clock
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall, usually_sqlite
+from tests.waiting import DEADLINE
 from waguard.config.sections import Retention
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, ack_key, higher_acks
 from waguard.core.messages.send_states import ENDED, FROM, UNENDED, State
+from waguard.errors import UnavailableError
 from waguard.host.memory.lived import LivedTime
 from waguard.ports.clock import WallAges
-from waguard.ports.outbox import NewMessage, Outgoing, StateUpdate, Withdrawal
-from waguard.store import retention
+from waguard.ports.outbox import UNDECIDED, NewMessage, Outgoing, StateUpdate, Withdrawal
+from waguard.store import outbox, retention
 from waguard.store.sql import SqlStore
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
@@ -198,6 +201,39 @@ async def test_what_seemed_not_to_be_kept_is_forgotten(store: SqlStore) -> None:
     await write(store, Withdrawal("true_49170@c.us_m"), Withdrawal("true_49170@c.us_n"))
     assert await store.outbox.find(waits) is None
     assert (await find(store, went)).state is State.SENT
+
+
+on_postgresql = pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+
+
+@on_postgresql
+async def test_what_is_committed_later_is_withdrawn_later(store: SqlStore) -> None:
+    gone = Withdrawal("true_49170@c.us_m")
+    async with store._database.writing() as work:
+        await work.connection.run_sync(outbox.keep, draft(), 1.0)
+        assert await write(store, gone) == (UNDECIDED,)
+    assert await write(store, gone) == (1,)
+    assert await write(store, gone) == (0,)
+
+
+@on_postgresql
+async def test_the_transaction_of_a_client_that_is_gone_is_ended(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = Withdrawal("true_49170@c.us_m")
+
+    async def keep_without_an_end() -> None:
+        async with store._database.writing() as work:
+            await work.connection.run_sync(outbox.keep, draft(), 1.0)
+            assert await write(store, gone) == (UNDECIDED,)
+            monkeypatch.setattr(outbox, "IDLE_LIMIT", 0)
+            while await write(store, gone) != (0,):
+                pass
+
+    async with asyncio.timeout(DEADLINE):
+        with pytest.raises(UnavailableError):
+            await keep_without_an_end()
+    assert await store.outbox.unfinished(uncertain_since=0.0, answered_since=0.0) == []
 
 
 @every_database

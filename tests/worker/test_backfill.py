@@ -387,7 +387,9 @@ async def test_what_was_overtaken_before_it_was_asked_for_is_read_from_the_floor
     bench = Bench(Page(b=4))
     bench.inbound.hold()
     bench.live("b", 9)
-    await asyncio.sleep(holding.LIMIT + 1)  # the database is away, or the page does not list its chats
+    await asyncio.sleep(
+        holding.LIMIT + 1
+    )  # the database is away, or the page does not list its chats
     assert bench.reported("b") == [9]
     await bench.run({"b": 1_009}, 1_002)
     assert bench.reported("b") == [9, 2, 3]

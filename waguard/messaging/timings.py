@@ -14,6 +14,8 @@ class SendTimings(Struct, frozen=True, kw_only=True):
     """Beyond that, for a request that waits for another one's message."""
     keeping: float = 2.0
     """That a reply "not sent" waits for the database to know it."""
+    undecided: float = 1.0
+    """Until a message is withdrawn again that a transaction may still keep."""
     retry: float = 1.0
     """Until a session is asked again that was not ready, and a message that did not leave."""
     pause_check: float = 5.0

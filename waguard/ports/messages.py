@@ -17,8 +17,8 @@ from waguard.ports.webhooks import DeadLetter, Endpoint, Queued, Replayed, Unide
 
 class Written(Struct, frozen=True, kw_only=True):
     """What a write did: which records were news, which endpoints have more to deliver, for each
-    write to the outbox the new id, or how many messages it changed, and what it reports besides of
-    how messages ended. In a cluster nothing was written of a session that this host does not own."""
+    write to the outbox the new id, or how many messages it changed (or ``UNDECIDED``), and what it reports
+    besides of how messages ended. In a cluster nothing was written of a session that this host does not own."""
 
     news: tuple[bool, ...]
     """For each record that was written."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from msgspec import Struct
 
@@ -61,6 +61,10 @@ class StateUpdate(Struct, frozen=True, kw_only=True):
     """The application is to hear it also where no reply was written."""
     queued: bool = False
     """With the step: from now on nobody waits for its outcome."""
+
+
+UNDECIDED: Final = -1
+"""What a withdrawal changed where a transaction that is still open may keep its message later."""
 
 
 class Withdrawal(Struct, frozen=True):

@@ -36,11 +36,18 @@ from waguard.core.messages.send_states import (
     number_of,
 )
 from waguard.core.messages.sent_events import NOT_SENT
-from waguard.ports.outbox import NewMessage, Outgoing, Reader, StateUpdate, Withdrawal
+from waguard.ports.outbox import (
+    UNDECIDED,
+    NewMessage,
+    Outgoing,
+    Reader,
+    StateUpdate,
+    Withdrawal,
+)
 from waguard.store import group_readers as readers
 from waguard.store import owned
 from waguard.store.database import Database
-from waguard.store.engine import commit_with_next
+from waguard.store.engine import IDLE_LIMIT, commit_with_next
 from waguard.store.models import INBOX, OUTBOX
 from waguard.store.types import storable
 
@@ -70,6 +77,15 @@ _FREE_KEY: Final = (
     .where(_OWN.session_id == bindparam("session"), _OWN.idempotency_key == bindparam("used"))
     .values(idempotency_key=None)
 )
+# only PostgreSQL deletes past a row that is not committed yet; its locks end behind the commit. Who says nothing
+# in the middle is a client that is gone
+_OTHER_WRITERS: Final = text("""
+    SELECT count(CASE WHEN state = 'idle in transaction' AND usename = current_user
+        AND state_change < clock_timestamp() - make_interval(secs => :idle) THEN pg_terminate_backend(pid) ELSE true END)
+    FROM pg_locks JOIN pg_stat_activity USING (pid)
+    WHERE relation = 'waguard_outbox'::regclass AND mode = 'RowExclusiveLock' AND granted
+        AND datname = current_database() AND pid <> pg_backend_pid()
+""")
 _SAME: Final = update(OUTBOX).where(_OWN.id == bindparam("number"))
 _STEPS: Final = {state: _SAME.where(_in(before)) for state, before in FROM.items()}
 _STEPS[State.SENDING] = _STEPS[State.SENDING].values(attempts=_OWN.attempts + 1)
@@ -246,8 +262,12 @@ async def _write(
         case StateUpdate():
             return await _move(connection, item, now)
         case Withdrawal(message_id):
+            is_postgresql = connection.dialect.name == "postgresql"
+            idle = {"idle": IDLE_LIMIT}
+            others = await connection.scalar(_OTHER_WRITERS, idle) if is_postgresql else 0
             same = _OWN.message_id == storable(message_id)
-            return (await connection.execute(delete(OUTBOX).where(same, _UNSENT))).rowcount
+            gone = (await connection.execute(delete(OUTBOX).where(same, _UNSENT))).rowcount
+            return UNDECIDED if others and not gone else gone
 
 
 def _keep_bulk(

@@ -91,7 +91,7 @@ class Acceptance:
                 numbers = await journal.keep_all(new)
         except BaseException:
             for pending in sends:
-                self._ctx.not_sent.write(Withdrawal(pending.message_id, pending.seen))
+                self._ctx.not_sent.withdraw(Withdrawal(pending.message_id, pending.seen))
             raise
         for pending, pending.id in zip(sends, numbers, strict=True):
             pending.stored.set_result(pending.id)
@@ -208,7 +208,7 @@ class Acceptance:
         except BaseException:
             if direct:
                 queues.release(pending.chat_key)
-            self._ctx.not_sent.write(Withdrawal(pending.message_id, pending.seen))
+            self._ctx.not_sent.withdraw(Withdrawal(pending.message_id, pending.seen))
             raise
         if direct:
             pending.begun.set()

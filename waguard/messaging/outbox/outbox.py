@@ -84,7 +84,7 @@ class Outbox:
             ages=ages or WallAges(clock.wall),
             timings=timings,
             bounds=bounds,
-            not_sent=NotSentWrites(journal),
+            not_sent=NotSentWrites(journal, timings),
             accepted=AcceptedSends(bounds.waiting),
             tally=tally or Tally(),
             own=OwnSessions(every=epoch_seen is None),

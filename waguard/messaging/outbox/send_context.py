@@ -1,6 +1,7 @@
 """What all parts of the outbox share."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,13 @@ from msgspec import Struct, field
 
 from waguard.config.sections import Config
 from waguard.core.metrics.tally import Tally
-from waguard.errors import UnavailableError
+from waguard.errors import UnavailableError, WaguardError
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.accepted_sends import AcceptedSends
 from waguard.messaging.own_sessions import OwnSessions
 from waguard.messaging.timings import SendBounds, SendTimings
 from waguard.ports.clock import Ages, Clock
-from waguard.ports.outbox import OutboxStore, StateUpdate, Withdrawal
+from waguard.ports.outbox import UNDECIDED, OutboxStore, StateUpdate, Withdrawal
 from waguard.ports.sessions import Sessions
 
 
@@ -47,16 +48,31 @@ class Tasks:
 class NotSentWrites:
     """What was not sent, while its row may still say something else."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, timings: SendTimings) -> None:
         self._journal = journal
-        self._writes: set[asyncio.Future[tuple[int, ...]]] = set()
+        self._timings = timings
+        self._writes: set[asyncio.Future[Any]] = set()
 
-    def write(self, item: StateUpdate | Withdrawal) -> "asyncio.Future[tuple[int, ...]]":
+    def write(self, item: StateUpdate) -> "asyncio.Future[tuple[int, ...]]":
         """Have the row say that it was not sent, however long that takes."""
         writing = self._journal.update(item)
+        self._watch(writing)
+        return writing
+
+    def withdraw(self, item: Withdrawal) -> None:
+        """Forget the message, however long that takes, and again while it may still be kept."""
+        deciding = self._withdraw(item, self._journal.update(item))
+        self._watch(asyncio.create_task(deciding, name="withdraw"))
+
+    async def _withdraw(self, item: Withdrawal, writing: "asyncio.Future[tuple[int, ...]]") -> None:
+        with contextlib.suppress(WaguardError):  # which the journal has logged
+            while UNDECIDED in await writing:
+                await asyncio.sleep(self._timings.undecided)
+                writing = self._journal.update(item)
+
+    def _watch(self, writing: "asyncio.Future[Any]") -> None:
         self._writes.add(writing)
         writing.add_done_callback(self._writes.discard)
-        return writing
 
     async def written(self, timeout: float) -> bool:
         """Wait at most ``timeout`` s until all rows say so; whether they do."""
