@@ -244,11 +244,11 @@ async def test_before_the_restore_strays_are_ended_and_adopted_workers_are_not(
     assert world.audited("stray_ended") == [(None, None, "waguard.worker gone")]
 
 
+@pytest.mark.timings(check_all=DEADLINE)  # however slow the machine is
 @pytest.mark.parametrize(("foreign", "checks"), [(False, 1), (True, 3)])
 async def test_one_check_of_all_processes_serves_all_where_nothing_was_left(
-    bench: Bench, world: World, monkeypatch: pytest.MonkeyPatch, *, foreign: bool, checks: int
+    bench: Bench, world: World, *, foreign: bool, checks: int
 ) -> None:
-    monkeypatch.setattr(under_test, "CHECK_LIMIT", DEADLINE)  # however slow the machine is
     for name in ("s", "t"):
         await bench.row(name, profile=False)
         with ProfileLock(world.profile(name)):  # which its last worker had

@@ -18,6 +18,8 @@ class Timings(Struct, frozen=True, kw_only=True):
     """What a dead worker reported last is still in the socket."""
     clear: float = 5.0
     """From a worker's exit, in which its profile and process groups show that it left nothing."""
+    check_all: float = 0.25
+    """At a start, for one check of all processes, which takes 0.03; longer, and each session checks for itself."""
     remains: float = 1.0
     """What a dead Chromium's storage service has to write what it holds; then what is left of it is ended."""
     backfill_retry: float = 5.0

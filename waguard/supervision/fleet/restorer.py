@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable
-from typing import Final
 
 from loguru import logger
 
@@ -22,8 +21,6 @@ from waguard.supervision.fleet.stray_sweep import sweep
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.session_context import SessionContext
 from waguard.wire.worker import WorkerRecord
-
-CHECK_LIMIT: Final = 0.25  # s for a check of all processes, which takes 0.03
 
 
 class Restorer:
@@ -95,15 +92,15 @@ class Restorer:
 
     async def _check_for_all(self, clearing: asyncio.Task[bool]) -> None:
         """One check of all processes where nothing was left, as nearly always; else each session checks for itself."""
-        await asyncio.wait([clearing], timeout=CHECK_LIMIT)
+        await asyncio.wait([clearing], timeout=self._ctx.timings.check_all)
         if clearing.done() and not clearing.exception() and clearing.result():
             for session in self._registry.sessions:
                 if session.runner.process is None:
                     session.runner.remains.exited(())
 
     async def _clear(self, unwanted: list[Process], kept: Collection[int]) -> bool:
-        """End what a dead instance left; whether nobody else uses a profile. Nobody waits longer than ``CHECK_LIMIT`` but a
-        session on the same profile, which checks for itself before it starts."""
+        """End what a dead instance left; whether nobody else uses a profile. Nobody waits longer than
+        ``Timings.check_all`` but a session on the same profile, which checks for itself before it starts."""
         if self._registry.ours.in_cluster:
             for process in unwanted:
                 process.kill()

@@ -78,7 +78,7 @@ class Intake:
         self._owed: dict[str, int] = {}
         """By chat, since when messages may be missing; unix time. A worker that ended has forgotten it."""
         self._asked: dict[str, int] = {}
-        """The same, where the backfill that runs is to read them."""
+        """What the backfill that runs has been asked for of that."""
         self.phone_used_at: float | None = None
         """Unix time of the newest message that was written on the phone, as far as this daemon knows."""
 
