@@ -20,9 +20,11 @@ class SqlInstallation:
 
     async def found(self, *, counted: bool) -> Found:
         """See ``ports.store.InstallationStore``."""
-        every = select(func.count()).select_from(listed(self._database.layout).subquery())
         async with self._database.writing_the_lease() as connection:
-            rows = await connection.scalar(every) if counted else None
+            rows = None
+            if counted:
+                every = listed(self._database.layout).subquery()
+                rows = await connection.scalar(select(func.count()).select_from(every))
             commit_with_next(connection)
             return self._database.found(await marker.read(connection), rows=rows)
 

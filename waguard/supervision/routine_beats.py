@@ -1,13 +1,13 @@
-"""Heartbeats that only move deadlines away, nearly all facts that there are: kept until one is due."""
+"""Heartbeats that only move deadlines away, nearly all facts that there are: kept until the session's next fact."""
 
 from waguard.core.session.deadlines import next_deadline
 from waguard.core.session.facts import Beat
 from waguard.core.session.state import SessionState
-from waguard.core.session.worker import can_wait
+from waguard.core.session.worker import can_wait, heard
 
 
 class RoutineBeats:
-    """Those of all sessions, and when each session has its next deadline, read off its state once."""
+    """Those of all sessions, and when each session has its next deadline, read off its state and its heartbeat."""
 
     def __init__(self) -> None:
         self._kept: dict[str, Beat] = {}
@@ -30,7 +30,10 @@ class RoutineBeats:
             return False
         known = self._due.get(state.session)
         if known is None or known[0] is not state:
-            known = self._due[state.session] = state, next_deadline(state)
+            known = state, next_deadline(state)
+        if known[1] <= now and state.worker and (beat := self._kept.get(state.session)):
+            known = state, next_deadline(heard(state, state.worker, beat))
+        self._due[state.session] = known
         return known[1] <= now
 
     def forget(self, session: str) -> None:

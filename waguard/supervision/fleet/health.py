@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from loguru import logger
 
@@ -13,6 +14,7 @@ from waguard.core.page_care import Kind
 from waguard.core.row_status import Status
 from waguard.core.session import views
 from waguard.core.session.facts import Moment
+from waguard.core.session.state import SessionState
 from waguard.core.webhooks.session_gate import NOT_IN_MEMORY, Connection, connection
 from waguard.ports.sessions import Health
 from waguard.supervision.fleet.reconciler import Reconciler
@@ -37,6 +39,8 @@ class HealthReport:
         self._reconciler = reconciler
         self._began = ctx.clock.wall()
         self._reported: dict[str, tuple[Condition, ...]] = {}
+        self._read_off = WeakKeyDictionary[SessionActor, tuple[SessionState, tuple[Condition, ...]]]()
+        """The conditions of each state that was read: most are the same a second later."""
 
     def read(self) -> Health:
         """As it is now."""
@@ -123,7 +127,7 @@ class HealthReport:
         state = session.state
         if fault := session.faults.condition:
             yield fault
-        shown = views.shown(views.conditions(state), monotonic=now, wall=wall)
+        shown = views.shown(self._of_state(session, state), monotonic=now, wall=wall)
         yield from shown
         wanted = session.row.desired_up and not state.left and not views.is_adopting(state)
         if wanted and not shown and state.status.status is not Status.CONNECTED:
@@ -141,6 +145,12 @@ class HealthReport:
         if words := session.traffic.sentinel.words:
             since = session.traffic.sentinel.failing_since
             yield conditions.sentinel_failed(session.name, words, since=since)
+
+    def _of_state(self, session: SessionActor, state: SessionState) -> tuple[Condition, ...]:
+        known = self._read_off.get(session)
+        if known is None or known[0] is not state:
+            known = self._read_off[session] = state, views.conditions(state)
+        return known[1]
 
     def _found_elsewhere(self) -> Iterator[Condition]:
         yield from self._reconciler.conditions
