@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,8 @@ class World:
         self.timings = timings
         self.bounds = bounds
         self.busy_timeout = BUSY_TIMEOUT
+        self.bring: Callable[[str], Awaitable[None]] | None = None
+        """In a cluster: has a file come from another host."""
         self.owners: dict[str, int] | None = None
         """In a cluster: the epochs of sessions that nobody owns."""
         self.sessions = FakeSessions()
@@ -97,6 +99,7 @@ class World:
             bounds=self.bounds,
             tally=self.tally,
             file=self._file,
+            bring=self.bring,
             epoch_seen=None if self.owners is None else self.owners.get,
         )
         if begin:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.api.fake_sessions import SESSION
 from tests.messaging.outbox_ends import result
 from tests.messaging.outbox_world import CHAT, World
 from tests.waiting import wait_until
@@ -13,13 +14,16 @@ from waguard.config.sections import Config, Send
 from waguard.core.messages.send_states import State
 from waguard.core.messages.transfers import transfer_time
 from waguard.errors import (
+    NoRoomError,
     NotFoundError,
+    TooLargeError,
     UnavailableError,
+    WaguardError,
 )
 from waguard.messaging.outbox.commands import Command, Media, file, text
 from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.messaging.timings import SendTimings
-from waguard.ports.outcomes import Acked
+from waguard.ports.outcomes import Acked, NotSent
 from waguard.wire.calls import SendFile, SendMedia
 
 
@@ -166,6 +170,97 @@ async def test_a_message_whose_file_is_gone_fails(world: World) -> None:
 
     await until(has_failed)
     assert "not kept any more" in str((await world.row(pending)).error)
+    assert not world.sessions.sends()
+
+
+# ---- in a cluster ----
+
+
+class OtherHost:
+    """A host that was asked for files, and what it says to that."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.says: WaguardError | None = None
+        self.has: dict[str, bytes] = {}
+        self.asked = 0
+        self.goes_on = asyncio.Event()
+        self.goes_on.set()
+
+    async def bring(self, name: str) -> None:
+        self.asked += 1
+        await self.goes_on.wait()
+        if self.says:
+            raise self.says
+        if content := self.has.get(name):
+            self._world.files.keep(content, "a/b")
+
+
+async def adopted(world: World) -> tuple[OtherHost, PendingSend]:
+    """A message that waits, whose file is on the disk of the host that owned its session before."""
+    world.timings = SendTimings(retry=0.01, file_rest=0.02)
+    world.bring = (other := OtherHost(world)).bring
+    await world.kill()
+    await world.start()
+    world.sessions.not_ready = UnavailableError("it is not ready")
+    pending = world.accept(by_hash(world, b"large"), queue=True)
+    await pending.stored
+    [name] = await world.store.outbox.files_awaited()
+    world.files.tidy(now=1e12, keep_for=0.0, size_limit=0)
+    other.has[name] = b"large"
+    return other, pending
+
+
+async def test_a_file_that_another_host_has_is_sent(world: World) -> None:
+    _, pending = await adopted(world)
+    world.sessions.connect()
+    assert isinstance(await asyncio.shield(pending.done), Acked)
+    [call] = world.sessions.sends()
+    assert isinstance(call, SendFile)
+    assert Path(call.file).read_bytes() == b"large"
+
+
+@pytest.mark.parametrize(
+    "error", [UnavailableError("h1 is away"), NoRoomError("the disk is nearly full")]
+)
+async def test_a_message_waits_for_a_file_of_a_host_that_is_away(
+    world: World, error: WaguardError
+) -> None:
+    """Its row says all the while that it has not begun: a crash must not make it uncertain."""
+    other, pending = await adopted(world)
+    other.says = error
+    world.sessions.connect()
+    await wait_until(lambda: other.asked >= 2 or pending.done.done(), "it is asked again")
+    row = await world.row(pending)
+    assert (row.state, row.attempts) == (State.ACCEPTED, 0)
+    other.says = None
+    assert isinstance(await asyncio.shield(pending.done), Acked)
+    assert len(world.sessions.sends()) == 1
+
+
+@pytest.mark.parametrize("error", [None, TooLargeError("it has more than 1 byte")])
+async def test_a_file_that_no_host_has_or_this_one_may_not_have(
+    world: World, error: WaguardError | None
+) -> None:
+    other, pending = await adopted(world)
+    other.says = error
+    other.has.clear()
+    world.sessions.connect()
+    assert isinstance(await asyncio.shield(pending.done), NotSent)
+    row = await world.row(pending)
+    assert row.state is State.FAILED
+    assert (error.message if error else "not kept any more") in str(row.error)
+
+
+async def test_what_is_abandoned_while_its_file_comes_is_not_sent(world: World) -> None:
+    other, pending = await adopted(world)
+    other.goes_on.clear()
+    world.sessions.connect()
+    await wait_until(lambda: other.asked, "its file comes")
+    await world.outbox.abandon(SESSION, "the session was logged out")
+    other.goes_on.set()
+    assert isinstance(await asyncio.shield(pending.done), NotSent)
+    assert "logged out" in str((await world.row(pending)).error)
     assert not world.sessions.sends()
 
 

@@ -27,7 +27,7 @@ from waguard.api.deps import (
 from waguard.api.events import SEVERAL
 from waguard.api.gate import MEDIA_PATH
 from waguard.api.groups import ChangeUncertain
-from waguard.api.host_calls import HostCalls, NotConnectedError
+from waguard.api.host_calls import HostCalls
 from waguard.api.host_events import HostEvents
 from waguard.api.host_seals import HostSeals
 from waguard.api.limits import bounded
@@ -39,8 +39,8 @@ from waguard.api.seats import without_owner
 from waguard.api.session_view import shown
 from waguard.api.shared_keys import SharedKeys
 from waguard.api.timings import Timings
+from waguard.api.uploads_elsewhere import brought
 from waguard.core.keys import Right
-from waguard.core.messages.received_media import content_type
 from waguard.errors import InvalidInputError, UnavailableError, WaguardError
 from waguard.host.clock import SystemClock
 
@@ -232,6 +232,8 @@ async def _without_owner(
     if await deps.store.session(session) is None:
         return await handler(request)  # which has it, or says that there is none
     if resource in SENDS or resource == _BULK:
+        if resource == MEDIA_PATH:
+            await _bring_upload(request)
         return await handler(request)  # what need not go at once is kept for its next owner
     if resource in _STATUS and request.method in READS:
         unowned = _cluster(request).hosts.unowned() or {}
@@ -310,17 +312,4 @@ async def _bring_upload(request: web.Request) -> None:
         return
     if await files.find(sha256):
         return
-    calls, away = request.app[CALLS], False
-    for to in calls.others():
-        try:
-            async with calls.upload(sha256, to) as found:
-                if found:
-                    kind, length = content_type(found.head.content_type), found.head.content_length
-                    await files.receive(found.pieces(), kind, declared=length, field="media_sha256")
-                    return
-        except (CutOffError, NotConnectedError):
-            away = True
-    if away:
-        raise UnavailableError(
-            "the file may be on a host that is away", field="media_sha256", retry_after=RETRY_AFTER
-        )
+    await brought(request.app[CALLS], files, sha256)

@@ -82,19 +82,6 @@ class Answer(Struct):
     content: bytes | None
 
 
-class Upload(Struct):
-    """A file on its way from another host."""
-
-    head: aiohttp.ClientResponse
-    to: str
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """What comes of it. Raises ``CutOffError``: an error of the network is none of the disk that it is written to."""
-        with _as_ours(self.to):
-            async for piece in self.head.content.iter_chunked(PIECE):
-                yield piece
-
-
 class HostCalls:
     """Calls of one host; ``begin`` comes first, ``close`` last."""
 
@@ -139,7 +126,7 @@ class HostCalls:
         headers = CIMultiDict({"Content-Type": "application/json"} if body else {})
         headers["Content-Length"] = str(len(body))
         it = self._seals.of_this_host(method, target, to)
-        with _as_ours(to):
+        with as_ours(to):
             async with (
                 asyncio.timeout(within),
                 await self._sent(it, headers, body) as response,
@@ -169,13 +156,6 @@ class HostCalls:
         )
 
     @contextlib.asynccontextmanager
-    async def upload(self, sha256: str, to: str) -> AsyncIterator["Upload | None"]:
-        """A file that was uploaded to another host; None: it is not there. Raises ``NotConnectedError``, ``CutOffError``."""
-        async with self.reading(f"/api/media/outgoing/{sha256}", to) as response:
-            found = response.status == web.HTTPOk.status_code
-            yield Upload(response, to) if found else None
-
-    @contextlib.asynccontextmanager
     async def reading(
         self,
         target: str,
@@ -188,7 +168,7 @@ class HostCalls:
         """What another host answers to a GET of this one's own, which may read everything: from its head to its end,
         ``stalled`` s without any of it at most. Raises ``NotConnectedError``, ``CutOffError``."""
         it = self._seals.of_this_host("GET", target, to)
-        with _as_ours(to):
+        with as_ours(to):
             async with asyncio.timeout(begins_within):
                 response = await self._sent(it, CIMultiDict(headers), within=stalled)
             try:
@@ -220,7 +200,7 @@ class HostCalls:
         try:
             while not (await asyncio.wait({task}, timeout=WATCHED_EVERY))[0]:
                 self._require_worth(request, to, late=loop.time() > end)
-            with _as_ours(to):
+            with as_ours(to):
                 answer = task.result()
         except BaseException:
             task.cancel()
@@ -341,7 +321,8 @@ class HostCalls:
 
 
 @contextlib.contextmanager
-def _as_ours(to: str) -> Any:
+def as_ours(to: str) -> Any:
+    """What aiohttp raises, as ``NotConnectedError`` or ``CutOffError`` of that host."""
     try:
         yield
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:

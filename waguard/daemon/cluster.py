@@ -11,6 +11,8 @@ from loguru import logger
 
 from waguard.api.deps import Cluster as ApiCluster
 from waguard.api.forwarding import CALLS
+from waguard.api.host_calls import HostCalls
+from waguard.api.uploads_elsewhere import UploadsElsewhere
 from waguard.core.cluster import shared_settings
 from waguard.core.cluster.host_lease import LeaseTerms
 from waguard.core.cluster.records import Owner, Owning
@@ -85,6 +87,7 @@ class Cluster:
         self._supervisor: Supervisor
         self._asked: Callable[[str], None]
         self._alerts: Alerts
+        self._calls: HostCalls
         self._secrets: Callable[[], Sequence[bytes]]
         self.owned = OwnedParts()
         self._is_open = False
@@ -133,6 +136,9 @@ class Cluster:
             self.owners,
             owners,
             keep_drain=lambda drained: asyncio.to_thread(drain_mark.write, state, drained=drained),
+        )
+        self.uploads = UploadsElsewhere(
+            base.outgoing, self.hosts, lambda: self._calls, lambda: self.host.is_list_read
         )
         self._numbers = NumbersHere(
             self.host,
@@ -221,7 +227,7 @@ class Cluster:
     def work_with_others(self, alerts: Alerts, app: Application, ticker: Ticker) -> None:
         """Hand what is left here to its owners, and have one host send alerts for all. This host's lease says whether it has
         destinations: it comes before that."""
-        self._alerts = alerts
+        self._alerts, self._calls = alerts, app[CALLS]
 
         def rows() -> Mapping[str, Owner] | None:
             return self.owners.state.rows if self.owners.state else None
@@ -234,14 +240,14 @@ class Cluster:
                 is_ours=lambda session: session in self.owners.load,
                 owner=lambda session: holder(self.owners.state, self.host.view, session),
             ),
-            app[CALLS],
+            self._calls,
             lambda: self._supervisor.fleet.outages,
             self._clock,
         )
         ticker.every(left_behind.EVERY, "left behind", left.tick)
         made = HostAlerts(
             self.hosts,
-            app[CALLS],
+            self._calls,
             self._store.sent_alerts(),
             alerts,
             rows=rows,

@@ -151,6 +151,7 @@ class Daemon:
             tally=base.tally,
             group_waits=base.restored.group_waits,
             file=base.outgoing.path,
+            bring=self._cluster.uploads.bring if self._cluster else None,
             epoch_seen=ownership.epoch_seen if ownership else None,
         )
         self._deferred = base.deferred_files(self._supervisor.sessions)

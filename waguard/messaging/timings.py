@@ -22,6 +22,8 @@ class SendTimings(Struct, frozen=True, kw_only=True):
     """Until it is asked again whether first contacts pause: that may end before its time."""
     longest_rest: float = 60.0
     """For which a first contact that was held is not tried."""
+    file_rest: float = 5.0
+    """Until the other hosts are asked again for a file that did not come."""
     hope: float = 60.0
     """That a session is waited for; then it is asked again whether there is such a session."""
     polls: tuple[float, ...] = (0.0, 2.0, 10.0, 60.0)

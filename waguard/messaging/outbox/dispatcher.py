@@ -223,13 +223,15 @@ class Dispatcher:
         return False
 
     async def _may_begin(self, pending: PendingSend) -> bool:
-        """Keep that it begins; False: it was cancelled, or is gone. Raises ``OtherNumberError``."""
+        """Keep that it begins; False: it was cancelled, or is gone. Raises ``OtherNumberError``, and as
+        ``Transmission.bring_file``."""
         store, journal = self._ctx.store, self._ctx.journal
         if pending.command is None:
             kept = await store.load(pending.id)
             if kept is None:
                 return False
             pending.set_command(command_of(*kept))
+        await self._transmission.bring_file(pending)
         number = await self._transmission.number(pending.session_id)
         if await journal.keep(StateUpdate(id=pending.id, state=State.SENDING, phone=number)):
             pending.phone = number or pending.phone

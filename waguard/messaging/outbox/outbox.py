@@ -13,7 +13,7 @@ a 5xx would make the application send it again.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 
 from waguard.config.sections import Config
@@ -71,6 +71,7 @@ class Outbox:
         tally: Tally | None = None,
         group_waits: GroupWaits = no_group_waits,
         file: Callable[[str], Path | None] = lambda _: None,
+        bring: Callable[[str], Awaitable[None]] | None = None,
         epoch_seen: Callable[[str], int | None] | None = None,
     ) -> None:
         """``epoch_seen`` as ``SendContext``: then only messages of sessions that are acquired are sent; None: there is no
@@ -91,6 +92,7 @@ class Outbox:
             epoch_seen=epoch_seen or (lambda _: None),
             group_waits=group_waits,
             file=file,
+            bring=bring,
         )
         self._require_room = require_room
         self._sends = PendingSends(clock.monotonic, kept_at_most=bounds.kept)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,9 @@ class SendContext(Struct, frozen=True, kw_only=True):
     """Whether nothing is sent to a chat of a session for now."""
     file: Callable[[str], Path | None] = lambda _: None
     """Where a file lies that is sent by its name; None: it is not kept. Blocks."""
+    bring: Callable[[str], Awaitable[None]] | None = None
+    """In a cluster: has such a file come from another host, where one has it. Raises ``WaguardError``:
+    ``UnavailableError`` where one that may have it is away."""
     sending: Tasks = field(default_factory=Tasks)
     """What the end gives time."""
     waiting: Tasks = field(default_factory=Tasks)

@@ -11,7 +11,7 @@ from waguard.core.messages.message_ids import GROUP
 from waguard.core.messages.send_states import number_of
 from waguard.core.messages.transfers import transfer_time
 from waguard.core.metrics.families import SEND, SENDS
-from waguard.errors import NotFoundError, WaguardError
+from waguard.errors import NoRoomError, NotFoundError, UnavailableError, WaguardError
 from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.messaging.outbox.send_context import SendContext
 from waguard.ports.outcomes import NotSent, Outcome, Uncertain, label_of
@@ -64,6 +64,26 @@ class Transmission:
         except Exception:  # noqa: BLE001 - whatever it was, the message may have left
             logger.bind(session=pending.session_id).exception("send ended in a bug", event="bug")
             return Uncertain()
+
+    async def bring_file(self, pending: PendingSend) -> None:
+        """Have its file here, where it was left on another host of the cluster: before it begins, for that may take
+        long. Raises ``UnavailableError``, ``NoRoomError``: it may come later; and what it is ``abandoned`` for."""
+        command, bring = pending.command, self._ctx.bring
+        if bring is None or not isinstance(command, SendFile):
+            return
+        if await asyncio.to_thread(self._ctx.file, command.file):
+            return
+        try:
+            await bring(command.file)
+        except (UnavailableError, NoRoomError) as error:
+            logger.debug("a message waits for its file", why=error.message)
+            rest = self._ctx.timings.file_rest
+            pending.rests_until = asyncio.get_running_loop().time() + rest
+            raise
+        except WaguardError as error:
+            pending.abandoned = error
+        if pending.abandoned:  # maybe meanwhile
+            raise pending.abandoned
 
     async def number(self, session_id: str) -> str | None:
         """Digits of the number that the session is linked to; None: to none."""
