@@ -15,6 +15,7 @@ import pytest
 from tests.api.conftest import KEY, Api
 from tests.api.fake_cluster import SHARED_KEY, Pair
 from tests.api.fake_sessions import SESSION
+from tests.waiting import wait_until
 from waguard.core.cluster.forwarded_request import ForwardedRequest, digest, sealed
 from waguard.core.keys import Caller, Right
 from waguard.core.replace import replace
@@ -285,7 +286,7 @@ async def test_what_a_person_sends_on_the_socket_of_another_host(
     headers = {"Authorization": f"Bearer {seal}"}
     assert (await hosts.two.call("POST", SEND, TEXT, key=None, headers=headers)).status == 200
     assert (await hosts.one.call("POST", SEND, TEXT | {"message": "b"})).status == 200
-    assert said == [False, True]
+    await wait_until(lambda: said == [False, True], "the other host has confirmed it")
 
 
 async def test_a_header_that_is_no_text(hosts: Pair) -> None:

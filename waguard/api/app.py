@@ -126,6 +126,7 @@ def create_app(
             web.get("/api/cluster/conditions", hosts.conditions),
             web.post(left_events.PATH, left_events.receive),
             web.post("/api/cluster/keys", hosts.keys_changed),
+            web.post("/api/cluster/replies", hosts.reply_written),
             web.post("/api/hosts/{host}/drain", hosts.drain),
             web.delete("/api/hosts/{host}/drain", hosts.end_drain),
             web.post(f"{one}/move", hosts.move),

@@ -29,6 +29,7 @@ NOT_AUDITED: Final = SENDS | frozenset(
     {
         "/api/cluster/events",  # received, as what workers report
         "/api/cluster/keys",  # who has revoked a key has recorded it
+        "/api/cluster/replies",
         "/api/media",
         "/api/messages/{id}/media",
         "/api/messages/bulk-send",
@@ -37,7 +38,7 @@ NOT_AUDITED: Final = SENDS | frozenset(
         "/api/sessions/{session_id}/qr",
     }
 )
-"""Resources whose POST sends, only reads, brings what was received, or repeats what another host has recorded."""
+"""Resources whose POST sends, only reads, brings what was received, or says what another host has recorded or done."""
 
 
 class CutOffError(UnavailableError):

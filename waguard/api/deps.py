@@ -1,5 +1,6 @@
 """What the API is given."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -144,6 +145,21 @@ class Seals(Protocol):
         """Whether the request, which was read, carries what was sealed."""
 
 
+class Confirmations(Protocol):
+    """Knows of replies to forwarded sends whether the clients of the other hosts have them."""
+
+    async def decided(self, chat: tuple[str, str]) -> None:
+        """Wait until that is known of all replies about a chat of a session that are written; some seconds at most."""
+
+    def expect(
+        self, request: web.Request, response: web.Response, chat: tuple[str, str]
+    ) -> "asyncio.Future[bool] | None":
+        """Whether the client has the reply that is written next; None: nobody else says so."""
+
+    def confirm(self, nonce: str) -> None:
+        """The client has the reply to the forwarded request with this nonce."""
+
+
 class KeySharing(Protocol):
     """Has all hosts accept the same issued keys. ``read`` and ``learn`` raise ``DatabaseUnavailableError``."""
 
@@ -169,7 +185,8 @@ SEALS: web.AppKey[Seals] = web.AppKey("seals", Seals)
 ASK_HOSTS: "web.AppKey[Callable[[str], Awaitable[dict[str, Any]]]]" = web.AppKey("ask_hosts")
 """What each other host that lives answers to a GET of this path, by name; None: nothing, or it refuses."""
 KEY_SHARING: web.AppKey[KeySharing] = web.AppKey("key_sharing", KeySharing)
-"""These three only in a cluster."""
+CONFIRMATIONS: web.AppKey[Confirmations] = web.AppKey("confirmations", Confirmations)
+"""These four only in a cluster."""
 BODY = web.RequestKey("body", dict[str, Any])
 CALLER = web.RequestKey("caller", Caller)
 """Who has shown a key, or needs none on the local socket."""

@@ -12,10 +12,12 @@ from aiohttp import web
 
 from waguard.api import fields, media, rights
 from waguard.api.audit import CutOffError, audited
+from waguard.api.confirmations import Confirmations
 from waguard.api.deadline import READS
 from waguard.api.deps import (
     ASK_HOSTS,
     BODY,
+    CONFIRMATIONS,
     DEPS,
     ELSEWHERE,
     FORWARDED,
@@ -72,6 +74,7 @@ def join(app: web.Application, cluster: Cluster, timings: Timings) -> None:
     app[ASK_HOSTS] = ask
     shared = SharedKeys(app[DEPS].issued_keys, cluster.keys, calls)
     app[SEALS], app[CALLS], app[KEY_SHARING] = seals, calls, shared
+    app[CONFIRMATIONS] = Confirmations(within=timings.reply_confirmed)
     app[DEPS].keys.is_of_a_host = seals.is_one
 
     async def lasting(_: web.Application) -> AsyncIterator[None]:

@@ -23,6 +23,8 @@ from waguard.api import connection
 from waguard.api.audit import CutOffError
 from waguard.api.auth import refused
 from waguard.api.body import LARGE
+from waguard.api.confirmations import CONFIRM
+from waguard.api.confirmations import PATH as CONFIRMED_AT
 from waguard.api.deps import BODY, BODY_BYTES, Cluster
 from waguard.api.gate import OWN_END, still_accepted
 from waguard.api.host_seals import HostSeals, digest, target_of
@@ -60,7 +62,13 @@ _NOT_FORWARDED: Final = _OF_THE_CONNECTION | {
     "x-api-key",
     "x-request-id",
 }
-_NOT_ANSWERED: Final = _OF_THE_CONNECTION | {"content-length", "date", "server", "x-request-id"}
+_NOT_ANSWERED: Final = _OF_THE_CONNECTION | {
+    "content-length",
+    "date",
+    "server",
+    "x-request-id",
+    CONFIRM.lower(),
+}
 
 
 class NotConnectedError(UnavailableError):
@@ -147,7 +155,20 @@ class HostCalls:
         """The other host's answer. Raises ``NotConnectedError``, ``CutOffError``, ``UnavailableError`` where that one does
         not take it, and ``ConnectionResetError`` where the client has left."""
         it = self._seals.of(request, to, session=session)
-        return await self.passed_on(request, await self.asked(request, it))
+        answer = await self.asked(request, it)
+        response = await self.passed_on(request, answer)
+        if CONFIRM in answer.head.headers and not response.prepared:
+            await response.prepare(request)
+            await response.write_eof()  # as in ``messages.reply``
+            await self._confirm(it)
+        return response
+
+    async def _confirm(self, it: ForwardedRequest) -> None:
+        within = self._timings.reply_confirmed
+        try:
+            await self.own("POST", CONFIRMED_AT, it.to, {"nonce": it.nonce}, within=within)
+        except UnavailableError as error:  # its owner takes the reply for one that was not written
+            logger.debug("a reply is not confirmed", to=it.to, why=error.message)
 
     async def file(self, request: web.Request, to: str) -> Answer:
         """A received file as the request asks for it, whose caller may have it. Raises as ``forward``."""

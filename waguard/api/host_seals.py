@@ -65,6 +65,7 @@ class HostSeals:
             caller=forwarded_request.concerning(caller, session) if caller and session else caller,
             on_socket=is_trusted(request),
             client=request.remote or None,
+            confirms=True,
         )
 
     def of_this_host(self, method: str, target: str, to: str) -> ForwardedRequest:

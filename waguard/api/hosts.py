@@ -7,7 +7,7 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from waguard.api import fields
-from waguard.api.deps import DEPS, FORWARDED, KEY_SHARING, Cluster
+from waguard.api.deps import CONFIRMATIONS, DEPS, FORWARDED, KEY_SHARING, Cluster
 from waguard.api.fields import Kind, SessionId
 from waguard.api.rights import Narrowing
 from waguard.api.route import Done, OfSession, route
@@ -101,6 +101,12 @@ class KeysChanged(Struct, kw_only=True):
     by: Annotated[str, fields.short(_NAME_LIMIT), Meta(max_length=_NAME_LIMIT)] = "another host"
 
 
+class ReplyWritten(Struct, kw_only=True):
+    """``nonce``: of the forwarded request."""
+
+    nonce: Annotated[str, fields.short(_NAME_LIMIT), Meta(max_length=_NAME_LIMIT)]
+
+
 class Moving(OfSession, kw_only=True):
     """The session ends here in order, and then starts there."""
 
@@ -177,6 +183,13 @@ async def keys_changed(request: web.Request, body: KeysChanged) -> Done:
     else:
         sharing.end(body.sha256, body.by)
         await request.app[DEPS].issued_keys.save()
+    return Done()
+
+
+@route(Right.ADMIN, narrows=Narrowing.HOSTS)
+async def reply_written(request: web.Request, body: ReplyWritten) -> Done:
+    """The client of another host has the reply to a send that this one was forwarded. Hosts say so to each other."""
+    request.app[CONFIRMATIONS].confirm(body.nonce)
     return Done()
 
 

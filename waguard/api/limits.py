@@ -30,10 +30,12 @@ SLOWNESS_FROM: Final = 4 << 10  # bytes
 
 _EVENTS: Final = "/api/events"
 _OF_HOSTS: Final = "/api/events for other hosts"
+_REPLIES: Final = "/api/cluster/replies"
 _WATCHED: Final = frozenset(
     {
         _EVENTS,
         _OF_HOSTS,
+        _REPLIES,
         "/health",
         "/health/live",
         "/health/ready",
@@ -243,7 +245,8 @@ def _watched(request: web.Request) -> str:
     name = resource.canonical if resource else ""
     if name == _EVENTS and FORWARDED in request:
         return _OF_HOSTS
-    return name if request.method in READS and name in _WATCHED else ""
+    # a full host must hear that its replies are written
+    return name if name in _WATCHED and (request.method in READS or name == _REPLIES) else ""
 
 
 def _busy(why: str, field: str) -> UnavailableError:

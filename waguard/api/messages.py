@@ -1,12 +1,13 @@
 """/api/messages: send a text, a file or something else, and whether a session can."""
 
+from functools import partial
 from typing import Any, ClassVar
 
 from aiohttp import web
 from msgspec import UNSET, UnsetType
 
 from waguard.api import contents, problems, send_content
-from waguard.api.deps import DEPS
+from waguard.api.deps import CONFIRMATIONS, DEPS
 from waguard.api.fields import SessionId, Text
 from waguard.api.local_socket import is_of_a_person
 from waguard.api.route import Done, OfSession, json_reply, route
@@ -179,11 +180,15 @@ async def reply(
     request: web.Request, view: SessionView, command: Command, how: Options
 ) -> web.StreamResponse:
     """Write the reply here, to know whether it could be written."""
-    outbox = request.app[DEPS].outbox
+    outbox, chat = request.app[DEPS].outbox, (view.session_id, command.chat)
+    confirmations = None if how.key else request.app.get(CONFIRMATIONS)
+    if confirmations:
+        await confirmations.decided(chat)
     pending = outbox.accept(view.session_id, view.workspace_id, command, how)
     written = False
     try:
         response = _response(pending, await outbox.result(pending))
+        confirmed = confirmations.expect(request, response, chat) if confirmations else None
         await response.prepare(request)
         await response.write_eof()  # raises ConnectionError where nobody is left to read it
         written = True
@@ -191,7 +196,13 @@ async def reply(
         if not written:
             outbox.unanswered(pending)
     # after the reply: for a message_sent before it the application would store a second row
-    outbox.answered(pending, direct=not is_of_a_person(request))
+    answered = partial(outbox.answered, pending, direct=not is_of_a_person(request))
+    if confirmed:
+        confirmed.add_done_callback(
+            lambda it: answered() if it.result() else outbox.unanswered(pending)
+        )
+    else:
+        answered()
     return response
 
 

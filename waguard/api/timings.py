@@ -15,6 +15,8 @@ class Timings(Struct, frozen=True, kw_only=True):
     """So much more has another host for one that it was forwarded."""
     hosts_answer: float = 3.0
     """For other hosts to answer what each is asked."""
+    reply_confirmed: float = 3.0
+    """For the host that has forwarded a send to say that its client has the reply."""
     host_begins: float = 5.0
     """For another host to begin its stream of events."""
     host_stalled: float = 40.0

@@ -47,6 +47,8 @@ class ForwardedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The start of the receiver's daemon, as its record has it; "": form 1."""
     content: str = ""
     """See ``digest``; "": form 1."""
+    confirms: bool = False
+    """Whether the host that forwards it says when the client has its reply; an older version does not."""
 
 
 _MARKS: Final = (f"{MARK}1.", f"{MARK}2.")
