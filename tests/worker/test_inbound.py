@@ -25,10 +25,17 @@ from waguard.wire.events import (
     Revoke,
     Undecryptable,
 )
-from waguard.worker.browser.devtools import DevToolsTimeoutError
+from waguard.worker.browser.devtools import (
+    DevToolsClosedError,
+    DevToolsError,
+    DevToolsTimeoutError,
+    ElsewhereError,
+    TargetCrashedError,
+)
 from waguard.worker.messages import inbound as under_test
 from waguard.worker.messages.inbound import REMEMBERED, Inbound
 from waguard.worker.page.page import WhatsAppPage
+from waguard.worker.page.page_errors import PageLoadingError
 
 
 class Page:
@@ -228,6 +235,31 @@ async def test_a_file_that_cannot_be_had_does_not_cost_its_message(
     bench.it.handle("message", picture(2))
     got = await bench.message()
     assert (got.media, got.media_error, got.caption) == (None, str(error), "look")
+    assert (await bench.message()).media == b"file"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PageLoadingError(),
+        ElsewhereError("https://example.org"),
+        DevToolsClosedError("the page was closed during Runtime.evaluate"),
+        TargetCrashedError("the page crashed during Runtime.evaluate"),
+        DevToolsError("Runtime.evaluate was refused: Execution context was destroyed."),
+    ],
+    ids=["loading", "elsewhere", "closed", "crashed", "context destroyed"],
+)
+async def test_a_file_that_a_reload_interrupts_comes_later(bench: Bench, error: Exception) -> None:
+    """All that wait at that moment fail within milliseconds, and could be had seconds later."""
+    for number in (1, 2):
+        bench.page.files[f"false_49170@c.us_{number}"] = error
+    bench.it.handle("message", picture(1, size=5))
+    live = await bench.message()
+    await bench.it.backfilled(picture(2), bench.at_hand())
+    read_back = await bench.message()
+    for got in (live, read_back):
+        assert (got.media, got.deferred, got.media_error) == (None, True, DEFERRED)
+    bench.it.handle("message", picture(3))
     assert (await bench.message()).media == b"file"
 
 

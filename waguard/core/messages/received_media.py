@@ -13,7 +13,7 @@ _HANDLE: Final = re.compile(rb'"url": ?"[^"\\]*/api/media/([0-9a-f]{64})"')
 _MIMETYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+(; ?[\w.+-]+=[\w.+-]+)*", re.ASCII)
 _LONGEST: Final = 200  # characters
 UNKNOWN: Final = "application/octet-stream"
-DEFERRED: Final = "large: it is fetched after its message, to its url"
+DEFERRED: Final = "it is fetched after its message, to its url"
 """Said of a file in place of its content."""
 MEDIA_LIMIT: Final = 16 << 20  # bytes of a file; WhatsApp's own limit for pictures and videos
 

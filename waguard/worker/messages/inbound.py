@@ -21,10 +21,12 @@ from waguard.wire.events import (
     MessageError,
     Undecryptable,
 )
+from waguard.worker.browser.devtools import DevToolsError, DevToolsTimeoutError, ElsewhereError
 from waguard.worker.messages.holding import LIMIT, Holding
 from waguard.worker.messages.report_filter import ReportFilter, remember
 from waguard.worker.page import page_reports
 from waguard.worker.page.page import WhatsAppPage
+from waguard.worker.page.page_errors import PageLoadingError
 
 AT_ONCE: Final = 4  # files
 BACKFILLED_AT_ONCE: Final = (
@@ -178,7 +180,7 @@ class Inbound:
             return item
         if size > self._file_limit:
             return _without_media(item, _too_large(size, self._file_limit))
-        return msgspec.structs.replace(item, deferred=True, media_error=DEFERRED)
+        return _deferred(item)
 
     async def _with_media(self, page: WhatsAppPage, message: InboundMessage) -> InboundMessage:
         try:
@@ -190,7 +192,7 @@ class Inbound:
                 id=message.id,
                 why=str(error),
             )
-            return _without_media(message, str(error))
+            return _deferred(message) if _is_lost(error) else _without_media(message, str(error))
         return msgspec.structs.replace(message, media=content)
 
 
@@ -220,6 +222,17 @@ def _has_file(item: Incoming) -> TypeGuard[InboundMessage]:
 
 def _too_large(size: int, limit: int) -> str:
     return f"the file is said to have {size} bytes, the limit is {limit}"
+
+
+def _is_lost(error: Exception) -> bool:
+    """Whether the page went away, and not the file: all that wait fail within milliseconds then."""
+    if isinstance(error, DevToolsTimeoutError):
+        return False
+    return isinstance(error, DevToolsError | PageLoadingError | ElsewhereError)
+
+
+def _deferred(message: InboundMessage) -> InboundMessage:
+    return msgspec.structs.replace(message, deferred=True, media_error=DEFERRED)
 
 
 def _without_media(message: InboundMessage, why: str) -> InboundMessage:
