@@ -7,14 +7,17 @@ import sys
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from tests.host.processes import clean_environment, worker_spec
 from tests.waiting import DEADLINE, wait_until
+from waguard.core.exits import EXIT_LEASE_EXPIRED
 from waguard.supervision.session.worker_link import WorkerLink
 from waguard.supervision.timings import Timings
-from waguard.wire.events import Event, LoggedOut
+from waguard.wire.events import Ack, Event, LoggedOut
 from waguard.wire.protocol import PROTOCOL, Hello
 from waguard.wire.reports import Heartbeat, Report
+from waguard.worker.lifecycle import SessionWorker
 from waguard.worker.link.unstored import UnstoredEvents
 
 EARLIER = [Event(seq=1, at=1.0, body=LoggedOut(reason="it was unlinked"))]
@@ -91,6 +94,33 @@ async def test_it_answers_a_stop_at_once_and_keeps_what_no_daemon_stored(short_p
     assert (last.phase, last.exit_code) == ("closing", 0)
     assert not Path(spec.record).exists()
     assert not Path(spec.socket).exists()
+
+
+@pytest.mark.parametrize("by", ["stop", "lease"])
+async def test_what_waits_in_it_is_kept_too(
+    by: str, short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An ack or a reaction that waits for a file, or for a backfill, comes back by nothing."""
+    spec = worker_spec(short_path, executable="/bin/false")
+    worker = SessionWorker(spec)
+    inbound, kept = worker._ctx.inbound, UnstoredEvents(Path(spec.record), spec.generation)
+    given = {"chat": "49170@c.us", "ack": 3}
+    inbound.handle("ack", given | {"ids": ["true_49170@c.us_1"]})
+    kept_first = list[Event]()
+
+    def close() -> None:
+        kept_first.extend(kept.read())
+        inbound.handle("ack", given | {"ids": ["true_49170@c.us_2"]})
+
+    worker._closing.callback(close)
+    if by == "lease":
+        monkeypatch.setattr(worker._ctx.deadline, "near", lambda: asyncio.sleep(0))
+    else:
+        worker.stop.set()
+    code = await worker.run()
+    assert code == (EXIT_LEASE_EXPIRED if by == "lease" else 0)
+    assert [it.body.ids[0][-1] for it in kept.read() if isinstance(it.body, Ack)] == ["1", "2"]
+    assert len(kept_first) == (by == "lease"), "the kernel does not wait for the end"
 
 
 def test_its_log_is_complete_and_a_thread_that_hangs_does_not_hold_it(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from tests.waiting import wait_until
+from waguard.core.messages.content import POLL_VOTE
 from waguard.core.messages.people import People
 from waguard.core.messages.received_media import DEFERRED, MEDIA_LIMIT
 from waguard.core.messages.sentinel import text
@@ -549,6 +550,7 @@ REVOKE = {"id": "r1", "message_id": "false_49170@c.us_1", **WHO}
 REACTION = {"id": "x1", "message_id": "false_49170@c.us_1", "text": "👍", **WHO}
 CALL = {"id": "c1", "video": False, "group": False, **WHO}
 HAPPENINGS = [("edit", EDIT), ("revoke", REVOKE), ("reaction", REACTION), ("call", CALL)]
+ACK = {"ids": ["true_49170@c.us_9"], "chat": "49170@c.us", "ack": 3}
 
 
 async def test_each_happening_is_reported_once_and_behind_what_came_before(bench: Bench) -> None:
@@ -574,6 +576,55 @@ async def test_an_edit_waits_with_its_message_for_what_was_backfilled(bench: Ben
         "false_49170@c.us_2",
         "e1",
     ]
+
+
+def happen(inbound: Inbound) -> None:
+    for kind, it in [*HAPPENINGS, ("ack", ACK)]:
+        inbound.handle(kind, it)
+
+
+async def test_what_waits_for_a_file_is_reported_at_the_end(bench: Bench) -> None:
+    """No backfill brings what happens beside messages."""
+    bench.page.held = asyncio.Event()
+    bench.it.handle("message", picture(1))
+    happen(bench.it)
+    bench.it.handle("message", picture(2))
+    await wait_until(lambda: bench.page.asked, "its file is asked for")
+    bench.it.handle("ack", ACK)
+    bench.it.handle("message", picture(3, chat="49171@c.us", size=MEDIA_LIMIT + 1))
+    bench.page.held.set()  # it comes at the same moment
+    bench.it.drain()
+    bench.it.drain()
+    found = [await bench.next() for _ in range(9)]
+    happenings = [Edit, Revoke, Reaction, IncomingCall, Ack]
+    kinds = [InboundMessage, *happenings, InboundMessage, Ack, InboundMessage]
+    assert [type(one) for one in found] == kinds
+    messages = [one for one in found if isinstance(one, InboundMessage)]
+    assert [one.id[-1] for one in messages] == ["1", "2", "3"]
+    assert [one.deferred for one in messages] == [True, True, False]
+    bench.it.handle("message", raw_message(4))
+    assert (await bench.message()).id[-1] == "4", "nothing twice, and none is lost until all ended"
+    assert bench.emitted.empty()
+
+
+async def test_what_waits_for_a_backfill_is_reported_at_the_end_without_its_messages(
+    bench: Bench,
+) -> None:
+    """The next worker reads messages back, in order: a newer one would be the mark of its chat."""
+    bench.it.hold()
+    bench.it.handle("message", raw_message(2))
+    happen(bench.it)
+    bench.it.handle("message", raw_message(3, kind=POLL_VOTE, quoted_id="false_49170@c.us_0"))
+    bench.it.drain()
+    found = [await bench.next() for _ in range(6)]
+    assert [type(one) for one in found[:5]] == [Edit, Revoke, Reaction, IncomingCall, Ack]
+    assert isinstance(found[5], InboundMessage)
+    assert found[5].kind == POLL_VOTE
+    assert bench.emitted.empty()
+    await bench.it.backfilled(raw_message(1), bench.at_hand())
+    bench.it.hold_only({})
+    assert [(await bench.message()).id[-1] for _ in range(2)] == ["1", "2"]
+    assert bench.emitted.empty()
 
 
 @pytest.mark.parametrize(("kind", "it"), HAPPENINGS)

@@ -66,9 +66,11 @@ class SessionWorker:
             reporter.ends(code, why)
             return code
         finally:
+            self._ctx.inbound.drain()
             reporter.enter("closing")
             reporter.report()
             await self._closing.aclose()
+            self._ctx.inbound.drain()  # the page has reported until its end
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._ctx.timings.final_flush):
                     if why:  # a start that failed at once has to be reported to a daemon
@@ -140,6 +142,7 @@ class SessionWorker:
     async def _lease_expires(self) -> None:
         """Raise while there is time left to close in order, and to keep what no daemon stored."""
         await self._ctx.deadline.near()
+        self._ctx.inbound.drain()
         self._hand_over()  # at once: the kernel does not wait for the end
         raise WorkerEndError(EXIT_LEASE_EXPIRED, "the lease was not renewed")
 

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from waguard.core.messages.content import POLL_VOTE
 from waguard.core.messages.people import People
-from waguard.wire.events import Incoming
+from waguard.wire.events import InboundMessage, Incoming
 
 LIMIT: Final = 60.0  # s that the first one of a chat waits
 
@@ -64,6 +65,12 @@ class Holding:
         held = (self._held.get(one, {}) for one in self._people.aliases(chat))
         return next((some[key] for some in held if key in some), None)
 
+    def drain(self) -> None:
+        """Pass on what no backfill brings. Messages stay: they would be newer than those that are still to be read back."""
+        for held in self._held.values():
+            for key in [key for key, item in held.items() if not _is_read_back(item)]:
+                self._go(key, held.pop(key))
+
     def _named(self, chat: str) -> bool:
         """Whether it is one of ``_chats``, under whichever id."""
         return not self._chats.isdisjoint(self._people.aliases(chat))
@@ -77,3 +84,7 @@ class Holding:
     def _on_limit(self, chat: str) -> None:
         self._overdue(chat)
         self.release(chat)
+
+
+def _is_read_back(item: Incoming) -> bool:
+    return isinstance(item, InboundMessage) and item.kind != POLL_VOTE

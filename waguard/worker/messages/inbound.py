@@ -87,6 +87,20 @@ class Inbound:
             self.owed.pop(one, None)
         self._holding.release(chat)
 
+    def drain(self) -> None:
+        """Emit what waits, for the worker ends: files are fetched after their messages, and messages that wait for a
+        backfill are read back later."""
+        self._holding.drain()
+        waiting = [item for some in self._waiting.values() for item in some]
+        for fetch in self._fetching.values():
+            fetch.cancel()
+        self._waiting.clear()
+        self._fetching.clear()
+        while not self._queue.empty():
+            waiting.append(self._queue.get_nowait())
+        for item in map(self._checked, waiting):
+            self._emit(_deferred(item) if _has_file(item) else item)
+
     def handle(self, kind: str, reported: Any) -> None:
         """Handle what the page reports as this kind. Never raises."""
         for item in page_reports.read(kind, reported, now=time.time()):
