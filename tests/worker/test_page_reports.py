@@ -329,6 +329,15 @@ def test_texts_are_kept_as_far_as_their_limits_go() -> None:
     assert found.kind == "😀" * 128
 
 
+def test_an_id_is_never_cut() -> None:
+    """Two that agree at their beginnings would be one message."""
+    long, chat = "x" * 256, "y" * 128
+    found = message(id=long, chat=chat, quoted_id=long)
+    assert (found.id, found.chat, found.quoted_id) == (long, chat, long)
+    (ack,) = read("ack", {"ack": 3, "chat": chat, "ids": [long]}, now=NOW)
+    assert ack == Ack(ids=(long,), chat=chat, ack=3)
+
+
 def test_what_is_optional_and_odd_is_left_out() -> None:
     found = message(sender=5, to={}, kind=None, sender_name=[], mimetype=1, quoted_id="x" * 300)
     assert (found.sender, found.to, found.kind) == ("49170@c.us", "", "unknown")

@@ -129,7 +129,7 @@ def _error(kind: str, reported: Any, error: str) -> MessageError:
 
 
 def _optional_identity(value: object, limit: int) -> str | None:
-    return word(value) if isinstance(value, str) and 0 < len(value) <= limit else None
+    return word(value, limit) if isinstance(value, str) and 0 < len(value) <= limit else None
 
 
 def _identity(reported: dict[str, Any], name: str, limit: int = ID_LIMIT) -> str:
