@@ -12,7 +12,7 @@ from waguard.core.exits import EXIT_CREDENTIALS_LOST
 from waguard.core.link import Link, PageFacts
 from waguard.core.profile.before_start import CredentialsLost
 from waguard.core.replace import replace
-from waguard.worker.browser.devtools import DevToolsError
+from waguard.worker.browser.devtools import DevToolsError, EvaluationError
 from waguard.worker.ending import WorkerEndError
 from waguard.worker.link_reader import LinkReader
 from waguard.worker.page.page_answers import Reading
@@ -31,13 +31,15 @@ CODE = Reading(
     me=None,
 )
 
+NO_ANSWER = DevToolsError("it had no answer", method="Runtime.evaluate")
+
 
 class Bench:
     """The page, its host and its profile, and what is done to them, in order."""
 
     def __init__(self, folder: Path, presence: str = "") -> None:
         self.ctx = WorkerContext.of(replace(worker_spec(folder), presence=presence))
-        self.session, self.presence_fails = self, False
+        self.session, self.presence_fails, self.pings = self, False, True
         self.done: list[str] = []
         self.shows: Reading | Exception = LINKED
         self.paired = self.was_connected = False
@@ -56,7 +58,11 @@ class Bench:
         assert "markUnavailable" in expression
         self.done.append("unavailable")
         if self.presence_fails:
-            raise DevToolsError("it had no answer", method="Runtime.evaluate")
+            raise NO_ANSWER
+
+    async def ping(self, timeout: float) -> None:
+        if not self.pings:
+            raise NO_ANSWER
 
     async def flush(self) -> None:
         self.done.append(f"flush while {self.ctx.watch.link}")
@@ -133,9 +139,36 @@ async def test_a_code_after_it_was_connected_is_a_logout(bench: Bench) -> None:
 
 async def test_a_page_that_does_not_answer_is_no_change(bench: Bench) -> None:
     await bench.reader.read()
-    bench.shows = DevToolsError("it had no answer", method="Runtime.evaluate")
+    bench.shows = NO_ANSWER
     await bench.reader.read()
     assert bench.ctx.watch.link is Link.CONNECTED
+
+
+@pytest.mark.parametrize("error", [NO_ANSWER, EvaluationError("TypeError")], ids=type)
+async def test_a_page_that_answers_and_cannot_be_read_is_no_longer_connected(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """No probe finds it; the daemon replaces it where that is not over soon."""
+    clock = [time.monotonic()]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    async def read_after(seconds: float, shows: Reading | Exception) -> Link:
+        clock[0] += seconds
+        bench.shows = shows
+        await bench.reader.read()
+        return bench.ctx.watch.link
+
+    unread = bench.ctx.timings.unread
+    assert await read_after(0, LINKED) is Link.CONNECTED
+    assert await read_after(100, error) is Link.CONNECTED
+    assert await read_after(unread - 1, LINKED) is Link.CONNECTED
+    assert await read_after(1, error) is Link.CONNECTED
+    bench.pings = False
+    assert await read_after(unread, error) is Link.CONNECTED, "its heartbeats say so"
+    bench.pings = True
+    assert await read_after(1, error) is Link.UNKNOWN
+    assert await read_after(1, LINKED) is Link.CONNECTED
+    assert await read_after(1, error) is Link.CONNECTED
 
 
 async def test_presence_is_set_once_after_each_load(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from waguard.wire.calls import Failed, SendMedia, SendText
 from waguard.worker.messages import sending
 from waguard.worker.page.page_answers import Reading
 from waguard.worker.page.page_errors import PageLoadingError
+from waguard.worker.timings import TIMINGS
 
 pytestmark = [
     pytest.mark.chromium,
@@ -87,6 +88,28 @@ async def test_a_page_that_is_just_loading_is_asked_nothing_and_sends_nothing(
         said = await sending.send(browser.page, call)
         assert said == Failed(kind="not_ready", error="the page is just being loaded")
     assert not browser.standin.phone.messages(PHONE)
+    await browser.loader.load()
+    assert await browser.link() is Link.CONNECTED
+
+
+HUNG = {
+    "locked": """
+        const { userPrefsIdb } = WPP.loader.moduleRequire('WAWebUserPrefsIndexedDBStorage');
+        userPrefsIdb.get = () => new Promise(() => {});""",
+    "code": """
+        const unlinked = { isAuthenticated: () => false, getAuthCode: () => new Promise(() => {}) };
+        const { conn } = WPP;
+        for (const [name, value] of Object.entries(unlinked)) Object.defineProperty(conn, name, { value });""",
+}
+
+
+@pytest.mark.parametrize("fact", HUNG)
+async def test_a_database_that_hangs_costs_one_fact(browser: BrowserSession, fact: str) -> None:
+    await browser.session.evaluate(f"(() => {{ {HUNG[fact]} }})()", timeout=LONG)
+    reading = await browser.page.read(timeout=TIMINGS.read)
+    assert (reading.facts.mode, reading.facts.socket) == ("MAIN", "CONNECTED")
+    assert reading.facts.authenticated is (fact == "locked")
+    assert (reading.locked_until, reading.code) == (None, None)
     await browser.loader.load()
     assert await browser.link() is Link.CONNECTED
 

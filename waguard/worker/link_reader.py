@@ -32,6 +32,8 @@ class LinkReader:
         may be from after the pairing. A page is connected, and hears of messages, before it is read."""
         self._present_since: int | None = None
         """The load of the page after which its presence was set."""
+        self._unread_since: float | None = None
+        """Monotonic time since which no reading succeeds; None: the last one did."""
 
     async def follow(self) -> None:
         """Return never. Read the page at each change and at each heartbeat: events alone are not to be
@@ -45,14 +47,16 @@ class LinkReader:
 
     async def read(self) -> None:
         """Read the page once and report what it shows. Raises ``WorkerEndError``."""
-        asked_at = time.time()
+        asked_at, began = time.time(), time.monotonic()
         try:
             reading = await self._host.page.read(timeout=self._ctx.timings.read)
         except ElsewhereError as error:
             why = f"{error.line()}, which is not WhatsApp's"
             raise WorkerEndError(EXIT_PAGE_NOT_READY, why) from None
         except (DevToolsError, EvaluationError):
-            return  # unknown is not a change; the heartbeat says that the page does not answer
+            await self._on_unread(began)
+            return
+        self._unread_since = None
         watch, care = self._ctx.watch, self._care
         watch.apply(reading)
         if watch.link in (Link.QR_PENDING, Link.PASSKEY_REQUIRED):
@@ -68,6 +72,18 @@ class LinkReader:
         self._ctx.reporter.report()
         if connected and self._ctx.spec.presence == UNAVAILABLE:
             await self._set_presence()
+
+    async def _on_unread(self, began: float) -> None:
+        """Unknown is not a change, and the heartbeat says that the page does not answer. Where it does answer, nothing
+        else shows that it cannot be read."""
+        timings = self._ctx.timings
+        self._unread_since = began if self._unread_since is None else self._unread_since
+        if time.monotonic() - self._unread_since < timings.unread:
+            return
+        with contextlib.suppress(DevToolsError, EvaluationError):
+            await self._host.session.ping(timeout=timings.probe)
+            self._ctx.watch.unread()
+            self._ctx.reporter.report()
 
     async def _set_presence(self) -> None:
         """Once for each load of the page; where it fails, at the next reading."""

@@ -39,6 +39,8 @@ class Timings(Struct, frozen=True, kw_only=True):
     """Before each further load while there is no way to the page; the last one repeats."""
     read: float = 10.0
     """For one reading of the page, and a screenshot."""
+    unread: float = 30.0
+    """For a page that answers to be read again; then whether it is connected is unknown."""
     call: float = 15.0
     """For what the page is asked without a deadline of its own."""
     media: float = 15.0

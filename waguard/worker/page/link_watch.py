@@ -122,6 +122,10 @@ class LinkWatch(Struct, kw_only=True):
         self.passkey_over()
         if self._was_connected and self.link in {Link.CONNECTED, Link.SYNCING, Link.UNKNOWN}:
             self._opens_until = time.monotonic() + OPENS_WITHIN
+        self.unread()
+
+    def unread(self) -> None:
+        """Whether it is connected is unknown; any other link has its own deadline."""
         if self.link is Link.CONNECTED:
             self.link = Link.UNKNOWN
 

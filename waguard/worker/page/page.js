@@ -7,6 +7,8 @@
   const NOT_THERE = new Set(['msg_not_found', 'chat_not_found']);
   const attempt = (read) => { try { return read() ?? null; } catch { return null; } };
   const acquainted = []; // LIDs and their numbers, still to be reported
+  const within = (deadline, asked, otherwise = null) => (
+    Promise.race([asked, new Promise((done) => setTimeout(done, deadline, otherwise))]));
   // half a surrogate pair (a cut emoji) would pass JSON, and nothing after it
   const wellFormed = (_, value) => (typeof value === 'string' ? value.toWellFormed() : value);
   const say = (kind, data) => window.waguardReport(JSON.stringify({ kind, data }, wellFormed));
@@ -343,8 +345,10 @@
     const loaded = byMessages(attempt(() => found.msgs.getModelsArray()) ?? []);
     if (loaded !== 'first' || !found.lastReceivedKey) return loaded;
     const read = W.chat.getMessages(found.id, { count: NEWEST, direction: 'before' }).then(byMessages, () => 'other');
-    return Promise.race([read, new Promise((done) => setTimeout(done, READ_DEADLINE, 'other'))]);
+    return within(READ_DEADLINE, read, 'other');
   };
+
+  const FACT_DEADLINE = 5_000; // ms; a database that hangs must not keep the other facts back
 
   // Until when WhatsApp locks first contacts, in unix seconds; 0: they are not locked, null: this page does
   // not say. Read: where it notes that, and its end in ms.
@@ -361,8 +365,7 @@
     say('standing', { id: options.messageId, standing: state });
     if (hold && state === 'first') return { refused: 'held' };
     if (firstContactCheck) {
-      const patience = new Promise((done) => setTimeout(done, firstContactCheck, null));
-      const refused = await Promise.race([keepsBack(chat, absent), patience]);
+      const refused = await within(firstContactCheck, keepsBack(chat, absent));
       if (refused) return { refused };
     }
     if (quotedMsg) {
@@ -525,7 +528,7 @@
       if (me && myLid()) isNumber(myLid(), me);
       meet(...unknown);
       introduce();
-      const code = authenticated === false ? await W.conn.getAuthCode().catch(() => null) : null;
+      const code = authenticated === false ? await within(FACT_DEADLINE, W.conn.getAuthCode().catch(() => null)) : null;
       return {
         // before this wa-js has not wired its events: a message or a logout would be missed
         full: Boolean(W.isFullReady),
@@ -536,7 +539,7 @@
         code: text(code && code.fullCode),
         update: attempt(() => W.conn.needsUpdate()) === true,
         covered: document.querySelector('[aria-modal="true"]') !== null,
-        locked: authenticated ? await lockedUntil().catch(() => null) : null,
+        locked: authenticated ? await within(FACT_DEADLINE, lockedUntil().catch(() => null)) : null,
         me,
         passkey: authenticated ? null : ofPasskey(),
       };
