@@ -54,7 +54,7 @@ class Driven:
         self.at = 1_000.0
         self.can_write = True
         self.chance = 0.5
-        self.expired = float("-inf")
+        self.expired = self.long = float("-inf")
         known: dict[str, Any] = {"policy": POLICY, "window": MemoryWindow()} | settings
         self.queue = Queue(**known)
         self.begun: list[Attempt] = []
@@ -62,7 +62,7 @@ class Driven:
 
     def post(self, fact: Fact) -> tuple[Effect, ...]:
         """What it wants done, without the loads, which were answered."""
-        times = {"at": self.at, "wall": self.at, "expired": self.expired}
+        times = {"at": self.at, "wall": self.at, "expired": self.expired, "long": self.long}
         now = Now(**times, chance=self.chance, can_write=self.can_write)
         self.queue, effects = advance(self.queue, fact, now)
         self.effects.extend(effects)

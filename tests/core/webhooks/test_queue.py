@@ -312,6 +312,29 @@ def test_the_only_chat_is_given_up_after_its_time() -> None:
     assert driven.in_flight == [1]
 
 
+def test_what_is_behind_the_message_of_the_only_chat_has_a_time_of_its_own() -> None:
+    driven = Driven(item(1), item(2))
+    driven.poke()
+    driven.pass_time(3_600.0)
+    driven.long = driven.at - 3_600.0
+    driven.deliver(1, BAD)
+    driven.answer(2, BAD)
+    dead = [it.item.id for it in driven.effects if isinstance(it, DeadLettered)]
+    assert dead == [1], "the second was refused once"
+    driven.pass_time(3_600.0)
+    driven.long = driven.at - 3_600.0
+    driven.answer(2, BAD)
+    assert [it.item.id for it in driven.effects if isinstance(it, DeadLettered)] == [1, 2]
+
+
+def test_what_is_behind_a_message_that_expired_was_tried_as_long() -> None:
+    driven = Driven(item(1, tried_since=500.0), item(2))
+    driven.poke()
+    driven.expired = 500.0
+    driven.answer(1, BAD)
+    assert driven.queue.partitions["a", "1@c.us"].tried_since == 500.0
+
+
 # ---- accepted is not stored ----
 
 

@@ -102,6 +102,8 @@ def _handle(work: Work, partition: Partition, answer: Answer) -> None:
             else:
                 _dead_letter(work, partition, Dead(why, Cause.STORED))
         case Dead():
+            if not tried.expired:  # its own fault says nothing of what waited behind it
+                partition = replace(partition, tried_since=None)
             _dead_letter(work, partition, decision)
             if tried.expired and not answer.refused:
                 contents.expire_older(work, work.now.expired)

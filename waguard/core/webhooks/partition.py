@@ -72,7 +72,8 @@ class Partition(Struct, frozen=True, kw_only=True):
     marked: bool = False
     """The row says that the partition is held."""
     tried_since: float | None = None
-    """Since when it may be tried, without a hold or a success in between."""
+    """Since when it may be tried, without a hold, a success or a dead letter in between, but of one that
+    expired."""
     expire_before: float | None = None
     """What was queued by then is given up."""
     requeued: bool = False
