@@ -78,6 +78,21 @@ async def test_others_do_not_wait_for_it(world: World) -> None:
     assert began(world) == [CHATS[0], OTHER, CHATS[3]]
 
 
+async def test_others_go_first_where_the_session_is_slower_than_the_bulk(world: World) -> None:
+    gap = 5 * GAP
+    world.config = lambda: Config(send=Send(bulk_gap=GAP, gap=(gap, gap)))
+    await accept(world)
+    await wait_began(world, 1)
+    waiting = world.outbox._dispatcher.queues(SESSION).waiting
+    world.clock.now += gap - GAP / 2
+    await wait_until(lambda: len(waiting()) == len(CHATS) - 1, "all of the bulk are due")
+    world.send(chat=OTHER, later=True)
+    await wait_until(lambda: len(waiting()) == len(CHATS), "it waits behind them")
+    world.clock.now += gap
+    await wait_began(world, 2)
+    assert began(world) == [CHATS[0], OTHER]
+
+
 async def test_after_a_crash_it_goes_on_one_after_the_other_and_doubles_none(
     world: World,
 ) -> None:

@@ -155,7 +155,7 @@ class ChatQueues:
             await self._changed.wait()
 
     def _begin(self) -> None:
-        """The first of each chat, the oldest first, as far as there is room, and at the pace."""
+        """The first of each chat, those of bulks last, the oldest first, as far as there is room, and at the pace."""
         now = asyncio.get_running_loop().time()
         heads = [queue[0] for chat, queue in self._queues.items() if chat not in self._going]
         check = self._timings.pause_check
@@ -169,14 +169,12 @@ class ChatQueues:
             for it in heads
         }
         self._held, waits = False, [rest for rest in rests.values() if rest > 0]
-        for pending in sorted((it for it, rest in rests.items() if rest <= 0), key=_order):
+        for pending in sorted((it for it, rest in rests.items() if rest <= 0), key=_turn):
             if len(self._going) >= self._at_once:
                 break
             if wait := self._acquire(bulk=pending.bulk_id is not None):
                 waits.append(wait)
-                if pending.bulk_id:
-                    continue  # others need not wait for a bulk
-                self._held = True
+                self._held = pending.bulk_id is None
                 break
             self.remove(pending)
             self._going.add(pending.chat_key)
@@ -206,3 +204,8 @@ class ChatQueues:
 
 def _order(pending: PendingSend) -> int:
     return pending.id
+
+
+def _turn(pending: PendingSend) -> tuple[bool, int]:
+    """Others need not wait for a bulk, whose ids are lower than theirs."""
+    return pending.bulk_id is not None, pending.id
