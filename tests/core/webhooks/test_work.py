@@ -1,9 +1,10 @@
 """What a delivery queue keeps from one fact to the next."""
 
-from tests.core.webhooks.queues import Driven, chats, item
+from tests.core.webhooks.queues import POLICY, Driven, chats, item
 from waguard.core.webhooks.delivery import SENT, Answer
 from waguard.core.webhooks.facts import (
     Answered,
+    Configured,
     LoadPartition,
     NotYet,
     PartitionLoaded,
@@ -13,6 +14,7 @@ from waguard.core.webhooks.facts import (
 )
 from waguard.core.webhooks.partition import MemoryWindow
 from waguard.core.webhooks.pending import DeliveryResult, Hold
+from waguard.core.webhooks.state import NOT_ANNOUNCED
 
 KEY = ("a", "1@c.us")
 AWAY = NotYet("not connected")
@@ -85,6 +87,39 @@ def test_a_hold_that_has_ended_is_noted_again_when_it_begins_again() -> None:
     driven.at += 5.0
     driven.answer(1, AWAY)
     assert notes(driven) == [Hold(1, 1_000.0), Hold(1, None), Hold(1, 1_005.0)]
+
+
+def test_what_waits_for_its_session_ready_waits_since_the_first_moment() -> None:
+    """Each second its session, which is connected, is released."""
+    driven = Driven(item(1, "", event="session_ready"), item(2))
+    driven.poke()
+    driven.answer(1, Answer(status=500))
+    for _ in range(3):
+        driven.at += 1.0
+        driven.post(Released(session="a"))
+    assert [it.held_since for it in driven.queue.all_held()] == [1_000.0]
+    assert notes(driven) == [Hold(2, 1_000.0)]
+    driven.pass_time(60.0)
+    driven.deliver(1)
+    assert driven.in_flight == [2]
+    assert notes(driven) == [Hold(2, 1_000.0), Hold(2, None)]
+
+
+def test_it_says_so_once_its_session_is_connected() -> None:
+    driven = Driven(item(2))
+    driven.poke()
+    driven.answer(2, AWAY)
+    driven.poke(item(3, "", event="session_ready"))
+    driven.post(Released(session="a"))
+    assert [it.why for it in driven.queue.all_held()] == [NOT_ANNOUNCED]
+
+
+def test_where_no_receiver_calls_back_any_more_nothing_waits_for_a_session_ready() -> None:
+    driven = Driven(item(1, "", event="session_ready"), item(2))
+    driven.poke()
+    driven.post(Configured(policy=POLICY, holds=False, uses_lookup=False))
+    driven.post(Released(session="a"))
+    assert driven.in_flight == [1, 2]
 
 
 def test_what_a_newer_event_of_its_session_outdates_is_saved_as_left_out() -> None:

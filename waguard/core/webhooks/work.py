@@ -7,7 +7,7 @@ from waguard.core.webhooks.partition import Partition, PartitionStage
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Key, Pending
 from waguard.core.webhooks.persistent_map import MapBuilder, PersistentMap
 from waguard.core.webhooks.retry_policy import pause
-from waguard.core.webhooks.state import Owned, Queue, Reading
+from waguard.core.webhooks.state import NOT_ANNOUNCED, Owned, Queue, Reading, is_announced
 
 
 class Work:
@@ -185,9 +185,14 @@ class Work:
         return self.put(replace(partition, held_since=None, marked=False))
 
     def release(self, session: str) -> None:
-        """The session may be connected, and the receiver know it: try what waited for that."""
+        """The session may be connected, and the receiver know it: try what waited for that. What follows a pending
+        ``session_ready`` waits on: it would be held anew, since now."""
         for key in self.held.get(session, ()):
-            self.resume(self.unhold(self.partitions[key]))
+            partition = self.partitions[key]
+            if self.holds and not is_announced(self.announced, key):
+                self.put(replace(partition, why=NOT_ANNOUNCED))
+            else:
+                self.resume(self.unhold(partition))
 
     # ---- sessions that come and go ----
 
