@@ -162,6 +162,29 @@ def test_a_429_pauses_for_a_quarter_of_an_hour_and_shortens_nothing() -> None:
     assert rest(locked, now=NOW) is locked
 
 
+@pytest.mark.parametrize("after_its_end", [-60.0, 0.0, 60.0])
+def test_a_429_keeps_the_memory_of_a_lock(after_its_end: float) -> None:
+    before = Pause(cause=Cause.LOCKED, since=NOW - 8 * FIRST_GUESS, until=NOW, times=4)
+    now = NOW + after_its_end
+    pause = rest(before, now=now)
+    assert pause.until == now + LOOKUPS_REST
+    assert is_on_trial(pause, now=pause.until)
+    again = lock(pause, now=pause.until)
+    assert (again.since, again.times) == (before.since, 5)
+
+
+def test_a_429_ends_later_than_the_date_that_whatsapp_names() -> None:
+    named = NOW + NO_DATE + 1
+    pause = rest(lock(None, now=NOW, named=named), now=NOW)
+    assert by_word(pause, 0.0, now=named) is pause
+    assert is_active(pause, now=named)
+
+
+def test_a_lock_of_long_ago_is_no_cause_of_a_pause_after_a_429() -> None:
+    before = lock(None, now=NOW)
+    assert rest(before, now=before.until + FORGOTTEN).cause is Cause.LOOKUPS
+
+
 def test_the_words_name_cause_and_date() -> None:
     paused = Pause(cause=Cause.LOOKUPS, since=NOW, until=NOW + 60)
     assert "too many new numbers" in str(paused)

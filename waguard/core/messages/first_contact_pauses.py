@@ -137,13 +137,18 @@ def is_on_trial(pause: Pause, *, now: float) -> bool:
 
 def lock(before: Pause | None, *, now: float, named: float | None = None) -> Pause:
     """The pause that begins now. ``named``: the date that WhatsApp's page has."""
-    goes_on = before is not None and before.cause is Cause.LOCKED and now < before.until + FORGOTTEN
+    goes_on = _is_remembered(before, now=now)
     since = before.since if before and goes_on else now
     guesses = before.times if before and goes_on else 0
     if named is not None and named > now + NO_DATE:
         return Pause(cause=Cause.LOCKED, since=since, until=named, said=True, times=guesses)
     length = backoff(FIRST_GUESS, guesses, longest=LONGEST_GUESS)
     return Pause(cause=Cause.LOCKED, since=since, until=now + length, times=guesses + 1)
+
+
+def _is_remembered(pause: Pause | None, *, now: float) -> bool:
+    """Whether it is a lock, and a next one would be longer."""
+    return pause is not None and pause.cause is Cause.LOCKED and now < pause.until + FORGOTTEN
 
 
 def is_disproved(pause: Pause, *, now: float) -> bool:
@@ -153,10 +158,13 @@ def is_disproved(pause: Pause, *, now: float) -> bool:
 
 
 def rest(before: Pause | None, *, now: float) -> Pause:
-    """The pause after a lookup that WhatsApp answered with 429; it never shortens another pause."""
+    """The pause after a lookup that WhatsApp answered with 429. It never shortens another pause, and a lock stays
+    one, on trial after it; the date is not WhatsApp's any more."""
     until = now + LOOKUPS_REST
     if before is not None and before.until > until:
         return before
+    if before is not None and _is_remembered(before, now=now):
+        return replace(before, until=until, said=False)
     since = before.since if before and is_active(before, now=now) else now
     return Pause(cause=Cause.LOOKUPS, since=since, until=until)
 
