@@ -7,6 +7,7 @@ sessions by asking for what comes after it, while it owns them.
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
+from itertools import compress
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, and_, delete, insert, or_, select
@@ -39,6 +40,7 @@ from waguard.store.endpoints import SqlEndpoints
 from waguard.store.group import Group
 from waguard.store.models import DELIVERIES, FILES, INBOX, NUMBERS, READERS, UNDECRYPTABLE
 from waguard.store.undecryptable import SqlUndecryptables
+from waguard.store.unheard import Unheard
 from waguard.store.work import Work
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
         SqlDeadLetters.__init__(self, database, turn)
         SqlUndecryptables.__init__(self, database, turn)
         self._newest = Group(database, self._read_newest)
+        self._unheard = Unheard()
 
     async def write(
         self,
@@ -84,6 +87,7 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
                 number = await self._database.write_at_once(partial(self._keep, draft))
             return Written(news=(), endpoints=frozenset(), kept=(number,))
         sessions = {one.session_id for one in received}
+        written: Written | None = None
         try:
             async with self._turn, self._database.writing() as work:
                 connection = work.connection
@@ -96,7 +100,10 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
                 written = await self._store(connection, received, outgoing, kept, for_global)
         except BaseException:
             self.forget(sessions)
+            if written is not None:  # only the commit's answer is missing
+                self._unheard.add(written)
             raise
+        self._unheard.remove(written)
         return written if allowed is None else allowed.said(written)
 
     def _keep(self, draft: NewMessage, connection: Connection) -> int | None:
@@ -131,18 +138,19 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
         given, waiting = await naming.named(connection, received, people)
         reported = derived_events.reported_by(outgoing)
         known = await inbox.known_keys(connection, derived_events.keys(given, reported))
+        unheard = self._unheard.reported(known)
         direct = derived_events.direct_in(outgoing)
         also = DerivedEvents(connection, known, direct, now)
         await also.read(given, reported)
         unread = [one for one in given if one.kind is Kind.UNDECRYPTABLE]
         remembered = await self._undecryptable.remember(connection, unread, people, now)
         await self._undecryptable.resolve(connection, given, people)
-        news = tuple(also.is_news(one) or (one.session_id, one.key) in remembered for one in given)
-        fresh = [
-            one
-            for one, is_news in zip(given, news, strict=True)
-            if is_news and one.kind is not Kind.UNDECRYPTABLE
-        ]
+        is_fresh = [also.is_news(one) for one in given]
+        fresh = list(compress(given, is_fresh))
+        news = tuple(
+            it or (one.session_id, one.key) in remembered or self._unheard.is_news(one)
+            for one, it in zip(given, is_fresh, strict=True)
+        )
         await readers.record(connection, [one for one in given if one.kind is Kind.ACK])
         await outbox.apply_acks(connection, [one for one in fresh if one.kind is Kind.ACK], now)
         await outbox.claim(connection, [one for one in fresh if one.kind is Kind.SESSION])
@@ -155,7 +163,7 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
             news=news,
             endpoints=queued | identified,
             kept=kept,
-            reported=tuple(made),
+            reported=(*unheard, *made),
             received=tuple(given),
         )
 

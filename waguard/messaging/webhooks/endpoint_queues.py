@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from msgspec import Struct
 
 from waguard.core.conditions import Receiver
-from waguard.core.webhooks.facts import Dropped, Poked, Released, Requeued
+from waguard.core.webhooks.facts import Dropped, Released, Requeued
 from waguard.core.webhooks.pending import Key
 from waguard.messaging.webhooks.endpoint_queue import EndpointQueue
 from waguard.ports.webhooks import GLOBAL
@@ -85,11 +85,6 @@ class EndpointQueues:
     def requeued(self, endpoint: str, key: Key, newest: int) -> None:
         """Dead letters of a partition are pending again, before what follows them; ``newest``: their highest id."""
         self[endpoint].post(Requeued(key=key, newest=newest))
-
-    def resumed(self) -> None:
-        """The database takes results again."""
-        for queue in self:
-            queue.post(Poked())
 
     async def drain(self) -> None:
         """Wait until all is delivered."""

@@ -109,7 +109,7 @@ class Webhooks:
         self._beginning: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         journal.announcer.on_queued.append(self.poke)
-        journal.announcer.on_resumed.append(self.queues.resumed)
+        journal.announcer.on_resumed.append(self.poke_all)
 
     async def __aenter__(self) -> Self:
         await self._post.__aenter__()
@@ -141,6 +141,11 @@ class Webhooks:
         if self.owned.delivers(endpoint):
             self.queues[endpoint].poke()
         # else all are poked when it is known which there are
+
+    def poke_all(self) -> None:
+        """The database may have more for any of them, or takes results again."""
+        for endpoint in self.endpoints.known():
+            self.poke(endpoint)
 
     def _requeued(self, endpoint: str, key: Key, newest: int) -> None:
         """Dead letters of a partition are pending again."""
@@ -259,8 +264,7 @@ class Webhooks:
                     await self._closing.wait()
             if self._closing.is_set():
                 return
-        for endpoint in self.endpoints.known():
-            self.poke(endpoint)
+        self.poke_all()
         for queue in self.queues:
             queue.post(Repaired())
         self.check()

@@ -1,0 +1,92 @@
+"""Commits whose answers are lost: what they stored is announced and delivered like anything else."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.messaging.gateway import gateway
+from tests.messaging.holding import until_held
+from tests.messaging.outbox_world import World
+from tests.messaging.published import ack, names
+from tests.messaging.receiver import Receiver, event, receiving
+from tests.messaging.test_webhook_queue import message
+from tests.store.test_bursts import lost_answers
+from tests.waiting import wait_until
+from waguard.core.messages.inbox import InboxRecord
+from waguard.daemon.bus_to_inbox import feed
+from waguard.host.clock import SystemClock
+from waguard.messaging.journal import Journal
+from waguard.ports.webhooks import GLOBAL, Endpoint
+from waguard.store.sql import SqlStore
+from waguard.supervision.event_bus import Bus
+
+
+@contextlib.asynccontextmanager
+async def unheard(
+    store: SqlStore, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[None]:
+    """What is put inside is committed, and the writer does not hear of it."""
+    with lost_answers(store, monkeypatch):
+        yield
+        await wait_until(lambda: journal.failing, "an answer was lost")
+
+
+async def test_what_was_stored_without_an_answer_is_announced_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with gateway(tmp_path, None) as it:
+        await it.stored(event(1))
+        async with unheard(it.store, it.journal, monkeypatch):
+            it.put(event(1), event(2))
+        assert await it.journal.flushed(10.0)
+        await it.stored(event(2))
+        assert [record.key for record in it.news] == ["message_received:1", "message_received:2"]
+
+
+async def test_messages_stay_behind_a_session_ready_that_was_stored_without_an_answer(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with gateway(tmp_path, receiver.url) as it:
+        await wait_until(lambda: GLOBAL in it.webhooks.queues, "it has begun")
+        bus = Bus(SystemClock())
+        feeding = asyncio.create_task(feed(bus, it.journal, it.webhooks))
+        it.webhooks.expect_ready("a")
+        await it.stored(message(1))
+        await until_held(it, 1)
+        async with unheard(it.store, it.journal, monkeypatch):
+            bus.publish("session_ready", "a", 1, {"phone_number": "4917"})
+        taken = await receiver.wait_taken(2)
+        bus.close()
+        await feeding
+    assert [payload["event"] for payload in taken] == ["session_ready", "message_received"]
+
+
+async def test_the_end_of_a_message_that_was_stored_without_an_answer_is_published(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acks: list[InboxRecord] = []
+    world.journal.announcer.on_ack.append(acks.append)
+    pending = world.send()
+    await world.result(pending)
+    assert await world.journal.flushed(10.0)
+    async with unheard(world.store, world.journal, monkeypatch):
+        world.outbox.answered(pending)
+        ack(world, pending.message_id, 1)
+    assert await world.journal.flushed(10.0)
+    assert [name for name, *_ in world.published] == ["message_sent"]
+    assert len(acks) == 1
+    assert await names(world) == ["message_sent", "message_status_updated"]
+
+
+async def test_a_new_receiver_gets_what_was_stored_without_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with receiving() as own, gateway(tmp_path, None, allow_private=True) as it:
+        await wait_until(lambda: it.webhooks.endpoints.is_loaded, "they are read")
+        await it.webhooks.endpoints.put(Endpoint(session_id="a", url=own.url, secret=None))
+        async with unheard(it.store, it.journal, monkeypatch):
+            it.put(event(1))
+        await own.wait_taken(1)
