@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.messaging.gateway import gateway
+from tests.messaging.gateway import IMPATIENT, gateway
 from tests.messaging.holding import until_held
 from tests.messaging.outbox_world import World
 from tests.messaging.published import ack, names
@@ -17,6 +17,7 @@ from tests.store.test_bursts import lost_answers
 from tests.waiting import wait_until
 from waguard.core.messages.inbox import InboxRecord
 from waguard.daemon.bus_to_inbox import feed
+from waguard.errors import DatabaseUnavailableError
 from waguard.host.clock import SystemClock
 from waguard.messaging.journal import Journal
 from waguard.ports.webhooks import GLOBAL, Endpoint
@@ -90,3 +91,28 @@ async def test_a_new_receiver_gets_what_was_stored_without_an_answer(
         async with unheard(it.store, it.journal, monkeypatch):
             it.put(event(1))
         await own.wait_taken(1)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+async def test_dead_letters_that_were_replayed_without_an_answer_are_delivered(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, late: bool
+) -> None:
+    receiver.troubles.append(404)
+    async with gateway(tmp_path, receiver.url, policy=IMPATIENT) as it:
+        await it.stored(event(1))
+        assert await it.drained()
+        await it.stored(event(2))
+        await receiver.wait_taken(1)
+        assert await it.drained()
+        posted: list[str] = []
+        if late:  # what is read before the commit comes finds nothing
+            monkeypatch.setattr(
+                it.webhooks.dead_letters, "_requeued", lambda *it: posted.append(it[0])
+            )
+        with lost_answers(it.store, monkeypatch), pytest.raises(DatabaseUnavailableError):
+            await it.webhooks.dead_letters.replay()
+        monkeypatch.setattr(it.webhooks.dead_letters, "_requeued", it.webhooks._requeued)
+        if late:
+            assert posted == [GLOBAL]
+            assert await it.webhooks.dead_letters.replay() == 0
+        assert len(await receiver.wait_taken(2)) == 2

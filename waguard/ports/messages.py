@@ -139,10 +139,15 @@ class FilesNamed(Protocol):
 
 
 class Remembered(Protocol):
-    """What is kept in memory of the database: whose LIDs sessions know, which messages they could not decrypt."""
+    """What is kept in memory of the database: whose LIDs sessions know, which messages they could not decrypt, which dead
+    letters were replayed last."""
 
     def forget(self, sessions: Collection[str]) -> None:
         """Read again what memory has of these sessions: another host may have written since."""
+
+    def chosen(self) -> list[Replayed]:
+        """What the newest replay of dead letters has chosen: where that raised,
+        it may be pending."""
 
 
 class MessageStore(Undecryptables, FilesNamed, DeferredFiles, Remembered, Protocol):

@@ -44,6 +44,7 @@ class SqlDeadLetters:
         self._database = database
         self._turn = turn
         self._counted: tuple[tuple[int, int | None], float, Queued] | None = None
+        self._chosen: list[Replayed] = []
 
     async def dead(
         self,
@@ -113,7 +114,7 @@ class SqlDeadLetters:
             query = owned.only(self._database.owning(), query, own.session_id)
             found = (await work.connection.execute(query.limit(REPLAYED_AT_ONCE))).all()
             lost = await work.lost(row.session_id for row in found)
-            replayed = [
+            self._chosen = replayed = [
                 Replayed(row.endpoint, row.session_id, _partition(row), row.id)
                 for row in found
                 if row.session_id not in lost
@@ -122,6 +123,9 @@ class SqlDeadLetters:
                 same = update(DELIVERIES).where(own.id == it.id)
                 await work.connection.execute(same.values(self._again() | {"lane": it.partition}))
             return replayed
+
+    def chosen(self) -> list[Replayed]:
+        return self._chosen
 
     async def release_restored(
         self, receivers: Collection[str], *, pending: bool

@@ -1,13 +1,13 @@
 """Webhooks that nobody gets any more: made dead letters, and queued again by a person."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from loguru import logger
 
 from waguard.core.webhooks.delivery import Cause
 from waguard.core.webhooks.pending import Key
-from waguard.errors import ConflictError
+from waguard.errors import ConflictError, DatabaseUnavailableError
 from waguard.messaging.webhooks.endpoints import Endpoints
 from waguard.ports.messages import MessageStore
 from waguard.ports.webhooks import GLOBAL, Replayed
@@ -34,6 +34,7 @@ class DeadLetterQueue:
         self._endpoints = endpoints
         self._requeued = requeued
         self._forget = forget
+        self._doubtful: list[Replayed] = []
 
     async def add(self, why: str, cause: Cause, **which: Any) -> int:
         """Make dead letters of what is pending, as ``MessageStore.dead_letter_pending`` has it; how
@@ -84,9 +85,8 @@ class DeadLetterQueue:
                 value=number,
                 remedy="set the receiver again, or discard the dead letter",
             )
-        while found := await self._store.replay(first, last, known):
+        while found := await self._queued(self._store.replay(first, last, known)):
             count += len(found)
-            self._queue_again(found)
             first = found[-1].id + 1  # it may be dead again already
         return count
 
@@ -94,10 +94,22 @@ class DeadLetterQueue:
         """Queue what the daemon before a restore may have delivered; how many. What is looked up waits for that."""
         known, count = await self._endpoints.receivers(), 0
         pending = not self._endpoints.global_has_table
-        while found := await self._store.release_restored(known, pending=pending):
+        while found := await self._queued(self._store.release_restored(known, pending=pending)):
             count += len(found)
-            self._queue_again(found)
         return count
+
+    async def _queued(self, replay: Awaitable[list[Replayed]]) -> list[Replayed]:
+        """What it replays is delivered; also what it may have, where the commit's answer was lost."""
+        try:
+            found = await replay
+        except DatabaseUnavailableError:
+            self._doubtful += self._store.chosen()
+            self._queue_again(self._doubtful)
+            raise
+        self._queue_again(self._doubtful)  # by now such a commit has come, or never will
+        self._doubtful.clear()
+        self._queue_again(found)
+        return found
 
     def _queue_again(self, found: Iterable[Replayed]) -> None:
         newest = {(it.endpoint, (it.session_id, it.partition)): it.id for it in found}
@@ -110,9 +122,8 @@ class DeadLetterQueue:
         Raises ``ConflictError`` where nobody would get it.
         """
         known, count = await self._endpoints.receivers(), 0
-        while found := await self._store.replay_unidentified(session_id, chat, known):
+        while found := await self._queued(self._store.replay_unidentified(session_id, chat, known)):
             count += len(found)
-            self._queue_again(found)
         if not known:
             raise ConflictError(UNSET, remedy="set webhook.url, or the session's own receiver")
         return count
