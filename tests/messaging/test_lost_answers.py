@@ -116,3 +116,49 @@ async def test_dead_letters_that_were_replayed_without_an_answer_are_delivered(
             assert posted == [GLOBAL]
             assert await it.webhooks.dead_letters.replay() == 0
         assert len(await receiver.wait_taken(2)) == 2
+
+
+async def test_a_receiver_that_was_set_without_an_answer_gets_its_webhooks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with receiving() as own, gateway(tmp_path, None, allow_private=True) as it:
+        await wait_until(lambda: it.webhooks.endpoints.is_loaded, "they are read")
+        with lost_answers(it.store, monkeypatch), pytest.raises(DatabaseUnavailableError):
+            await it.webhooks.endpoints.put(Endpoint(session_id="a", url=own.url, secret=None))
+        it.put(event(1))
+        await own.wait_taken(1)
+
+
+async def test_a_receiver_that_is_set_again_gets_what_waits_already(tmp_path: Path) -> None:
+    """The first time was committed so late that nobody found it."""
+    async with receiving() as own, gateway(tmp_path, None, allow_private=True) as it:
+        await wait_until(lambda: it.webhooks.endpoints.is_loaded, "they are read")
+        endpoint = Endpoint(session_id="a", url=own.url, secret=None)
+        await it.store.messages.put_endpoint(endpoint)
+        await it.stored(event(1))
+        assert await it.drained()
+        assert own.arrived == 0
+        await it.webhooks.endpoints.put(endpoint)
+        await own.wait_taken(1)
+
+
+async def test_a_receiver_that_was_removed_without_an_answer_is_no_receiver_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with receiving() as own, gateway(tmp_path, None, allow_private=True) as it:
+        await it.webhooks.endpoints.put(Endpoint(session_id="a", url=own.url, secret=None))
+        with lost_answers(it.store, monkeypatch), pytest.raises(DatabaseUnavailableError):
+            await it.webhooks.delete_endpoint("a")
+        await wait_until(lambda: "a" not in it.webhooks.endpoints, "it is read")
+
+
+async def test_a_database_that_comes_back_at_the_end_begins_nothing(tmp_path: Path) -> None:
+    async with receiving() as own, gateway(tmp_path, None, allow_private=True) as it:
+        await it.webhooks.endpoints.put(Endpoint(session_id="a", url=own.url, secret=None))
+        await it.webhooks.queues.remove("a", 0.0)
+        await it.webhooks.__aexit__(None, None, None)
+        it.journal.announcer.resumed()
+        await it.stored(event(1))
+        assert await it.webhooks.drain(10.0)
+        assert list(it.webhooks.queues) == []
+        assert own.arrived == 0

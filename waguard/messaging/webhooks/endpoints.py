@@ -1,20 +1,32 @@
 """Who gets webhooks: ``webhook.url``, and sessions' own receivers, which are kept in the database."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 
 from waguard.config.sections import Webhook
 from waguard.core.webhooks.delivery import READY, MessageFields
+from waguard.errors import DatabaseUnavailableError
 from waguard.ports.messages import MessageStore
 from waguard.ports.webhooks import GLOBAL, Endpoint
 
 
 class Endpoints:
-    """``settings`` is read at each use, a reload reaches it."""
+    """``settings`` is read at each use, a reload reaches it; ``on_put`` gets the session whose own was set, ``on_doubt`` is
+    called when one may have been changed: then ``load``."""
 
-    def __init__(self, store: MessageStore, settings: Callable[[], Webhook]) -> None:
+    def __init__(
+        self,
+        store: MessageStore,
+        settings: Callable[[], Webhook],
+        *,
+        on_put: Callable[[str], object],
+        on_doubt: Callable[[], object],
+    ) -> None:
         self._store = store
         self._settings = settings
+        self._on_put = on_put
+        self._on_doubt = on_doubt
         self._own: dict[str, Endpoint] | None = None
         self._changing = asyncio.Lock()  # ``_own`` and the database say the same
 
@@ -87,16 +99,26 @@ class Endpoints:
 
     async def put(self, endpoint: Endpoint) -> None:
         """Set or replace a session's own; its address was checked before."""
-        async with self._changing:
+        async with self._change():
             await self._store.put_endpoint(endpoint)
             if self._own is not None:
                 self._own[endpoint.session_id] = endpoint
+        self._on_put(endpoint.session_id)  # some may wait, of one whose commit's answer was lost
 
     async def remove(self, session_id: str, after: Callable[[], Awaitable[None]]) -> bool:
         """Whether there was one; ``after`` is awaited before another one can be set."""
-        async with self._changing:
+        async with self._change():
             was_there = await self._store.delete_endpoint(session_id)
             if self._own is not None:
                 self._own.pop(session_id, None)
             await after()
         return was_there
+
+    @contextlib.asynccontextmanager
+    async def _change(self) -> AsyncIterator[None]:
+        async with self._changing:
+            try:
+                yield
+            except DatabaseUnavailableError:
+                self._on_doubt()
+                raise

@@ -74,7 +74,9 @@ class Webhooks:
         self.call_backs = CallBacks()
         self._own = OwnSessions(every=not in_cluster)
         self.queues = EndpointQueues(self._make_queue)
-        self.endpoints = Endpoints(journal.store, settings)
+        self.endpoints = Endpoints(
+            journal.store, settings, on_put=self.poke, on_doubt=self._begin_again
+        )
         self.dead_letters = DeadLetterQueue(
             journal.store, self.endpoints, requeued=self._requeued, forget=self.queues.forget
         )
@@ -109,7 +111,7 @@ class Webhooks:
         self._beginning: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         journal.announcer.on_queued.append(self.poke)
-        journal.announcer.on_resumed.append(self.poke_all)
+        journal.announcer.on_resumed.extend((self.poke, self._begin_again))
 
     async def __aenter__(self) -> Self:
         await self._post.__aenter__()
@@ -132,20 +134,19 @@ class Webhooks:
             logger.warning(
                 "webhooks are not signed: set webhook.secret_file", event="webhooks_unsigned"
             )
-        self._beginning = asyncio.create_task(
-            self._begin(after=self._beginning), name="webhooks begin"
-        )
+        self._begin_again(repaired=True)
 
-    def poke(self, endpoint: str) -> None:
-        """The database has more for this endpoint."""
-        if self.owned.delivers(endpoint):
-            self.queues[endpoint].poke()
-        # else all are poked when it is known which there are
+    def _begin_again(self, *, repaired: bool = False) -> None:
+        """Read again which endpoints there are, as soon as the database answers, and what each has to get."""
+        begin = self._begin(after=self._beginning, repaired=repaired)
+        self._beginning = asyncio.create_task(begin, name="webhooks begin")
 
-    def poke_all(self) -> None:
-        """The database may have more for any of them, or takes results again."""
-        for endpoint in self.endpoints.known():
-            self.poke(endpoint)
+    def poke(self, endpoint: str | None = None) -> None:
+        """The database has more for this endpoint; None: it may have for any, or takes results again."""
+        for name in self.endpoints.known() if endpoint is None else (endpoint,):
+            if self.owned.delivers(name) and not self._closing.is_set():
+                self.queues[name].poke()
+            # else all are poked when it is known which there are
 
     def _requeued(self, endpoint: str, key: Key, newest: int) -> None:
         """Dead letters of a partition are pending again."""
@@ -254,8 +255,9 @@ class Webhooks:
 
         return await self.endpoints.remove(session_id, clear)
 
-    async def _begin(self, *, after: asyncio.Task[None] | None) -> None:
-        """Go on with what an earlier run left, or with what the configuration says now."""
+    async def _begin(self, *, after: asyncio.Task[None] | None, repaired: bool) -> None:
+        """Go on with what an earlier run left, or with what the configuration says now; ``repaired``: what was refused is
+        tried at once."""
         if after:
             await asyncio.wait({after})
         while not await self._load():
@@ -264,8 +266,8 @@ class Webhooks:
                     await self._closing.wait()
             if self._closing.is_set():
                 return
-        self.poke_all()
-        for queue in self.queues:
+        self.poke()
+        for queue in self.queues if repaired else ():
             queue.post(Repaired())
         self.check()
 
