@@ -309,7 +309,7 @@ async def serving(
                 journal,
                 media,
                 lambda: world.config,
-                SystemClock(),
+                WallAges(SystemClock().wall),
                 threads=outgoing_files.threads,
                 base="http://h",
             ),

@@ -27,6 +27,7 @@ from waguard.errors import (
 )
 from waguard.host.files import disk
 from waguard.host.files.media import MediaFolder
+from waguard.host.memory.lived import LivedTime
 from waguard.messaging.deferred_files import GIVE_UP_AFTER, DeferredFiles, FetchTimings
 from waguard.messaging.journal import Journal
 from waguard.ports.messages import DeferredFile, FileState
@@ -83,6 +84,8 @@ class World:
         self.stack = AsyncExitStack()
         url = f"sqlite+aiosqlite:///{self.folder / 'w.db'}"
         self.store = SqlStore(url, wall=self.clock.wall)
+        ages = LivedTime(self.folder / "state", self.clock)
+        self.stack.callback(ages.save)
         await self.store.open()
         self.files = MediaFolder(self.folder / "media", reserve=lambda: self.reserve)
         self.files.sweep()
@@ -100,7 +103,7 @@ class World:
             self.journal,
             self.files,
             lambda: self.config,
-            self.clock,
+            ages,
             threads=self.stack.enter_context(ThreadPoolExecutor(2, "large")),
             base="http://h",
             timings=QUICK,
@@ -218,6 +221,7 @@ async def test_a_database_that_is_away_is_no_failure_of_a_file(
     monkeypatch.setattr(world.store.messages, "end_file", away)
     row = await world.ends(await world.receive(), FileState.KEPT)
     assert (asked, row.error) == (5, None)
+    assert (len(world.workers.asked), row.tries) == (1, 1), "nor a try"
 
 
 async def test_a_bug_is_said_and_given_up_like_any_other_failure(
@@ -244,6 +248,18 @@ async def test_a_session_that_is_not_ready_is_waited_for_and_not_forever(world: 
     world.workers.not_ready = NotFoundError("Session not found")
     assert (await world.ends(await world.receive(3), FileState.FAILED)).error
     assert len(world.workers.asked) == 1
+
+
+async def test_time_without_a_daemon_is_no_time_that_a_file_waited(world: World) -> None:
+    world.workers.not_ready = UnavailableError("it is starting")
+    handle = await world.receive()
+    await world.stop()
+    world.clock.now += 3 * GIVE_UP_AFTER
+    await world.start()
+    await wait_until(lambda: SESSION in world.deferred._rests, "its session was asked")
+    assert (await world.row(handle)).state is FileState.WAITING
+    world.workers.connect()
+    assert (await world.ends(handle, FileState.KEPT)).tries == 1
 
 
 async def test_what_is_too_large_or_finds_no_room_is_left_out(world: World) -> None:

@@ -111,7 +111,7 @@ class Foundation:
             self.journal,
             self.media,
             self.config,
-            self.clock,
+            self.ages,
             threads=self.outgoing.threads,
             base=self._public_url,
             in_cluster=self.in_cluster,

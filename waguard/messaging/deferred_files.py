@@ -21,13 +21,15 @@ from waguard.errors import (
 from waguard.host.files.media import MediaFolder
 from waguard.messaging.journal import Journal
 from waguard.messaging.own_sessions import OwnSessions
-from waguard.ports.clock import Clock
+from waguard.ports.clock import Ages
 from waguard.ports.messages import DeferredFile, FileState, MessageStore, NamedFile
 from waguard.ports.sessions import Sessions
 from waguard.wire.calls import SAVED, FetchFile
 
 SLACK: Final = 1 << 20  # bytes that a file may have beyond what its sender says
-GIVE_UP_AFTER: Final = 86_400.0  # s for its session to be connected, and for room beside others
+GIVE_UP_AFTER: Final = (
+    86_400.0  # s of a daemon for its session to be connected, and for room beside others
+)
 
 
 class FetchTimings(Struct, frozen=True, kw_only=True):
@@ -53,7 +55,7 @@ class DeferredFiles:
         journal: Journal,
         files: MediaFolder,
         config: Callable[[], Config],
-        clock: Clock,
+        ages: Ages,
         *,
         threads: Executor,
         base: str,
@@ -64,7 +66,7 @@ class DeferredFiles:
         self._store: MessageStore = journal.store
         self._files = files
         self._config = config
-        self._clock = clock
+        self._ages = ages
         self._threads = threads
         self._base = base
         self._timings = timings or FetchTimings()
@@ -180,7 +182,7 @@ class DeferredFiles:
             await self._give_up(file, error.message)
             return
         except WaguardError as error:
-            if self._clock.wall() - file.at > GIVE_UP_AFTER:
+            if self._ages.age(file.at) > GIVE_UP_AFTER:
                 await self._give_up(file, f"it waited for a day: {error.message}")
             self._rest(file)
             return
@@ -202,10 +204,9 @@ class DeferredFiles:
     async def _try(self, file: DeferredFile, limit: int) -> None:
         try:
             await self._store.begin_file(file.handle)
-            name = await self._fetch(file, limit)
-            await self._store.end_file(file.handle, sha256=name)
+            await self._record(file, await self._fetch(file, limit))
         except DatabaseUnavailableError:
-            self._rest(file)  # whatever became of the file, it is no failure of its own
+            self._rest(file)
         except (WaguardError, OSError) as error:
             why = error.message if isinstance(error, WaguardError) else str(error.strerror)
             logger.warning(
@@ -216,6 +217,16 @@ class DeferredFiles:
                 why=why,
             )
             await self._failed(file, why)
+
+    async def _record(self, file: DeferredFile, name: str) -> None:
+        """Record that it is kept; a database that is away costs it no other try."""
+        while True:
+            try:
+                await self._store.end_file(file.handle, sha256=name)
+            except DatabaseUnavailableError:
+                await asyncio.sleep(self._timings.retry)
+            else:
+                return
 
     async def _failed(self, file: DeferredFile, why: str) -> None:
         self._rest(file)
