@@ -96,7 +96,7 @@ async def answered(it: Network) -> Reading:
 
 async def test_an_address_that_accepts_a_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        it = Network(f"http://127.0.0.1:{server.getsockname()[1]}/")
+        it = Network(lambda: f"http://127.0.0.1:{server.getsockname()[1]}/")
         assert it.read().pending
         assert (await answered(it)).reachable is True
         await it.close()
@@ -104,7 +104,7 @@ async def test_an_address_that_accepts_a_connection() -> None:
 
 async def test_an_address_that_refuses_it_and_then_accepts_it() -> None:
     with reserved_port() as port:
-        it = Network(f"http://127.0.0.1:{port}/", timings=Timings(ask_each=0.0))
+        it = Network(lambda: f"http://127.0.0.1:{port}/", timings=Timings(ask_each=0.0))
         found = await answered(it)
         assert (found.reachable, found.error) == (False, f"127.0.0.1:{port}: Connection refused")
         with socket.create_server(("127.0.0.1", port)):
@@ -117,7 +117,7 @@ async def test_an_address_that_never_answers(monkeypatch: pytest.MonkeyPatch) ->
         await asyncio.Event().wait()
 
     monkeypatch.setattr(asyncio, "open_connection", never)
-    it = Network("https://web.whatsapp.com/", timings=Timings(answer_within=0.01))
+    it = Network(lambda: "https://web.whatsapp.com/", timings=Timings(answer_within=0.01))
     found = await answered(it)
     assert (found.reachable, found.error) == (
         False,
@@ -130,10 +130,25 @@ async def test_an_address_that_never_answers(monkeypatch: pytest.MonkeyPatch) ->
     await it.close()
 
 
-async def test_behind_a_proxy_nothing_is_asked() -> None:
-    it = Network("https://web.whatsapp.com/", proxied=True)
-    assert it.read() == read()
-    await it.close()
+async def test_a_reload_of_the_address_is_an_answer_of_the_new_one() -> None:
+    with reserved_port() as port, socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{port}/"
+        it = Network(lambda: url)
+        assert (await answered(it)).reachable is False
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        assert it.read().pending
+        assert (await answered(it)).reachable is True
+        await it.close()
+
+
+async def test_behind_a_proxy_nothing_is_asked_also_of_one_that_a_reload_sets() -> None:
+    with reserved_port() as port:
+        arguments: list[str] = []
+        it = Network(lambda: f"http://127.0.0.1:{port}/", lambda: arguments)
+        assert (await answered(it)).reachable is False
+        arguments.append("--proxy-server=a")
+        assert it.read() == read()
+        await it.close()
     assert uses_proxy(["--proxy-server=a"], {})
     assert uses_proxy([], {"https_proxy": "http://a"})
     assert not uses_proxy(["--headless"], {"https_proxy": ""})

@@ -12,7 +12,7 @@ from waguard.host.memory.history_file import HistoryFile
 from waguard.host.memory.lived import LivedTime
 from waguard.host.system.browsers import Browsers
 from waguard.host.system.conditions import HostConditions
-from waguard.host.system.network import Network, uses_proxy
+from waguard.host.system.network import Network
 from waguard.messaging.deferred_files import DeferredFiles
 from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.fetch import Fetcher
@@ -53,8 +53,7 @@ class Foundation:
         self.store = SqlStore(config().database.url, standby=others)
         self.outgoing = OutgoingFiles(outgoing, config, self.store.outbox.files_awaited, self.ages)
         self.fetcher = Fetcher(lambda: config().send, files=self.outgoing)
-        proxied = uses_proxy(config().browser.extra_args)
-        self.network = Network(config().whatsapp.url, proxied=proxied)
+        self.network = Network(lambda: config().whatsapp.url, lambda: config().browser.extra_args)
         self.restored = RestoredInstallation(
             paths.state, uses_lookup=lambda: self.config().webhook.stored is not None
         )

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -33,13 +33,19 @@ TIMINGS: Final = Timings()
 class Network:
     """To be read on the event loop, each second at most, while sessions are offline."""
 
-    def __init__(self, url: str, *, proxied: bool = False, timings: Timings = TIMINGS) -> None:
-        """``url``: WhatsApp's. ``proxied``: Chromium connects to something else, which says nothing."""
-        parts = urlsplit(url)
-        self._host = parts.hostname or ""
-        self._port = parts.port or (80 if parts.scheme == "http" else 443)
-        self._proxied = proxied
+    def __init__(
+        self,
+        url: Callable[[], str],
+        arguments: Callable[[], Sequence[str]] = tuple,
+        *,
+        timings: Timings = TIMINGS,
+    ) -> None:
+        """``url``: WhatsApp's; ``arguments``: Chromium's, which may have it connect to something else: then an answer would
+        say nothing. Both are read at each use, a reload reaches them."""
+        self._url = url
+        self._arguments = arguments
         self._timings = timings
+        self._asked_url = ""
         self._asking: asyncio.Task[None] | None = None
         self._asked_at: float | None = None
         self._read_at = 0.0
@@ -47,8 +53,10 @@ class Network:
 
     def read(self) -> Reading:
         """Waits for nothing: the answer is that of the last question, and another one may begin."""
-        if self._proxied:
+        if uses_proxy(self._arguments()):
             return read()
+        if (url := self._url()) != self._asked_url:
+            self._forget(url)
         now = time.monotonic()
         if now - self._read_at > self._timings.forgotten_after:
             self._answer = Reading(pending=True)
@@ -60,6 +68,12 @@ class Network:
         it = self._answer
         return replace(read(), reachable=it.reachable, error=it.error, pending=it.pending)
 
+    def _forget(self, url: str) -> None:
+        """Another address is asked from now on."""
+        self._asked_url, self._asked_at, self._answer = url, None, Reading(pending=True)
+        if self._asking:
+            self._asking.cancel()
+
     async def close(self) -> None:
         """Ask no more."""
         if self._asking:
@@ -67,17 +81,18 @@ class Network:
             await asyncio.gather(self._asking, return_exceptions=True)
 
     async def _ask(self) -> None:
-        within = self._timings.answer_within
+        within, parts = self._timings.answer_within, urlsplit(self._asked_url)
+        host, port = parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443)
         try:
             async with asyncio.timeout(within):
-                _, writer = await asyncio.open_connection(self._host, self._port)
+                _, writer = await asyncio.open_connection(host, port)
         except TimeoutError:
-            error = f"{self._host}:{self._port} does not answer within {within:g} s"
+            error = f"{host}:{port} does not answer within {within:g} s"
             self._answer = Reading(reachable=False, error=error)
         except OSError as failed:
             number = failed.errno or 0  # negative: of the resolver
             why = os.strerror(number) if number > 0 else failed.strerror or str(failed)
-            error = f"{self._host}:{self._port}: {why}"
+            error = f"{host}:{port}: {why}"
             self._answer = Reading(reachable=False, error=error)
         else:
             writer.close()
