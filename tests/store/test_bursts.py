@@ -16,6 +16,7 @@ from waguard.errors import DatabaseUnavailableError
 from waguard.ports.store import AuditEntry, StatusWritten
 from waguard.store import statuses
 from waguard.store.engine import skips_locked
+from waguard.store.messages import SqlMessages
 from waguard.store.sql import SqlStore
 from waguard.store.work import Work
 
@@ -89,7 +90,7 @@ async def test_rows_of_a_burst_share_a_transaction_and_so_do_entries(
 
 
 @contextmanager
-def lost_answers(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def lost_answers(store: SqlStore | SqlMessages, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whoever writes does not hear that it was committed."""
     writing = store._database.writing
 

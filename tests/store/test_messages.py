@@ -9,6 +9,7 @@ import pytest
 
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall, endpoints_of, usually_sqlite
+from tests.store.test_bursts import lost_answers
 from tests.store.test_outages import ModerateStore, assert_unavailable, write_locked
 from waguard.core.messages import sent_events
 from waguard.core.messages.inbox import (
@@ -24,6 +25,7 @@ from waguard.core.messages.received_media import handle_of
 from waguard.core.replace import replace as changed
 from waguard.core.webhooks.delivery import Cause, DeadLetterState
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
+from waguard.errors import DatabaseUnavailableError
 from waguard.ports.webhooks import GLOBAL, Endpoint, Queued
 from waguard.store.deliveries import READ_AT_ONCE
 from waguard.store.messages import SqlMessages
@@ -73,6 +75,22 @@ async def waiting(messages: SqlMessages, endpoint: str = GLOBAL) -> list[Pending
 async def keys(database: str) -> list[str]:
     rows = await SqlApplication(database).rows("SELECT * FROM waguard_inbox ORDER BY id")
     return [row["key"] for row in rows]
+
+
+@every_database
+async def test_what_was_committed_without_an_answer_is_news_once(
+    messages: SqlMessages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await messages.write([entry("1")])
+    with lost_answers(messages, monkeypatch), pytest.raises(DatabaseUnavailableError):
+        await messages.write([entry("1"), entry("2\0")])
+    assert (await messages.write([entry("1"), entry("2\0"), entry("3")])).news == (
+        False,
+        True,
+        True,
+    )
+    assert (await messages.write([entry("2\0")])).news == (False,)
+    assert len(await waiting(messages)) == 3
 
 
 @every_database
