@@ -114,6 +114,21 @@ async def test_a_database_that_hangs_costs_one_fact(browser: BrowserSession, fac
     assert await browser.link() is Link.CONNECTED
 
 
+async def test_a_file_that_went_with_the_page_before_is_not_sent(
+    browser: BrowserSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page is reloaded, and ready again, between the transfer and the send."""
+
+    async def lost(name: str, text: str, *, timeout: float) -> None:
+        pass
+
+    monkeypatch.setattr(browser.session, "put_large", lost)
+    about: dict[str, Any] = {"chat": "62812@c.us", "message_id": "true_62812@c.us_3EB0LOST"}
+    file = SendMedia(content=b"a", mimetype="text/plain", kind="document", timeout=LONG, **about)
+    said = await sending.send(browser.page, file)
+    assert said == Failed(kind="not_ready", error="the page is just being loaded")
+
+
 async def test_a_ghost_socket_raises_nothing_and_is_seen(browser: BrowserSession) -> None:
     message = browser.standin.phone.incoming(from_="62812", body="last")["id"]
     await wait_until(

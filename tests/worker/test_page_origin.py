@@ -49,6 +49,8 @@ class Pipe:
         self.at = OURS
         self.asked: list[str] = []
         self.thrown: dict[str, Any] | None = None
+        self.throws_at = ""
+        """What an expression has in it that throws."""
         self.crashed = self.ended = None
 
     def on(self, event: str, listener: Any) -> None:
@@ -58,7 +60,7 @@ class Pipe:
         if method != "Runtime.evaluate" or params is None:
             return {}
         self.asked.append(params["expression"])
-        if self.thrown:
+        if self.thrown and self.throws_at in params["expression"]:
             return {"exceptionDetails": {"exception": self.thrown}}
         if json.dumps(self.at) not in params["expression"] and "origin" in params["expression"]:
             value = f"elsewhere: {self.at}"
@@ -152,6 +154,19 @@ async def test_what_was_not_given_to_the_page_was_surely_not_sent(
     page = WhatsAppPage(session, report=print)
     outcome = await sending.send(page, call)
     assert outcome == Failed(kind="not_ready", error=f"the page navigated to {ELSEWHERE}")
+
+
+@pytest.mark.parametrize("at", ["= []", ".push(", ".join("])
+async def test_a_file_that_met_another_document_on_its_way_was_surely_not_sent(
+    pipe: Pipe, session: PageSession, at: str
+) -> None:
+    """Its parts went with the page that was reloaded."""
+    broken = "TypeError: Cannot read properties of undefined (reading 'push')"
+    pipe.thrown, pipe.throws_at = {"description": f"{broken}\n    at <anonymous>:1:30"}, at
+    outcome = await sending.send(WhatsAppPage(session, report=print), FILE)
+    assert isinstance(outcome, Failed)
+    assert (outcome.kind, outcome.thrown) == ("not_ready", None)
+    assert outcome.error.startswith(f"the file did not reach the page: the page threw {broken}")
 
 
 @pytest.fixture

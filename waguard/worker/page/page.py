@@ -10,7 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from waguard.worker.browser.devtools import DevToolsError, EvaluationError, PageSession
+from waguard.worker.browser.devtools import (
+    DevToolsError,
+    ElsewhereError,
+    EvaluationError,
+    PageSession,
+)
 from waguard.worker.browser.page import put_file
 from waguard.worker.page import page_answers
 from waguard.worker.page.page_answers import Reading, SendOutcome
@@ -23,7 +28,8 @@ from waguard.worker.timings import TIMINGS, Timings
 BINDING: Final = "waguardReport"
 CHAT_STATES_AT_MOST: Final = 100  # a session has fewer sends at a time
 
-_HOOKED: Final = f"if (!window.__waguard) throw {json.dumps(PageLoadingError.TEXT)};"
+_THERE: Final = f"if (!window.%s) throw {json.dumps(PageLoadingError.TEXT)};"
+_HOOKED: Final = _THERE % "__waguard"
 
 
 class WhatsAppPage:
@@ -95,7 +101,7 @@ class WhatsAppPage:
         self, chat: str, file: bytes | Path, options: dict[str, Any], *, timeout: float
     ) -> SendOutcome:
         """As ``send``; further options: type, mimetype, filename, caption, isPtt, isViewOnce. A ``file`` that is a path is
-        read by Chromium alone."""
+        read by Chromium alone. Raises ``NotTransmittedError`` where the page did not get the file."""
         variable = f"__waguard_file_{abs(hash(options['messageId']))}"
         began = time.monotonic()
         try:
@@ -105,12 +111,14 @@ class WhatsAppPage:
                 kind = options["mimetype"].partition(";")[0]
                 url = f"data:{kind};base64,{base64.b64encode(file).decode()}"
                 await self._session.put_large(variable, url, timeout=timeout / 2)
-        except DevToolsError as error:
+        except ElsewhereError:
+            raise
+        except (DevToolsError, EvaluationError) as error:  # a reload takes away what was there
             raise NotTransmittedError(f"the file did not reach the page: {error}") from None
         timeout -= time.monotonic() - began
         arguments = f"{json.dumps(chat)}, window.{variable}, {json.dumps(options)}"
         expression = (
-            f"(async () => {{ {_HOOKED} return await window.__waguard.sendFile({arguments})"
+            f"(async () => {{ {_HOOKED} {_THERE % variable} return await window.__waguard.sendFile({arguments})"
             f".finally(() => {{ delete window.{variable}; }}); }})()"
         )
         return page_answers.send_outcome(await self._ask(expression, timeout=timeout))
