@@ -1,5 +1,6 @@
 """What comes from a worker is stored, reported once and acknowledged; calls go to it."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -17,10 +18,10 @@ from waguard.core.link import Link
 from waguard.core.messages import sentinel
 from waguard.core.messages.inbox import File, Kind
 from waguard.errors import UnavailableError
-from waguard.ports.outcomes import Acked
+from waguard.ports.outcomes import Acked, NotSent
 from waguard.supervision.session import application_events as translate
 from waguard.supervision.session.intake import TOUCH_INTERVAL
-from waguard.wire.calls import SendContent
+from waguard.wire.calls import Call, SendContent, SendText, Sent
 from waguard.wire.events import (
     Ack,
     BackfillGap,
@@ -273,6 +274,31 @@ async def test_what_the_inbox_has_no_room_for_is_asked_for_again(
     await wait_until(lambda: len(process.stored) == 2, "now it is stored")
     assert len(world.inbox.kept) == 2
     assert session.runner.process is process
+
+
+async def test_a_full_inbox_leaves_no_send_uncertain(bench: Bench, world: World) -> None:
+    """The line is made again when the send has its answer."""
+    session = await bench.add()
+    process = await up(session)
+    call = SendText(chat="c", text="t", message_id="true_c_1", timeout=5.0)
+    answered = asyncio.Event()
+
+    async def answer(_: Call) -> Sent:
+        await answered.wait()
+        return Sent(outcome="sent", message_id=call.message_id, timestamp=1)
+
+    process.script.answer = answer
+    link = session.runner.link
+    assert link
+    sending = asyncio.create_task(link.send(call))
+    await wait_until(lambda: process.calls, "the worker has it")
+    world.inbox.full = True
+    process.event(message(1))
+    await wait_until(lambda: world.inbox.waits, "the inbox was waited for")
+    assert isinstance(await link.send(call), NotSent), "it waits for the next line"
+    answered.set()
+    assert await sending == Acked("true_c_1", 1)
+    await wait_until(lambda: session.runner.link not in {None, link}, "it is back")
 
 
 async def test_a_late_commit_sends_nothing_to_a_worker_that_is_gone(

@@ -16,11 +16,12 @@ from tests.supervision.reports import message
 from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.messages.first_contact_pauses import ChatHistory
-from waguard.errors import RefusedError, UnavailableError, WaguardError
+from waguard.errors import RefusedError, UnavailableError, UncertainError, WaguardError
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
 from waguard.supervision.session.worker_link import WorkerLink
 from waguard.supervision.timings import Timings
 from waguard.wire.calls import (
+    Ask,
     Call,
     Exists,
     Failed,
@@ -313,6 +314,54 @@ async def test_a_call_on_a_dead_line_surely_left_nothing(line: Line) -> None:
     with pytest.raises(UnavailableError) as raised:
         await line.link.call(Unlink())
     assert raised.value.retry_after
+
+
+CREATES = Ask(name="createGroup", given="[]", timeout=5.0, changes=True)
+
+
+async def test_what_is_asked_after_the_daemon_hung_up_surely_left_nothing(line: Line) -> None:
+    """Nobody has heard of the end yet."""
+    line.link.close()
+    assert not line.link.ended.is_set()
+    assert (await not_sent(line.link.send(TEXT), UnavailableError)).retry_after
+    with pytest.raises(UnavailableError):
+        await line.link.ask(CREATES)
+    await line.listening
+    assert line.process.calls == []
+
+
+async def test_what_is_being_sent_is_answered_before_the_daemon_hangs_up(line: Line) -> None:
+    release = asyncio.Event()
+
+    async def answer(call: Call) -> Sent | None:
+        await release.wait()
+        return sent("sent") if isinstance(call, SendText) else None
+
+    line.process.script.answer = answer
+    sending = asyncio.create_task(line.link.send(TEXT))
+    reading = asyncio.create_task(line.link.call(Exists(chat="c")))
+    await wait_until(lambda: len(line.process.calls) == 2, "the worker has both")
+    ending = asyncio.create_task(line.link.hang_up())
+    await asyncio.sleep(0)
+    await not_sent(line.link.send(MEDIA), UnavailableError)
+    assert not line.listening.done()
+    release.set()
+    assert await sending == Acked(ID, int(START))
+    await ending
+    await line.listening
+    with pytest.raises(UnavailableError):  # nobody waits for what may be asked again
+        await reading
+    assert line.process.calls == [TEXT, Exists(chat="c")]
+
+
+@pytest.mark.timings(last_answers=0.05)
+async def test_the_daemon_does_not_wait_long_before_it_hangs_up(line: Line) -> None:
+    line.process.script.answer = never
+    creating = asyncio.create_task(line.link.ask(CREATES))
+    await wait_until(lambda: line.process.calls, "the worker has it")
+    await line.link.hang_up()
+    with pytest.raises(UncertainError):
+        await creating
 
 
 async def test_a_send_that_is_too_large_for_the_line_surely_left_nothing(line: Line) -> None:

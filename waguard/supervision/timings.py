@@ -40,5 +40,7 @@ class Timings(Struct, frozen=True, kw_only=True):
     """A worker has so long for a call that is no send."""
     backfill: float = 600.0
     """To read all chats of a week. Asked again, it continues."""
+    last_answers: float = 30.0
+    """What is being sent on a line that is to be made again is answered within so long, or its outcome is uncertain."""
     reply_margin: float = 10.0
     """Beyond the time that a worker has for a call: it looks up a silent send before it answers."""

@@ -89,9 +89,14 @@ class Channel(Generic[Incoming]):
         del self._read[:end]
         return frame
 
+    @property
+    def closing(self) -> bool:
+        """Whether nothing that is posted now leaves any more."""
+        return self._writer.is_closing()
+
     def post(self, message: msgspec.Struct) -> None:
         """Queue without waiting; what a dead peer does not take is lost with it."""
-        if self._writer.is_closing():
+        if self.closing:
             return
         frame = self._encoder.encode(message)
         if len(frame) > self._limit:

@@ -155,7 +155,7 @@ class Intake:
     async def _hang_up(self, link: WorkerLink) -> None:
         while not await self._ctx.inbox.flushed(PATIENCE):
             pass
-        link.close()
+        await link.hang_up()
 
     def _received(self, event: Event) -> tuple[InboxRecord, ...]:
         row = self._writer.row

@@ -70,6 +70,9 @@ class WorkerLink:
         self._take = take
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Sent | Value | Failed]] = {}
+        self._changing: set[asyncio.Future[Sent | Value | Failed]] = set()
+        """Those whose outcome is uncertain without an answer."""
+        self._hanging_up = False
         self.ended = asyncio.Event()
         """The worker hung up, and everything that it said before has been taken."""
         self.nonsense: str | None = None
@@ -140,9 +143,21 @@ class WorkerLink:
         """Hang up."""
         self._channel.close()
 
+    async def hang_up(self) -> None:
+        """Begin nothing more, and hang up when what was begun and may not be repeated has its answer."""
+        self._hanging_up = True
+        if self._changing:
+            await asyncio.wait(self._changing, timeout=self._timings.last_answers)
+        self.close()
+
+    @property
+    def _is_closing(self) -> bool:
+        """Also before ``listen`` has seen it: nothing that is called now reaches the worker."""
+        return self._hanging_up or self._channel.closing
+
     async def send(self, call: Send) -> Outcome:
         """Have it sent, within the send's own time."""
-        if self.ended.is_set():
+        if self._is_closing:
             return NotSent(answers.lost(GONE))
         try:
             answer = await self._answer(call, call.timeout)
@@ -165,7 +180,7 @@ class WorkerLink:
 
     async def ask(self, call: Operation) -> Value | Failed:
         """As ``call``, but what the worker says of a failure is returned."""
-        if self.ended.is_set():
+        if self._is_closing:
             raise answers.lost(GONE)
         timings = self._timings
         seconds = timings.backfill if isinstance(call, CatchUp | Reread) else timings.call
@@ -195,12 +210,15 @@ class WorkerLink:
         number = next(self._ids)
         waiting: asyncio.Future[Sent | Value | Failed] = asyncio.get_running_loop().create_future()
         self._waiting[number] = waiting
+        if isinstance(call, Send) or (isinstance(call, Ask) and call.changes):
+            self._changing.add(waiting)
         try:
             self._channel.post(Request(id=number, call=call))
             async with asyncio.timeout(seconds + self._timings.reply_margin):
                 return await waiting
         finally:
             self._waiting.pop(number, None)
+            self._changing.discard(waiting)
 
 
 class _OddEvent(msgspec.Struct, tag="event", frozen=True, kw_only=True):
