@@ -12,13 +12,14 @@ from waguard.worker.browser.devtools import (
     DevToolsClosedError,
     DevToolsError,
     DevToolsTimeoutError,
+    ElsewhereError,
     EvaluationError,
     TargetCrashedError,
 )
 from waguard.worker.messages.sending import acks, evaluate, send
 from waguard.worker.page.page import WhatsAppPage
 from waguard.worker.page.page_answers import SendOutcome
-from waguard.worker.page.page_errors import NotSendableError
+from waguard.worker.page.page_errors import NotSendableError, PageLoadingError
 from waguard.worker.timings import TIMINGS
 
 ID = "true_49170@c.us_3EB0"
@@ -286,8 +287,17 @@ async def test_the_acks_of_earlier_sends_are_those_that_the_page_knows() -> None
 
     call = Acks(ids=(ID, "odd", "b", "c"), aliases={ID: (FORMER,)})
     people = People([(LID, "49170@c.us")])
-    assert await acks(cast("WhatsAppPage", Chats()), call, people) == {ID: 0, "b": 2}
+    found = await acks(cast("WhatsAppPage", Chats()), call, people)
+    assert found.acks == {ID: 0, "b": 2}
+    assert set(found.found or ()) == {"odd"}, "c is in none of its chats, of that nothing is known"
     assert checked == {ID: (FORMER, LID), "odd": (), "b": (), "c": ()}
+
+
+@pytest.mark.parametrize("error", [PageLoadingError(), ElsewhereError("https://x.example")])
+async def test_a_page_without_its_hook_is_not_asked_for_acks(error: EvaluationError) -> None:
+    """No ack at all would be the answer, and mean that none of them waits for one."""
+    with pytest.raises(type(error)):
+        await acks(cast("WhatsAppPage", Page(outcome(1, "OK"), error)), Acks(ids=(ID,)), People())
 
 
 BROKEN = "TypeError: e.sendMsg is not a function"

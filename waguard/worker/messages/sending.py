@@ -1,6 +1,5 @@
 """What came of a send: sent, refused, or uncertain. Never "send again"."""
 
-import contextlib
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +13,7 @@ from waguard.core.messages.send_states import ACK_ERROR, ACK_SERVER
 from waguard.core.session.page_errors import own_fault
 from waguard.errors import WaguardError
 from waguard.wire.calls import (
+    UNREAD,
     Acks,
     Failed,
     Send,
@@ -23,6 +23,7 @@ from waguard.wire.calls import (
     SendText,
     SendViewOnce,
     Sent,
+    Value,
 )
 from waguard.worker.browser.devtools import DevToolsError, ElsewhereError, EvaluationError
 from waguard.worker.page.page import WhatsAppPage
@@ -54,16 +55,25 @@ def evaluate(outcome: SendOutcome, message_id: str, now: int) -> Sent:
 
 async def acks(
     page: WhatsAppPage, call: Acks, people: People, *, timings: Timings = TIMINGS
-) -> dict[str, int]:
-    """The acks of those that stand in their chats; one that cannot be looked up costs no other."""
+) -> Value:
+    """The acks of those that stand in their chats; one that cannot be looked up costs no other.
+
+    Raises ``PageLoadingError``, ``ElsewhereError``, ``DevToolsError``: then nothing is known of any.
+    """
     found: dict[str, int] = {}
+    unread: dict[str, str] = {}
     for message_id in call.ids:
         aliases = dict.fromkeys((*call.aliases.get(message_id, ()), *_lids(message_id, people)))
-        with contextlib.suppress(EvaluationError):
+        try:
             ack = await page.ack_of(message_id, tuple(aliases), timeout=timings.find)
-            if ack is not None:
-                found[message_id] = ack
-    return found
+        except (PageLoadingError, ElsewhereError):
+            raise
+        except EvaluationError:
+            unread[message_id] = UNREAD
+            continue
+        if ack is not None:
+            found[message_id] = ack
+    return Value(acks=found, found=unread)
 
 
 def _lids(message_id: str, people: People) -> tuple[str, ...]:
