@@ -21,7 +21,7 @@ from waguard.errors import UnavailableError
 from waguard.ports.outcomes import Acked, NotSent
 from waguard.supervision.session import application_events as translate
 from waguard.supervision.session.intake import TOUCH_INTERVAL
-from waguard.wire.calls import Call, SendContent, SendText, Sent
+from waguard.wire.calls import Call, SendContent, SendText, Sent, Unlink, Value
 from waguard.wire.events import (
     Ack,
     BackfillGap,
@@ -299,6 +299,36 @@ async def test_a_full_inbox_leaves_no_send_uncertain(bench: Bench, world: World)
     answered.set()
     assert await sending == Acked("true_c_1", 1)
     await wait_until(lambda: session.runner.link not in {None, link}, "it is back")
+
+
+@pytest.mark.timings(greet_again=0.01)
+async def test_a_line_that_ends_while_its_worker_lives_is_made_again(
+    bench: Bench, world: World
+) -> None:
+    """Its heartbeats are in a file: nothing else would show it."""
+    session = await bench.add()
+    process = await up(session)
+    link = session.runner.link
+    process.hang_up()
+    await wait_until(lambda: session.runner.link not in {None, link}, "it is back")
+    assert await session.traffic.call(Unlink()) == Value()
+    assert (session.runner.process, session.state.restarts) == (process, 0)
+
+
+@pytest.mark.timings(greet_again=0.01, final_flush=0.01)
+async def test_a_worker_that_closes_is_left_to_its_end(bench: Bench, world: World) -> None:
+    session = await bench.add()
+    process = await up(session)
+    process.report(phase="closing")
+    await until(session, lambda s: bool(s.runner.report and s.runner.report.phase == "closing"))
+    greeting = process.greeting
+    process.hang_up()
+    talks = f"{session._tasks._owner}: worker"
+    await wait_until(
+        lambda: talks not in {task.get_name() for task in session._tasks._running}, "it is over"
+    )
+    assert process.greeting is greeting
+    process.exit(0)
 
 
 async def test_a_late_commit_sends_nothing_to_a_worker_that_is_gone(

@@ -21,7 +21,7 @@ from waguard.supervision.session.worker_link import connected
 from waguard.wire.channel import Channel
 from waguard.wire.protocol import PROTOCOL, Hello, Lend
 from waguard.wire.stable import StableHeartbeat, StableReport, understood
-from waguard.wire.worker import WorkerRecord
+from waguard.wire.worker import WorkerRecord, WorkerSpec
 
 Heard = Callable[[StableReport | StableHeartbeat], None]
 
@@ -79,6 +79,19 @@ async def greeted(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def own_greeting(ctx: SessionContext, spec: WorkerSpec | WorkerRecord, slot: int | None) -> Hello:
+    """The hello of the daemon that serves the session."""
+    return Hello(
+        protocol=PROTOCOL,
+        instance=ctx.instance,
+        session=spec.session,
+        generation=spec.generation,
+        lends=ctx.lent_until() is not None,
+        slot=slot,
+        grants=True,
+    )
 
 
 async def greeted_to_the_end(

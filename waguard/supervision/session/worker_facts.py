@@ -1,6 +1,7 @@
 """What a worker says or how it ends, as a fact that the core handles."""
 
 import asyncio
+import contextlib
 from typing import Final
 
 from loguru import logger
@@ -110,6 +111,21 @@ async def host_lacks(ctx: SessionContext, session: str, *, browser: bool) -> Fai
         log = logger.bind(session=session).opt(exception=error)
         log.critical("a bug in waguard", event="bug")
         return None
+
+
+async def has_ended(process: Process, seconds: float) -> bool:
+    """Whether it has within so long; returns as soon as it has."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await process.wait()
+            return True
+    return False
+
+
+async def goes_on(process: Process, report: Report | None, seconds: float) -> bool:
+    """Whether a worker without a line neither closes, by its last report, nor ends within so long."""
+    closes = report is not None and report.phase == "closing"
+    return not closes and not await has_ended(process, seconds)
 
 
 def spawn_failure(error: Exception) -> Failure:

@@ -27,7 +27,7 @@ from waguard.core.session.facts import (
 from waguard.errors import WaguardError, printable
 from waguard.ports.process import Process, Usage
 from waguard.supervision.heartbeats import WorkerSlot
-from waguard.supervision.session.greeting import greeted_to_the_end
+from waguard.supervision.session.greeting import greeted_to_the_end, own_greeting
 from waguard.supervision.session.lent_time import LentTime
 from waguard.supervision.session.page_watch import PageWatch
 from waguard.supervision.session.remains import Remains
@@ -38,6 +38,8 @@ from waguard.supervision.session.traffic import Traffic
 from waguard.supervision.session.worker_facts import (
     AnswerCheck,
     beat_fact,
+    goes_on,
+    has_ended,
     host_lacks,
     report_fact,
     spawn_failure,
@@ -54,7 +56,6 @@ from waguard.supervision.session.worker_spec import (
 from waguard.supervision.status_writer import StatusWriter
 from waguard.wire import calls
 from waguard.wire.events import Event
-from waguard.wire.protocol import PROTOCOL, Hello
 from waguard.wire.reports import Heartbeat, Report
 from waguard.wire.stable import StableHeartbeat, StableReport
 from waguard.wire.worker import WorkerRecord, WorkerSpec
@@ -272,17 +273,11 @@ class WorkerRunner:
     async def _converse(
         self, worker: int, process: Process, spec: WorkerSpec | WorkerRecord
     ) -> None:
+        if self._dropped:
+            return
         if isinstance(spec, WorkerSpec):  # it was started a moment ago
             await process.listening()
-        hello = Hello(
-            protocol=PROTOCOL,
-            instance=self._ctx.instance,
-            session=spec.session,
-            generation=spec.generation,
-            lends=self._ctx.lent_until() is not None,
-            slot=self.slot.number,
-            grants=True,
-        )
+        hello = own_greeting(self._ctx, spec, self.slot.number)
         try:
             link = await WorkerLink.connect(
                 Path(spec.socket),
@@ -291,10 +286,8 @@ class WorkerRunner:
                 self._ctx.timings,
             )
         except WaguardError as error:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._ctx.timings.final_flush):
-                    await process.wait()  # its exit code says more
-                    return
+            if await has_ended(process, self._ctx.timings.final_flush):
+                return  # its exit code says more
             if self.process is process:
                 self._log.warning(
                     "the worker does not listen",
@@ -321,7 +314,10 @@ class WorkerRunner:
             self._post(
                 Unusable(worker=worker, why=f"the worker sent an invalid message: {link.nonsense}")
             )
-        elif self._traffic.intake.left_with(link) and self.process is process:
+        elif (
+            self._traffic.intake.left_with(link)
+            or await goes_on(process, self.report, self._ctx.timings.greet_again)
+        ) and self.process is process:
             self._begin(self._converse(worker, process, spec), "worker")
 
     async def _await_exit(self, worker: int, process: Process) -> None:
