@@ -2,22 +2,27 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import cast
 
 import pytest
 
 from tests.host.processes import worker_spec
+from tests.waiting import wait_until
 from waguard.core.exits import EXIT_CREDENTIALS_LOST
 from waguard.core.link import Link, PageFacts
 from waguard.core.profile.before_start import CredentialsLost
 from waguard.core.replace import replace
-from waguard.worker.browser.devtools import DevToolsError, EvaluationError
+from waguard.wire.calls import RefreshQr
+from waguard.worker.browser.devtools import DevToolsError, ElsewhereError, EvaluationError
+from waguard.worker.call_handler import PageCalls
 from waguard.worker.ending import WorkerEndError
 from waguard.worker.link_reader import LinkReader
 from waguard.worker.page.page_answers import Reading
 from waguard.worker.page_host import PageHost
 from waguard.worker.profile_care import ProfileCare
+from waguard.worker.running_backfill import RunningBackfill
 from waguard.worker.worker_context import WorkerContext
 
 LINKED = Reading(
@@ -30,6 +35,7 @@ CODE = Reading(
     code="2@a,b",
     me=None,
 )
+FRESH = replace(CODE, code="2@c,d")
 
 NO_ANSWER = DevToolsError("it had no answer", method="Runtime.evaluate")
 
@@ -46,8 +52,13 @@ class Bench:
         self.changed = asyncio.Event()
         self.paired_at: float | None = None
         self.page = self
+        self.refreshes = 0
+        self.flushes = asyncio.Event()
+        self.flushes.set()
         it = cast("ProfileCare", self), cast("PageHost", self)
         self.reader = LinkReader(self.ctx, *it, self.changed)
+        backfill = RunningBackfill(self.ctx)
+        self.calls = PageCalls(self.ctx, cast("PageHost", self), self.reader, backfill)
 
     async def read(self, *, timeout: float) -> Reading:
         if isinstance(self.shows, Exception):
@@ -66,6 +77,12 @@ class Bench:
 
     async def flush(self) -> None:
         self.done.append(f"flush while {self.ctx.watch.link}")
+        await self.flushes.wait()
+
+    async def refresh_qr(self) -> None:
+        self.refreshes += 1
+        if self.shows is CODE:
+            self.shows = FRESH
 
     async def replace(self) -> None:
         self.done.append("replace")
@@ -88,6 +105,17 @@ class Bench:
 @pytest.fixture
 async def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
+
+
+@pytest.fixture
+async def following(bench: Bench) -> AsyncIterator[asyncio.Task[None]]:
+    """The reader follows a page that shows a code."""
+    bench.shows = CODE
+    task = asyncio.create_task(bench.reader.follow())
+    await wait_until(lambda: bench.ctx.watch.qr, "it is read")
+    yield task
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_new_credentials_are_on_disk_before_it_is_connected(bench: Bench) -> None:
@@ -191,3 +219,43 @@ async def test_presence_is_set_once_after_each_load(tmp_path: Path) -> None:
     bench.ctx.reporter.page_loads()
     await bench.reader.read()
     assert bench.done == ["unavailable"] * 3
+
+
+async def test_a_new_code_is_reported_before_it_is_answered(
+    bench: Bench, following: asyncio.Task[None]
+) -> None:
+    await bench.calls.answer(RefreshQr())
+    assert bench.ctx.watch.qr
+    assert bench.ctx.watch.qr.raw == FRESH.code
+    assert not following.done()
+
+
+async def test_a_new_code_is_asked_for_while_the_credentials_are_secured(
+    bench: Bench, following: asyncio.Task[None]
+) -> None:
+    """Whoever read the page meanwhile would report "connected" before they are on disk."""
+    bench.shows = LINKED
+    bench.flushes.clear()
+    bench.changed.set()
+    await wait_until(lambda: bench.done, "they are flushed")
+    calling = asyncio.create_task(bench.calls.answer(RefreshQr()))
+    await wait_until(lambda: bench.refreshes, "it is asked for")
+    assert (bench.ctx.watch.link, bench.was_connected) == (Link.SYNCING, False)
+    assert bench.done == [f"flush while {Link.SYNCING}"]
+    bench.flushes.set()
+    await calling
+    assert bench.done == [f"flush while {Link.SYNCING}", "claim after a pairing", "replace"]
+    assert not following.done()
+
+
+async def test_what_ends_the_worker_ends_it_also_at_a_reading_that_a_call_asks_for(
+    bench: Bench, following: asyncio.Task[None]
+) -> None:
+    bench.shows = ElsewhereError("https://elsewhere.example")
+    calling = asyncio.create_task(bench.calls.answer(RefreshQr()))
+    with pytest.raises(WorkerEndError):
+        await following
+    assert bench.refreshes
+    assert not calling.done(), "the worker's end is the answer"
+    calling.cancel()
+    await asyncio.gather(calling, return_exceptions=True)

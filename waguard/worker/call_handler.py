@@ -121,7 +121,7 @@ class PageCalls:
                 ctx.watch.refreshed()
                 ctx.watch.passkey_over()
                 await page.refresh_qr()
-                await self._reader.read()
+                await self._reader.read_again()
                 return Value()
             case Unlink() | TakeOver():
                 await (page.unlink() if isinstance(call, Unlink) else page.takeover())

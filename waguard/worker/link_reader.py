@@ -27,6 +27,8 @@ class LinkReader:
         self._care = care
         self._host = host
         self._changed = changed
+        self._next_read = asyncio.Event()
+        """Set when the next reading that begins is over."""
         self._unpaired_at: float | None = None
         """Unix time at which the page was last asked and showed that nobody had scanned yet: what comes after it
         may be from after the pairing. A page is connected, and hears of messages, before it is read."""
@@ -40,13 +42,21 @@ class LinkReader:
         trusted."""
         while True:
             self._changed.clear()
+            over, self._next_read = self._next_read, asyncio.Event()
             await self.read()
+            over.set()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._ctx.spec.heartbeat):
                     await self._changed.wait()
 
+    async def read_again(self) -> None:
+        """Have ``follow`` read the page, and wait until it has. Two readings at a time would overtake each other, and
+        what ends the worker is raised where it ends it."""
+        self._changed.set()
+        await self._next_read.wait()
+
     async def read(self) -> None:
-        """Read the page once and report what it shows. Raises ``WorkerEndError``."""
+        """Read the page once, for ``follow`` alone, and report what it shows. Raises ``WorkerEndError``."""
         asked_at, began = time.time(), time.monotonic()
         try:
             reading = await self._host.page.read(timeout=self._ctx.timings.read)
