@@ -39,7 +39,9 @@ class HealthReport:
         self._reconciler = reconciler
         self._began = ctx.clock.wall()
         self._reported: dict[str, tuple[Condition, ...]] = {}
-        self._read_off = WeakKeyDictionary[SessionActor, tuple[SessionState, tuple[Condition, ...]]]()
+        self._read_off = WeakKeyDictionary[
+            SessionActor, tuple[SessionState, tuple[Condition, ...]]
+        ]()
         """The conditions of each state that was read: most are the same a second later."""
 
     def read(self) -> Health:
