@@ -133,6 +133,7 @@ IN_A_QUERY = ["/api/sessions/{}/qr?format=%s", "/api/sessions/{}/qr?wait=%s", "/
 IN_A_QUERY += ["/api/messages?state=%s", "/api/events?last_event_id=%s", "/health?api_key=%s"]
 HEADERS = ["Host", "X-Api-Key", "Authorization", "Last-Event-ID", "Accept", "Idempotency-Key"]
 HEADERS += ["Content-Type", "Origin", "Range", "If-None-Match", "Cookie", "Expect", "Forwarded"]
+HEADERS += ["X-Ticket"]
 
 
 @pytest.mark.parametrize("timings", [AT_ONCE], ids=["at once"])
@@ -155,7 +156,8 @@ async def test_half_a_character_in_a_header(
 ) -> None:
     """Of every route that reads headers, and where it is the key itself."""
     body = json.dumps({"session_id": SESSION, "recipient_phone": "6281234567890", "message": "a"})
-    lines = ("GET /health", "GET /api/sessions", "POST /api/messages/send")
+    lines = ["GET /health", "GET /api/sessions", "POST /api/messages/send"]
+    lines += ["POST /api/keys/exchange"]
     for header, half, line in itertools.product(HEADERS, HALVES, lines):
         with subtests.test(header=header, half=half, line=line):
             usual = {"Host": "localhost", "X-Api-Key": KEY, "Content-Type": "application/json"}

@@ -6,6 +6,7 @@ import pytest
 
 from tests.api.conftest import KEY, Answer, Api
 from tests.api.test_audit import rows
+from tests.api.test_raw_requests import sent
 from tests.clocks import Clock
 from waguard.api.auth import APPLICATION
 from waguard.api.page_tickets import LASTS, MOST, TICKETS, Tickets
@@ -82,6 +83,8 @@ async def test_what_is_no_ticket_is_refused(api: Api) -> None:
         answer = await exchanged(api, shown)
         assert (answer.status, "key" in answer.json()) == (401, False)
     assert (await api.call("POST", EXCHANGE, key=None)).status == 401
+    head = f"POST {EXCHANGE} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nX-Ticket: "
+    assert b" 401 " in await sent(api, head.encode() + b"\xff\r\n\r\n")
     assert rows(api) == []
 
 

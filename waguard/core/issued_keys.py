@@ -110,8 +110,8 @@ def text_of(key_id: str, secret: str) -> str:
 
 
 def digest(text: str) -> str:
-    """SHA-256 in hex, by which a key is found."""
-    return hashlib.sha256(text.encode()).hexdigest()
+    """SHA-256 in hex, by which a key is found. A request may show half a surrogate pair."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def has_twins(keys: Sequence[IssuedKey]) -> bool:
