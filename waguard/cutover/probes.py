@@ -103,7 +103,7 @@ def _lines(path: Path, *, user: str | None) -> Iterator[CronLine]:
         return
     for number, line in enumerate(text.splitlines(), 1):
         if not line.lstrip().startswith("#") and _RESTARTS.search(line):
-            yield CronLine(path=str(path), number=number, text=line.strip()[:160], user=user)
+            yield CronLine(path=str(path), number=number, text=line.strip(), user=user)
 
 
 def listeners(

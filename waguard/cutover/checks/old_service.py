@@ -1,11 +1,15 @@
 """What of the old service is still there: its processes, ports, cron lines, and the way back."""
 
+import re
 import shlex
 from collections.abc import Sequence
+from typing import Final
 
 from waguard.cutover.checks.seen import CronLine, Pm2, Seen
 from waguard.doctor.checks.database import some
 from waguard.doctor.report import Check, failed, ok, warning
+
+_SPECIAL: Final = re.compile(r"[][\\.*^$/]")  # to sed
 
 
 def keep(seen: Seen) -> list[Check]:
@@ -33,16 +37,22 @@ def cron(lines: Sequence[CronLine]) -> list[Check]:
         command = f"sed -i '{line.number}s/^/# /' {path}"
         if line.user is not None:
             user = shlex.quote(line.user)
-            command = f"crontab -u {user} -l | sed '{line.number}s/^/# /' | crontab -u {user} -"
+            command = f"crontab -u {user} -l | {_by_text(line.text)} | crontab -u {user} -"
         checks.append(
             failed(
                 "cron",
-                f"{line.path}:{line.number} restarts the old service: {line.text}",
+                f"{line.path}:{line.number} restarts the old service: {line.text[:160]}",
                 "Comment it out, before the old service is stopped",
                 command,
             )
         )
     return checks or [ok("cron", "no cron line restarts the old service")]
+
+
+def _by_text(line: str) -> str:
+    """Comment out this line, whichever number it has: Debian's `crontab -l` leaves out the first ones of the file."""
+    literally = _SPECIAL.sub(r"\\\g<0>", line)
+    return f"sed {shlex.quote(f'/^[[:space:]]*{literally}[[:space:]]*$/s/^/# /')}"
 
 
 def stop(seen: Seen) -> list[Check]:
