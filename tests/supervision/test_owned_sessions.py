@@ -24,6 +24,7 @@ from waguard.errors import (
     NotFoundError,
     NotOwnedError,
     NumberLinkedError,
+    SessionIdTakenError,
     UnavailableError,
 )
 from waguard.ports.cluster import OwnedSessions
@@ -733,6 +734,18 @@ async def test_a_new_session_is_owned_before_its_row_is_made(
     with pytest.raises(NotOwnedError):
         await host.create("t")
     assert "t" not in host.it.registry
+
+
+@pytest.mark.parametrize("address", [OTHER, None], ids=["another host's", "nobody's"])
+async def test_the_id_of_another_workspace_is_taken_wherever_its_session_is(
+    ownership: FakeOwnership, host: Bench, address: str | None
+) -> None:
+    await host.row("s", workspace=9)
+    if address:
+        ownership.addresses["s"] = address
+    with pytest.raises(SessionIdTakenError):
+        await host.create("s", 8)
+    assert "s" not in ownership.epochs, "it is not claimed for that"
 
 
 async def test_a_new_session_has_no_proxy_of_an_earlier_one_of_its_name_elsewhere(

@@ -100,6 +100,8 @@ class SessionService:
         proxy: Proxy | None,
     ) -> tuple[SessionView, bool]:
         self._require_changeable(session_id)
+        if not self._ours.has(session_id):  # nor is it claimed for another workspace
+            _require_workspace(await self._ctx.store.session(session_id), workspace_id)
         await self._ours.create(session_id)
         known = self._registry.get(session_id)
         if known is None and self._ours.in_cluster:
@@ -107,13 +109,7 @@ class SessionService:
         if known and known.row.workspace_id != workspace_id:
             known.update_row(await self._ctx.store.session(session_id) or known.row)
         row = known.row if known else await self._ctx.store.session(session_id)
-        if row and row.workspace_id != workspace_id:
-            raise SessionIdTakenError(
-                f"session {session_id} belongs to another workspace",
-                field="workspace_id",
-                value=workspace_id,
-                remedy="use another session_id",
-            )
+        _require_workspace(row, workspace_id)
         if proxy is not None:  # before there is anything that could start without it
             await self._proxies.write(session_id, proxy)
         elif row is None:
@@ -349,6 +345,17 @@ def _existing(row: SessionRow | None) -> SessionRow:
     if row is None:
         raise NotFoundError("Session not found")
     return row
+
+
+def _require_workspace(row: SessionRow | None, workspace_id: int) -> None:
+    """Raises ``SessionIdTakenError`` for a row of another one."""
+    if row and row.workspace_id != workspace_id:
+        raise SessionIdTakenError(
+            f"session {row.session_id} belongs to another workspace",
+            field="workspace_id",
+            value=workspace_id,
+            remedy="use another session_id",
+        )
 
 
 def _require_profiles(ctx: SessionContext) -> None:
