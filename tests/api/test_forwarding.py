@@ -27,6 +27,12 @@ TEXT: Final = {"session_id": SESSION, "recipient_phone": "6281234567890", "messa
 STATUS: Final = f"/api/sessions/{SESSION}/status"
 LARGE: Final = bytes(range(256)) * 40_000  # beyond what all buffers between two hosts hold
 NAME: Final = hashlib.sha256(LARGE).hexdigest()
+SEND_MEDIA: Final = "/api/messages/send-media"
+UPLOADED: Final = {
+    "session_id": SESSION,
+    "recipient_phone": "6281234567890",
+    "media_sha256": NAME,
+}
 
 
 def changes(api: Api) -> list[AuditEntry]:
@@ -207,13 +213,54 @@ async def test_an_upload_goes_to_the_host_that_sends_it(hosts: Pair) -> None:
     """To whichever host it came; the send may come to either."""
     headers = {"Content-Type": "application/pdf"}
     assert (await hosts.one.call("POST", "/api/media", data=LARGE, headers=headers)).status == 200
-    body = {"session_id": SESSION, "recipient_phone": "6281234567890", "media_sha256": NAME}
     for api in (hosts.one, hosts.two):
-        assert (await api.call("POST", "/api/messages/send-media", body)).status == 200
+        assert (await api.call("POST", SEND_MEDIA, UPLOADED)).status == 200
     first, _ = hosts.two.sessions.sends()
     assert Path(first.file).read_bytes() == LARGE  # type: ignore[union-attr]
-    missing = {**body, "media_sha256": "0" * 64}
-    assert (await hosts.one.call("POST", "/api/messages/send-media", missing)).status == 400
+    missing = UPLOADED | {"media_sha256": "0" * 64}
+    assert (await hosts.one.call("POST", SEND_MEDIA, missing)).status == 400
+
+
+async def test_an_upload_goes_to_the_host_that_keeps_its_message_for_the_next_owner(
+    hosts: Pair,
+) -> None:
+    headers = {"Content-Type": "application/pdf"}
+    assert (await hosts.two.call("POST", "/api/media", data=LARGE, headers=headers)).status == 200
+    del hosts.all.owners[SESSION]
+    move_away(hosts.one)
+    kept = await hosts.one.call("POST", SEND_MEDIA, UPLOADED | {"queue": True})
+    assert kept.status == 202, kept.content
+    assert await hosts.one.deps.outgoing_files.find(NAME)
+    missing = UPLOADED | {"queue": True, "media_sha256": "0" * 64}
+    assert (await hosts.one.call("POST", SEND_MEDIA, missing)).status == 400
+
+
+@pytest.mark.parametrize("is_owned", [True, False])
+async def test_an_upload_of_a_host_that_is_away_or_fails(
+    hosts: Pair,
+    monkeypatch: pytest.MonkeyPatch,
+    is_owned: bool,  # noqa: FBT001 - of a table
+) -> None:
+    """A 400 would be final for the application."""
+
+    async def failing(_: str) -> None:
+        raise UnavailableError("its disk fails", retry_after=5)
+
+    asked, other = (hosts.two, hosts.one) if is_owned else (hosts.one, hosts.two)
+    if not is_owned:
+        del hosts.all.owners[SESSION]
+        move_away(hosts.one)
+    body = UPLOADED | {"queue": True}
+    assert (await asked.call("POST", SEND_MEDIA, body)).status == 400
+    with monkeypatch.context() as patched:
+        patched.setattr(other.deps.outgoing_files, "find", failing)
+        answer = await asked.call("POST", SEND_MEDIA, body)
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    hosts.all.add("h3", "http://h3")
+    hosts.all.change("h3", alive=False)
+    answer = await asked.call("POST", SEND_MEDIA, body)
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    assert answer.json()["field"] == "media_sha256"
 
 
 # ---- nobody, or another one by now ----

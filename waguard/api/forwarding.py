@@ -41,7 +41,7 @@ from waguard.api.seats import without_owner
 from waguard.api.session_view import shown
 from waguard.api.shared_keys import SharedKeys
 from waguard.api.timings import Timings
-from waguard.api.uploads_elsewhere import brought
+from waguard.api.uploads_elsewhere import bring
 from waguard.core.keys import Right
 from waguard.errors import InvalidInputError, UnavailableError, WaguardError
 from waguard.host.clock import SystemClock
@@ -315,4 +315,4 @@ async def _bring_upload(request: web.Request) -> None:
         return
     if await files.find(sha256):
         return
-    await brought(request.app[CALLS], files, sha256)
+    await bring(request.app[CALLS], files, _cluster(request).hosts, sha256)

@@ -56,36 +56,34 @@ class UploadsElsewhere:
         """Have the file here, where any host has it. Raises ``UnavailableError`` where one may have it that is away, and
         as ``OutgoingFiles.receive``."""
         async with self._coming.setdefault(sha256, asyncio.Lock()):
-            if await self._files.find(sha256) or await brought(self._calls(), self._files, sha256):
+            if await self._files.find(sha256):
                 return
-        away = [it.record.host for it in self._hosts.view().hosts if not it.record.alive]
-        if away or not self._knows_all():
-            raise UnavailableError(
-                f"its file may be on a host that is away: {', '.join(away) or 'not known yet'}",
-                field=FIELD,
-                remedy="start that host; `waguard hosts forget` where it is gone for good",
-                retry_after=RETRY_AFTER,
-            )
+            knows_all = self._knows_all()
+            await bring(self._calls(), self._files, self._hosts, sha256, knows_all=knows_all)
 
 
-async def brought(calls: HostCalls, files: OutgoingFiles, sha256: str) -> bool:
-    """Have a file here that another living host has; whether one had it. Raises ``UnavailableError`` where one may have
-    it that does not answer, and as ``OutgoingFiles.receive``."""
-    away = False
+async def bring(
+    calls: HostCalls, files: OutgoingFiles, hosts: Hosts, sha256: str, *, knows_all: bool = True
+) -> None:
+    """Have a file here that another host has, if one has. Raises ``UnavailableError`` where one may have it that is away,
+    and as ``OutgoingFiles.receive``."""
+    away = [it.record.host for it in hosts.view().hosts if not it.record.alive]
     for to in calls.others():
         try:
             async with _upload(calls, sha256, to) as found:
                 if found:
                     kind, length = content_type(found.head.content_type), found.head.content_length
                     await files.receive(found.pieces(), kind, declared=length, field=FIELD)
-                    return True
+                    return
         except (CutOffError, NotConnectedError):
-            away = True
-    if away:
+            away.append(to)
+    if away or not knows_all:
         raise UnavailableError(
-            "the file may be on a host that is away", field=FIELD, retry_after=RETRY_AFTER
+            f"the file may be on a host that is away: {', '.join(away) or 'not known yet'}",
+            field=FIELD,
+            remedy="start that host; `waguard hosts forget` where it is gone for good",
+            retry_after=RETRY_AFTER,
         )
-    return False
 
 
 @contextlib.asynccontextmanager
