@@ -66,7 +66,6 @@ async def test_each_change_is_read_and_what_has_not_changed_is_not(
         lambda: created(second, "s1"),
         lambda: application.insert("s2", 1),
         lambda: second.claim("s2"),
-        lambda: others.ask_for_move("s2", "h0"),
         lambda: others.release("s2", 1, to_host=None),
         lambda: created(second, "s3"),
         deleted_by_the_application,
@@ -149,10 +148,6 @@ async def test_an_owner_releases_its_own_alone_and_says_for_whom(
     first, second = pair
     await created(first, "s1")
     owners = first.store.owners()
-    assert await owners.ask_for_move("s1", "h1")
-    asked = await second.owner("s1")
-    assert (asked.host, asked.epoch, asked.to_host) == ("h0", 1, "h1")
-    assert not await owners.ask_for_move("s2", "h1")
     assert not await owners.release("s1", 7, to_host=None)
     assert await owners.release("s1", 1, to_host="h1")
     released = await second.owner("s1")

@@ -134,7 +134,6 @@ class Cluster:
         self.hosts = HostsHere(
             self.host,
             self.owners,
-            owners,
             keep_drain=lambda drained: asyncio.to_thread(drain_mark.write, state, drained=drained),
         )
         self.uploads = UploadsElsewhere(

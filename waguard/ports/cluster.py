@@ -53,9 +53,6 @@ class Owners(Protocol):
     async def release(self, session: str, epoch: int, *, to_host: str | None) -> bool:
         """Own it no more, where the epoch is still this one; whether it was."""
 
-    async def ask_for_move(self, session: str, to_host: str) -> bool:
-        """Ask its owner to release it to that host; False: it has no owner's row."""
-
     async def drop(self, sessions: Collection[str]) -> None:
         """Delete the rows of these, but of those that are sessions, or have webhooks left to deliver."""
 
@@ -155,9 +152,10 @@ class Hosts(Protocol):
         ``UnavailableError`` where the engine does not take it."""
 
     async def move(self, session: str, to_host: str) -> None:
-        """Release a session that this host owns, in order, to another one; it returns when that is asked for. Raises
-        ``NotFoundError`` for a host that is unknown, ``ConflictError`` where that one is dead, drains or has no room, or
-        owns it already, and ``UnavailableError`` where this host does not own it or the database does not answer."""
+        """Release a session that this host owns, in order, to another one; it returns when that has begun. What it refuses
+        is not done later, either. Raises ``NotFoundError`` for a host that is unknown, ``ConflictError`` where that one is
+        dead, drains or has no room, or owns it already, and ``UnavailableError`` where this host does not own it or the
+        database does not answer."""
 
     async def forget(self, host: str) -> None:
         """A dead host is gone for good: it is none of the hosts any more, unless a waguard of that name is started again.

@@ -148,11 +148,6 @@ class SqlOwners:
         nobody = {"host": None, "incarnation": None, "to_host": to_host}
         return await self._move(session, epoch, nobody)
 
-    async def ask_for_move(self, session: str, to_host: str) -> bool:
-        asked = update(OWNERS).where(_OWN.session_id == session).values(to_host=to_host)
-        async with self._database.writing() as work:
-            return bool((await work.connection.execute(asked)).rowcount)
-
     async def drop(self, sessions: Collection[str]) -> None:
         """One that is being created has its row locked: it is waited for."""
         waiting = select(DELIVERIES.c.session_id).where(PENDING).distinct()

@@ -19,6 +19,7 @@ from waguard.core.cluster.owner_facts import (
     Ended,
     HolderRead,
     Lose,
+    MoveAsked,
     NotAdmitted,
     OwnerEffect,
     OwnerFact,
@@ -290,6 +291,18 @@ def test_a_released_session_is_left_to_the_host_that_was_asked_for() -> None:
     assert keeper.see(there, after=1.0) == [Claim(there, "one")]
 
 
+def test_it_is_left_to_that_host_however_long_its_end_has_taken() -> None:
+    """Also where it moves on before the rows were read again after its claim."""
+    keeper = Keeper()
+    (here,) = keeper.own("s0")
+    keeper.hear(MoveAsked("s0", "b"))
+    assert keeper.see(here, after=30.0) == []
+    keeper.hear(Ended("s0"))
+    there = row("s0", epoch=1, to_host="b")
+    assert keeper.see(there) == []
+    assert keeper.see(there, after=9.0) == []
+
+
 @pytest.mark.parametrize("peers", [(dead(found("b", "x")),), ()], ids=["dead", "no record"])
 def test_nothing_is_left_to_a_host_that_is_gone(peers: tuple[Found, ...]) -> None:
     keeper = Keeper(*peers, found("c", "y", room=3))
@@ -424,41 +437,44 @@ def test_adopted_sessions_run_until_the_database_answers() -> None:
 
 def test_a_session_moves_where_it_was_asked_to() -> None:
     keeper = Keeper()
-    keeper.own("s0")
-    asked = row("s0", "a", "one", to_host="c")
-    assert keeper.see(asked) == [Release("s0", 1, "c")]
-    assert keeper.see(asked) == []
+    (here,) = keeper.own("s0")
+    assert keeper.hear(MoveAsked("s0", "c")) == [Release("s0", 1, "c")]
+    assert keeper.hear(MoveAsked("s0", "b")) == [], "it is on its way"
+    assert keeper.see(here) == []
     keeper.hear(Ended("s0"))
     assert keeper.see(row("s0", epoch=1, to_host="c")) == []
+    assert keeper.hear(MoveAsked("s0", "b")) == [], "it is no more this host's"
 
 
-def test_a_session_is_not_released_to_who_cannot_take_it() -> None:
+def test_a_session_moves_at_once_or_not_at_all() -> None:
+    """Days later nobody expects it any more."""
     for peer in (found("b", "x", room=0), dead(found("b", "x")), found("b", "x", drain=True)):
         keeper = Keeper(peer)
-        keeper.own("s0")
-        assert keeper.see(row("s0", "a", "one", to_host="b")) == []
-        assert keeper.see(row("s0", "a", "one", to_host="nobody")) == []
+        (here,) = keeper.own("s0")
+        for to_host in ("b", "nobody", "a"):
+            assert keeper.hear(MoveAsked("s0", to_host)) == []
+        keeper.peer(found("b", "x", room=5))
+        assert keeper.see(here) == []
+        assert keeper.see(replace(here, to_host="b")) == [], "as an earlier waguard has kept it"
 
 
 def test_a_reading_from_before_a_release_acquires_nothing() -> None:
     keeper = Keeper()
-    keeper.own("s0")
-    keeper.see(row("s0", "a", "one", to_host="c"))
+    (here,) = keeper.own("s0")
+    keeper.hear(MoveAsked("s0", "c"))
     keeper.hear(TimerDue(), after=1.0)
     keeper.hear(Ended("s0"))
-    old = OwnersRead(rows=(row("s0", "a", "one", to_host="c"),), room=9)
-    assert keeper.hear(old) == []
+    assert keeper.hear(OwnersRead(rows=(here,), room=9)) == []
 
 
 def test_a_release_that_is_not_known_to_be_written_may_still_be_on_its_way() -> None:
     """A new epoch first: the late release then finds another one."""
     keeper = Keeper()
-    keeper.own("s0")
-    asked = row("s0", "a", "one", to_host="c")
-    keeper.see(asked)
+    (here,) = keeper.own("s0")
+    keeper.hear(MoveAsked("s0", "c"))
     keeper.hear(Ended("s0"))
-    claim = Claim(asked, "one")
-    assert keeper.see(asked) == [claim]
+    claim = Claim(here, "one")
+    assert keeper.see(here) == [claim]
     assert keeper.hear(Claimed(claim, 2)) == [Acquire("s0", 2)]
 
 

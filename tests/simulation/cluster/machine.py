@@ -35,6 +35,7 @@ from waguard.core.cluster.owner_facts import (
     Ended,
     HolderRead,
     Lose,
+    MoveAsked,
     OwnerEffect,
     OwnerFact,
     OwnersRead,
@@ -87,6 +88,11 @@ class Machine:
         self._drain = drain
         if daemon := self.daemon:
             daemon.receive(lambda: daemon.own(DrainAsked(drain=drain)))
+
+    def move(self, session: str, to_host: str) -> None:
+        """Somebody asks this host for it."""
+        if daemon := self.daemon:
+            daemon.receive(lambda: daemon.own(MoveAsked(session, to_host)))
 
     def now(self) -> float:
         """By the boot clock."""

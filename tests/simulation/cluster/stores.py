@@ -122,7 +122,3 @@ class Rows:
             row, host=None, incarnation=None, to_host=to_host, moved_at=self._time.t
         )
         return True
-
-    def ask_for_move(self, session: str, to_host: str) -> None:
-        """As ``Owners.ask_for_move``."""
-        self._rows[session] = replace(self._rows[session], to_host=to_host)

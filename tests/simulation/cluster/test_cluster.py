@@ -162,6 +162,6 @@ def test_a_session_moves_to_the_host_that_was_asked_for() -> None:
     there = next(it for it in world.machines if it is not here)
     there.max_sessions = 4
     world.time.run(world.time.t + 5.0)
-    world.rows.ask_for_move("s0", there.name)
+    here.move("s0", there.name)
     world.time.run(world.time.t + 15.0)
     assert owner(world) is there

@@ -220,7 +220,9 @@ class World:
         self.for_a_while(self.database, "away")
 
     def _move(self, machine: Machine) -> None:
-        self.rows.ask_for_move(self.chance.choice(self.sessions), machine.name)
+        session = self.chance.choice(self.sessions)
+        for here in self.machines:
+            here.move(session, machine.name)
 
     def for_a_while(self, what: object, switch: str, seconds: float | None = None) -> None:
         """Switch it on, and off again."""

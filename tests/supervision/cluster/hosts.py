@@ -78,13 +78,6 @@ class Rows:
         self.rows[session] = replace(found, host=None, incarnation=None, to_host=to_host)
         return True
 
-    async def ask_for_move(self, session: str, to_host: str) -> bool:
-        await self._connect()
-        if session not in self.rows:
-            return False
-        self.rows[session] = replace(self.rows[session], to_host=to_host)
-        return True
-
     async def drop(self, sessions: Collection[str]) -> None:
         await self._connect()
         for session in set(sessions) - self.sessions - self.undelivered:
@@ -162,9 +155,7 @@ class Host:
             self.keeper, self.rows, self, self, self.log, drained=self.drained, clock=now
         )
         self.ownership = HostOwnership(self.keeper, self.owners, self.rows)
-        self.people = HostsHere(
-            self.keeper, self.owners, self.rows, keep_drain=self.keep_drain, clock=now
-        )
+        self.people = HostsHere(self.keeper, self.owners, keep_drain=self.keep_drain, clock=now)
 
     async def start(self) -> None:
         """Begin, as the daemon does."""

@@ -295,7 +295,7 @@ async def test_a_host_whose_disk_takes_nothing_is_emptied() -> None:
 
     async with begun("a", "b", sessions=2) as cluster:
         a, b = cluster.hosts
-        a.people = HostsHere(a.keeper, a.owners, a.rows, keep_drain=full)
+        a.people = HostsHere(a.keeper, a.owners, keep_drain=full)
         with pytest.raises(UnavailableError, match="until this daemon ends"):
             await a.people.drain(end=False)
         await cluster.until(lambda: len(b.alive) == 2, within=30)
@@ -317,6 +317,27 @@ async def test_a_session_is_moved_to_the_host_that_somebody_names() -> None:
         await asyncio.sleep(1)
         with pytest.raises(ConflictError, match="has no room"):
             await a.people.move("s1", "b")
+        b.capacity = 100
+        await cluster.until(lambda: cluster.engine.of("b").room > 0, within=5)
+        await asyncio.sleep(10)
+        assert "s1" in a.alive, "what was refused is not done later"
+
+
+async def test_nothing_is_moved_while_the_database_is_away_or_elsewhere_at_the_same_time() -> None:
+    async with begun("a", "b", "c", sessions=1) as cluster:
+        a = cluster.hosts[0]
+        cluster.rows.down = True
+        await cluster.until(lambda: a.people.view().without_owner is None, within=10)
+        with pytest.raises(UnavailableError, match="database"):
+            await a.people.move("s0", "b")
+        cluster.rows.down = False
+        await cluster.until(lambda: a.people.view().without_owner == 0, within=10)
+        assert a.alive == {"s0"}
+        a.refuses.add("s0")
+        for _ in range(2):
+            await a.people.move("s0", "b")
+        with pytest.raises(UnavailableError, match="being moved"):
+            await a.people.move("s0", "c")
 
 
 async def test_what_cannot_leave_stays_alive_and_is_asked_again() -> None:

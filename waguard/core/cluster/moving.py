@@ -1,5 +1,5 @@
 """What of this host's sessions moves to another host, and where to: all while the host is being emptied, one at a time for
-balance, and one that is not admitted here. Pure.
+balance, one that is not admitted here, and one that somebody wants elsewhere. Pure.
 """
 
 from collections.abc import Collection
@@ -79,6 +79,15 @@ def staying(state: OwnerState) -> Collection[str]:
     """The own sessions that run: what is left of deleted ones needs no room, and the host's record does not count it."""
     rows = state.rows
     return [it for it in state.owned if it not in rows or not rows[it].deleted]
+
+
+def move(state: OwnerState, session: str, to_host: str, lease: LeaseView, out: Out) -> OwnerState:
+    """Release a session to the host that somebody names, where that takes it now: what is kept would happen when nobody
+    expects it any more."""
+    epoch, there = state.owned.get(session), lease.peers.get(to_host)
+    if epoch is None or there is None or not placement.takes(placement.load(there.record)):
+        return state
+    return owning.release(state, session, epoch, to_host, out)
 
 
 def leave(state: OwnerState, session: str, lease: LeaseView, now: Moment, out: Out) -> OwnerState:

@@ -74,6 +74,13 @@ class NotAdmitted(Struct, frozen=True):
     session: str
 
 
+class MoveAsked(Struct, frozen=True):
+    """Somebody wants an own session at the host ``to_host``. Where that takes none now, nothing is done, nor later."""
+
+    session: str
+    to_host: str
+
+
 class DrainAsked(Struct, frozen=True):
     """Move all sessions to other hosts that have room, and claim none; ``drain`` False: no more."""
 
@@ -90,6 +97,7 @@ OwnerFact = (
     | CreateAsked
     | Deleted
     | NotAdmitted
+    | MoveAsked
     | DrainAsked
     | TimerDue
 )

@@ -27,6 +27,7 @@ from waguard.core.cluster.owner_facts import (
     DrainAsked,
     Ended,
     HolderRead,
+    MoveAsked,
     NotAdmitted,
     OwnerEffect,
     OwnerFact,
@@ -142,6 +143,8 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             return replace(state, owned=owning.without(state.owned, session))
         case NotAdmitted(session):
             return moving.leave(state, session, lease, now, out)
+        case MoveAsked(session, to_host):
+            return moving.move(state, session, to_host, lease, out)
         case DrainAsked(drain):
             return replace(state, drain=drain)
         case _:
@@ -180,9 +183,6 @@ def _on_own(state: OwnerState, row: Owner, lease: LeaseView, out: Out) -> OwnerS
     if state.held_since is None or state.incarnation is None:
         return state
     if state.owned.get(row.session) == row.epoch:
-        target = lease.peers.get(row.to_host) if row.to_host else None
-        if target and placement.takes(placement.load(target.record)):
-            return owning.release(state, row.session, row.epoch, row.to_host, out)
         return state
     is_known = row.session in state.owned or row.session in state.adopted
     if state.drain and not is_known and (to_host := moving.target(state, lease)) is not None:
@@ -272,4 +272,6 @@ def _on_claimed(state: OwnerState, claim: Claim, epoch: int, out: Out) -> OwnerS
     adopted = state.adopted - {session}
     deleted = state.deleted - {session}
     owned = {**state.owned, session: epoch}
-    return replace(state, owned=owned, adopted=adopted, deleted=deleted)
+    # else it seems to be free since then when it is released before the next reading
+    free_since = owning.without(state.free_since, session)
+    return replace(state, owned=owned, adopted=adopted, deleted=deleted, free_since=free_since)

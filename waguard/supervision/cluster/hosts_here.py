@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 
 from waguard.core.cluster import placement
-from waguard.core.cluster.owner_facts import DrainAsked
+from waguard.core.cluster.owner_facts import DrainAsked, MoveAsked
 from waguard.core.cluster.unowned import Unowned, holder, unowned
 from waguard.errors import ConflictError, NotFoundError, UnavailableError
 from waguard.host.clock import since_boot
-from waguard.ports.cluster import HostsView, Owners
+from waguard.ports.cluster import HostsView
 from waguard.supervision.cluster.host_keeper import HostKeeper
 from waguard.supervision.cluster.owner_keeper import OwnerKeeper
 
@@ -21,7 +21,6 @@ class HostsHere:
         self,
         host: HostKeeper,
         keeper: OwnerKeeper,
-        owners: Owners,
         *,
         keep_drain: Callable[[bool], Awaitable[None]],
         clock: Callable[[], float] = since_boot,
@@ -30,7 +29,6 @@ class HostsHere:
         self._keeping = asyncio.Lock()
         self._host = host
         self._keeper = keeper
-        self._owners = owners
         self._clock = clock
 
     def view(self) -> HostsView:
@@ -98,7 +96,12 @@ class HostsHere:
             it = found.record
             why = "is down" if not it.alive else "is being emptied" if it.drain else "has no room"
             raise ConflictError(f"the host {to_host} {why}", field="to", value=to_host)
-        if not await self._owners.ask_for_move(session, to_host):
+        if self._keeper.without_owner is None:
+            raise UnavailableError("the database does not answer", retry_after=5)
+        self._keeper.post(MoveAsked(session, to_host))
+        state = self._keeper.state
+        ending = state.ending.get(session) if state else None
+        if ending is None or ending.to_host != to_host:
             raise UnavailableError("the session is being moved or deleted", retry_after=5)
 
 
