@@ -2,6 +2,9 @@
 
 import sys
 
+INTERRUPTED = 130
+"""The exit code after Ctrl-C."""
+
 
 def main() -> int:
     """The exit code. What a daemon imports takes a while, in which signals arrive already."""
@@ -13,7 +16,7 @@ def main() -> int:
     from waguard import cli  # noqa: PLC0415
 
     code = cli.main()
-    if runs:
+    if runs or code == INTERRUPTED:  # Ctrl-C waits for no thread that waits for an answer
         from waguard.host.process.departure import leave  # noqa: PLC0415
 
         leave(code)

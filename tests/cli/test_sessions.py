@@ -3,8 +3,10 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +15,7 @@ import pytest
 from tests.cli.fake_api import Answer, Api, said
 from tests.cli.program import main
 from tests.host.processes import clean_environment
+from tests.waiting import DEADLINE
 
 LISTED: Final = [
     {"session_id": name, "workspace_id": workspace, "status": "connected", "phone_number": None}
@@ -176,6 +179,28 @@ def test_one_that_fails_stops_no_other(three: Api, capsys: pytest.CaptureFixture
         ("gamma", True),
     ]
     assert (results[1]["error"], results[1]["remedy"]) == ("busy", "again")
+
+
+def test_ctrl_c_ends_it_at_once_whatever_is_under_way(three: Api) -> None:
+    free = threading.Event()
+
+    def held(_: str) -> Answer:
+        free.wait(DEADLINE)
+        return DONE
+
+    three.compute["POST /api/sessions/beta/start"] = held
+    command = [sys.executable, "-um", "waguard", "sessions", "start", "--all"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=clean_environment()
+    ) as process:
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == "alpha: disconnected\n"
+            three.wait_for("POST /api/sessions/beta/start")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(DEADLINE / 2) == 130
+        finally:
+            free.set()
 
 
 @pytest.mark.parametrize(
