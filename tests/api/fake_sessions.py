@@ -5,7 +5,7 @@ import contextlib
 import json
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -243,11 +243,20 @@ class FakeSessions:
         self.left.append(by)
         return await self._change(session_id, "logout", **DOWN)
 
-    async def delete(self, session_id: str, *, purge: bool, by: str = THE_API) -> None:
+    async def delete(
+        self,
+        session_id: str,
+        *,
+        purge: bool,
+        by: str = THE_API,
+        last: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self.left.append(by)
         await self._change(session_id, "purge" if purge else "delete", removed_at=MOMENT, **DOWN)
         if purge:
             del self.known[session_id]
+        if last:
+            await last()
 
     async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
         self._find(session_id)

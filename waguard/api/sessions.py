@@ -180,12 +180,16 @@ class Purge(Struct, kw_only=True):
 @route(Right.OPERATE, 409)
 async def delete(request: web.Request, session_id: SessionId, query: Purge) -> OfSession:
     """Log out, and leave all lists."""
-    await request.app[DEPS].sessions.delete(session_id, purge=query.purge, by=who(request))
-    await request.app[DEPS].outbox.abandon(session_id, REMOVED)
-    if query.purge:
-        webhooks = request.app[DEPS].webhooks
-        await webhooks.delete_endpoint(session_id)
-        await webhooks.dead_letters.add_session(session_id, REMOVED, before=time.time())
+    deps = request.app[DEPS]
+
+    async def remove_rest() -> None:
+        await deps.outbox.abandon(session_id, REMOVED)
+        if query.purge:
+            await deps.webhooks.delete_endpoint(session_id)
+            letters = deps.webhooks.dead_letters
+            await letters.add_session(session_id, REMOVED, before=time.time())
+
+    await deps.sessions.delete(session_id, purge=query.purge, by=who(request), last=remove_rest)
     return OfSession(session_id=session_id)
 
 

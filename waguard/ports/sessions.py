@@ -1,6 +1,6 @@
 """What the API asks of supervision."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -137,8 +137,16 @@ class Sessions(Protocol):
         """Unlink at WhatsApp, stop, and move the profile to quarantine, which names who asked (``by``); the row
         stays, disconnected / user_initiated."""
 
-    async def delete(self, session_id: str, *, purge: bool, by: str = THE_API) -> None:
-        """``logout``, and list it no more; ``purge``: also soft-delete the row."""
+    async def delete(
+        self,
+        session_id: str,
+        *,
+        purge: bool,
+        by: str = THE_API,
+        last: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """``logout``, and list it no more; ``purge``: also soft-delete the row. ``last`` removes what others keep of it:
+        until that has returned none of the same id is created. Raises what it raises."""
 
     async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
         """The code on the screen. Raises ``ConflictError`` (connected), ``NotYetError``."""

@@ -1,7 +1,7 @@
 """What the API and the outbox ask of sessions."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -198,7 +198,14 @@ class SessionService:
             await self._log_out(session, removed=False, by=by)
         return self._view(session)
 
-    async def delete(self, session_id: str, *, purge: bool, by: str = THE_API) -> None:
+    async def delete(
+        self,
+        session_id: str,
+        *,
+        purge: bool,
+        by: str = THE_API,
+        last: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         """See ``ports.sessions.Sessions``."""
         session = await self.find(session_id)
         _require_profiles(self._ctx)
@@ -209,6 +216,8 @@ class SessionService:
                 await self._proxies.purge(session_id)  # first: where it fails, it can be repeated
                 await self._ctx.store.soft_delete(session_id)
                 await self._registry.remove(session_id)
+            if last:
+                await last()
 
     async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
         """See ``ports.sessions.Sessions``."""
