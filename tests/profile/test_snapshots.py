@@ -12,7 +12,8 @@ import pytest
 
 from tests.profile.copies import NOW, Break, files, just_made, snapshot_of
 from tests.profile.leveldb_files import BLOBS, INDEXED, LOCAL, database, word_of
-from waguard.core.profile.before_start import Healthy
+from waguard.core.profile import before_start
+from waguard.core.profile.before_start import Damaged, Found, Healthy, RestoreSnapshot
 from waguard.profile import credentials, leveldb, snapshot_archive, snapshots
 from waguard.profile.credentials import SnapshotRefusedError
 from waguard.profile.inspection import inspect
@@ -66,6 +67,29 @@ def test_two_generations_are_kept_and_those_of_a_former_pairing_go(at: Places) -
     now = [snapshot_of(at, "me", now=NOW + 10 + n).id for n in range(3)]
     assert [s.id for s in snapshots.known(at.snapshots)] == now[1:]
     assert sorted(path.name for path in at.snapshots.iterdir()) == sorted(now[1:])
+
+
+def test_the_last_one_is_the_newest_also_after_a_clock_that_was_ahead(at: Places) -> None:
+    day = 86_400.0
+    for hour in range(3):
+        snapshot_of(at, "me", now=NOW + day + hour * 3_600)
+    right = [snapshot_of(at, "me", now=NOW + hour * 3_600) for hour in range(3, 7)]
+    assert [s.id for s in snapshots.known(at.snapshots)] == [taken.id for taken in right[-2:]]
+    known = snapshots.verified(at.snapshots)
+    assert [s.taken_at for s in known] == [taken.taken_at for taken in right[-2:]]
+    decided = before_start.decide(Found(finding=Damaged("x"), pairing="me", snapshots=known))
+    assert RestoreSnapshot(right[-1].id) in decided
+
+
+def test_of_snapshots_without_an_order_the_time_decides(at: Places) -> None:
+    """As an earlier release wrote them."""
+    new = snapshot_of(at, "me", now=NOW + 1)
+    old = snapshot_of(at, "me", now=NOW)
+    for taken in (new, old):
+        mark = json.loads((at.snapshots / taken.id / snapshot_archive.MANIFEST).read_text())
+        mark.pop("order", None)
+        (at.snapshots / taken.id / snapshot_archive.MANIFEST).write_text(json.dumps(mark))
+    assert [s.id for s in snapshots.known(at.snapshots)] == [old.id, new.id]
 
 
 REFUSALS: dict[str, tuple[Break, str]] = {

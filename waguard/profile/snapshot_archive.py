@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from waguard.core.replace import replace
 from waguard.errors import WaguardError
 from waguard.host import small_file
 from waguard.host.files.private_files import open_private, write_private
@@ -44,6 +45,8 @@ class Taken(Struct, frozen=True, kw_only=True):
     archive_sha256: str
     files: dict[str, tuple[int, str]]
     """Path below the profile → size and SHA-256."""
+    order: float | None = None
+    """See ``core.profile.snapshots.Snapshot``."""
 
     @property
     def size(self) -> int:
@@ -57,6 +60,7 @@ def read_manifest(snapshot: Path) -> Taken:
         manifest = json.loads(small_file.read(snapshot / MANIFEST, limit=MANIFEST_LIMIT))
         if manifest["format"] != FORMAT:
             raise _damaged(snapshot, f"its format is {manifest['format']!r}")
+        order = manifest.get("order")
         return Taken(
             id=snapshot.name,
             pairing=str(manifest["pairing"]),
@@ -68,6 +72,7 @@ def read_manifest(snapshot: Path) -> Taken:
                 str(name): (int(entry["size"]), str(entry["sha256"]))
                 for name, entry in manifest["files"].items()
             },
+            order=None if order is None else float(order),
         )
     except (*_NO_MANIFEST, OSError, UnreadableError) as error:
         raise _damaged(snapshot, f"its manifest cannot be read: {error}") from None
@@ -98,16 +103,10 @@ def pack(draft: Path, taken: Taken) -> Taken:
         "archive": {"size": size, "sha256": digest},
         "files": {name: {"size": s, "sha256": d} for name, (s, d) in files.items()},
     }
+    if taken.order is not None:
+        manifest["order"] = taken.order
     write_private(draft / MANIFEST, json.dumps(manifest, indent=1).encode() + b"\n")
-    return Taken(
-        id=taken.id,
-        pairing=taken.pairing,
-        taken_at=taken.taken_at,
-        running=taken.running,
-        archive_size=size,
-        archive_sha256=digest,
-        files=files,
-    )
+    return replace(taken, archive_size=size, archive_sha256=digest, files=files)
 
 
 def members(snapshot: Path, taken: Taken) -> Iterator[tuple[str, bytes]]:

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from waguard.core.profile.snapshots import Snapshot, superfluous
+from waguard.core.profile.snapshots import Snapshot, age_order, next_order, superfluous
+from waguard.core.replace import replace
 from waguard.host.files.private_files import private_folders, sync_folder, write_private
 from waguard.profile.credentials import FOLDERS, copy_whole
 from waguard.profile.snapshot_archive import (
@@ -55,6 +56,7 @@ def create(profile: Path, snapshots: Path, *, pairing: str, running: bool, now: 
                 archive_size=0,
                 archive_sha256="",
                 files={},
+                order=next_order(known(snapshots), now=now),
             ),
         )
         shutil.rmtree(copied)
@@ -64,8 +66,7 @@ def create(profile: Path, snapshots: Path, *, pairing: str, running: bool, now: 
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     for old in superfluous(known(snapshots), pairing=pairing, generations=GENERATIONS):
-        if old.id != id_:  # it may have been taken by another host's clock
-            remove(snapshots, old.id)
+        remove(snapshots, old.id)
     return taken
 
 
@@ -80,9 +81,15 @@ def known(snapshots: Path) -> list[Snapshot]:
             found.append(Snapshot(id=folder.name, taken_at=0.0, pairing="", intact=False))
         else:
             found.append(
-                Snapshot(id=taken.id, taken_at=taken.taken_at, pairing=taken.pairing, intact=intact)
+                Snapshot(
+                    id=taken.id,
+                    taken_at=taken.taken_at,
+                    pairing=taken.pairing,
+                    intact=intact,
+                    order=taken.order,
+                )
             )
-    return sorted(found, key=lambda snapshot: (snapshot.taken_at, snapshot.id))
+    return sorted(found, key=age_order)
 
 
 def verified(snapshots: Path) -> tuple[Snapshot, ...]:
@@ -94,14 +101,7 @@ def verified(snapshots: Path) -> tuple[Snapshot, ...]:
             intact = True
         except (OSError, SnapshotDamagedError):
             intact = False
-        result.append(
-            Snapshot(
-                id=snapshot.id,
-                taken_at=snapshot.taken_at,
-                pairing=snapshot.pairing,
-                intact=intact,
-            )
-        )
+        result.append(replace(snapshot, intact=intact))
     return tuple(result)
 
 

@@ -16,11 +16,23 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     taken_at: float
     pairing: str
     intact: bool = True
+    order: float | None = None
+    """Where it comes among the others; None: by ``taken_at``."""
 
 
 def age_order(snapshot: Snapshot) -> tuple[float, str]:
     """Sort the older one first."""
-    return (snapshot.taken_at, snapshot.id)
+    return (_place(snapshot), snapshot.id)
+
+
+def _place(snapshot: Snapshot) -> float:
+    return snapshot.taken_at if snapshot.order is None else snapshot.order
+
+
+def next_order(known: Iterable[Snapshot], *, now: float) -> float | None:
+    """The ``order`` of one that is taken at that unix time, by a clock that may have been ahead when ``known`` were."""
+    newest = max(map(_place, known), default=0.0)
+    return None if newest < now else newest + 1.0
 
 
 def due_in(*, connected_for: float, last_taken_ago: float | None, every: float) -> float:
