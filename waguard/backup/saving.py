@@ -35,9 +35,11 @@ from waguard.host.memory import installation_file, key_memory, last_backup, prox
 from waguard.host.small_file import UnreadableError
 from waguard.profile import layout, owner_mark, snapshot_now, snapshots
 from waguard.profile.layout import Places
+from waguard.profile.snapshot_archive import SnapshotDamagedError, Taken
 from waguard.store.engine import sqlite_file
 from waguard.supervision.fleet import inventory
 
+_ATTEMPTS: Final = 3  # to open a snapshot that a worker may replace meanwhile
 _STAGING: Final = ".backup"
 _NAME: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z\.tar(\.encrypted)?")
 
@@ -242,26 +244,56 @@ def _add_credentials(writer: archive.ArchiveWriter, number: int, at: Places) -> 
     A worker that is connected renews it each hour. One more each night would push the good ones out of a session
     that connects no more.
     """
-    chosen = _newest(at)
-    try:
-        if chosen is None:
-            chosen = snapshot_now.create(at).id
-    except (WaguardError, OSError) as error:
-        why = error.line() if isinstance(error, WaguardError) else str(error)
-        return SavedSession(session=at.session, workspace=at.workspace, why=why)
-    taken = snapshots.verify(at.snapshots / chosen)
-    for file in policy.SNAPSHOT_FILES:
-        writer.add_path(policy.place_of(number, file), at.snapshots / chosen / file)
+    with contextlib.ExitStack() as stack:
+        try:
+            taken, files = _open_credentials(at, stack)
+        except (WaguardError, OSError) as error:
+            why = error.line() if isinstance(error, WaguardError) else str(error)
+            return SavedSession(session=at.session, workspace=at.workspace, why=why)
+        for name, file in files.items():
+            writer.add(policy.place_of(number, name), file, _size(file))
     return SavedSession(
-        session=at.session, workspace=at.workspace, snapshot=chosen, taken_at=taken.taken_at
+        session=at.session, workspace=at.workspace, snapshot=taken.id, taken_at=taken.taken_at
     )
+
+
+def _open_credentials(at: Places, stack: contextlib.ExitStack) -> tuple[Taken, dict[str, BinaryIO]]:
+    """A snapshot that was read whole, and its files, which stay readable when a worker deletes it. Raises
+    ``WaguardError``, ``OSError``: nothing was added yet."""
+    for left in reversed(range(_ATTEMPTS)):
+        lies = at.snapshots / (_newest(at) or snapshot_now.create(at).id)
+        try:
+            taken = snapshots.verify(lies)
+            files: dict[str, BinaryIO] = {
+                it: stack.enter_context((lies / it).open("rb")) for it in policy.SNAPSHOT_FILES
+            }
+        except (SnapshotDamagedError, FileNotFoundError):  # gone since it was chosen
+            if not left:
+                raise
+        else:
+            break
+    for name, file in files.items():
+        if _size(file) > (most := policy.limit(policy.place_of(0, name)) or 0):
+            raise WaguardError(
+                f"its {name} has {_size(file) >> 20} MB, and a backup takes {most >> 20} MB",
+                remedy=f"copy {lies} by hand",
+            )
+    return taken, files
+
+
+def _size(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
 
 
 def _newest(at: Places) -> str | None:
     token = owner_mark.pairing(at.profile)
     if token is None and owner_mark.was_ours(at.profile):
         return None  # it was logged out: what was copied before can be used no more
-    usable = [it for it in snapshots.verified(at.snapshots) if it.intact]
+    usable = [
+        it
+        for it in snapshots.verified(at.snapshots)
+        if it.intact and policy.is_snapshot(it.id, it.taken_at)
+    ]
     return next((it.id for it in reversed(usable) if token in {None, it.pairing}), None)
 
 

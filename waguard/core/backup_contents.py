@@ -128,6 +128,11 @@ def is_session(name: str) -> bool:
     return _SESSION.fullmatch(name) is not None
 
 
+def is_snapshot(id_: str, taken_at: float) -> bool:
+    """Whether an archive may hold a snapshot of this name and unix time: a person may have made another one."""
+    return is_time(taken_at) and _SNAPSHOT_ID.fullmatch(id_) is not None
+
+
 def _why_no_session(number: int, it: SavedSession, found: Mapping[str, Member]) -> str | None:
     if not is_session(it.session) or it.workspace < 0:
         return f"{it.session[:100]!r} is no session of a workspace"
