@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -97,6 +98,30 @@ async def test_before_it_is_taken_the_database_is_barred(host: Host) -> None:
     await host.keeper.acquire()
     assert host.row.row
     assert host.row.row.epoch == 1
+
+
+async def test_one_that_was_acquired_while_the_start_was_cancelled_is_released(
+    host: Host, row: MemoryLease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committed, answered = asyncio.Event(), asyncio.Event()
+    acquire = row.acquire
+
+    async def slow(*arguments: Any, **more: Any) -> int | None:
+        epoch = await acquire(*arguments, **more)
+        committed.set()
+        await answered.wait()
+        return epoch
+
+    monkeypatch.setattr(row, "acquire", slow)
+    starting = asyncio.create_task(host.keeper.acquire())
+    await committed.wait()
+    starting.cancel()
+    asyncio.get_running_loop().call_soon(answered.set)
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    await host.keeper.release()
+    assert row.row
+    assert row.row.released, "the next daemon does not wait until it has expired"
 
 
 async def test_the_same_place_takes_it_without_a_pause(host: Host, row: MemoryLease) -> None:

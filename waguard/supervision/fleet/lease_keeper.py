@@ -142,7 +142,7 @@ class LeaseKeeper:
         watch: Watch | None = None  # what was seen before an outage does not count
         waited = False
         while self._epoch is None:
-            decision, found = await self._claim(watch)
+            decision, found = await self._claimed(watch)
             if found is None or isinstance(decision, Take):
                 continue
             if isinstance(decision, Held) and not self._standby():
@@ -164,6 +164,17 @@ class LeaseKeeper:
             self._outages.report(replace(of_all, degrades=False))
         elif isinstance(decision, Wait):
             self._outages.update("lease_held", lease.waiting_words(found, decision.seconds))
+
+    async def _claimed(self, watch: Watch | None) -> tuple[lease.Decision, Lease | None]:
+        """As ``_claim``. Who is cancelled waits for the answer: what is committed by then is held, and released."""
+        claiming = asyncio.create_task(self._claim(watch), name="lease")
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            await asyncio.wait([claiming], timeout=RELEASE_DEADLINE)
+            claiming.cancel()
+            await asyncio.gather(claiming, return_exceptions=True)
+            raise
 
     async def _claim(self, watch: Watch | None) -> tuple[lease.Decision, Lease | None]:
         """What was decided, and about what; taken, where that was it."""
