@@ -30,6 +30,7 @@ from waguard.errors import (
 from waguard.ports.cluster import OwnedSessions
 from waguard.ports.outcomes import NotSent, Uncertain
 from waguard.profile.layout import Places
+from waguard.supervision.fleet import leaving
 from waguard.wire.calls import Call, Failed, PairingCode, Sent, Unlink, Value
 from waguard.wire.worker import WorkerRecord, WorkerSpec
 
@@ -208,6 +209,32 @@ async def test_one_that_is_lost_while_its_row_is_read_is_not_begun(
     assert "s" not in host.it.registry
     ownership.leave("s")
     assert world.spawn.started == []
+
+
+async def test_a_removal_that_is_cut_off_is_finished_when_acquiring_is_repeated(
+    ownership: FakeOwnership, host: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one of the batch was lost: the others are acquired again."""
+    await host.row("s")
+    await world.store.leave("s", removed=True)
+    ownership.claim("s")
+    began = asyncio.Event()
+
+    async def cut_off(session: object) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(leaving, "finish", cut_off)
+        acquiring = asyncio.create_task(owned(host).acquire(["s"]))
+        await began.wait()
+        acquiring.cancel()
+        await asyncio.wait([acquiring])
+    profile = host.session().profile.at.profile
+    assert profile.exists()
+    await owned(host).acquire(["s"])
+    assert not profile.exists(), "its pairing never comes back"
+    await host.until_written("s")
 
 
 # ---- release ----

@@ -56,10 +56,13 @@ class OwnedActors:
             ]
             await self._registry.read_kept(rows)
             self._state.require_running()
-            await self._restorer.finish_removals(self._begin(rows))
+            self._begin(rows)
+            # also of those that came to memory before, where that was cut off
+            here = [it for it in self._registry.sessions if it.name in sessions]
+            await self._restorer.finish_removals(here)
 
-    def _begin(self, rows: Collection[SessionRow]) -> Collection[SessionActor]:
-        """Bring them up; those that came to memory."""
+    def _begin(self, rows: Collection[SessionRow]) -> None:
+        """Bring them up."""
         # some may have been lost since they were read
         names = {row.session_id for row in rows if self._ours.has(row.session_id)}
         names -= self._dropping.keys()  # claimed again since: it is acquired again, too
@@ -68,7 +71,6 @@ class OwnedActors:
         for session in added:
             logger.info("session acquired", event="session_acquired", session=session.name)
         self._restorer.begin(added)
-        return added
 
     async def release(self, session: str) -> None:
         """See ``ports.cluster.OwnedSessions``. Raises ``UnavailableError`` where it cannot leave now: it goes on here."""
