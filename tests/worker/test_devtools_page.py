@@ -14,6 +14,7 @@ from tests.worker.browser_fixtures import *  # noqa: F403  # fixtures
 from tests.worker.browser_fixtures import LONG, SHORT, Web, both, wait_until
 from waguard.worker.browser.chromium import Chromium, Flavour
 from waguard.worker.browser.devtools import (
+    DevToolsClosedError,
     DevToolsError,
     DevToolsTimeoutError,
     EvaluationError,
@@ -61,6 +62,16 @@ async def test_a_refused_call_names_its_method(page: PageSession) -> None:
     with pytest.raises(DevToolsError, match=r"No\.such was refused") as refused:
         await page.send("No.such", timeout=LONG)
     assert refused.value.method == "No.such"
+
+
+async def test_a_call_whose_document_goes_away_has_lost_its_page(
+    page: PageSession, web: Web
+) -> None:
+    waiting = asyncio.create_task(page.evaluate("new Promise(() => {})", timeout=LONG))
+    await page.ping(LONG)
+    await page.navigate(web.url, timeout=LONG)
+    with pytest.raises(DevToolsClosedError, match="navigated or closed"):
+        await waiting
 
 
 async def test_a_binding_survives_navigations(

@@ -81,7 +81,7 @@ async def bring(
         raise UnavailableError(
             f"the file may be on a host that is away: {', '.join(away) or 'not known yet'}",
             field=FIELD,
-            remedy="start that host; `waguard hosts forget` where it is gone for good",
+            remedy="start that host; `waguard hosts forget HOST` where it is gone for good",
             retry_after=RETRY_AFTER,
         )
 

@@ -13,7 +13,7 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from msgspec import Struct
 from pyee import EventEmitter
@@ -24,6 +24,12 @@ from waguard.worker.browser.pipe import MAX_MESSAGE, Pipe
 
 # What the browser process answers for a crashed page; everything else would wait forever.
 WITHOUT_RENDERER = ("Page.navigate", "Page.reload", "Page.close", "Target.", "Browser.")
+# What Chromium says of a call whose document has made way for another one.
+_NAVIGATED: Final = (
+    "Inspected target navigated or closed",
+    "Execution context was destroyed",
+    "Cannot find context with specified id",
+)
 # Chromium writes the id first.
 ANSWER_ID = re.compile(rb'^\s*\{\s*"id"\s*:\s*(\d+)')
 
@@ -147,7 +153,8 @@ class PipeConnection(_Emitter, Connection):  # type: ignore[misc]  # pyppeteer h
             call.future.set_result(message.get("result", {}))
             return
         text = " ".join(str(error[key]) for key in ("message", "data") if error.get(key))
-        _fail(call, DevToolsError(f"{call.method} was refused: {text}", method=call.method))
+        kind = DevToolsClosedError if any(it in text for it in _NAVIGATED) else DevToolsError
+        _fail(call, kind(f"{call.method} was refused: {text}", method=call.method))
 
     def _on_event(self, message: dict[str, Any]) -> None:
         method, params = message.get("method", ""), message.get("params", {})

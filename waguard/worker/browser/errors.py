@@ -61,7 +61,7 @@ class DevToolsError(WaguardError, NetworkError):  # type: ignore[misc]  # pyppet
 
 
 class DevToolsClosedError(DevToolsError):
-    """The browser, or the page that was asked, is gone: the call may or may not have been done."""
+    """The browser, or the page or document that was asked, is gone: the call may or may not have been done."""
 
 
 class TargetCrashedError(DevToolsError):

@@ -20,10 +20,9 @@ from waguard.core.messages.undecryptable import STATUSES
 from waguard.errors import WaguardError
 from waguard.wire.calls import CatchUp
 from waguard.wire.events import BackfillGap
-from waguard.worker.browser.devtools import DevToolsClosedError, TargetCrashedError
 from waguard.worker.messages.inbound import Inbound
 from waguard.worker.page.page import WhatsAppPage
-from waguard.worker.page.page_errors import PageLoadingError
+from waguard.worker.page.page_errors import PAGE_LOST
 from waguard.worker.page.page_reports import ID_LIMIT
 from waguard.worker.page.values import moment, word
 from waguard.worker.timings import TIMINGS
@@ -32,9 +31,6 @@ AT_ONCE: Final = 4  # chats
 FRESH_AT_ONCE: Final = 2  # the same, after a pairing
 COUNT: Final = 50  # messages of a page
 CHAT_LIMIT: Final = 20_000  # messages of a chat
-
-LOST: Final = (DevToolsClosedError, TargetCrashedError, PageLoadingError)
-"""Errors after which another page, or worker, is asked for all of it again."""
 
 Place = str | None
 """Before which message a page stands; None: it has the newest."""
@@ -76,7 +72,7 @@ class Backfill:
         unread = STATUSES if asked.fresh else None
         try:
             chats = await page.chats()
-        except LOST:
+        except PAGE_LOST:
             raise
         except WaguardError as error:
             self._report("", asked.floor, f"the chats cannot be listed: {error.line()}")
@@ -116,7 +112,7 @@ class Backfill:
                 async for reported in messages:
                     await self._room()
                     await self._inbound.backfilled(reported, page)
-            except LOST as error:
+            except PAGE_LOST as error:
                 self._lost = error
                 return
             except Exception as error:  # noqa: BLE001 - one odd chat must not cost the others
@@ -192,7 +188,7 @@ class _Reader:
                     _read(reported)
                     for reported in await self._page.history(self._chat, before, COUNT)
                 ]
-            except LOST:
+            except PAGE_LOST:
                 raise
             except WaguardError as error:
                 if (pause := next(self._pauses, None)) is None:

@@ -21,12 +21,11 @@ from waguard.wire.events import (
     MessageError,
     Undecryptable,
 )
-from waguard.worker.browser.devtools import DevToolsError, DevToolsTimeoutError, ElsewhereError
 from waguard.worker.messages.holding import LIMIT, Holding
 from waguard.worker.messages.report_filter import ReportFilter, remember
 from waguard.worker.page import page_reports
 from waguard.worker.page.page import WhatsAppPage
-from waguard.worker.page.page_errors import PageLoadingError
+from waguard.worker.page.page_errors import PAGE_LOST
 
 AT_ONCE: Final = 4  # files
 BACKFILLED_AT_ONCE: Final = (
@@ -206,7 +205,9 @@ class Inbound:
                 id=message.id,
                 why=str(error),
             )
-            return _deferred(message) if _is_lost(error) else _without_media(message, str(error))
+            if isinstance(error, PAGE_LOST):  # all that wait fail within milliseconds
+                return _deferred(message)
+            return _without_media(message, str(error))
         return msgspec.structs.replace(message, media=content)
 
 
@@ -236,13 +237,6 @@ def _has_file(item: Incoming) -> TypeGuard[InboundMessage]:
 
 def _too_large(size: int, limit: int) -> str:
     return f"the file is said to have {size} bytes, the limit is {limit}"
-
-
-def _is_lost(error: Exception) -> bool:
-    """Whether the page went away, and not the file: all that wait fail within milliseconds then."""
-    if isinstance(error, DevToolsTimeoutError):
-        return False
-    return isinstance(error, DevToolsError | PageLoadingError | ElsewhereError)
 
 
 def _deferred(message: InboundMessage) -> InboundMessage:

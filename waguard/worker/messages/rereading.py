@@ -8,9 +8,9 @@ from loguru import logger
 from waguard.core.messages.undecryptable import Outcome
 from waguard.errors import WaguardError
 from waguard.wire.calls import Reread
-from waguard.worker.browser.devtools import DevToolsClosedError, TargetCrashedError
 from waguard.worker.messages.inbound import Inbound
 from waguard.worker.page.page import WhatsAppPage
+from waguard.worker.page.page_errors import PAGE_LOST
 
 
 async def reread(
@@ -34,7 +34,7 @@ async def _one(
     try:
         reported = await page.message(message_id, aliases)
         return Outcome.GONE if reported is None else await inbound.decrypted(reported, page)
-    except (DevToolsClosedError, TargetCrashedError):
+    except PAGE_LOST:
         raise
     except WaguardError as error:
         logger.warning(

@@ -5,7 +5,12 @@ from typing import Final
 
 from waguard.core.session.page_load import Refusal
 from waguard.errors import WaguardError
-from waguard.worker.browser.devtools import EvaluationError
+from waguard.worker.browser.devtools import (
+    DevToolsClosedError,
+    ElsewhereError,
+    EvaluationError,
+    TargetCrashedError,
+)
 
 NAMED_AT_MOST: Final = 10  # exports in one message
 
@@ -45,6 +50,10 @@ class PageLoadingError(EvaluationError):
         super().__init__(self.TEXT)
         self.message = "the page is just being loaded"
         self.args = (self.message,)
+
+
+PAGE_LOST: Final = (DevToolsClosedError, TargetCrashedError, ElsewhereError, PageLoadingError)
+"""Errors that say nothing of what was asked for: another page, or worker, is asked for it again."""
 
 
 class NotTransmittedError(WaguardError):
