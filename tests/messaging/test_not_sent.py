@@ -33,9 +33,18 @@ class FakeJournal:
 async def test_a_message_is_withdrawn_until_it_is_decided(last: int | WaguardError) -> None:
     journal: Any = FakeJournal(UNDECIDED, UNDECIDED, last)
     writes = NotSentWrites(journal, SendTimings(undecided=0.0))
+    gone = Withdrawal("m")
+    writes.withdraw(gone)
+    assert await writes.written(60.0)
+    assert journal.asked == [gone] * 3
+
+
+async def test_a_transaction_of_which_the_server_hears_no_more_ends_it() -> None:
+    journal: Any = FakeJournal(*[UNDECIDED] * 4)
+    writes = NotSentWrites(journal, SendTimings(undecided=0.0, undecided_times=3))
     writes.withdraw(Withdrawal("m"))
     assert await writes.written(60.0)
-    assert journal.asked == [Withdrawal("m")] * 3
+    assert journal.answers == []
 
 
 async def test_nobody_waits_longer_than_agreed_for_what_is_undecided() -> None:

@@ -15,14 +15,16 @@ class SendTimings(Struct, frozen=True, kw_only=True):
     keeping: float = 2.0
     """That a reply "not sent" waits for the database to know it."""
     undecided: float = 1.0
-    """Until a message is withdrawn again that a transaction may still keep."""
+    """Until a message is withdrawn again that a transaction may still keep …"""
+    undecided_times: int = 60
+    """… and how often."""
     retry: float = 1.0
     """Until a session is asked again that was not ready, and a message that did not leave."""
     pause_check: float = 5.0
     """Until it is asked again whether first contacts pause: that may end before its time."""
     longest_rest: float = 60.0
     """For which a first contact that was held is not tried."""
-    file_rest: float = 5.0
+    file_rest: float = 30.0
     """Until the other hosts are asked again for a file that did not come."""
     hope: float = 60.0
     """That a session is waited for; then it is asked again whether there is such a session."""

@@ -1,10 +1,12 @@
 """The outbox: what is sent, as it is written and as it is read."""
 
+import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from msgspec import Struct
+from msgspec import field as struct_field
 
 from waguard.core.messages.send_states import State
 
@@ -68,10 +70,12 @@ UNDECIDED: Final = -1
 
 
 class Withdrawal(Struct, frozen=True):
-    """Forget a message whose keeping seemed to fail, if it was kept all the same. ``seen``: as the message had it."""
+    """Forget a message whose keeping seemed to fail, if it was kept all the same. ``seen``: as the message had it;
+    ``since``: monotonic time at which it had failed."""
 
     message_id: str
     seen: int | None = None
+    since: float = struct_field(default_factory=time.monotonic)
 
 
 class Outgoing(Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
@@ -47,7 +48,7 @@ from waguard.ports.outbox import (
 from waguard.store import group_readers as readers
 from waguard.store import owned
 from waguard.store.database import Database
-from waguard.store.engine import IDLE_LIMIT, commit_with_next
+from waguard.store.engine import commit_with_next
 from waguard.store.models import INBOX, OUTBOX
 from waguard.store.types import storable
 
@@ -77,14 +78,12 @@ _FREE_KEY: Final = (
     .where(_OWN.session_id == bindparam("session"), _OWN.idempotency_key == bindparam("used"))
     .values(idempotency_key=None)
 )
-# only PostgreSQL deletes past a row that is not committed yet; its locks end behind the commit. Who says nothing
-# in the middle is a client that is gone
-_OTHER_WRITERS: Final = text("""
-    SELECT count(CASE WHEN state = 'idle in transaction' AND usename = current_user
-        AND state_change < clock_timestamp() - make_interval(secs => :idle) THEN pg_terminate_backend(pid) ELSE true END)
-    FROM pg_locks JOIN pg_stat_activity USING (pid)
+# only PostgreSQL deletes past a row that is not committed yet; its locks end behind the commit
+_EARLIER_WRITERS: Final = text("""
+    SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
     WHERE relation = 'waguard_outbox'::regclass AND mode = 'RowExclusiveLock' AND granted
         AND datname = current_database() AND pid <> pg_backend_pid()
+        AND (xact_start IS NULL OR xact_start <= clock_timestamp() - make_interval(secs => :ago))
 """)
 _SAME: Final = update(OUTBOX).where(_OWN.id == bindparam("number"))
 _STEPS: Final = {state: _SAME.where(_in(before)) for state, before in FROM.items()}
@@ -229,9 +228,10 @@ async def write(
 ) -> tuple[int, ...]:
     """For each the new id, or how many messages it changed."""
     kept: list[int] = []
+    may_come = await _may_come(connection, [it for it in items if isinstance(it, Withdrawal)])
     for bulk_id, group in itertools.groupby(items, key=_bulk_of):
         if bulk_id is None:
-            kept += [await _write(connection, item, now) for item in group]
+            kept += [await _write(connection, item, now, may_come=may_come) for item in group]
         else:
             drafts = [item for item in group if isinstance(item, NewMessage)]
             kept += await connection.run_sync(_keep_bulk, bulk_id, drafts, now)
@@ -254,20 +254,29 @@ def _bulk_of(item: NewMessage | StateUpdate | Withdrawal) -> str | None:
 
 
 async def _write(
-    connection: AsyncConnection, item: NewMessage | StateUpdate | Withdrawal, now: float
+    connection: AsyncConnection,
+    item: NewMessage | StateUpdate | Withdrawal,
+    now: float,
+    *,
+    may_come: bool,
 ) -> int:
     match item:
         case NewMessage():
             return await connection.run_sync(keep, item, now)
         case StateUpdate():
             return await _move(connection, item, now)
-        case Withdrawal(message_id):
-            is_postgresql = connection.dialect.name == "postgresql"
-            idle = {"idle": IDLE_LIMIT}
-            others = await connection.scalar(_OTHER_WRITERS, idle) if is_postgresql else 0
+        case Withdrawal(message_id=message_id):
             same = _OWN.message_id == storable(message_id)
             gone = (await connection.execute(delete(OUTBOX).where(same, _UNSENT))).rowcount
-            return UNDECIDED if others and not gone else gone
+            return UNDECIDED if may_come and not gone else gone
+
+
+async def _may_come(connection: AsyncConnection, withdrawn: Sequence[Withdrawal]) -> bool:
+    """Whether a transaction that may keep one of these messages is still open."""
+    if not withdrawn or connection.dialect.name != "postgresql":
+        return False
+    ago = time.monotonic() - max(it.since for it in withdrawn)
+    return bool(await connection.scalar(_EARLIER_WRITERS, {"ago": max(0.0, ago)}))
 
 
 def _keep_bulk(

@@ -213,11 +213,12 @@ class SessionService:
             await self._log_out(session, removed=True, by=by)
             if purge:
                 await self._registry.flush(session)
-                await self._proxies.purge(session_id)  # first: where it fails, it can be repeated
+            if last:  # as all before its row: where it fails, it can be repeated
+                await last()
+            if purge:
+                await self._proxies.purge(session_id)
                 await self._ctx.store.soft_delete(session_id)
                 await self._registry.remove(session_id)
-            if last:
-                await last()
 
     async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
         """See ``ports.sessions.Sessions``."""

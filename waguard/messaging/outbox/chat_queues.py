@@ -155,7 +155,7 @@ class ChatQueues:
             await self._changed.wait()
 
     def _begin(self) -> None:
-        """The first of each chat, those of bulks last, the oldest first, as far as there is room, and at the pace."""
+        """The first of each chat, in their turn, as far as there is room, and at the pace."""
         now = asyncio.get_running_loop().time()
         heads = [queue[0] for chat, queue in self._queues.items() if chat not in self._going]
         check = self._timings.pause_check
@@ -190,7 +190,8 @@ class ChatQueues:
         try:
             if not await self._send(pending):
                 self.add(pending)
-                await asyncio.sleep(self._timings.retry)
+                if pending.rests_until <= asyncio.get_running_loop().time():
+                    await asyncio.sleep(self._timings.retry)
         except Exception:  # noqa: BLE001 - it is kept as it is; the next run resumes it
             logger.exception(
                 "a bug in waguard: a message is left as it is",
@@ -206,6 +207,6 @@ def _order(pending: PendingSend) -> int:
     return pending.id
 
 
-def _turn(pending: PendingSend) -> tuple[bool, int]:
-    """Others need not wait for a bulk, whose ids are lower than theirs."""
-    return pending.bulk_id is not None, pending.id
+def _turn(pending: PendingSend) -> tuple[bool, bool, int]:
+    """Others need not wait for what was tried in vain, nor for a bulk, whose ids are lower than theirs."""
+    return pending.rests_until > 0, pending.bulk_id is not None, pending.id

@@ -60,15 +60,19 @@ class NotSentWrites:
         return writing
 
     def withdraw(self, item: Withdrawal) -> None:
-        """Forget the message, however long that takes, and again while it may still be kept."""
+        """Forget the message, however long that takes, and again while a transaction of a lost connection may still keep
+        it, for a minute: then its server knows nothing of it."""
         deciding = self._withdraw(item, self._journal.update(item))
         self._watch(asyncio.create_task(deciding, name="withdraw"))
 
     async def _withdraw(self, item: Withdrawal, writing: "asyncio.Future[tuple[int, ...]]") -> None:
         with contextlib.suppress(WaguardError):  # which the journal has logged
-            while UNDECIDED in await writing:
+            for _ in range(self._timings.undecided_times):
+                if UNDECIDED not in await writing:
+                    return
                 await asyncio.sleep(self._timings.undecided)
                 writing = self._journal.update(item)
+            await writing
 
     def _watch(self, writing: "asyncio.Future[Any]") -> None:
         self._writes.add(writing)
