@@ -1,5 +1,6 @@
 """The outbox: on every database."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -215,7 +216,7 @@ async def test_what_is_committed_later_is_withdrawn_later(store: SqlStore) -> No
 
 @on_postgresql
 async def test_who_began_to_write_later_is_not_waited_for(store: SqlStore) -> None:
-    gone = Withdrawal("true_49170@c.us_m")
+    gone = Withdrawal("true_49170@c.us_m", since=time.monotonic() - 60.0)
     async with store._database.writing() as work:
         await work.connection.run_sync(outbox.keep, draft("n"), 1.0)
         assert await write(store, gone) == (0,)
