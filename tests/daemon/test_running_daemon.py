@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from yarl import URL
 
 from tests.e2e.harness import DEADLINE, Daemon, Process, removed, short_folder, suspended
 from tests.host.odd_files import Spoil, all_spoilt
@@ -404,36 +403,6 @@ async def test_a_change_is_on_the_stream_and_in_the_database_before_the_end(
     with contextlib.closing(sqlite3.connect(file)) as connection:
         query = "SELECT reason, after FROM waguard_events WHERE kind = 'change'"
         assert connection.execute(query).fetchall() == [("the application", "done")]
-
-
-async def test_a_change_that_ends_after_the_sessions_is_in_the_database(daemon: Daemon) -> None:
-    """The API answers what is under way until the very end, and the database is held as long."""
-    file = daemon.folder / "w.db"
-    daemon.settings = {**ALONE, "WAGUARD_DATABASE__URL": f"sqlite+aiosqlite:///{file}"}
-    await daemon.start()
-
-    async def accepts_no_more() -> bool:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", URL(daemon.base).port)
-        except OSError:
-            return True
-        writer.close()
-        return False
-
-    with contextlib.closing(sqlite3.connect(file)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        change = asyncio.create_task(daemon.call("POST", "/api/webhooks/dead/replay"))
-        assert (await daemon.call("GET", "/api/sessions"))[0] == 200
-        assert daemon.process
-        daemon.process.send_signal(signal.SIGTERM)
-        await daemon.until(accepts_no_more)
-        assert not change.done()
-        connection.rollback()
-        assert (await change)[0] == 200
-        assert await daemon.stop() == 0
-        assert "event=audit_lost" not in daemon.log()
-        query = "SELECT after FROM waguard_events WHERE kind = 'change'"
-        assert connection.execute(query).fetchall() == [("done",)]
 
 
 async def test_what_was_folded_is_said_at_the_end(daemon: Daemon) -> None:

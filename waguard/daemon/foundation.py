@@ -1,10 +1,7 @@
 """What sessions, messages and the API stand on: time, network, host, bus, database, journal."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Collection, Sequence
-
-from aiohttp.web import AppRunner
+from collections.abc import Collection, Sequence
 
 from waguard.core.metrics.tally import Tally
 from waguard.daemon.reload import CurrentConfig
@@ -119,20 +116,15 @@ class Foundation:
             in_cluster=self.in_cluster,
         )
 
-    @contextlib.asynccontextmanager
-    async def served(self, api: AppRunner) -> AsyncIterator[None]:
-        """End the API after the body; what was changed by it is stored when this ends, so the database must be held."""
-        try:
-            yield
-        finally:
-            self.bus.close()  # who listens to it is let go
-            await self.network.close()
-            await api.cleanup()
-            await self.changes.flush(self._last_write)
+    async def end_calls(self) -> None:
+        """Before the API ends: who listens to the bus is let go, and nobody asks the network."""
+        self.bus.close()
+        await self.network.close()
 
     async def close(self) -> None:
         """After the API has ended: nothing uses the database any more."""
         self.outgoing.close()
+        await self.changes.flush(self._last_write)
         self._trail.cancel()
         await asyncio.gather(self._trail, return_exceptions=True)
         await self.store.close()

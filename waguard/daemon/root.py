@@ -224,19 +224,15 @@ class Daemon:
         self._run_file.begin()
         with self._run_file.ending():
             try:
-                async with (
-                    self._lease.renewed(),
-                    self._base.served(runner),
-                    self._base.journal,
-                    webhooks,
-                    self._fed(webhooks),
-                ):
+                async with self._lease.renewed(), self._base.journal, webhooks, self._fed(webhooks):
                     self._schedule(webhooks, messages, local)
                     self._ticker.every(key_table.SAVED_EVERY, "keys", secrets.issued_keys.save)
                     async with self._deferred:
                         await self._work(webhooks)
             finally:
                 await self._alerts.close()
+                await self._base.end_calls()
+                await runner.cleanup()
                 await secrets.issued_keys.save()
                 if self._cluster:
                     await self._cluster.renew_last(store_is_open=True)
