@@ -14,7 +14,6 @@ from tests.profile.leveldb_files import INDEXED, LOCAL, profile, word_of
 from waguard.cli import profile_commands
 from waguard.core.profile.before_start import (
     CARRIED,
-    CarryOver,
     CredentialsLost,
     CutTornTails,
     Damaged,
@@ -26,7 +25,6 @@ from waguard.profile import (
     caches,
     inspection,
     owner_mark,
-    quarantine,
     repair,
     snapshot_archive,
     start_marks,
@@ -230,59 +228,6 @@ def test_a_crash_in_the_middle_costs_nothing(
         assert list(at.profile.parent.iterdir()) == [at.profile]
     finally:
         held.release()
-
-
-@pytest.mark.parametrize("has_snapshot", [True, False])
-def test_a_crash_before_carried_credentials_are_in_place_costs_nothing(
-    at: Places, lock: int, paired: str, monkeypatch: pytest.MonkeyPatch, *, has_snapshot: bool
-) -> None:
-    if has_snapshot:
-        snapshot_of(at, paired)
-    since = owner_mark.paired_at(at.profile)
-    rewrite(at, "of this moment")
-
-    class PowerCutError(Exception):
-        pass
-
-    rename = Path.rename
-
-    def cut(path: Path, target: Path) -> Path:
-        if target == at.profile:
-            raise PowerCutError
-        return rename(path, target)
-
-    monkeypatch.setattr(Path, "rename", cut)
-    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
-    with pytest.raises(PowerCutError):
-        repair.prepare(at, lock, finding=Damaged("Chromium exits at once", whole=True))
-    monkeypatch.undo()
-    fcntl.flock(lock, fcntl.LOCK_UN)  # the process is gone
-    with ProfileLock(at.profile) as held:
-        prepared = repair.prepare(at, held.descriptor)
-        assert prepared.actions == (CarryOver(), Use())
-        assert word_of(at.profile) == "of this moment"
-        assert owner_mark.pairing(at.profile) == paired
-        assert owner_mark.paired_at(at.profile) == since
-        assert start_marks.tried(at.profile) == {CARRIED}
-        assert list(at.profile.parent.iterdir()) == [at.profile]
-        assert repair.prepare(at, held.descriptor).actions == (Use(),)
-
-
-def test_what_a_crash_left_beside_a_profile_does_not_replace_it(
-    at: Places, lock: int, paired: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def cut(*_: object) -> None:
-        raise OSError("power cut")
-
-    monkeypatch.setattr(quarantine, "move_in", cut)
-    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
-    with pytest.raises(OSError, match="power cut"):
-        repair.prepare(at, lock, finding=Damaged("Chromium exits at once", whole=True))
-    monkeypatch.undo()
-    rewrite(at, "newer")
-    assert repair.prepare(at, lock).actions == (Use(),)
-    assert word_of(at.profile) == "newer"
-    assert list(at.profile.parent.iterdir()) == [at.profile]
 
 
 def test_nothing_is_unpacked_over_what_is_there(at: Places, lock: int, paired: str) -> None:

@@ -16,7 +16,7 @@ from typing import BinaryIO, Final
 from msgspec import Struct
 
 from waguard.errors import WaguardError
-from waguard.host.files.private_files import open_private, sync_all, write_private
+from waguard.host.files.private_files import open_private, write_private
 from waguard.profile import leveldb
 
 FOLDERS: Final = ("IndexedDB", "Local Storage")
@@ -33,10 +33,9 @@ class SnapshotRefusedError(WaguardError):
 
 
 def copy_credentials(profile: Path, into: Path) -> None:
-    """The two folders of a profile that nobody uses, unless they are damaged or empty; on disk when this returns."""
+    """The two folders of a profile that nobody uses, unless they are damaged or empty."""
     for name in FOLDERS:
         copy_whole(profile / "Default" / name, into / "Default" / name, running=False)
-    sync_all(into)
 
 
 def databases(folder: Path) -> list[Path]:

@@ -71,23 +71,11 @@ def prepare(at: Places, lock: int, *, finding: Finding | None = None) -> Prepare
     it was connected". A ``Hold`` leaves everything as it is.
     """
     prove_held(at.profile, lock)
-    carried = _finish_carry_over(at.profile)
     staging.clear(at.profile)
     found = inspection.examine(at, lock, finding=finding)
     actions = before_start.decide(found)
     quarantined = carry_out(at, lock, actions)
-    return Prepared(found=found, actions=(*carried, *actions), quarantined=quarantined)
-
-
-def _finish_carry_over(profile: Path) -> tuple[Action, ...]:
-    """Put in place what a crash left whole beside a profile that was just quarantined; what was done."""
-    made = staging.path_of(profile)
-    # the lock is linked last: with it all is there
-    whole = os.path.lexists(made / LOCK_NAME) and CARRIED in start_marks.tried(made)
-    if not whole or os.path.lexists(profile / "Default"):
-        return ()
-    _move_in(profile, made)
-    return (CarryOver(),)
+    return Prepared(found=found, actions=actions, quarantined=quarantined)
 
 
 def carry_out(at: Places, lock: int, actions: tuple[Action, ...]) -> Path | None:
@@ -130,9 +118,8 @@ def replace_profile(
 
     The new one is made beside the old one (beside its target, where it is a link, which stays) and
     renamed, and has the same lock file, so that it is never free for
-    anybody else. A crash in between leaves no profile, which the next start sees: it puts carried credentials in
-    place, or decides again. ``why`` None is for a profile in which Chromium has stored nothing. Where the old one
-    lies now.
+    anybody else. A crash in between leaves no profile, which the next start sees. ``why`` None is for
+    a profile in which Chromium has stored nothing. Where the old one lies now.
     """
     prove_held(at.profile, lock)
     owner = chromium_lock.owner(at.profile)
@@ -156,7 +143,6 @@ def put_in_place(at: Places, lock: int, other: Path, *, why: str) -> Path | None
     start_marks.carry_holder(real, other)
     os.link(at.profile / LOCK_NAME, other / LOCK_NAME)
     sync_folder(other)
-    sync_folder(other.parent)
     moved = None
     if [path.name for path in real.iterdir()] == [LOCK_NAME]:
         mark_files.remove(real / LOCK_NAME)  # what is empty can be renamed over

@@ -16,7 +16,7 @@ def made_beside(profile: Path) -> Iterator[Path]:
     """An empty folder in which another profile is made before it takes this one's place; what is left
     in it is deleted, by the next start after a crash."""
     clear(profile)
-    made = path_of(profile)
+    made = _path_of(profile)
     made.mkdir(mode=0o700)
     try:
         yield made
@@ -24,13 +24,12 @@ def made_beside(profile: Path) -> Iterator[Path]:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def path_of(profile: Path) -> Path:
-    """Where that folder lies, or would."""
+def _path_of(profile: Path) -> Path:
     real = profile.resolve()
     return real.with_name(f"{STAGING}{real.name}")
 
 
 def clear(profile: Path) -> None:
     """Delete what a crash left beside the profile."""
-    shutil.rmtree(path_of(profile), ignore_errors=True)
+    shutil.rmtree(_path_of(profile), ignore_errors=True)
     moving.clear(profile.resolve())
