@@ -186,7 +186,8 @@ class Intake:
                 reason = f"messages of {chat or 'some chats'} may be missing: {why}"
                 evidence = {"chat": chat or None, "since": since}
                 self._writer.record("backfill_gap", reason=reason, evidence=evidence)
-                self._owed[chat] = min(since or 0, self._owed.get(chat, since or 0))
+                if since is not None:
+                    self._owed[chat] = min(since, self._owed.get(chat, since))
             case LoggedOut(reason=reason):
                 self._logged_out(reason)
             case ProfileMended(done=done) as it:
@@ -265,5 +266,6 @@ class Intake:
         return CatchUp(since=with_owed(since, self._asked, floor, people), floor=floor)
 
     def backfilled(self) -> None:
-        """All that was asked for has been read; what could not be was reported anew."""
+        """All that was asked for has been read, but what never can be: nothing is owed."""
         self._asked.clear()
+        self._owed.clear()

@@ -31,6 +31,7 @@ AT_ONCE: Final = 4  # files
 BACKFILLED_AT_ONCE: Final = (
     2  # files of what is read back: those of live messages do not wait for them
 )
+UNASKED: Final = 86_400  # s for which a chat is read back where the daemon had not said since when
 REMEMBERED: Final = 5_000  # ids; wa-js can report a message twice within seconds
 
 
@@ -142,9 +143,8 @@ class Inbound:
         logger.error("messages of a chat are out of order", event="chat_out_of_order", chat=chat)
         ids = self._people.aliases(chat)
         known = (self._backfilled_since[one] for one in ids if one in self._backfilled_since)
-        since = min(known, default=None)
-        at = since or 0  # it has not been asked since when
-        self.owed[chat] = min(at, self.owed.get(chat, at))  # its newest one is the daemon's mark
+        since = min(known, default=int(time.time() - UNASKED))
+        self.owed[chat] = min(since, self.owed.get(chat, since))  # its newest one is the daemon's mark
         self._emit(BackfillGap(chat=chat, why=why, since=since))
 
     def _enqueue(self, key: str, item: Incoming) -> None:
