@@ -20,7 +20,7 @@ from waguard.core.messages.inbox import InboxRecord, Kind
 from waguard.core.messages.sent_events import of_ack
 from waguard.core.recycle import APART
 from waguard.core.replace import replace
-from waguard.ports.outcomes import Acked, Outcome, Uncertain
+from waguard.ports.outcomes import Outcome, Uncertain
 from waguard.supervision.session.ack_watch import ASKED_AT_ONCE
 from waguard.wire.calls import Acks, Call, Failed, SendText, Sent, Value
 from waguard.wire.events import Ack
@@ -35,8 +35,6 @@ class Page:
         """Chats whose messages are acknowledged at once."""
         self.shows: dict[str, int] | Failed | None = None
         """What it says instead when it is asked for acks."""
-        self.unread: set[str] = set()
-        """Those whose look-up throws."""
 
     async def answer(self, call: Call) -> Sent | Value | Failed:
         match call:
@@ -44,9 +42,7 @@ class Page:
                 if isinstance(self.shows, Failed):
                     return self.shows
                 shown = self.acks if self.shows is None else self.shows
-                read = [name for name in ids if name in shown and name not in self.unread]
-                unread = {name: "unread" for name in ids if name in self.unread}
-                return Value(acks={name: shown[name] for name in read}, found=unread)
+                return Value(acks={name: shown[name] for name in ids if name in shown})
             case SendText(chat=chat, message_id=message_id):
                 outcome = "sent" if chat in self.well else "uncertain"
                 self.acks[message_id] = int(outcome == "sent")
@@ -80,13 +76,16 @@ async def send_in_vain(bench: Bench, *numbers: int, name: str = "s") -> None:
 
 
 async def pass_time(bench: Bench, world: World, seconds: int) -> None:
-    """Second by second, with workers that are heard."""
+    """Second by second, with workers that are heard, and pages that answer at once."""
     for _ in range(seconds):
         world.clock.advance(1.0)
         for session in bench.it.registry.sessions:
             heard(session)
         await bench.it.watchdog.watch()
         await asyncio.sleep(0)
+        asking = [it for it in asyncio.all_tasks() if it.get_name().endswith(": acks")]
+        if asking:
+            await asyncio.wait(asking)
 
 
 async def asked(process: FakeProcess, times: int) -> None:
@@ -264,48 +263,6 @@ async def test_a_page_that_cannot_be_asked_proves_nothing(
     page.shows = None
     await pass_time(empty, world, 10)
     await wait_until(lambda: empty.session().traffic.acks.late, "it is asked again")
-
-
-async def test_what_the_page_fails_to_find_is_not_acknowledged(
-    empty: Bench, world: World, page: Page
-) -> None:
-    process = await up(empty)
-    await send_in_vain(empty, 1)
-    page.unread = {"true_s_1"}
-    await pass_time(empty, world, 61)
-    await asked(process, 1)
-    await pass_time(empty, world, 5)
-    assert empty.session().traffic.acks.late is None, "nobody confirmed it"
-    page.unread.clear()
-    await pass_time(empty, world, 10)
-    await wait_until(lambda: empty.session().traffic.acks.late, "the page confirms it")
-    page.unread = {"true_s_1"}
-    await pass_time(empty, world, 10)
-    await asked(process, 3)
-    await pass_time(empty, world, 5)
-    assert empty.session().traffic.acks.late, "it is as it was"
-    assert not entries(world, "acks_back")
-    page.acks["true_s_1"] = 1
-    page.unread.clear()
-    await pass_time(empty, world, 10)
-    await wait_until(lambda: not empty.session().traffic.acks.late, "the page knew better")
-    await pass_time(empty, world, 1)
-    await wait_until(lambda: entries(world, "acks_back"), "its end is on the trail")
-
-
-async def test_what_the_page_never_finds_is_forgotten_when_others_are_acknowledged(
-    empty: Bench, world: World, page: Page
-) -> None:
-    process = await up(empty)
-    await send_in_vain(empty, 1)
-    page.unread, page.well = {"true_s_1"}, {"d"}
-    await pass_time(empty, world, 61)
-    await asked(process, 1)
-    assert isinstance(await send(empty, 2, chat="d"), Acked)
-    assert empty.session().traffic.acks.overdue
-    await pass_time(empty, world, 10)
-    await asked(process, 2)
-    await wait_until(lambda: not empty.session().traffic.acks.overdue, "it is forgotten")
 
 
 async def test_only_time_in_which_it_is_connected_counts(

@@ -155,7 +155,7 @@ class Reload(Struct, tag="reload", frozen=True, kw_only=True):
 
 class Acks(Struct, tag="acks", frozen=True, kw_only=True):
     """What the page shows as the acks of these sends; ``aliases``: by id, what else its chat was
-    ever called. The ``Value`` has those ``found`` to be ``UNREAD``, too: their look-up failed."""
+    ever called."""
 
     ids: tuple[str, ...]
     aliases: dict[str, tuple[str, ...]] = {}
@@ -221,8 +221,6 @@ class SetLog(Struct, tag="set_log", frozen=True, kw_only=True):
 
 SAVED: Final = "file"
 """The name of the file that ``FetchFile`` saves."""
-UNREAD: Final = "unread"
-"""What is found of a send whose ack could not be looked up."""
 Send = SendText | SendMedia | SendViewOnce | SendFile | SendContent
 PasskeyCall = PasskeyStart | PasskeyAnswer | PasskeyConfirm | PasskeyCancel
 _OfPage = (
@@ -279,7 +277,7 @@ class PasskeyRequest(Private, frozen=True, kw_only=True):
 
 class Value(Private, tag="value", frozen=True, kw_only=True):
     """Outcome of the other calls: the pairing code, whether a number exists, a PNG, acks by id, what
-    a ``Reread`` or ``Acks`` found by id (words of ``core.undecryptable.Outcome``, or ``UNREAD``), the request for a passkey, and of its other
+    a ``Reread`` found by id (words of ``core.undecryptable.Outcome``), the request for a passkey, and of its other
     calls whether the page still waited for it; the answer to an ``Ask`` in JSON, or messages of a chat, the newest first,
     and ``before`` which further ones are."""
 

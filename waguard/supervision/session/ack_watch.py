@@ -21,7 +21,7 @@ ASK_AGAIN: Final = 10.0  # s
 
 class AckWatch:
     """``since``: monotonic time from which on acks could come, None: they cannot now. ``ask`` has
-    the page report the acks of sends, None where one could not be looked up; ``note`` puts an entry on the audit trail."""
+    the page report the acks of sends, ``note`` puts an entry on the audit trail."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class AckWatch:
         *,
         limit: Callable[[], float],
         since: Callable[[], float | None],
-        ask: Callable[[Acks], Awaitable[dict[str, int | None]]],
+        ask: Callable[[Acks], Awaitable[dict[str, int]]],
         note: Callable[..., None],
     ) -> None:
         self._log = logger.bind(session=session)
@@ -152,10 +152,6 @@ class AckWatch:
             self._asked_at = now
             begin(self._confirm(), "acks")
 
-    def _may_wait(self, message_id: str) -> bool:
-        """Whether nothing that was sent after it has been acknowledged."""
-        return self._sent_at.get(message_id, float("-inf")) > self.proved_from
-
     def _not_in_vain(self, ids: Iterable[str]) -> list[str]:
         return [message_id for message_id in ids if message_id not in self._in_vain]
 
@@ -178,16 +174,11 @@ class AckWatch:
         except WaguardError as error:
             self._log.debug("acks not read", why=error.line())
             return
-        unread = {it for it, ack in known.items() if ack is None and self._may_wait(it)}
         for message_id in asked:
-            if message_id in unread:
-                self._sent_at.move_to_end(message_id)  # it may not keep others from being asked for
-            elif known.get(message_id) != 0:
+            if known.get(message_id) != 0:
                 self._sent_at.pop(message_id, None)
                 self._excusable.discard(message_id)
-        # what could not be read is as it was
-        known_before = [it for it in asked if it not in unread or it in self._reported]
-        waiting = [message_id for message_id in known_before if message_id in self._sent_at]
+        waiting = [message_id for message_id in asked if message_id in self._sent_at]
         since = self._since()
         found = None if since is None else self._overdue(since, waiting)
         if found and not self.late:

@@ -186,8 +186,7 @@ class Intake:
                 reason = f"messages of {chat or 'some chats'} may be missing: {why}"
                 evidence = {"chat": chat or None, "since": since}
                 self._writer.record("backfill_gap", reason=reason, evidence=evidence)
-                if since is not None:
-                    self._owed[chat] = min(since, self._owed.get(chat, since))
+                self._owe(chat, since)
             case LoggedOut(reason=reason):
                 self._logged_out(reason)
             case ProfileMended(done=done) as it:
@@ -264,6 +263,10 @@ class Intake:
             self._asked[chat] = min(at, self._asked.get(chat, at))
         self._owed.clear()
         return CatchUp(since=with_owed(since, self._asked, floor, people), floor=floor)
+
+    def _owe(self, chat: str, since: int | None) -> None:
+        if since is not None:
+            self._owed[chat] = min(since, self._owed.get(chat, since))
 
     def backfilled(self) -> None:
         """All that was asked for has been read, but what never can be: nothing is owed."""

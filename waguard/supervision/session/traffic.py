@@ -317,9 +317,8 @@ class Traffic:
         ended = self.backfiller.ended_at(worker.number, worker.loads)
         return None if ended is None else max(since, ended)
 
-    async def _ask_for_acks(self, call: calls.Acks) -> dict[str, int | None]:
-        value = await self._ask(call)
-        return {**dict.fromkeys(value.found or ()), **(value.acks or {})}
+    async def _ask_for_acks(self, call: calls.Acks) -> dict[str, int]:
+        return (await self._ask(call)).acks or {}
 
     async def _ask(self, call: calls.Operation) -> calls.Value:
         """By itself, so the session is no less idle."""

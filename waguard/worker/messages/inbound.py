@@ -144,7 +144,9 @@ class Inbound:
         ids = self._people.aliases(chat)
         known = (self._backfilled_since[one] for one in ids if one in self._backfilled_since)
         since = min(known, default=int(time.time() - UNASKED))
-        self.owed[chat] = min(since, self.owed.get(chat, since))  # its newest one is the daemon's mark
+        self.owed[chat] = min(
+            since, self.owed.get(chat, since)
+        )  # its newest one is the daemon's mark
         self._emit(BackfillGap(chat=chat, why=why, since=since))
 
     def _enqueue(self, key: str, item: Incoming) -> None:

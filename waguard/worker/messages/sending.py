@@ -13,7 +13,6 @@ from waguard.core.messages.send_states import ACK_ERROR, ACK_SERVER
 from waguard.core.session.page_errors import own_fault
 from waguard.errors import WaguardError
 from waguard.wire.calls import (
-    UNREAD,
     Acks,
     Failed,
     Send,
@@ -23,12 +22,16 @@ from waguard.wire.calls import (
     SendText,
     SendViewOnce,
     Sent,
-    Value,
 )
 from waguard.worker.browser.devtools import DevToolsError, ElsewhereError, EvaluationError
 from waguard.worker.page.page import WhatsAppPage
 from waguard.worker.page.page_answers import SendOutcome
-from waguard.worker.page.page_errors import NotSendableError, NotTransmittedError, PageLoadingError
+from waguard.worker.page.page_errors import (
+    PAGE_LOST,
+    NotSendableError,
+    NotTransmittedError,
+    PageLoadingError,
+)
 from waguard.worker.timings import TIMINGS, Timings
 
 
@@ -55,25 +58,21 @@ def evaluate(outcome: SendOutcome, message_id: str, now: int) -> Sent:
 
 async def acks(
     page: WhatsAppPage, call: Acks, people: People, *, timings: Timings = TIMINGS
-) -> Value:
-    """The acks of those that stand in their chats; one that cannot be looked up costs no other.
-
-    Raises ``PageLoadingError``, ``ElsewhereError``, ``DevToolsError``: then nothing is known of any.
-    """
+) -> dict[str, int]:
+    """The acks of those that stand in their chats; one that cannot be looked up costs no other. Raises ``WaguardError``
+    where the page is lost: nothing is known of any then."""
     found: dict[str, int] = {}
-    unread: dict[str, str] = {}
     for message_id in call.ids:
         aliases = dict.fromkeys((*call.aliases.get(message_id, ()), *_lids(message_id, people)))
         try:
             ack = await page.ack_of(message_id, tuple(aliases), timeout=timings.find)
-        except (PageLoadingError, ElsewhereError):
+        except PAGE_LOST:
             raise
         except EvaluationError:
-            unread[message_id] = UNREAD
             continue
         if ack is not None:
             found[message_id] = ack
-    return Value(acks=found, found=unread)
+    return found
 
 
 def _lids(message_id: str, people: People) -> tuple[str, ...]:
