@@ -76,6 +76,28 @@ async def test_what_was_accepted_is_sent_once_and_its_repetition_joins_it(world:
     assert len(world.sessions.sends()) == 1
 
 
+async def test_a_key_has_its_second_chance_also_after_a_repetition_that_came_before_the_failure(
+    world: World,
+) -> None:
+    """The repetition was answered from the row, for memory has forgotten the message after a restart."""
+    world.sessions.connect(UnavailableError("not yet"))
+    how = {"key": "k", "later": True}
+    first = world.send(**how)
+    await world.result(first)
+    world.outbox.answered(first)
+    await restart(world)
+    world.sessions.connect(UnavailableError("not yet"))
+    world.clock.now += REPEATED_FOR + 100.0
+    again = world.send(**how)
+    await world.result(again)
+    world.outbox.answered(again)
+    assert again.id == first.id
+    await world.outbox.abandon(SESSION, "the session was logged out")
+    second = world.send(**how)
+    await world.result(second)
+    assert second.id != first.id
+
+
 async def test_a_repetition_that_gives_up_withdraws_what_it_joined(world: World) -> None:
     world.sessions.connect(UnavailableError("not yet"))
     pending = world.send()

@@ -233,6 +233,26 @@ async def test_a_bundle_that_is_not_there_any_more_is_used_no_more(
     assert bench.it.versions.state.bundles == {PACKED}
 
 
+async def test_the_packed_bundle_of_an_upgrade_is_compared_with_itself_in_no_way(
+    bench: Bench, world: World
+) -> None:
+    """It was to be tried, or all had it before they went back: no canary of it would ever count."""
+    await bench.it.stop()
+    path = world.config.paths.state / FILE
+    state = msgspec.structs.replace(
+        bench.it.versions.state,
+        wajs="f" * 64,
+        bundles={"f" * 64, PACKED},
+        previous=PACKED,
+        candidate=PACKED,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode(state))
+    bench.it = world.supervisor()
+    found = bench.it.versions.state
+    assert (found.wajs, found.previous, found.candidate) == (PACKED, None, None)
+
+
 # ---- wa-js ----
 
 

@@ -182,6 +182,10 @@ class Acceptance:
         if not repeats(pending.fingerprint, earlier):
             return False
         apply_row(pending, row)
+        if (
+            row.state is State.ACCEPTED
+        ):  # another one sends it, and knows how it ends: the next request asks the row
+            self._sends.drop(pending)
         if row.state is State.SENDING:  # memory has forgotten it a moment too early
             pending.resolve(Uncertain())
         return True

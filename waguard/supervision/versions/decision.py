@@ -112,12 +112,13 @@ class VersionDecision:
         state = found or versions.initial(self.packed, rules)
         self.bundles = {it.sha256: it.version for it in self.store.listing()}
         state = replace(state, bundles=state.bundles | {self.packed})
-        if state.wajs not in {
-            self.packed,
-            *self.bundles,
-        }:  # of an earlier version of waguard, or removed
+        here = {self.packed, *self.bundles}
+        if state.wajs not in here:  # of an earlier version of waguard, or removed
             state = replace(state, wajs=self.packed)
-        return state
+        # the packed one may be what was to be tried, or was in use before: nothing is compared with itself
+        candidate = None if state.candidate == state.wajs else state.candidate
+        previous = None if state.previous == state.wajs else state.previous
+        return replace(state, candidate=candidate, previous=previous)
 
     @property
     def on(self) -> bool:

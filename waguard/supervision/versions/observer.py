@@ -1,5 +1,6 @@
 """What sessions show of their pages' versions, and what their next workers load."""
 
+import contextlib
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -63,7 +64,10 @@ class VersionObserver:
         self._watched[session] = after
         for fact in facts:
             if isinstance(fact, Loaded) and fact.served_by == "network":
-                self.decision.handle_documents()
+                with contextlib.suppress(
+                    OSError
+                ):  # unknown changes nothing; the next load has them listed again
+                    self.decision.handle_documents()
             self.decision.post(fact)
         known = before.page is None and adopted
         return (
