@@ -81,7 +81,7 @@ async def test_a_key_has_its_second_chance_also_after_a_repetition_that_came_bef
 ) -> None:
     """The repetition was answered from the row, for memory has forgotten the message after a restart."""
     world.sessions.connect(UnavailableError("not yet"))
-    how = {"key": "k", "later": True}
+    how: dict[str, Any] = {"key": "k", "later": True}
     first = world.send(**how)
     await world.result(first)
     world.outbox.answered(first)
