@@ -27,6 +27,7 @@ from waguard.core.cluster.owner_facts import (
     ReadHolder,
     ReadOwners,
     Release,
+    Stays,
     Unanswered,
 )
 from waguard.core.cluster.records import FORMAT, Found, Owner
@@ -487,6 +488,57 @@ def test_a_drained_host_moves_two_at_a_time_and_claims_none() -> None:
     assert releases == [Release("s3", 1, "b"), Release("s0", 1, "c")]
     assert keeper.see(*rows, row("s9")) == []
     assert keeper.hear(Ended("s3")) == [Release("s1", 1, "b")]
+
+
+def test_sessions_that_cannot_leave_hold_up_no_drain_and_are_ended_less_and_less_often() -> None:
+    keeper = Keeper(found("b", "x", room=9))
+    rows = keeper.own("s0", "s1", "s2", "s3")
+    asked = keeper.hear(DrainAsked(drain=True))
+    assert asked == [Release("s0", 1, "b"), Release("s1", 1, "b")]
+    after = keeper.hear(Stays("s0", 1, 60.0))
+    assert after == [Acquire("s0", 1), Release("s2", 1, "b")], (
+        "it goes on here, the next one leaves"
+    )
+    assert keeper.hear(Stays("s1", 1, 60.0)) == [Acquire("s1", 1), Release("s3", 1, "b")]
+    for gone in ("s2", "s3"):
+        keeper.hear(Ended(gone))
+    pauses, begun = list[int](), keeper.now
+    while len(pauses) < 8:
+        for effect in keeper.see(*rows[:2], after=1.0):
+            if effect == Release("s0", 1, "b"):
+                pauses.append(round((keeper.now - begun) / 60))
+                begun = keeper.now
+            if isinstance(effect, Release):
+                keeper.hear(Stays(effect.session, 1, 60.0))
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+    keeper.hear(DrainAsked(drain=False))
+    assert set(keeper.hear(DrainAsked(drain=True))) == {
+        Release("s0", 1, "b"),
+        Release("s1", 1, "b"),
+    }
+
+
+def test_what_cannot_leave_moves_for_nobody_but_a_person_until_its_pause_is_over() -> None:
+    keeper = Keeper()
+    keeper.own("s0")
+    move = MoveAsked("s0", "b")
+    assert keeper.hear(move) == [Release("s0", 1, "b")]
+    assert keeper.hear(Stays("s0", 1, 60.0)) == [Acquire("s0", 1)]
+    assert keeper.hear(NotAdmitted("s0")) == []
+    assert keeper.hear(move) == [Release("s0", 1, "b")]
+    assert keeper.hear(Stays("s0", 1, 60.0)) == [Acquire("s0", 1)]
+    assert keeper.hear(NotAdmitted("s0"), after=120.0) == [Release("s0", 1, "b")]
+    keeper.hear(Ended("s0"))
+    assert keeper.state.stays == {}
+
+
+def test_what_cannot_leave_ends_where_the_lease_is_not_held_any_more() -> None:
+    keeper = Keeper()
+    keeper.own("s0")
+    keeper.hear(MoveAsked("s0", "b"))
+    keeper.show(held_since=None)
+    assert keeper.hear(Stays("s0", 1, 60.0)) == [Lose("s0")]
+    assert set(keeper.state.ending) == {"s0"}
 
 
 def test_what_no_host_has_room_for_stays_until_one_has() -> None:

@@ -42,6 +42,7 @@ from waguard.core.cluster.owner_facts import (
     ReadHolder,
     ReadOwners,
     Release,
+    Stays,
     Unanswered,
 )
 from waguard.core.cluster.records import FORMAT, Found, HostRecord
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from tests.simulation.cluster.world import World
 
 _Answer = TypeVar("_Answer")
+CANNOT_LEAVE = 0.1  # of all that are to leave in order: their credentials cannot be shared
 
 
 @dataclass
@@ -368,11 +370,20 @@ class Daemon:
         if worker:
             worker.closing = True
         end = self._ends[session] = object()
+        stays = release is not None and self.world.chance.random() < CANNOT_LEAVE
 
         def closed() -> None:
             if machine.workers.get(session) is worker:
                 machine.workers.pop(session, None)
-            self.receive(written if release is None else write)
+            if release is None:
+                self.receive(written)
+            else:
+                self.receive(stay if stays else write)
+
+        def stay() -> None:
+            if release and self._ends.get(session) is end:
+                del self._ends[session]
+                self.own(Stays(session, release.epoch, retry_after=5.0))
 
         def written(*_: bool) -> None:
             self._ended(session, end)

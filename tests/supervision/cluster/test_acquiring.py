@@ -6,6 +6,7 @@ from collections.abc import Collection
 import pytest
 
 from tests.supervision.cluster.hosts import Rows
+from waguard.core.cluster.owner_facts import Ended, Stays
 from waguard.errors import DatabaseUnavailableError
 from waguard.supervision.cluster.acquiring import Acquiring
 from waguard.supervision.cluster.endings import Endings
@@ -68,26 +69,26 @@ async def test_all_that_go_while_one_is_cut_off_may_be_in_memory() -> None:
 
 
 async def test_what_waits_while_it_is_lost_is_not_brought_up() -> None:
-    sessions, ended = Slow(), list[str]()
+    sessions, ended = Slow(), list[Ended | Stays]()
     acquiring = await begun(sessions)
     acquiring.add("s4")
     calls = EngineCalls()
-    endings = Endings(Rows(), sessions, acquiring, calls, ended=ended.append)
+    endings = Endings(Rows(), sessions, acquiring, calls, report=ended.append)
     endings.lose(["s4"])
     await asyncio.sleep(3)
     assert sessions.begun == [{"s1", "s2", "s3"}]
     await calls.end()
-    assert (ended, sessions.lost) == (["s4"], [{"s4"}])
+    assert (ended, sessions.lost) == ([Ended("s4")], [{"s4"}])
 
 
 async def test_what_is_lost_while_it_is_brought_up_is_lost_twice() -> None:
     """It may have come to memory after it was lost."""
-    sessions, ended = Slow(), list[str]()
+    sessions, ended = Slow(), list[Ended | Stays]()
     acquiring, calls = await begun(sessions), EngineCalls()
-    endings = Endings(Rows(), sessions, acquiring, calls, ended=ended.append)
+    endings = Endings(Rows(), sessions, acquiring, calls, report=ended.append)
     endings.lose(["s1"])
     await calls.end()
-    assert (ended, sessions.lost) == (["s1"], [{"s1"}, {"s1"}])
+    assert (ended, sessions.lost) == ([Ended("s1")], [{"s1"}, {"s1"}])
     assert sessions.begun[1:] == [{"s2", "s3"}]
     await acquiring.end()
 
@@ -99,15 +100,15 @@ async def test_what_could_not_be_ended_is_ended_again_and_has_not_ended_before()
             if len(self.lost) < 3:
                 raise RuntimeError
 
-    sessions, ended = Odd(), list[str]()
+    sessions, ended = Odd(), list[Ended | Stays]()
     acquiring, calls = Acquiring(sessions), EngineCalls()
-    endings = Endings(Rows(), sessions, acquiring, calls, ended=ended.append)
+    endings = Endings(Rows(), sessions, acquiring, calls, report=ended.append)
     endings.lose(["s1", "s2"])
     await asyncio.sleep(24)
     assert ended == []
     await calls.end()
     assert sessions.lost == [{"s1", "s2"}] * 3
-    assert ended == ["s1", "s2"]
+    assert ended == [Ended("s1"), Ended("s2")]
 
 
 async def test_an_odd_session_does_not_hold_up_the_others() -> None:

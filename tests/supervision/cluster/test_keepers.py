@@ -340,7 +340,7 @@ async def test_nothing_is_moved_while_the_database_is_away_or_elsewhere_at_the_s
             await a.people.move("s0", "c")
 
 
-async def test_what_cannot_leave_stays_alive_and_is_asked_again() -> None:
+async def test_a_move_of_what_cannot_leave_is_given_up_and_may_be_asked_for_again() -> None:
     async with begun("a", "b", sessions=1) as cluster:
         a, b = cluster.hosts
         a.refuses.add("s0")
@@ -348,7 +348,21 @@ async def test_what_cannot_leave_stays_alive_and_is_asked_again() -> None:
         await asyncio.sleep(30)
         assert a.alive == {"s0"}, "it is lent its time meanwhile"
         a.refuses.clear()
+        await asyncio.sleep(30)
+        assert a.alive == {"s0"}, "nobody expects it any more"
+        await a.people.move("s0", "b")
         await cluster.until(lambda: b.alive == {"s0"}, within=5)
+
+
+async def test_a_drain_goes_on_beside_what_cannot_leave_and_asks_it_again() -> None:
+    async with begun("a", "b", sessions=5) as cluster:
+        a, b = cluster.hosts
+        a.refuses |= {"s0", "s1"}
+        await a.people.drain(end=False)
+        await cluster.until(lambda: b.alive == {"s2", "s3", "s4"}, within=20)
+        assert a.alive == {"s0", "s1"}
+        a.refuses.clear()
+        await cluster.until(lambda: len(b.alive) == 5, within=60)
 
 
 async def test_what_cannot_leave_ends_with_the_lease_all_the_same() -> None:

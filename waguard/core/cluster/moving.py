@@ -5,25 +5,30 @@ balance, one that is not admitted here, and one that somebody wants elsewhere. P
 from collections.abc import Collection
 from typing import Final
 
+from waguard.core.backoff import backoff
 from waguard.core.cluster import owner_state as owning
 from waguard.core.cluster import placement
 from waguard.core.cluster.host_lease import LeaseView
-from waguard.core.cluster.owner_state import Out, OwnerState
+from waguard.core.cluster.owner_facts import Acquire, Stays
+from waguard.core.cluster.owner_state import Out, OwnerState, Stay
 from waguard.core.cluster.placement import BALANCE, HostLoad, Hosts, Sessions
 from waguard.core.replace import replace
 from waguard.core.session.facts import Moment
 
 DRAINED_AT_ONCE: Final = 2  # as many as a host starts at once
+LONGEST_STAY: Final = 3600.0  # s until a session that could not leave is ended once more: each time it is down for a start
 STAYS: Final = 3600.0  # s after a change of the owner in which want of admission moves nothing
 
 
-def drain(state: OwnerState, lease: LeaseView, out: Out) -> OwnerState:
+def drain(state: OwnerState, lease: LeaseView, now: Moment, out: Out) -> OwnerState:
     """Release the sessions of a host that is being emptied, those first that nobody uses, a few at a time."""
     if not state.drain or state.held_since is None:
         return state
     for session, epoch in sorted(
         state.owned.items(), key=lambda it: (it[0] not in state.idle, it[0])
     ):
+        if _must_stay(state, session, now):
+            continue
         to_host = target(state, lease)
         if to_host is None or len(state.ending) >= DRAINED_AT_ONCE:
             break
@@ -43,7 +48,8 @@ def balance(state: OwnerState, lease: LeaseView, now: Moment, out: Out) -> Owner
         return state
     seen = Hosts(host=state.host, loads=all_loads, uneven_for=now.at - since)
     rows = tuple(row for row in state.rows.values() if not row.deleted)
-    all_of = Sessions(rows=rows, idle=state.idle, now=now.wall)
+    idle = frozenset(it for it in state.idle if not _must_stay(state, it, now))
+    all_of = Sessions(rows=rows, idle=idle, now=now.wall)
     for move in placement.moves(seen, all_of, BALANCE):
         if (epoch := state.owned.get(move.session)) is not None:
             state = owning.release(state, move.session, epoch, move.to_host, out)
@@ -98,4 +104,30 @@ def leave(state: OwnerState, session: str, lease: LeaseView, now: Moment, out: O
     to_host = target(state, lease)
     if epoch is None or to_host is None or (moved_at and now.wall - moved_at < STAYS):
         return state
+    if _must_stay(state, session, now):
+        return state
     return owning.release(state, session, epoch, to_host, out)
+
+
+def stays(state: OwnerState, it: Stays, now: Moment, out: Out) -> OwnerState:
+    """Keep a session that cannot leave; the next ones leave meanwhile. All of it is brought up again here."""
+    if it.session not in state.ending:
+        return state
+    if state.held_since is None:
+        return owning.lose(state, it.session, out)
+    state = replace(state, ending=owning.without(state.ending, it.session))
+    before = state.stays.get(it.session, Stay(0, now.at))
+    pause = backoff(it.retry_after, before.failures, longest=LONGEST_STAY)
+    stay = Stay(before.failures + 1, now.at + pause)
+    out(Acquire(it.session, it.epoch))
+    return replace(
+        owning.changed(state, it.session),
+        owned={**state.owned, it.session: it.epoch},
+        stays={**state.stays, it.session: stay},
+    )
+
+
+def _must_stay(state: OwnerState, session: str, now: Moment) -> bool:
+    """Whether it could not leave just now."""
+    stay = state.stays.get(session)
+    return stay is not None and now.at < stay.until

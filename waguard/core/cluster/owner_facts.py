@@ -56,6 +56,15 @@ class Ended(Struct, frozen=True):
     session: str
 
 
+class Stays(Struct, frozen=True):
+    """The other answer to ``Release``: the session cannot leave this host now, and goes on here."""
+
+    session: str
+    epoch: int
+    retry_after: float
+    """s until it may be able to."""
+
+
 class CreateAsked(Struct, frozen=True):
     """A session is about to be created here; ``seen``: its row, of nobody (without one: epoch 0)."""
 
@@ -94,6 +103,7 @@ OwnerFact = (
     | ClaimRefused
     | Unanswered
     | Ended
+    | Stays
     | CreateAsked
     | Deleted
     | NotAdmitted
@@ -135,7 +145,7 @@ class Acquire(Struct, frozen=True):
 
 class Release(Struct, frozen=True):
     """End a session in order (``OwnedSessions.release``), then write its row (``Owners.release``). Answered with
-    ``Ended``, also where the row could not be written: it is asked for again."""
+    ``Ended``, also where the row could not be written: it is asked for again. Or with ``Stays``."""
 
     session: str
     epoch: int

@@ -19,6 +19,14 @@ class Ending(Struct, frozen=True):
     to_host: str | None
 
 
+class Stay(Struct, frozen=True):
+    """A session that could not leave when it was to."""
+
+    failures: int
+    until: float
+    """On the boot clock: before, only a person has it tried again."""
+
+
 class OwnerState(Struct, frozen=True, kw_only=True):
     """Which sessions are this host's, as its daemon knows it. Begins with ``session_owner.begin``."""
 
@@ -40,6 +48,8 @@ class OwnerState(Struct, frozen=True, kw_only=True):
     again."""
     ending: Mapping[str, Ending] = field(default_factory=dict)
     """Until ``Ended``: they are not acquired again before."""
+    stays: Mapping[str, Stay] = field(default_factory=dict)
+    """Own sessions that could not leave."""
     claiming: Mapping[str, Claim] = field(default_factory=dict)
     holders: Mapping[str, tuple[Owner, ...]] = field(default_factory=dict)
     """Rows that were read before the lease of their holder was asked for, by its host."""

@@ -34,6 +34,7 @@ from waguard.core.cluster.owner_facts import (
     OwnersRead,
     ReadHolder,
     ReadOwners,
+    Stays,
     Unanswered,
 )
 from waguard.core.cluster.owner_state import Ending, Out, OwnerState
@@ -66,7 +67,7 @@ def advance(state: OwnerState, fact: OwnerFact, lease: LeaseView, now: Moment) -
     out = effects.append
     after = _follow(state, lease, out)
     after = _handle(after, fact, lease, now, out)
-    after = moving.drain(after, lease, out)
+    after = moving.drain(after, lease, now, out)
     if now.at >= due_at(after):
         out(ReadOwners())
         after = replace(after, reads=True, read_at=now.at, unsure=frozenset())
@@ -130,8 +131,11 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
                 state,
                 owned=owning.without(state.owned, session),
                 ending=owning.without(state.ending, session),
+                stays=owning.without(state.stays, session),
                 adopted=state.adopted - {session},
             )
+        case Stays():
+            return moving.stays(state, fact, now, out)
         case CreateAsked(seen):
             incarnation = None if state.drain else _claims_as(state, lease)
             if incarnation is None or seen.host is not None or seen.session in state.claiming:
@@ -146,7 +150,7 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
         case MoveAsked(session, to_host):
             return moving.move(state, session, to_host, lease, out)
         case DrainAsked(drain):
-            return replace(state, drain=drain)
+            return replace(state, drain=drain, stays={})
         case _:
             return state
 

@@ -1,24 +1,23 @@
 """Sessions that end here: in order, with their last rows written, or at once."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from loguru import logger
 
-from waguard.core.cluster.owner_facts import Release
+from waguard.core.cluster.owner_facts import Ended, Release, Stays
 from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.cluster import OwnedSessions, Owners
 from waguard.supervision.cluster.acquiring import Acquiring
 from waguard.supervision.cluster.engine_calls import EngineCalls
 
-AGAIN: Final = 5.0  # s until a session that cannot leave is asked again, where it does not say
+AGAIN: Final = 5.0  # s until what failed is tried again, where nobody says when
 
 
 class Endings:
-    """``ended`` is called when nothing of a session runs here and memory has nothing of it; with a release, when its row
-    was written too, or could not be."""
+    """``report`` gets ``Ended`` when nothing of a session runs here and memory has nothing of it, with a release when its
+    row was written too, or could not be; and ``Stays`` when it cannot leave."""
 
     def __init__(
         self,
@@ -27,18 +26,16 @@ class Endings:
         acquiring: Acquiring,
         calls: EngineCalls,
         *,
-        ended: Callable[[str], None],
+        report: Callable[[Ended | Stays], None],
     ) -> None:
         self._owners = owners
         self._sessions = sessions
         self._acquiring = acquiring
         self._calls = calls
-        self._ended = ended
+        self._report = report
         self._closing: dict[str, int] = {}
         self._unlent: set[str] = set()
         """Those of ``_closing`` whose lease ran out: nothing that runs of them may go on."""
-        self._no_longer = asyncio.Event()
-        """None may stay any longer."""
         self._stopping = False
 
     @property
@@ -58,8 +55,6 @@ class Endings:
 
     def close(self, owned: Mapping[str, int]) -> None:
         """End them in order; their rows stay."""
-        self._no_longer.set()
-        self._no_longer = asyncio.Event()
         self._closing |= owned
         self._unlent.update(self._closing)
         for session in owned:
@@ -73,14 +68,19 @@ class Endings:
     async def release_all(self, owned: Mapping[str, int]) -> None:
         """End all in order, at the same time, for whoever has room. What cannot leave stays as it is."""
         self._stopping = True
-        self._no_longer.set()
         ends = [self.release(Release(session, epoch, None)) for session, epoch in owned.items()]
         if ends:
             await asyncio.wait(ends)
 
     async def _release(self, it: Release) -> None:
-        if not await self._is_gone(it.session):
-            return
+        if why := await self._refused(it.session):
+            if self._stopping:
+                return
+            if it.session not in self._unlent:
+                self._closing.pop(it.session, None)
+                self._report(Stays(it.session, it.epoch, why.retry_after or AGAIN))
+                return
+            await self._end_at_once([it.session])
         try:
             await self._owners.release(it.session, it.epoch, to_host=it.to_host)
         except WaguardError as error:
@@ -95,20 +95,6 @@ class Endings:
                 "a bug in waguard", event="bug", call="release", session=it.session
             )
         self._end(it.session)
-
-    async def _is_gone(self, session: str) -> bool:
-        """Wait until it has ended in order; False: it stays, and the daemon stops."""
-        while (why := await self._refused(session)) is not None:
-            if self._stopping:
-                return False
-            if session not in self._unlent:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(why.retry_after or AGAIN):
-                        await self._no_longer.wait()
-            if session in self._unlent and not self._stopping:
-                await self._end_at_once([session])
-                return True
-        return True
 
     async def _refused(self, session: str) -> UnavailableError | None:
         """Why it cannot leave now; None: it has ended."""
@@ -159,4 +145,4 @@ class Endings:
     def _end(self, session: str) -> None:
         self._closing.pop(session, None)
         self._unlent.discard(session)
-        self._ended(session)
+        self._report(Ended(session))

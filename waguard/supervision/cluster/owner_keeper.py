@@ -14,7 +14,6 @@ from waguard.core.cluster.lease_facts import TimerDue
 from waguard.core.cluster.owner_facts import (
     Acquire,
     Claim,
-    Ended,
     Lose,
     OwnerEffect,
     OwnerFact,
@@ -75,7 +74,7 @@ class OwnerKeeper:
             sessions,
             self._acquiring,
             self._calls,
-            ended=lambda session: self.post(Ended(session)),
+            report=self.post,
         )
         self._asked = OwnerCalls(
             host, owners, use, self, self._calls, claimed=reports.claimed, clock=clock
