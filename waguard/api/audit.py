@@ -9,6 +9,7 @@ from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
 from waguard.api import fields
+from waguard.api.confirmations import PATH as REPLIES
 from waguard.api.deadline import READS
 from waguard.api.deps import CALLER, DEPS, ELSEWHERE, FORWARDED, SESSION
 from waguard.api.fields import Moment, Number
@@ -29,7 +30,7 @@ NOT_AUDITED: Final = SENDS | frozenset(
     {
         "/api/cluster/events",  # received, as what workers report
         "/api/cluster/keys",  # who has revoked a key has recorded it
-        "/api/cluster/replies",
+        REPLIES,
         "/api/media",
         "/api/messages/{id}/media",
         "/api/messages/bulk-send",

@@ -14,6 +14,7 @@ from typing import Final
 from aiohttp import web
 from msgspec import Struct
 
+from waguard.api.confirmations import PATH as REPLIES
 from waguard.api.deadline import READS
 from waguard.api.deps import DEPS, FORWARDED
 from waguard.api.problems import Handler
@@ -30,12 +31,11 @@ SLOWNESS_FROM: Final = 4 << 10  # bytes
 
 _EVENTS: Final = "/api/events"
 _OF_HOSTS: Final = "/api/events for other hosts"
-_REPLIES: Final = "/api/cluster/replies"
 _WATCHED: Final = frozenset(
     {
         _EVENTS,
         _OF_HOSTS,
-        _REPLIES,
+        REPLIES,
         "/health",
         "/health/live",
         "/health/ready",
@@ -246,7 +246,7 @@ def _watched(request: web.Request) -> str:
     if name == _EVENTS and FORWARDED in request:
         return _OF_HOSTS
     # a full host must hear that its replies are written
-    return name if name in _WATCHED and (request.method in READS or name == _REPLIES) else ""
+    return name if name in _WATCHED and (request.method in READS or name == REPLIES) else ""
 
 
 def _busy(why: str, field: str) -> UnavailableError:

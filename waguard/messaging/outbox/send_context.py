@@ -61,7 +61,8 @@ class NotSentWrites:
 
     def withdraw(self, item: Withdrawal) -> None:
         """Forget the message, however long that takes, and again while a transaction of a lost connection may still keep
-        it, for a minute: then its server knows nothing of it."""
+        it, for ``undecided_times`` times ``undecided`` seconds (a minute): what a server commits still later it has
+        kept, and the next run sends it."""
         deciding = self._withdraw(item, self._journal.update(item))
         self._watch(asyncio.create_task(deciding, name="withdraw"))
 

@@ -1,6 +1,6 @@
 """Webhooks that nobody gets any more: made dead letters, and queued again by a person."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 from loguru import logger
@@ -34,7 +34,8 @@ class DeadLetterQueue:
         self._endpoints = endpoints
         self._requeued = requeued
         self._forget = forget
-        self._doubtful: list[Replayed] = []
+        self._doubtful: dict[tuple[str, Key], int] = {}
+        """Partitions that may have more to deliver, where a commit's answer was lost, with the highest id of that."""
 
     async def add(self, why: str, cause: Cause, **which: Any) -> int:
         """Make dead letters of what is pending, as ``MessageStore.dead_letter_pending`` has it; how
@@ -103,16 +104,15 @@ class DeadLetterQueue:
         try:
             found = await replay
         except DatabaseUnavailableError:
-            self._doubtful += self._store.chosen()
+            self._doubtful = _newest(self._store.chosen(), self._doubtful)
             self._queue_again(self._doubtful)
             raise
         self._queue_again(self._doubtful)  # by now such a commit has come, or never will
-        self._doubtful.clear()
-        self._queue_again(found)
+        self._doubtful = {}
+        self._queue_again(_newest(found, {}))
         return found
 
-    def _queue_again(self, found: Iterable[Replayed]) -> None:
-        newest = {(it.endpoint, (it.session_id, it.partition)): it.id for it in found}
+    def _queue_again(self, newest: Mapping[tuple[str, Key], int]) -> None:
         for (endpoint, key), number in newest.items():
             self._requeued(endpoint, key, number)
 
@@ -127,3 +127,14 @@ class DeadLetterQueue:
         if not known:
             raise ConflictError(UNSET, remedy="set webhook.url, or the session's own receiver")
         return count
+
+
+def _newest(
+    found: Iterable[Replayed], known: Mapping[tuple[str, Key], int]
+) -> dict[tuple[str, Key], int]:
+    """The highest id by endpoint and partition."""
+    newest = dict(known)
+    for it in found:
+        key = it.endpoint, (it.session_id, it.partition)
+        newest[key] = max(it.id, newest.get(key, 0))
+    return newest
