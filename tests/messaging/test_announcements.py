@@ -254,3 +254,16 @@ async def test_what_the_outbox_sent_was_not_written_on_the_phone(world: World) -
     written(world, pending.message_id)
     [(event, data)] = await webhooks(world)
     assert (event, data.get("source")) == ("message_sent", None)
+
+
+async def test_a_bug_of_one_that_hears_of_the_database_s_return_ends_nobody_else(
+    world: World,
+) -> None:
+    def odd() -> None:
+        raise RuntimeError
+
+    heard: list[str] = []
+    announcer = world.journal.announcer
+    announcer.on_resumed[:0] = [odd, lambda: heard.append("the next one")]
+    announcer.resumed()
+    assert heard == ["the next one"]

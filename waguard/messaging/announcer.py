@@ -63,7 +63,8 @@ class Announcer:
     def resumed(self) -> None:
         """The first commit after a failure."""
         for listener in self.on_resumed:
-            listener()
+            with _guarded():
+                listener()
 
 
 @contextlib.contextmanager
