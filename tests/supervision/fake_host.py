@@ -10,17 +10,23 @@ from typing import Final
 from waguard.config.sections import Config
 from waguard.core.host.evidence import Evidence
 from waguard.core.replace import replace
+from waguard.core.session.probe import STALL
 from waguard.host.memory.documents import Document, DocumentError
 from waguard.ports.process import BrowserFile, Usage
 
 START: Final = 1_732_233_600.0  # s, unix time
 
 
+_Timer = tuple[float, asyncio.TimerHandle, Callable[[], None]]
+
+
 class FakeClock:
-    """Stands until it is moved; both clocks together."""
+    """Stands until it is moved; both clocks together. Timers are punctual but where it is moved so far that the daemon
+    has stood still."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
+        self._timers: list[_Timer] = []
         self.ahead = 0.0
         """Seconds by which somebody has set the wall clock."""
 
@@ -31,7 +37,27 @@ class FakeClock:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        self.now += seconds
+        end = self.now + seconds
+        while seconds <= STALL and (due := [it for it in self._timers if it[0] <= end]):
+            when, handle, callback = due[0]
+            self._timers.remove(due[0])
+            if not handle.cancelled():
+                handle.cancel()
+                self.now = max(self.now, when)
+                callback()
+        self.now = end
+
+    def timer(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Due by the loop's time, or when the clock is moved beyond that."""
+
+        def fire() -> None:
+            self._timers.remove(made)
+            callback()
+
+        handle = asyncio.get_running_loop().call_later(when - self.now, fire)
+        made = when, handle, callback
+        self._timers = sorted([*self._timers, made], key=lambda it: it[0])
+        return handle
 
 
 class FakeMeter:

@@ -136,9 +136,9 @@ class World:
 
     def _soon(self, when: float, callback: Callable[[], None]) -> asyncio.TimerHandle | None:
         """What is due within a moment comes by itself; for all else a test moves the clock and ticks."""
-        if not 0 < (delay := when - self.clock.monotonic()) < SOON:
+        if not 0 < when - self.clock.monotonic() < SOON:
             return None
-        return asyncio.get_running_loop().call_later(delay, callback)
+        return self.clock.timer(when, callback)
 
     def in_cluster(self) -> FakeOwnership:
         """From the next supervisor on: this host owns what it claims."""
