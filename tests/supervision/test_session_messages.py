@@ -1,6 +1,7 @@
 """What comes from a worker is stored, reported once and acknowledged; calls go to it."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -237,7 +238,8 @@ async def test_activity_is_noted_once_in_a_while(
         touched.append(session_id)
 
     monkeypatch.setattr(world.store, "touch", touch)
-    process = await up(await bench.add())
+    session = await bench.add()
+    process = await up(session)
     for number in range(10):
         process.event(message(number))
     await wait_until(lambda: len(process.stored) == 10, "all is acknowledged")
@@ -245,6 +247,11 @@ async def test_activity_is_noted_once_in_a_while(
     world.clock.advance(TOUCH_INTERVAL)
     process.event(message(10))
     await wait_until(lambda: touched == ["s", "s"], "it is noted again")
+    world.clock.advance(TOUCH_INTERVAL)
+    await session.traffic.send(TEXT)
+    await wait_until(lambda: touched == ["s"] * 3, "a send is activity")
+    now = datetime.fromtimestamp(world.clock.wall(), UTC)
+    await wait_until(lambda: session.row.last_activity == now, "who asks for it is answered that")
 
 
 async def test_what_the_inbox_has_no_room_for_is_asked_for_again(

@@ -8,10 +8,12 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from loguru import logger
 
+from waguard.core.replace import replace
 from waguard.core.row_status import DerivedStatus
 from waguard.errors import DatabaseUnavailableError, WaguardError, printable
 from waguard.ports.clock import Clock
@@ -207,3 +209,6 @@ class StatusWriter(AuditLog):
             await self._store.touch(self.row.session_id)
         except WaguardError as error:
             self._log.debug("the activity is not recorded", why=str(error))
+        else:
+            now = datetime.fromtimestamp(self.clock.wall(), UTC)
+            self.row = replace(self.row, last_activity=now)

@@ -239,9 +239,10 @@ class Intake:
         messages = [one for one in news if one.kind is Kind.MESSAGE]
         self._deaf.backfilled(sum(one.backfilled for one in messages))
         if messages:
-            self._touch()
+            self.touch()
 
-    def _touch(self) -> None:
+    def touch(self) -> None:
+        """A message was received or sent."""
         now = self._ctx.clock.monotonic()
         if self._touched_at is None or now - self._touched_at >= TOUCH_INTERVAL:
             self._touched_at = now

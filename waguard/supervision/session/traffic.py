@@ -155,6 +155,7 @@ class Traffic:
                 self.throws.threw(call.chat, outcome.thrown)
             match outcome:
                 case Acked():
+                    self.intake.touch()
                     self.acks.acknowledged(began=began)
                     self.throws.acknowledged(call.chat, began)
                 case Uncertain(at_page=True):
