@@ -52,6 +52,12 @@ BAD: Final = {
     "a presence that is none": Bad(
         "whatsapp.presence", "away", SEES_EXAMPLE, "[whatsapp]\npresence = 'away'"
     ),
+    "what to do that is none": Bad(
+        "whatsapp.on_conflict",
+        "'ask'",
+        "it has to be one of 'park', 'takeover'",
+        "[whatsapp]\non_conflict = 'ask'",
+    ),
     "quiet hours that are none": Bad(
         "alerts.quiet", "'22-7'", "22:00-07:00", "[alerts]\nquiet = '22-7'"
     ),

@@ -115,6 +115,7 @@ def create_app(
             web.get("/health/ready", health.ready),
             web.get("/health/detailed", health.detailed),
             web.get("/metrics", metrics.show),
+            web.get("/health/metrics", metrics.show),
             web.get("/api/events", events.stream, allow_head=False),
             web.get("/api/audit", audit.listing),
             web.get("/api/history", history.fleet),

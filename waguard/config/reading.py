@@ -6,7 +6,7 @@ import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, get_origin
+from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
@@ -159,10 +159,16 @@ def _value(section: str, key: str, value: Any, *, strict: bool) -> Any:
         converted = msgspec.convert(value, wanted, strict=strict, dec_hook=_path)
         _check_text(converted)
     except (ValueError, RecursionError) as error:  # msgspec's own errors are ValueErrors
-        raise refused(
-            name, value, str(error), "etc/waguard.toml lists every key with its default"
-        ) from None
+        choices = ", ".join(map(repr, _choices(wanted)))
+        why = f"it has to be one of {choices}" if choices else str(error)
+        remedy = "etc/waguard.toml lists every key with its default"
+        raise refused(name, value, why, remedy) from None
     return converted
+
+
+def _choices(wanted: Any) -> tuple[str, ...]:
+    """The values that a key has to be one of; empty: there are others."""
+    return get_args(wanted) if get_origin(wanted) is Literal else ()
 
 
 def _path(wanted: type, value: Any) -> Any:
