@@ -9,6 +9,7 @@ import pytest
 from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import DOWN, HEALTHY, a_view
 from tests.page.browser import PHONE, REFUSED, WIDE, Page
+from tests.supervision.fake_host import START, FakeClock
 from tests.waiting import wait_until
 from waguard.core import remedies
 from waguard.core.blame import Blame, Condition
@@ -16,6 +17,7 @@ from waguard.core.page_care import Kind
 from waguard.core.replace import replace
 from waguard.core.row_status import ParkCause
 from waguard.errors import DatabaseUnavailableError, NoRoomError
+from waguard.host.memory.history_file import HistoryFile
 from waguard.ports.store import AuditEntry
 
 pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="module")]
@@ -390,7 +392,11 @@ async def test_the_past_and_the_last_day_are_shown(api: Api, shown: Page) -> Non
     three(api)
     parked_before = AuditEntry(session_id="shop_medan", kind="parked", reason="page", at=2.0)
     await api.store.record(parked_before)
-    api.deps.history.write({"connected": 188.0, "memory": 4.4e9}, {})
+    clock = FakeClock()
+    history = HistoryFile(api.deps.history.path.parent, clock)
+    for connected, ago in ((187.0, 60.0), (188.0, 0.0)):
+        clock.ahead = time.time() - ago - START - clock.now
+        history.write({"connected": connected, "memory": 4.4e9}, {})
     await shown.open(key=KEY)
     await shown.says("it was parked (page)")
     await shown.until("$$('.plot canvas').length === 2", "what is known is plotted")

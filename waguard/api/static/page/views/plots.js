@@ -4,12 +4,13 @@ import { h, set } from '../dom.js';
 
 const EVERY = 60000; // ms
 const HEIGHT = 84;
+const A_LINE = 2; // points
 const bytes = (it) => (it >= 1e9 ? `${(it / 1e9).toFixed(1)} GB` : `${Math.round(it / 1e6)} MB`);
 const count = (it) => String(Math.round(it * 10) / 10);
 const clock = (at) => new Date(at * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hour12: false });
 const PLOTS = [
   ['connected', 'Connected', count], ['memory', 'Memory', bytes], ['cpu', 'CPU', (it) => `${count(it)} %`],
-  ['restarts', 'Restarts', count], ['queued', 'Queue', count], ['webhooks_waiting', 'Webhooks', count],
+  ['restarts', 'Restarts a minute', count], ['queued', 'Queue', count], ['webhooks_waiting', 'Webhooks', count],
   ['send_seconds', 'Sending', (it) => `${it.toFixed(2)} s`],
 ];
 
@@ -19,7 +20,7 @@ export function plots(into, path = `/api/history?series=${PLOTS.map(([name]) => 
   const again = async () => {
     if (document.hidden || gone) return;
     const { ok, data } = await call('GET', path);
-    const found = ok ? wanted.filter(([name]) => data.series[name]?.some((it) => it !== null)) : [];
+    const found = ok ? wanted.filter(([name]) => data.series[name]?.filter((it) => it !== null).length >= A_LINE) : [];
     if (gone || (!found.length && !shown.length)) return;
     const { default: UPlot } = await uplot();
     if (gone) return;
