@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from tests.doctor.host import HOOK, KEY, Host, require_runnable
+from tests.profile.old_profile_files import NEW, OLD, old_profile
 from tests.store import tables
 from waguard.cutover.checks.plan import TITLES, Step
 from waguard.cutover.examination import Cutover, examine
 from waguard.cutover.text import lines
 from waguard.doctor.probes.machine import Running
 from waguard.doctor.report import Check
+from waguard.profile import layout
 
 DOCS = Path(__file__).parents[2] / "docs/cutover.md"
 SECRET = "the-secret-of-the-application"
@@ -151,6 +153,15 @@ async def without_profile(old: Old) -> None:
     )
 
 
+async def went_on(old: Old) -> None:
+    """Its copy was made at a first try, after which the old service was resumed."""
+    row = "UPDATE whatsapp_accounts SET status = 'connected', session_id = 's9'"
+    await old.host.sql(row)
+    at = layout.places(old.host.sessions, 1, "s9")
+    old_profile(at.profile, used=OLD)
+    old_profile(old.host.folder / "app/whatsapp-service/sessions/1/s9", used=NEW)
+
+
 def setting(section: str, **keys: object) -> Plant:
     return lambda old: old.host.configure(section, **keys)
 
@@ -277,6 +288,13 @@ CASES: dict[str, tuple[Step, str, str, str | None, Plant]] = {
         "s2 say connected, and have no profile",
         "waguard import",
         without_profile,
+    ),
+    "went on": (
+        Step.PROFILES,
+        "profiles",
+        "used s9 after the profile in waguard's place was copied",
+        "waguard import",
+        went_on,
     ),
     "instances": (
         Step.APPLICATION,

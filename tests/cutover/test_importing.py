@@ -11,7 +11,8 @@ import pytest
 from tests.cutover.imports import one, run
 from tests.host.odd_files import OTHER_USER
 from tests.profile.leveldb_files import BLOBS, LOCAL
-from tests.profile.old_profile_files import NEW, OLD, archive, content, old_profile
+from tests.profile.old_profile_files import NEW, OLD, archive, content, date, old_profile
+from waguard.cli import profile_commands
 from waguard.core.profile.old_profiles import Credentials, Outcome
 from waguard.profile import owner_mark, quarantine, snapshots, start_marks
 from waguard.profile.layout import Places
@@ -140,23 +141,77 @@ def test_a_profile_that_is_not_paired_makes_room_and_is_kept(
 
 
 @pytest.mark.parametrize("how", ["by its credentials", "by waguard's mark", "by its snapshots"])
-def test_a_paired_profile_in_its_place_is_never_overwritten(
+def test_a_paired_profile_in_its_place_is_never_overwritten_by_an_older_one(
     service: Path, sessions: Path, at: Places, how: str
 ) -> None:
-    old_profile(service / "7/abc/session-abc", used=NEW)
-    old_profile(at.profile, used=OLD)
+    old_profile(service / "7/abc/session-abc", used=OLD)
+    old_profile(at.profile, used=NEW)
     if how == "by waguard's mark":
         (at.profile / LOCAL / "CURRENT").write_text("damaged")
-        with ProfileLock(at.profile) as lock:
-            owner_mark.claim(at.profile, lock.descriptor, after_pairing=True)
+        connect(at)
     if how == "by its snapshots":
-        snapshots.create(at.profile, at.snapshots, pairing="token", running=False, now=OLD)
+        snapshots.create(at.profile, at.snapshots, pairing="token", running=False, now=NEW)
         shutil.rmtree(at.profile)
     before = content(sessions)
     line = one(run(service, sessions))
     assert line.outcome is Outcome.LEFT
     assert str(at.profile) in line.why or "snapshots" in line.why
     assert content(sessions) == before
+
+
+def connect(at: Places) -> None:
+    with ProfileLock(at.profile) as lock:
+        owner_mark.claim(at.profile, lock.descriptor, after_pairing=True)
+
+
+def test_a_repeated_import_takes_an_original_that_went_on_in_the_meantime(
+    service: Path, sessions: Path, at: Places
+) -> None:
+    original = old_profile(service / "7/abc/session-abc", used=OLD)
+    run(service, sessions)
+    assert "is in its place" in one(run(service, sessions)).why
+    date(original, NEW)
+    (original / "Default/mark").touch()
+    line = one(run(service, sessions))
+    assert (line.outcome, str(at.profile) in line.why) == (Outcome.TAKEN, True)
+    assert (at.profile / "Default/mark").exists()
+    assert line.quarantined
+    assert examine(Path(line.quarantined)).used_at == OLD
+    assert one(run(service, sessions)).outcome is Outcome.LEFT
+
+
+@pytest.mark.parametrize("how", ["connected", "unlinked", "by its snapshots"])
+def test_an_original_that_went_on_after_waguard_had_its_session_is_reported(
+    service: Path, sessions: Path, at: Places, how: str
+) -> None:
+    old_profile(service / "7/abc/session-abc", used=NEW)
+    old_profile(at.profile, used=OLD)
+    connect(at)
+    if how == "unlinked":
+        with ProfileLock(at.profile) as lock:
+            owner_mark.disown(at.profile, lock.descriptor)
+    if how == "by its snapshots":
+        snapshots.create(at.profile, at.snapshots, pairing="token", running=False, now=OLD)
+        shutil.rmtree(at.profile)
+    before = content(sessions)
+    report = run(service, sessions)
+    assert (one(report).outcome, report.failed) == (Outcome.FAILED, True)
+    assert "`waguard profile quarantine abc --workspace 7`" in one(report).why
+    assert content(sessions) == before
+    kept = profile_commands.quarantine(at)
+    assert one(run(service, sessions)).outcome is Outcome.TAKEN
+    assert examine(at.profile).used_at == NEW
+    assert (kept / "Default").exists() or (kept / "waguard-snapshots").exists()
+
+
+def test_what_a_quarantine_would_take_along_is_to_be_copied_first(
+    sessions: Path, at: Places
+) -> None:
+    old_profile(sessions / "7/abc/session-abc", used=NEW)
+    old_profile(at.profile, used=OLD)
+    connect(at)
+    [line, _] = run(sessions, sessions).lines
+    assert f"copy it out of {sessions}, then `waguard profile quarantine abc" in line.why
 
 
 def test_an_import_from_the_folder_of_all_profiles_says_what_is_in_its_place(

@@ -141,8 +141,8 @@ def restore(at: Places, snapshot_id: str | None = None) -> Restored:
 
 
 def quarantine(at: Places, *, why: str = BY_HAND) -> Path:
-    """Quarantine the profile of a stopped session; it begins again, by QR code."""
-    if not layout.exists(at.profile):
+    """Quarantine the profile and the snapshots of a stopped session; it begins again, by QR code."""
+    if not layout.exists(at.profile) and not at.snapshots.is_dir():
         raise NotFoundError(
             f"{at.session} has no profile",
             field="session",

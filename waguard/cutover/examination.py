@@ -13,6 +13,7 @@ from waguard.cutover import probes
 from waguard.cutover.checks.plan import TITLES, Plan, plan, way_back
 from waguard.cutover.checks.seen import Seen
 from waguard.doctor import phase
+from waguard.doctor.checks.database import Row
 from waguard.doctor.checks.instance import Instance, Socket
 from waguard.doctor.probes import database as database_probes
 from waguard.doctor.probes import profiles as profile_probes
@@ -67,11 +68,18 @@ async def examine(
         listeners=probes.listeners(machine, config, running, daemon.pid if daemon.up else None),
         archives=folder.archives,
         with_profile=frozenset({*with_profile, *folder.old}),
+        later=await _later(env, config, database.rows or ()),
         rows=database.rows,
         stored=await stored_probes.stored(config.database.url, config.webhook.stored),
         up=daemon.up,
     )
     return Cutover(plan=plan(seen, cli), back=way_back(seen))
+
+
+async def _later(env: Path | None, config: Config, rows: Sequence[Row]) -> frozenset[str]:
+    if env is None:
+        return frozenset()
+    return await asyncio.to_thread(probes.later, env, config.paths.sessions, rows)
 
 
 def _port(config: Config, daemon: Instance) -> int:

@@ -7,6 +7,7 @@ owns the folder of all profiles, whoever imports.
 
 import contextlib
 import fcntl
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from msgspec import Struct
 
 from waguard.core.profile import old_profiles as policy
 from waguard.core.profile.before_start import LivingOwner
-from waguard.core.profile.old_profiles import Decision, Outcome, Profile
+from waguard.core.profile.old_profiles import Credentials, Decision, Outcome, Profile
 from waguard.core.replace import replace
 from waguard.errors import WaguardError
 from waguard.host.files.acting import User, acting_as, as_owner_of, nearest
@@ -112,7 +113,7 @@ def _of_one(at: Places, paths: Sequence[Path], *, dry_run: bool) -> list[Importe
     old = [old_profiles.examine(path) for path in paths if path.resolve() != place]
     lines = [
         _line(at, _taken(at, it, dry_run=dry_run))
-        for it in policy.decide(old, own, kept=_kept(at, own))
+        for it in policy.decide(old, own, kept=_kept(at, own, old))
     ]
     if own and len(old) < len(paths):
         lines.append(_line(at, (Decision(own, Outcome.LEFT, "it is in its place"), None)))
@@ -131,13 +132,30 @@ def _line(at: Places, done: tuple[Decision, Path | None]) -> ImportedProfile:
     )
 
 
-def _kept(at: Places, own: Profile | None) -> str | None:
-    """Why its place is not to be taken."""
-    if owner_mark.pairing(at.profile) is not None:
-        return f"waguard has connected the session with {at.profile}"
-    if own is None and any(it.intact for it in snapshots.known(at.snapshots)):
-        return "waguard has snapshots of the session, which its next start restores"
-    return None
+def _kept(at: Places, own: Profile | None, old: Sequence[Profile]) -> policy.Kept | None:
+    """Why its place is not to be taken; None: waguard never had the session."""
+    taken = [it.taken_at for it in snapshots.known(at.snapshots) if it.intact]
+    if owner_mark.pairing(at.profile) is not None or (
+        own and own.credentials is Credentials.PAIRED and owner_mark.was_ours(at.profile)
+    ):
+        why = f"waguard has connected the session with {at.profile}"
+        used_at = own.used_at if own and own.credentials is not Credentials.UNKNOWN else math.inf
+    elif own is None and taken:
+        why = "waguard has snapshots of the session, which its next start restores"
+        used_at = max(taken)
+    else:
+        return None
+    return policy.Kept(why=why, used_at=used_at, remedy=_remedy(at, old))
+
+
+def _remedy(at: Places, old: Sequence[Profile]) -> str:
+    root = at.quarantine.parent
+    inside = any(Path(it.path).resolve().is_relative_to(root.resolve()) for it in old)
+    first = f"copy it out of {root}, then " if inside else ""  # the quarantine takes it along
+    return (
+        f"{first}`waguard profile quarantine {at.session} --workspace {at.workspace}`,"
+        " then import it again"
+    )
 
 
 def _taken(at: Places, decision: Decision, *, dry_run: bool) -> tuple[Decision, Path | None]:

@@ -13,7 +13,11 @@ from sqlalchemy.exc import ArgumentError
 from waguard.config.key_file import KEY_LENGTH
 from waguard.config.passwords import without_passwords
 from waguard.config.sections import Config
+from waguard.core.profile.old_profiles import Outcome
+from waguard.cutover import importing
 from waguard.cutover.checks.seen import CronLine, Env, Listener, Pm2, Secret, Settings
+from waguard.cutover.importing import Request
+from waguard.doctor.checks.database import Row
 from waguard.doctor.probes import files
 from waguard.doctor.probes.machine import Machine, Running
 from waguard.errors import ConfigError
@@ -40,6 +44,8 @@ ADDRESSES: Final = (
     "WHATSAPP_NODE_SERVICE_URL",
     "WHATSAPP_NODEJS_URL",
 )
+SERVICE: Final = "whatsapp-service"
+"""The old service's folder, beside the application's ``.env``."""
 _DRIVERS: Final = {
     "mysql": ("mysql+asyncmy", 3306),
     "mariadb": ("mysql+asyncmy", 3306),
@@ -123,6 +129,26 @@ def listeners(
     return tuple(found)
 
 
+def later(env: Path, sessions: Path, rows: Sequence[Row]) -> frozenset[str]:
+    """Sessions whose profile an import would take from the old service beside the ``.env``, or cannot. Blocks."""
+    try:
+        report = importing.run(
+            Request(
+                folder=env.parent / SERVICE / "sessions",
+                sessions=sessions,
+                workspaces={row.session: row.workspace for row in rows},
+                dry_run=True,
+            )
+        )
+    except OSError:
+        return frozenset()
+    return frozenset(
+        line.session
+        for line in report.lines
+        if line.session is not None and line.outcome is not Outcome.LEFT
+    )
+
+
 # ---- the application's .env ----
 
 
@@ -133,7 +159,7 @@ def env(path: Path, config: Config) -> Env:
     except (OSError, UnreadableError) as error:
         return Env(path=str(path), error=getattr(error, "strerror", None) or str(error))
     try:
-        service = _variables(path.parent / "whatsapp-service/.env")
+        service = _variables(path.parent / SERVICE / ".env")
     except (OSError, UnreadableError):
         service = {}
     return Env(

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from waguard.core.profile.old_profiles import (
     Credentials,
     Identity,
+    Kept,
     Outcome,
     Profile,
     archives,
@@ -138,7 +139,7 @@ def test_only_a_paired_one_takes_the_place_of_another(
     assert at_start(own, old) == chosen
 
 
-def outcomes(*old: Profile, own: Profile | None = None, kept: str | None = None) -> list[object]:
+def outcomes(*old: Profile, own: Profile | None = None, kept: Kept | None = None) -> list[object]:
     return [(it.profile, it.outcome, it.why) for it in decide(old, own, kept=kept)]
 
 
@@ -170,19 +171,41 @@ def test_what_an_import_does_with_a_single_one(
     assert outcomes(profile) == [(profile, outcome, why)]
 
 
+OWN = replace(NEWER, path="/own")
+KEPT = Kept(why="waguard has it", used_at=20, remedy="quarantine it")
+
+
 @pytest.mark.parametrize(
     ("own", "kept", "why"),
     [
-        (replace(PAIRED, path="/own"), None, "a paired profile is in its place, /own"),
+        (OWN, None, "a paired profile is in its place, /own"),
+        # a copy may have its times in whole seconds
+        (replace(OWN, used_at=19), None, "a paired profile is in its place, /own"),
         (UNKNOWN, None, "the profile in its place, /unknown, cannot be read: EIO"),
-        (None, "waguard has it", "waguard has it"),
-        (UNPAIRED, "waguard has it", "waguard has it"),
+        (None, KEPT, "waguard has it"),
+        (UNPAIRED, KEPT, "waguard has it"),
     ],
 )
 def test_an_import_overwrites_nothing_that_may_be_paired(
-    own: Profile | None, kept: str | None, why: str
+    own: Profile | None, kept: Kept | None, why: str
 ) -> None:
     assert outcomes(NEWER, own=own, kept=kept) == [(NEWER, Outcome.LEFT, why)]
+
+
+def test_an_import_takes_one_that_was_used_after_it_was_copied() -> None:
+    own = replace(OWN, used_at=10)
+    assert outcomes(NEWER, own=own) == [
+        (NEWER, Outcome.TAKEN, "it was used later than /own, which waguard never connected")
+    ]
+
+
+def test_one_that_was_used_after_waguard_connected_its_own_is_left_to_a_person() -> None:
+    kept = replace(KEPT, used_at=10)
+    why = "it was used later, and waguard has it: quarantine it"
+    for own in (replace(OWN, used_at=10), UNPAIRED, None):
+        assert outcomes(NEWER, own=own, kept=kept) == [(NEWER, Outcome.FAILED, why)]
+    unpaired = replace(UNPAIRED, path="/old")
+    assert outcomes(unpaired, kept=kept) == [(unpaired, Outcome.LEFT, "waguard has it")]
 
 
 @pytest.mark.parametrize("own", [None, UNPAIRED, DAMAGED])

@@ -17,6 +17,7 @@ _SESSION: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _PREFIXES: Final = ("session-", "RemoteAuth-")
 NAMELESS: Final = frozenset({"session", "RemoteAuth"})  # without a clientId
 _WORKSPACE: Final = re.compile(r"workspace_([0-9]{1,10})")
+_PRECISION: Final = 2.0  # s; of the times that any file system keeps
 _NUMBER: Final = re.compile(r"[0-9]{1,7}")  # a date has 8
 _SPEAKING: Final = re.compile(r"webjs_([0-9]{1,10})_.+")  # the old service's own ids
 
@@ -168,36 +169,35 @@ class Decision(Struct, frozen=True):
     why: str
 
 
-def decide(old: Sequence[Profile], own: Profile | None, *, kept: str | None) -> list[Decision]:
+class Kept(Struct, frozen=True, kw_only=True):
+    """Why an import must not take the session's place by itself: waguard had the session, until ``used_at``, unix
+    time. ``remedy`` lets a person give the place to another profile."""
+
+    why: str
+    used_at: float
+    remedy: str
+
+
+def decide(old: Sequence[Profile], own: Profile | None, *, kept: Kept | None) -> list[Decision]:
     """What an import does with each old profile of one session.
 
-    ``own`` is the profile in the session's place. ``kept`` says why that must stay in any case; None: it need not.
+    ``own`` is the profile in the session's place. ``kept`` None: waguard never had the session, and its profile
+    is a copy at most.
     """
     chosen = best(old)
     if chosen is None:
         return []
-    held = kept or _held(own)
     return [
-        _of_chosen(one, held)
+        _of_chosen(one, own, kept)
         if one is chosen
         else Decision(one, Outcome.LEFT, _passed(one, chosen))
         for one in old
     ]
 
 
-def _held(own: Profile | None) -> str | None:
-    if own is None:
-        return None
-    if own.credentials is Credentials.PAIRED:
-        return f"a paired profile is in its place, {own.path}"
-    if own.credentials is Credentials.UNKNOWN:
-        return f"the profile in its place, {own.path}, cannot be read: {own.why}"
-    return None
-
-
-def _of_chosen(chosen: Profile, held: str | None) -> Decision:
-    if held:
-        return Decision(chosen, Outcome.LEFT, held)
+def _of_chosen(chosen: Profile, own: Profile | None, kept: Kept | None) -> Decision:
+    if held := _held(chosen, own, kept):
+        return held
     if chosen.credentials is Credentials.UNPAIRED:
         return Decision(chosen, Outcome.LEFT, f"it is not paired: {chosen.why}")
     if chosen.credentials is Credentials.DAMAGED:
@@ -207,7 +207,30 @@ def _of_chosen(chosen: Profile, held: str | None) -> Decision:
     if chosen.credentials is Credentials.UNKNOWN:
         why = f"it cannot be checked ({chosen.why}), and no paired one was found"
         return Decision(chosen, Outcome.FAILED, why)
-    return Decision(chosen, Outcome.TAKEN, "it is paired")
+    why = "it is paired"
+    if own and _is_paired(own):
+        why = f"it was used later than {own.path}, which waguard never connected"
+    return Decision(chosen, Outcome.TAKEN, why)
+
+
+def _held(chosen: Profile, own: Profile | None, kept: Kept | None) -> Decision | None:
+    """Where the profile in its place stays; None: it may go to the quarantine."""
+    if kept and _is_later(chosen, kept.used_at):
+        why = f"it was used later, and {kept.why}: {kept.remedy}"
+        return Decision(chosen, Outcome.FAILED, why)
+    if kept:
+        return Decision(chosen, Outcome.LEFT, kept.why)
+    if own and own.credentials is Credentials.UNKNOWN:
+        why = f"the profile in its place, {own.path}, cannot be read: {own.why}"
+        return Decision(chosen, Outcome.LEFT, why)
+    if own and _is_paired(own) and not _is_later(chosen, own.used_at):
+        return Decision(chosen, Outcome.LEFT, f"a paired profile is in its place, {own.path}")
+    return None
+
+
+def _is_later(chosen: Profile, used_at: float) -> bool:
+    """Whether its credentials may be newer: those of a session that went on elsewhere."""
+    return _is_paired(chosen) and chosen.used_at >= used_at + _PRECISION
 
 
 def _passed(one: Profile, chosen: Profile) -> str:

@@ -42,6 +42,20 @@ def profiles(seen: Seen, cli: Cli) -> list[Check]:
                 take,
             )
         )
+    stale = [
+        row.session
+        for row in seen.accounts
+        if row.paired and row.session in seen.with_profile & seen.later
+    ]
+    if stale:
+        checks.append(
+            failed(
+                "profiles",
+                f"the old service used {some(stale)} after the profile in waguard's place was copied",
+                "Stop the old service, then import its sessions folder again",
+                take,
+            )
+        )
     return checks or [ok("profiles", "each session that says connected has its profile")]
 
 
