@@ -17,6 +17,8 @@ from tests.host.processes import (
     others_can_run_this_python,
     waguard,
 )
+from waguard.cli import send
+from waguard.config.sections import Send
 from waguard.host.configuration_file import VARIABLE
 from waguard.host.system.listen import LOCAL_SOCKET
 
@@ -131,6 +133,51 @@ def test_an_uncertain_send_is_no_success(api: Api, capsys: pytest.CaptureFixture
     (line,) = said(capsys)[0]
     assert line.startswith("uncertain: ")
     assert "true_x" in line
+
+
+def _hang_up(_: str) -> Answer:
+    raise ConnectionAbortedError
+
+
+@pytest.mark.parametrize("how", ["the daemon ended", "the time was over"])
+def test_a_send_whose_answer_is_lost_is_uncertain(
+    api: Api, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    command = ["send", "a", "6281", "hello"]
+    if how == "the daemon ended":
+        api.compute["POST /api/messages/send"] = _hang_up
+    else:
+        api.held = threading.Event()
+        command += ["--timeout", "0.2"]
+    assert main(command) == 1
+    out, err = said(capsys)
+    assert err == []
+    (line,) = out
+    assert line.startswith("uncertain: waguard did not answer; check the chat")
+    assert "`waguard messages list --session a`" in line
+    assert main([*command, "--json"]) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["success"], answer["outcome"]) == (False, "uncertain")
+    if api.held:
+        api.held.set()
+
+
+def test_a_send_that_was_never_requested_is_a_plain_failure(
+    api: Api, short_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_time(*_: object) -> None:
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(socket.socket, "connect", no_time)
+    assert main(["send", "a", "6281", "hello"]) == 1
+    out, err = said(capsys)
+    assert out == []
+    assert err[0].startswith("waguard: http://127.0.0.1:9 does not answer: timed out")
+
+
+def test_a_send_is_waited_for_as_long_as_it_may_take() -> None:
+    assert send.deadline(Send()) == 90.0
+    assert send.deadline(Send(wait=60.0, timeout=120.0)) == 220.0
 
 
 def test_a_daemon_that_does_not_answer(

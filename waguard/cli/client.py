@@ -41,7 +41,11 @@ class ApiCallError(WaguardError):
 
 
 class NoAnswerError(ApiCallError):
-    """Somebody listens, and does not answer."""
+    """Somebody listens, and does not answer. ``requested``: what was asked for may have been done."""
+
+    def __init__(self, message: str, *, remedy: str, requested: bool = False) -> None:
+        super().__init__(message, answered=0, remedy=remedy)
+        self.requested = requested
 
 
 class ApiClient(Struct, frozen=True):
@@ -90,13 +94,15 @@ class ApiClient(Struct, frozen=True):
         headers = {"Content-Type": "application/json"}
         if self.key:
             headers["X-Api-Key"] = self.key
+        requested = False
         try:
             self._connect(connection)
+            requested = True
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             response = connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
-            raise self._silent(error) from None
+            raise self._silent(error, requested=requested) from None
         finally:
             connection.close()
         return _decode(response.status, response.getheader("Content-Type", ""), content)
@@ -127,19 +133,19 @@ class ApiClient(Struct, frozen=True):
         """Seconds that the command has left."""
         return self.until - time.monotonic()
 
-    def _late(self) -> NoAnswerError:
+    def _late(self, *, requested: bool = False) -> NoAnswerError:
         return NoAnswerError(
             f"{self.base} has not answered within {self.within:g} s",
-            answered=0,
             remedy="give it longer, --timeout; what was requested may go on",
+            requested=requested,
         )
 
-    def _silent(self, error: Exception) -> NoAnswerError:
+    def _silent(self, error: Exception, *, requested: bool = False) -> NoAnswerError:
         if isinstance(error, TimeoutError) and self.left <= 0:
-            return self._late()
+            return self._late(requested=requested)
         why = str(error) or type(error).__name__
         return NoAnswerError(
-            f"{self.base} does not answer: {why}", answered=0, remedy="see its log"
+            f"{self.base} does not answer: {why}", remedy="see its log", requested=requested
         )
 
     def _connection(self, timeout: float) -> http.client.HTTPConnection:

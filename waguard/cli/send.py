@@ -4,13 +4,15 @@ import argparse
 import sys
 from typing import Final
 
-from waguard.cli.client import ApiCallError, connect
+from waguard.cli import context
+from waguard.cli.client import ApiCallError, NoAnswerError, connect
 from waguard.cli.parsing import with_daemon, with_json
 from waguard.cli.render import print_json
+from waguard.config.sections import Send
 from waguard.errors import ConfigError
 
 STDIN: Final = "-"
-DEADLINE: Final = 90.0  # s; longer than a send waits for the session and for the ack
+_MARGIN: Final = 40.0  # s; the daemon has 37 of its own beyond the two waits of a send
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +34,20 @@ def _send(arguments: argparse.Namespace) -> int:
         "message": text,
         "type": "text",
     }
+    settings = context.read(arguments)[1].config.send
+    silent = "WhatsApp"
     try:
-        answer = client.call("POST", "/api/messages/send", body, timeout=DEADLINE)
+        answer = client.call("POST", "/api/messages/send", body, timeout=deadline(settings))
+    except NoAnswerError as error:
+        if not error.requested:
+            raise
+        silent = "waguard"
+        answer = {
+            "success": False,
+            "outcome": "uncertain",
+            "message_id": None,
+            "error": error.message,
+        }
     except ApiCallError as error:
         raise client.named(error, arguments.session) from None
     sent = bool(answer.get("success"))
@@ -43,9 +57,15 @@ def _send(arguments: argparse.Namespace) -> int:
         print(f"sent: {answer['message_id']}")
     else:
         print(
-            f"uncertain: WhatsApp did not answer; check the chat before sending it again ({answer.get('message_id') or answer['error']})"
+            f"uncertain: {silent} did not answer; check the chat, or `waguard messages list --session {arguments.session}`,"
+            f" before sending it again ({answer.get('message_id') or answer['error']})"
         )
     return 0 if sent else 1
+
+
+def deadline(settings: Send) -> float:
+    """Seconds: longer than the daemon waits for the session and for WhatsApp's answer."""
+    return settings.wait + settings.timeout + _MARGIN
 
 
 def _from_stdin() -> str:
