@@ -1,6 +1,7 @@
 """``doctor --cutover``: what is still to be changed, in its order."""
 
 import re
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -339,6 +340,30 @@ async def test_what_is_left_to_do_is_found(old: Old, name: str) -> None:
     assert command is None or command in str(answer[0].command)
     for _, one in await old.wrong():
         require_runnable(one.command)
+
+
+async def first(old: Old) -> Check:
+    [check] = (await old.examine()).plan[Step.KEEP]
+    return check
+
+
+async def test_a_repeated_plan_does_not_overwrite_the_way_back(old: Old) -> None:
+    await old.host.stop()
+    old.write()
+    kept = old.env.with_name(".env.before-waguard")
+    command = (await first(old)).command or ""
+    subprocess.run(["sh", "-c", command], check=True)
+    before = kept.read_text()
+    old.values["WHATSAPP_INSTANCE_COUNT"] = "4"
+    old.write()
+    subprocess.run(["sh", "-c", command], check=True)
+    assert kept.read_text() == before
+    check = await first(old)
+    assert (check.result, check.command) == ("ok", None)
+    assert str(kept) in check.seen
+    [back] = [c for what, c in (await old.examine()).back if ".env" in what]
+    subprocess.run(["sh", "-c", back.split(" && ")[0]], check=True)
+    assert (old.env.read_text(), kept.exists()) == (before, False)  # the next cut-over keeps anew
 
 
 async def test_what_is_set_and_found_is_ok(old: Old) -> None:

@@ -389,6 +389,7 @@ PROGRAMS = frozenset(
         "ssh",
         "sysctl",
         "systemctl",
+        "test",
         "timedatectl",
         "top",
         "tr",

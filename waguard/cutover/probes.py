@@ -1,6 +1,7 @@
 """What is left of the old service on this machine, and what the application is configured with."""
 
 import hmac
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from waguard.config.passwords import without_passwords
 from waguard.config.sections import Config
 from waguard.core.profile.old_profiles import Outcome
 from waguard.cutover import importing
+from waguard.cutover.checks.old_service import KEPT
 from waguard.cutover.checks.seen import CronLine, Env, Listener, Pm2, Secret, Settings
 from waguard.cutover.importing import Request
 from waguard.doctor.checks.database import Row
@@ -164,6 +166,7 @@ def env(path: Path, config: Config) -> Env:
         service = {}
     return Env(
         path=str(path),
+        kept=os.path.lexists(f"{path}{KEPT}"),
         keys=_keys(env, config.api.key_file),
         secret=_secret(env, config.webhook.secret_file),
         instances=_number(env.get("WHATSAPP_INSTANCE_COUNT"), 1),

@@ -9,6 +9,8 @@ from waguard.cutover.checks.seen import CronLine, Pm2, Seen
 from waguard.doctor.checks.database import some
 from waguard.doctor.report import Check, failed, ok, warning
 
+KEPT: Final = ".before-waguard"
+"""What ends the name of the copy of the application's ``.env``."""
 _SPECIAL: Final = re.compile(r"[][\\.*^$/]")  # to sed
 
 
@@ -16,17 +18,25 @@ def keep(seen: Seen) -> list[Check]:
     """What the way back needs is copied first."""
     if seen.up:
         return [ok("way back", "waguard runs already")]
-    env = seen.env.path if seen.env and not seen.env.error else ".env"
-    copy = f"cp -a {shlex.quote(env)} {shlex.quote(env + '.before-waguard')}"
-    saved = "pm2 save && " if seen.pm2 else ""
+    commands = ["pm2 save"] if seen.pm2 else []
+    if seen.env is None or not seen.env.kept:
+        path = applications_env(seen)
+        commands.append(f"test -e {path}{KEPT} || cp -a {path} {path}{KEPT}")
+    if not commands:
+        return [ok("way back", f"the application's .env is kept, {applications_env(seen)}{KEPT}")]
     return [
         warning(
             "way back",
             "the old service's list of processes and the application's .env are what the way back needs",
             "Keep both, and a copy of the old service's sessions folder",
-            saved + copy,
+            "; ".join(commands),
         )
     ]
+
+
+def applications_env(seen: Seen) -> str:
+    """The path of the application's ``.env``, for a shell."""
+    return shlex.quote(seen.env.path if seen.env and not seen.env.error else ".env")
 
 
 def cron(lines: Sequence[CronLine]) -> list[Check]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from waguard.cutover.checks.application import REREAD, application, profiles, rows
 from waguard.cutover.checks.configuration import configure
-from waguard.cutover.checks.old_service import cron, keep, stop
+from waguard.cutover.checks.old_service import KEPT, applications_env, cron, keep, stop
 from waguard.cutover.checks.seen import Seen
 from waguard.doctor.report import Check, Cli, ok, warning
 
@@ -67,15 +67,14 @@ def _start(seen: Seen, cli: Cli) -> list[Check]:
 
 def way_back(seen: Seen) -> list[tuple[str, str]]:
     """What each step is for, and its command; the other way round."""
-    env = seen.env.path if seen.env and not seen.env.error else ".env"
-    path, kept = shlex.quote(env), shlex.quote(f"{env}.before-waguard")
+    path = applications_env(seen)
     return [
         ("Stop waguard; the pairings stay", "systemctl disable --now waguard"),
         (
             "Copy each profile back: the old service's own are as old as the cut-over",
             f"cp -a {shlex.quote(seen.settings.sessions)}/workspace_*/session-* SESSIONS_FOLDER/",
         ),
-        ("Put the application's .env back", f"cp -a {kept} {path} && {REREAD}"),
+        ("Put the application's .env back", f"mv {path}{KEPT} {path} && {REREAD}"),
         ("Start the old service", "pm2 resurrect"),
         ("Put the cron line back", "crontab -e"),
     ]

@@ -49,6 +49,8 @@ class Env(Struct, frozen=True, kw_only=True):
 
     path: str
     error: str | None = None
+    kept: bool = False
+    """Whether a copy for the way back lies beside it."""
     keys: tuple[Secret, ...] = ()
     secret: Secret | None = None
     instances: int = 1
