@@ -1,5 +1,7 @@
 """``doctor --cutover``: what is still to be changed, in its order."""
 
+import os
+import pwd
 import re
 import subprocess
 from collections.abc import Callable, Sequence
@@ -364,6 +366,48 @@ async def test_a_repeated_plan_does_not_overwrite_the_way_back(old: Old) -> None
     [back] = [c for what, c in (await old.examine()).back if ".env" in what]
     subprocess.run(["sh", "-c", back.split(" && ")[0]], check=True)
     assert (old.env.read_text(), kept.exists()) == (before, False)  # the next cut-over keeps anew
+
+
+async def test_pm2_is_asked_as_its_user(old: Old) -> None:
+    await old.host.stop()
+    pm2(old)
+    old.host.machine.ports[3002] = 21
+    cutover = await old.examine()
+    asked = [c.command for checks in cutover.plan.values() for c in checks]
+    asked += [command for _, command in cutover.back]
+    commands = [part for one in asked if one for part in re.split("; | && ", one) if "pm2" in part]
+    assert len(commands) == 5
+    assert all(part.startswith("sudo -iu www pm2 ") for part in commands)
+
+
+async def test_after_the_cut_over_whoever_saved_its_list_resurrects_it(old: Old) -> None:
+    me = pwd.getpwuid(os.getuid())
+    assert ("sudo -iu PM2_USER pm2 resurrect") in [c for _, c in (await old.examine()).back]
+    saved = old.host.machine.root / me.pw_dir.lstrip("/") / ".pm2/dump.pm2"
+    saved.parent.mkdir(parents=True)
+    saved.touch()
+    back = [command for _, command in (await old.examine()).back]
+    assert f"sudo -iu {me.pw_name} pm2 resurrect" in back
+
+
+async def test_the_way_back_mixes_no_profiles(old: Old) -> None:
+    theirs = old.host.folder / "theirs"
+    ours = old.host.sessions / "workspace_1/session-s1/Default"
+    for profile, file in ((theirs / "session-s1/Default", "theirs"), (ours, "ours")):
+        profile.mkdir(parents=True, exist_ok=True)
+        (profile / file).touch()
+    if os.geteuid() == 0:
+        os.chown(theirs, 4_242, 4_242)
+    [command] = [c for what, c in (await old.examine()).back if "Copy each profile back" in what]
+    subprocess.run(["sh", "-c", command.replace("SESSIONS_FOLDER", str(theirs))], check=True)
+    assert not (theirs / "session-s1/Default/theirs").exists()
+    copied = theirs / "session-s1/Default/ours"
+    assert (
+        copied.stat().st_uid
+        == theirs.stat().st_uid
+        == (4_242 if os.geteuid() == 0 else os.getuid())
+    )
+    assert (theirs.with_name("theirs.before-way-back") / "session-s1/Default/theirs").exists()
 
 
 async def test_what_is_set_and_found_is_ok(old: Old) -> None:

@@ -2,6 +2,7 @@
 
 import hmac
 import os
+import pwd
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -77,6 +78,19 @@ def pm2(machine: Machine, running: Sequence[Running]) -> tuple[Pm2, ...]:
         for god in running
         if _GOD.search(god.command)
     )
+
+
+def pm2_users(root: Path) -> tuple[str, ...]:
+    """Whose PM2 has saved a list of processes, as far as this user sees."""
+    homes = {one.pw_dir: one.pw_name for one in pwd.getpwall()}  # several may have /
+    return tuple(sorted(user for home, user in homes.items() if _has_list(root, home)))
+
+
+def _has_list(root: Path, home: str) -> bool:
+    try:
+        return (root / home.lstrip("/") / ".pm2/dump.pm2").is_file()
+    except OSError:
+        return False
 
 
 def _boot_unit(root: Path, user: str) -> str | None:

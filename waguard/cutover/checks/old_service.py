@@ -18,7 +18,7 @@ def keep(seen: Seen) -> list[Check]:
     """What the way back needs is copied first."""
     if seen.up:
         return [ok("way back", "waguard runs already")]
-    commands = ["pm2 save"] if seen.pm2 else []
+    commands = [as_users("pm2 save", [one.user for one in seen.pm2])] if seen.pm2 else []
     if seen.env is None or not seen.env.kept:
         path = applications_env(seen)
         commands.append(f"test -e {path}{KEPT} || cp -a {path} {path}{KEPT}")
@@ -32,6 +32,11 @@ def keep(seen: Seen) -> list[Check]:
             "; ".join(commands),
         )
     ]
+
+
+def as_users(command: str, users: Sequence[str]) -> str:
+    """The command as each of them: every user has a PM2 of its own."""
+    return "; ".join(f"sudo -iu {shlex.quote(user)} {command}" for user in dict.fromkeys(users))
 
 
 def applications_env(seen: Seen) -> str:
@@ -73,7 +78,7 @@ def stop(seen: Seen) -> list[Check]:
             "port",
             f"port {one.port} is taken by pid {one.pid} ({one.command[:120]})",
             "Stop the old service",
-            "pm2 delete all" if seen.pm2 else f"kill {one.pid}",
+            as_users("pm2 delete all", [it.user for it in seen.pm2]) or f"kill {one.pid}",
         )
         for one in seen.listeners
     ]
@@ -81,14 +86,14 @@ def stop(seen: Seen) -> list[Check]:
 
 
 def _pm2(one: Pm2) -> list[Check]:
-    sudo = f"sudo -iu {shlex.quote(one.user)} "
+    commands = [as_users(f"pm2 {verb}", [one.user]) for verb in ("delete all", "kill")]
     checks = [
         failed(
             "pm2",
             f"PM2 of {one.user} runs, pid {one.pid}, with {len(one.apps)} processes:"
             f" {some(one.apps) or 'none'}",
             "Stop all of its instances, and PM2",
-            f"{sudo}pm2 delete all; {sudo}pm2 kill",
+            "; ".join(commands),
         )
     ]
     if one.starts_at_boot:

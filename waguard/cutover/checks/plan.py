@@ -7,7 +7,7 @@ from typing import Final
 
 from waguard.cutover.checks.application import REREAD, application, profiles, rows
 from waguard.cutover.checks.configuration import configure
-from waguard.cutover.checks.old_service import KEPT, applications_env, cron, keep, stop
+from waguard.cutover.checks.old_service import KEPT, applications_env, as_users, cron, keep, stop
 from waguard.cutover.checks.seen import Seen
 from waguard.doctor.report import Check, Cli, ok, warning
 
@@ -68,13 +68,24 @@ def _start(seen: Seen, cli: Cli) -> list[Check]:
 def way_back(seen: Seen) -> list[tuple[str, str]]:
     """What each step is for, and its command; the other way round."""
     path = applications_env(seen)
+    users = [one.user for one in seen.pm2] or seen.pm2_users or ["PM2_USER"]
     return [
         ("Stop waguard; the pairings stay", "systemctl disable --now waguard"),
         (
             "Copy each profile back: the old service's own are as old as the cut-over",
-            f"cp -a {shlex.quote(seen.settings.sessions)}/workspace_*/session-* SESSIONS_FOLDER/",
+            _copied_back(seen.settings.sessions),
         ),
         ("Put the application's .env back", f"mv {path}{KEPT} {path} && {REREAD}"),
-        ("Start the old service", "pm2 resurrect"),
+        ("Start the old service", as_users("pm2 resurrect", users)),
         ("Put the cron line back", "crontab -e"),
     ]
+
+
+def _copied_back(sessions: str) -> str:
+    """A copy into the old folders would be a mixture, and belong to waguard's user."""
+    before = "SESSIONS_FOLDER.before-way-back"
+    return (
+        f"mv -T SESSIONS_FOLDER {before} && mkdir -m 700 SESSIONS_FOLDER"
+        f" && cp -a {shlex.quote(sessions)}/workspace_*/session-* SESSIONS_FOLDER/"
+        f" && chown -R --reference={before} SESSIONS_FOLDER"
+    )

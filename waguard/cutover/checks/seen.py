@@ -87,6 +87,8 @@ class Seen(Struct, frozen=True, kw_only=True):
     settings: Settings
     env: Env | None
     pm2: tuple[Pm2, ...] = ()
+    pm2_users: tuple[str, ...] = ()
+    """Whose PM2 has saved a list, whether it runs or not."""
     cron: tuple[CronLine, ...] = ()
     listeners: tuple[Listener, ...] = ()
     archives: tuple[str, ...] = ()
