@@ -1,6 +1,7 @@
 """Where a command's output goes: a reader that leaves, a full disk, nowhere; a terminal; and stdin."""
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -61,6 +62,21 @@ def test_a_reader_that_has_seen_enough_is_no_error(
 def test_a_full_disk(api: Api, short_path: Path, sessions: list[Any]) -> None:
     api.says("GET /api/sessions", Answer(200, {"sessions": sessions}))
     assert outcome(short_path, *LIST, script='"$@" >/dev/full') == (1, "")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "ascii:strict"])
+def test_a_terminal_that_is_not_utf_8_shows_all_the_rest(
+    api: Api, short_path: Path, encoding: str
+) -> None:
+    """A remedy begins with an arrow; the name of a number may hold anything."""
+    condition = {"session_id": None, "severity": "warning", "message": "é 👋", "remedy": "do it"}
+    answer = {**HEALTH, "conditions": [condition], "details": []}
+    api.says("GET /health/detailed", Answer(200, answer))
+    for more in ((), ("--json",)):
+        script = f'PYTHONIOENCODING={encoding} "$@" >shown'
+        assert outcome(short_path, "status", *more, script=script) == (5, "")
+        assert b"do it" in (short_path / "shown").read_bytes()
+    assert "é 👋" in json.dumps(json.loads((short_path / "shown").read_text()), ensure_ascii=False)
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])

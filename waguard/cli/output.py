@@ -3,6 +3,7 @@ from every other error of the system, also by libraries that ignore those.
 """
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -59,6 +60,8 @@ def stdout() -> Iterator[None]:
         if getattr(sys, name) is None:  # closed (`>&-`): it takes everything and keeps nothing
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - to the end of the process
     plain = sys.stdout
+    if isinstance(plain, io.TextIOWrapper):  # a terminal that is not UTF-8 has no arrow
+        plain.reconfigure(errors="backslashreplace")
     sys.stdout = Output(plain)
     try:
         try:
