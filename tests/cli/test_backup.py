@@ -78,6 +78,26 @@ def test_to_a_pipe(old: Installation, tmp_path: Path) -> None:
     assert main(["restore", str(file), "--old-host-is-dead", "--config", configured(new)]) == 0
 
 
+@pytest.mark.parametrize(
+    ("reader", "why"), [("full", "No space left on device"), ("left", "Broken pipe")]
+)
+def test_an_archive_that_is_cut_off_is_a_failure(old: Installation, reader: str, why: str) -> None:
+    if reader == "full":
+        out = os.open("/dev/full", os.O_WRONLY)
+    else:
+        gone, out = os.pipe()
+        os.close(gone)
+    command = [sys.executable, "-m", "waguard", "backup", "-", "--config", configured(old)]
+    environment = {"PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        command, stdout=out, stderr=subprocess.PIPE, text=True, env=environment, check=False
+    )
+    os.close(out)
+    assert done.returncode == 1
+    assert f"waguard: the output is not complete: {why}\n" in done.stderr
+    assert not (old.folder / "state/backup.json").exists()
+
+
 def test_what_cannot_be_is_said(
     old: Installation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,7 @@ from waguard.cli.qr import Screen
 MANY: Final = [
     {"session_id": f"s{it}", "workspace_id": 1, "status": "connected"} for it in range(5000)
 ]
+FULL: Final = "waguard: the output is not complete: No space left on device\n"
 LIST: Final = ("sessions", "list")
 
 
@@ -61,7 +62,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(
 @pytest.mark.parametrize("sessions", [MANY, []], ids=["much", "little"])
 def test_a_full_disk(api: Api, short_path: Path, sessions: list[Any]) -> None:
     api.says("GET /api/sessions", Answer(200, {"sessions": sessions}))
-    assert outcome(short_path, *LIST, script='"$@" >/dev/full') == (1, "")
+    assert outcome(short_path, *LIST, script='"$@" >/dev/full') == (1, FULL)
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "ascii:strict"])
@@ -85,7 +86,12 @@ def test_a_full_disk_and_a_help(
     short_path: Path, arguments: tuple[str, ...], unbuffered: str
 ) -> None:
     found = outcome(short_path, *arguments, script='"$@" >/dev/full', unbuffered=unbuffered)
-    assert found == (1, "")
+    assert found == (1, FULL)
+
+
+def test_a_full_disk_for_both_streams(api: Api, short_path: Path) -> None:
+    api.says("GET /api/sessions", Answer(200, {"sessions": MANY}))
+    assert outcome(short_path, *LIST, script='"$@" >/dev/full 2>&1; [ $? != 0 ]') == (0, "")
 
 
 def test_closed_streams_change_no_exit_code(api: Api, short_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from waguard.backup import saving
 from waguard.cli.context import located
 from waguard.cli.files import STDOUT
+from waguard.cli.output import OutputLostError
 from waguard.cli.parsing import with_config, with_json
 from waguard.cli.render import print_either, second
 from waguard.core.backup_contents import Manifest
@@ -95,7 +96,10 @@ def _to_stdout(source: saving.Source, arguments: argparse.Namespace) -> None:
         raise ConfigError(
             "stdout is for the archive alone", field="FOLDER", remedy="redirect it to a file"
         )
-    manifest = saving.into_stream(source, sys.stdout.buffer)
+    try:
+        manifest = saving.into_stream(source, sys.stdout.buffer)
+    except OutputLostError as lost:
+        raise OutputLostError(str(lost), read=False) from None  # half an archive is none
     for it in manifest.sessions:
         if it.snapshot is None:
             sys.stderr.write(f"without credentials: {it.session}: {it.why}\n")

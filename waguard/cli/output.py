@@ -14,9 +14,9 @@ from typing import IO, Any
 class OutputLostError(Exception):
     """What was printed cannot be written. ``read``: as much of it as anybody wanted was."""
 
-    def __init__(self, cause: OSError) -> None:
-        super().__init__(str(cause))
-        self.read = isinstance(cause, BrokenPipeError)  # `waguard status | head`
+    def __init__(self, why: str, *, read: bool) -> None:
+        super().__init__(why)
+        self.read = read
 
 
 class Output:
@@ -49,7 +49,8 @@ def _losing() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputLostError(error) from None
+        read = isinstance(error, BrokenPipeError)  # `waguard status | head`
+        raise OutputLostError(error.strerror or str(error), read=read) from None
 
 
 @contextlib.contextmanager
@@ -64,12 +65,23 @@ def stdout() -> Iterator[None]:
         plain.reconfigure(errors="backslashreplace")
     sys.stdout = Output(plain)
     try:
-        try:
+        with _written():
             yield
-        finally:
-            sys.stdout.flush()
     except OutputLostError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), plain.fileno())
         raise
     finally:
         sys.stdout = plain
+
+
+@contextlib.contextmanager
+def _written() -> Iterator[None]:
+    """All that was printed, at the end; what is lost is reported once."""
+    try:
+        yield
+    except OutputLostError:
+        raise
+    except BaseException:
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()

@@ -76,13 +76,20 @@ def main(argv: Sequence[str] | None = None, context: Context = _CONTEXT) -> int:
             command: Command = arguments.command
             return command(arguments)
     except WaguardError as error:
-        priority = "<3>" if is_journal(sys.stderr) else ""  # sd-daemon(3): an error
-        sys.stderr.write(f"{priority}waguard: {error.line()}\n")
+        _complain(error.line())
         return error.code
     except KeyboardInterrupt:
         return 130
     except output.OutputLostError as lost:
-        return 0 if lost.read else 1
+        if lost.read:
+            return 0
+        _complain(f"the output is not complete: {lost}")
+        return 1
+
+
+def _complain(line: str) -> None:
+    priority = "<3>" if is_journal(sys.stderr) else ""  # sd-daemon(3): an error
+    sys.stderr.write(f"{priority}waguard: {line}\n")
 
 
 def _named(given: Sequence[str]) -> str:
