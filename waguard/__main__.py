@@ -1,6 +1,7 @@
 """``python -m waguard`` and the command ``waguard``."""
 
 import sys
+from collections.abc import Sequence
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""
@@ -8,7 +9,7 @@ INTERRUPTED = 130
 
 def main() -> int:
     """The exit code. What a daemon imports takes a while, in which signals arrive already."""
-    runs = "run" in sys.argv[1:]
+    runs = command_of(sys.argv[1:]) == "run"
     if runs:
         from waguard.host.process import early_signals  # noqa: PLC0415
 
@@ -21,6 +22,17 @@ def main() -> int:
 
         leave(code)
     return code
+
+
+def command_of(given: Sequence[str]) -> str:
+    """The command: the first word that is no option, nor the value of ``--config``."""
+    words = iter(given)
+    for word in words:
+        if word == "--config":
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return ""
 
 
 if __name__ == "__main__":

@@ -203,6 +203,23 @@ def test_ctrl_c_ends_it_at_once_whatever_is_under_way(three: Api) -> None:
             free.set()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_session_with_the_name_of_the_daemons_command_can_be_waited_for(
+    api: Api, number: signal.Signals
+) -> None:
+    api.held = threading.Event()
+    command = [sys.executable, "-m", "waguard", "--config", "none.toml", "sessions", "show", "run"]
+    Path("none.toml").touch()
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=clean_environment()) as process:
+        try:
+            api.wait_for("GET /api/sessions/run/status")
+            process.send_signal(number)
+            assert process.wait(DEADLINE / 2) in {130, -number}
+        finally:
+            process.kill()
+            api.held.set()
+
+
 @pytest.mark.parametrize(
     ("name", "line"),
     [

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from waguard import __version__
+from waguard.__main__ import command_of
 from waguard.cli import output
 from waguard.cli.context import Context
 from waguard.cli.parsing import Command, Parser, described, with_config
@@ -72,7 +73,7 @@ def main(argv: Sequence[str] | None = None, context: Context = _CONTEXT) -> int:
     try:
         with output.stdout():
             start = argparse.Namespace(context=context, config=None)
-            arguments = parser(_named(given)).parse_args(given, start)
+            arguments = parser(command_of(given)).parse_args(given, start)
             command: Command = arguments.command
             return command(arguments)
     except WaguardError as error:
@@ -90,17 +91,6 @@ def main(argv: Sequence[str] | None = None, context: Context = _CONTEXT) -> int:
 def _complain(line: str) -> None:
     priority = "<3>" if is_journal(sys.stderr) else ""  # sd-daemon(3): an error
     sys.stderr.write(f"{priority}waguard: {line}\n")
-
-
-def _named(given: Sequence[str]) -> str:
-    """The command: the first word that is no option, nor the value of ``--config``."""
-    words = iter(given)
-    for word in words:
-        if word == "--config":
-            next(words, None)
-        elif not word.startswith("-"):
-            return word
-    return ""
 
 
 def _warning(message: Warning | str, *_: object, **__: object) -> str:
