@@ -143,3 +143,25 @@ def test_top_goes_on_until_somebody_ends_it(
     assert "restarting" in frames[2]
     assert frames[2].endswith("\x1b[?25h\x1b[?1049l")
     assert waits == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("when", ["999999d", "0001-01-01T00:00+14:00", "9999-12-31T23:59-10:00"])
+def test_a_time_of_no_calendar(capsys: pytest.CaptureFixture[str], when: str) -> None:
+    for command in ("incidents", "audit"):
+        with pytest.raises(SystemExit) as ended:
+            main([command, "--since", when])
+        assert ended.value.code == 2
+        assert f"'{when}' is not a time" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", [["top", "--interval"], ["status", "--timeout"]], ids=lambda it: it[0]
+)
+@pytest.mark.parametrize("seconds", ["-1", "nan", "1e300"])
+def test_a_wait_of_no_clock(
+    capsys: pytest.CaptureFixture[str], command: list[str], seconds: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*command[:-1], f"{command[-1]}={seconds}"])
+    assert ended.value.code == 2
+    assert "is no number of seconds above 0" in capsys.readouterr().err

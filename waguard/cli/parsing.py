@@ -19,6 +19,7 @@ Command = Callable[[argparse.Namespace], int]
 
 _DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_YEAR: Final = 365 * 86_400.0  # s
 
 
 class Parser(argparse.ArgumentParser):
@@ -100,7 +101,7 @@ def with_daemon(parser: argparse.ArgumentParser, *, timeout: float | None = None
     """``--config`` and ``--timeout``, of whoever asks the daemon; ``timeout``: the default."""
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=seconds,
         default=timeout,
         metavar="SECONDS",
         help="give up after so long"
@@ -109,14 +110,17 @@ def with_daemon(parser: argparse.ArgumentParser, *, timeout: float | None = None
     with_config(parser)
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """A wait: above 0, a year at most, which every clock takes."""
     try:
-        seconds = float(text)
+        found = float(text)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
-    return seconds
+        found = 0.0
+    if not 0 < found <= _YEAR:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of seconds above 0, a year's at most"
+        )
+    return found
 
 
 def with_config(parser: argparse.ArgumentParser) -> None:
@@ -133,22 +137,25 @@ def with_config(parser: argparse.ArgumentParser) -> None:
 
 def duration(text: str) -> int:
     """Seconds, one at least."""
-    if seconds := _units(text):
-        return seconds
+    if found := _units(text):
+        return found
     raise argparse.ArgumentTypeError(f"{text!r} is not a duration: 30m, 12h, 90d")
 
 
 def since(text: str) -> float:
     """Unix time of so long ago, or of an ISO time, which is UTC where it names no zone."""
-    if (seconds := _units(text)) is not None:
-        return time.time() - seconds
+    ago = _units(text)
     try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
+        if ago is not None:
+            at = datetime.fromtimestamp(time.time() - ago, UTC)
+        else:
+            at = datetime.fromisoformat(text)
+            at = (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):  # also one of no year that there is
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a time: 30m, 24h, 7d or 2026-11-25T09:00"
         ) from None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+    return at.timestamp()
 
 
 def _units(text: str) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from waguard.cli import history
 from waguard.cli.client import ApiCallError, ApiClient, connect
-from waguard.cli.parsing import since, with_config, with_workspace
+from waguard.cli.parsing import seconds, since, with_config, with_workspace
 from waguard.cli.render import age, cut, moment, paint, table
 from waguard.cli.rows import Session, column_style, of_workspace, row
 from waguard.cli.status import fleet
@@ -24,7 +24,7 @@ _CLOSE: Final = "\x1b[?25h\x1b[?1049l"
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("--interval", type=float, default=2.0, metavar="S", help="(%(default)s)")
+    parser.add_argument("--interval", type=seconds, default=2.0, metavar="S", help="(%(default)s)")
     parser.add_argument("--once", action="store_true", help="print it once and end")
     parser.add_argument(
         "--history", action="store_true", help="what the fleet was like, once, instead"
