@@ -47,6 +47,8 @@ class ProfileCare:
         self._connected_since: float | None = None
         self._copied_at: float | None = None
         self._changed = asyncio.Event()
+        self._unmarked: float | None = None
+        """Unix time of a pairing whose mark could not be written yet."""
         self.paired = False
         """Whether it holds a pairing, as far as waguard knows."""
         self.was_connected = False
@@ -125,16 +127,19 @@ class ProfileCare:
 
     def claim(self, *, after_pairing: bool, at: float | None = None) -> None:
         """Record whose pairing it holds; ``after_pairing``: by a pairing, whose credentials are on disk. ``at``:
-        its unix time; None: now."""
-        self.paired = True
+        its unix time; None: now. A mark that cannot be written is written at the next call."""
+        if after_pairing:
+            self._unmarked = time.time() if at is None else at
+        since = self._unmarked
         with self._noted():
             owner_mark.claim(
-                self._at.profile, self._lock.descriptor, after_pairing=after_pairing, at=at
+                self._at.profile, self._lock.descriptor, after_pairing=since is not None, at=since
             )
+            self.paired, self._unmarked = True, None
 
     def disown(self) -> None:
         """Disown the profile of a session that was logged out: what was copied before is unusable now."""
-        self.paired = False
+        self.paired, self._unmarked = False, None
         with self._noted():
             owner_mark.disown(self._at.profile, self._lock.descriptor)
 
@@ -161,10 +166,10 @@ class ProfileCare:
         )
 
     def _copy(self, *, running: bool) -> bool:
-        """Whether there is nothing left to do: a copy was taken, or there is no pairing."""
+        """Whether a copy was taken; there is none without a mark, which may be written yet."""
         at, now = self._at, time.time()
         if (token := owner_mark.pairing(at.profile)) is None:
-            return True
+            return False
         try:
             taken = snapshots.create(
                 at.profile, at.snapshots, pairing=token, running=running, now=now
