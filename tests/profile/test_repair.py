@@ -1,5 +1,6 @@
 """How another profile takes a profile's place, and what a crash in the middle costs."""
 
+import errno
 import fcntl
 import json
 import os
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.host.odd_files import refuse
 from tests.profile.copies import NOW, files, rewrite, snapshot_of
 from tests.profile.leveldb_files import INDEXED, LOCAL, profile, word_of
 from waguard.cli import profile_commands
@@ -18,6 +20,7 @@ from waguard.core.profile.before_start import (
     CutTornTails,
     Damaged,
     Healthy,
+    Hold,
     ShowQr,
     Use,
 )
@@ -72,6 +75,66 @@ def test_what_is_damaged_is_quarantined_and_the_last_good_snapshot_restored(
     assert "000006.log" in note["why"]
     assert stat.S_IMODE(at.profile.stat().st_mode) == 0o700
     assert list(at.profile.parent.iterdir()) == [at.profile]
+
+
+def spoil(at: Places) -> None:
+    (at.profile / INDEXED / "000006.log").write_bytes(os.urandom(40_000))
+
+
+@pytest.mark.parametrize("up", range(3))
+def test_while_the_disk_of_its_snapshots_is_away_a_damaged_profile_stays(
+    at: Places, lock: int, paired: str, tmp_path: Path, up: int
+) -> None:
+    snapshot_of(at, paired)
+    link = (at.snapshots, *at.snapshots.parents)[up]
+    link.rename(tmp_path / "disk")
+    link.symlink_to(tmp_path / "away")
+    spoil(at)
+    before = files(at.profile)
+    prepared = repair.prepare(at, lock)
+    why = f"{link} links to {tmp_path / 'away'}, which is not there: mount its disk"
+    assert prepared.actions == (Hold(why),)
+    assert files(at.profile) == before
+    (tmp_path / "disk").rename(tmp_path / "away")
+    assert isinstance(repair.prepare(at, lock).end, Use)
+    assert owner_mark.pairing(at.profile) == paired
+
+
+def too_many(*_: object) -> None:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+@pytest.mark.parametrize("archive", [False, True])
+def test_while_its_snapshot_cannot_be_read_a_damaged_profile_stays(
+    at: Places, lock: int, paired: str, monkeypatch: pytest.MonkeyPatch, *, archive: bool
+) -> None:
+    taken = snapshot_of(at, paired)
+    spoil(at)
+    before = files(at.profile)
+    with monkeypatch.context() as patch:
+        if archive:
+            patch.setattr(snapshot_archive, "_sha256", too_many)
+        else:
+            refuse(patch, at.snapshots / taken.id / snapshot_archive.MANIFEST, errno.EMFILE)
+        held = repair.prepare(at, lock).end
+    assert isinstance(held, Hold)
+    assert "Too many open files" in held.why
+    assert files(at.profile) == before
+    assert isinstance(repair.prepare(at, lock).end, Use)
+    assert owner_mark.pairing(at.profile) == paired
+
+
+def test_while_the_owner_mark_cannot_be_read_a_damaged_profile_stays(
+    at: Places, lock: int, paired: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot_of(at, paired)
+    spoil(at)
+    with monkeypatch.context() as patch:
+        refuse(patch, at.profile / PAIRING, errno.EMFILE)
+        with pytest.raises(OSError, match="Too many open files"):
+            repair.prepare(at, lock)
+    assert isinstance(repair.prepare(at, lock).end, Use)
+    assert owner_mark.pairing(at.profile) == paired
 
 
 def paired_since(at: Places, token: str, moment: float) -> None:

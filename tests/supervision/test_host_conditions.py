@@ -273,6 +273,25 @@ async def test_a_profile_on_a_disk_of_its_own_is_waited_for(bench: Bench, world:
     await until(session, connected)
 
 
+@pytest.mark.timings(held_retry=0.01)
+async def test_a_lost_profile_whose_snapshots_are_on_a_disk_of_their_own_is_waited_for(
+    bench: Bench, world: World
+) -> None:
+    await bench.row("a")
+    await bench.row("s", profile=False)
+    disk = world.folder / "disk"
+    link = layout.places(world.config.paths.sessions, 7, "s").snapshots.parents[1]
+    link.symlink_to(disk)
+    assert await bench.restore() == "restored 1, failed 1"
+    session = bench.session()
+    await until(session, lambda s: s.lifecycle is State.BACKOFF)
+    assert f"{link} links to {disk}, which is not there: mount its disk" in str(
+        views.details(session.state)
+    )
+    assert session.state.restarts == 0
+    assert [process.spec.session for process in world.spawn.started] == ["a"]
+
+
 async def test_one_whose_profile_has_not_come_back_is_parked_then(
     bench: Bench, world: World
 ) -> None:

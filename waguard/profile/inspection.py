@@ -29,6 +29,7 @@ from waguard.profile import (
 from waguard.profile.credentials import FOLDERS
 from waguard.profile.layout import Places
 from waguard.profile.lock import NotHeldError, prove_held
+from waguard.profile.owner_mark import PAIRING
 from waguard.profile.start_marks import SUSPECT
 
 ROOM: Final = 32 << 20  # bytes; with less, Chromium's own writes fail soon
@@ -117,13 +118,16 @@ def _lost(folder: Path, torn: list[Path]) -> str | None:
 
 
 def examine(at: Places, lock: int | None, *, finding: Finding | None = None) -> Found:
-    """All that is known before a start; ``finding`` where the browser or the page showed more."""
+    """All that is known before a start; ``finding`` where the browser or the page showed more. Raises ``OSError``
+    where something cannot be read now."""
     locked = True
     try:
         prove_held(at.profile, -1 if lock is None else lock)
     except NotHeldError:
         locked = False
     result = finding or _finding(at.profile)
+    away = layout.dangling(at.snapshots)
+    mark_files.require_readable(at.profile / PAIRING)
     return Found(
         finding=result,
         owner=chromium_lock.owner(at.profile),
@@ -135,6 +139,7 @@ def examine(at: Places, lock: int | None, *, finding: Finding | None = None) -> 
             if isinstance(result, Healthy | NoRoom)
             else snapshots.verified(at.snapshots)
         ),
+        snapshots_away=layout.not_mounted(away) if away else None,
         tried=start_marks.tried(at.profile),
     )
 

@@ -62,12 +62,24 @@ def exists(profile: Path) -> bool:
     return (profile / "Default").is_dir()
 
 
-def dangling(profile: Path) -> Path | None:
-    """The link to another disk on the way to it that leads nowhere now; None: there is none."""
-    for link in (profile.parent, profile):
+def dangling(folder: Path) -> Path | None:
+    """The link to another disk on the way to a profile, or to snapshots, that leads nowhere now; None: there is none."""
+    for link in (folder.parent.parent, folder.parent, folder):
         if link.is_symlink() and not link.exists():
             return link
     return None
+
+
+def away(at: Places) -> Path | None:
+    """The dangling link on the way to the profile, or where there is none to the snapshots that may bring it back."""
+    if (link := dangling(at.profile)) or exists(at.profile):
+        return link
+    return dangling(at.snapshots)
+
+
+def not_mounted(link: Path) -> str:
+    """What is wrong with a link that leads nowhere."""
+    return f"{link} links to {link.readlink()}, which is not there: mount its disk"
 
 
 def migrate(

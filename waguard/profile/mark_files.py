@@ -1,5 +1,6 @@
 """Small JSON files of waguard's own in a profile: whole or not at all."""
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,17 @@ def read(path: Path) -> Any:
         return json.loads(small_file.read(path))
     except (OSError, ValueError, RecursionError, UnreadableError):
         return None
+
+
+def require_readable(path: Path) -> None:
+    """Raises ``OSError`` for one that the system does not let be read now: what it says is unknown."""
+    try:
+        small_file.read(path)
+    except FileNotFoundError:
+        pass
+    except UnreadableError as error:
+        if error.by_system:
+            raise OSError(errno.EIO, str(error), str(path)) from None
 
 
 def write(path: Path, content: Any) -> None:

@@ -220,7 +220,9 @@ def _below(path: Path, notes: list[str], *, nested: bool) -> Iterator[Path]:
 def waiting(at: Places, *, known: bool) -> list[Path]:
     """The session's old profiles below the folder of all profiles, while waguard has none of its own:
     ``known`` as ``policy.places`` has it. Raises ``OSError``."""
-    if owner_mark.was_ours(at.profile) or any(it.intact for it in snapshots.known(at.snapshots)):
+    if owner_mark.was_ours(at.profile) or layout.dangling(at.snapshots):
+        return []
+    if any(it.intact for it in snapshots.known(at.snapshots)):
         return []
     return _lying(at, known=known)
 

@@ -1,5 +1,6 @@
 """A snapshot's two files: ``credentials.tar.gz``, and ``manifest.json`` with its SHA-256 and that of each file in it."""
 
+import errno
 import hashlib
 import json
 import os
@@ -26,11 +27,17 @@ _NO_MANIFEST: Final = (
     *(ValueError, RecursionError, OverflowError),
     *(KeyError, TypeError, AttributeError),
 )
+# what lies there is no file, or is not there; None: gzip's own
+_BY_CONTENT: Final = frozenset({None, errno.ENOENT, errno.EISDIR, errno.ELOOP, errno.ENXIO})
 LEVEL: Final = 1  # gzip's; the tables are compressed already
 
 
 class SnapshotDamagedError(WaguardError):
     """The snapshot is not what was written: it cannot be restored."""
+
+
+class SnapshotUnreadError(SnapshotDamagedError):
+    """The system does not let it be read now, which says nothing of its content."""
 
 
 class Taken(Struct, frozen=True, kw_only=True):
@@ -75,7 +82,8 @@ def read_manifest(snapshot: Path) -> Taken:
             order=None if order is None else float(order),
         )
     except (*_NO_MANIFEST, OSError, UnreadableError) as error:
-        raise _damaged(snapshot, f"its manifest cannot be read: {error}") from None
+        now = isinstance(error, UnreadableError) and error.by_system
+        raise _unusable(snapshot, f"its manifest cannot be read: {error}", now=now) from None
 
 
 def pack(draft: Path, taken: Taken) -> Taken:
@@ -127,7 +135,8 @@ def members(snapshot: Path, taken: Taken) -> Iterator[tuple[str, bytes]]:
                 missing.discard(entry.name)
                 yield entry.name, content
     except (OSError, EOFError, tarfile.TarError) as error:
-        raise _damaged(snapshot, f"its archive cannot be read: {error}") from None
+        now = isinstance(error, OSError) and error.errno not in _BY_CONTENT
+        raise _unusable(snapshot, f"its archive cannot be read: {error}", now=now) from None
     if missing:
         raise _damaged(snapshot, f"{min(missing)} is missing")
 
@@ -149,4 +158,14 @@ def _damaged(snapshot: Path, why: str) -> SnapshotDamagedError:
         f"snapshot {snapshot.name}: {why}",
         value=str(snapshot),
         remedy="restore an older one, or pair the session by QR code",
+    )
+
+
+def _unusable(snapshot: Path, why: str, *, now: bool) -> SnapshotDamagedError:
+    """``now``: the system does not let it be read."""
+    damaged = _damaged(snapshot, why)
+    if not now:
+        return damaged
+    return SnapshotUnreadError(
+        damaged.message, value=damaged.value, remedy="repair what keeps it from being read"
     )

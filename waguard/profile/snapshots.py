@@ -18,6 +18,7 @@ from waguard.profile.credentials import FOLDERS, copy_whole
 from waguard.profile.snapshot_archive import (
     ARCHIVE,
     SnapshotDamagedError,
+    SnapshotUnreadError,
     Taken,
     members,
     pack,
@@ -77,19 +78,26 @@ def known(snapshots: Path) -> list[Snapshot]:
         try:
             taken = read_manifest(folder)
             intact = (folder / ARCHIVE).stat().st_size == taken.archive_size
-        except (OSError, SnapshotDamagedError):
-            found.append(Snapshot(id=folder.name, taken_at=0.0, pairing="", intact=False))
+        except (OSError, SnapshotDamagedError) as error:
+            none = Snapshot(id=folder.name, taken_at=0.0, pairing="", intact=False)
+            found.append(replace(none, unread=_unread(error)))
         else:
-            found.append(
-                Snapshot(
-                    id=taken.id,
-                    taken_at=taken.taken_at,
-                    pairing=taken.pairing,
-                    intact=intact,
-                    order=taken.order,
-                )
-            )
+            found.append(_snapshot(taken, intact=intact))
     return sorted(found, key=age_order)
+
+
+def _snapshot(taken: Taken, *, intact: bool) -> Snapshot:
+    return Snapshot(
+        id=taken.id,
+        taken_at=taken.taken_at,
+        pairing=taken.pairing,
+        intact=intact,
+        order=taken.order,
+    )
+
+
+def _unread(error: Exception) -> str | None:
+    return str(error) if isinstance(error, SnapshotUnreadError) else None
 
 
 def verified(snapshots: Path) -> tuple[Snapshot, ...]:
@@ -97,12 +105,10 @@ def verified(snapshots: Path) -> tuple[Snapshot, ...]:
     result = []
     for snapshot in known(snapshots):
         try:
-            verify(snapshots / snapshot.id)
-            intact = True
-        except (OSError, SnapshotDamagedError):
-            intact = False
-        result.append(replace(snapshot, intact=intact))
-    return tuple(result)
+            result.append(_snapshot(verify(snapshots / snapshot.id), intact=True))
+        except (OSError, SnapshotDamagedError) as error:
+            result.append(replace(snapshot, intact=False, unread=_unread(error)))
+    return tuple(sorted(result, key=age_order))
 
 
 def verify(snapshot: Path) -> Taken:

@@ -38,7 +38,12 @@ NEW = Snapshot(id="new", taken_at=2.0, pairing="me")
 BROKEN = Snapshot(id="broken", taken_at=3.0, pairing="me", intact=False)
 OTHERS = Snapshot(id="others", taken_at=4.0, pairing="somebody else")
 ALL = (OLD, NEW, BROKEN, OTHERS)
+UNREAD = Snapshot(
+    id="unread", taken_at=5.0, pairing="me", intact=False, unread="Input/output error"
+)
+UNKNOWN = replace(UNREAD, pairing="")
 DAMAGED = Damaged("MANIFEST is missing")
+AWAY = "/s links to /disk, which is not there"
 
 
 def found(finding: object, **more: object) -> Found:
@@ -111,6 +116,37 @@ def found(finding: object, **more: object) -> Found:
 )
 def test_what_is_done(given_: Found, actions: tuple[Action, ...]) -> None:
     assert decide(given_) == actions
+
+
+@pytest.mark.parametrize(
+    ("given_", "why"),
+    [
+        (found(finding, **more), why)
+        for finding in (DAMAGED, Missing(), Emptied(), CredentialsLost("a QR code"))
+        for more, why in (
+            ({"snapshots": (BROKEN, UNREAD)}, "Input/output error"),
+            ({"snapshots": (UNKNOWN,)}, "Input/output error"),
+            ({"snapshots": (), "snapshots_away": AWAY}, AWAY),
+        )
+    ],
+)
+def test_while_a_snapshot_cannot_be_read_nothing_is_done(given_: Found, why: str) -> None:
+    """It may be the one that brings the session back."""
+    assert decide(given_) == (Hold(why),)
+    owned = replace(given_, owner=DeadOwner(7))
+    assert decide(owned)[1:] == (Hold(why),)
+
+
+def test_a_snapshot_that_cannot_be_read_holds_up_nothing_where_it_would_not_be_restored() -> None:
+    code = (Quarantine(DAMAGED.why), ShowQr(DAMAGED.why))
+    others = replace(OTHERS, intact=False, unread="Input/output error")
+    assert decide(found(DAMAGED, snapshots=(others,))) == code
+    assert decide(found(DAMAGED, snapshots=(UNREAD,), tried=frozenset({"unread"}))) == code
+    for more in ({"snapshots": (UNREAD, UNKNOWN)}, {"snapshots": (), "snapshots_away": AWAY}):
+        assert decide(found(DAMAGED, pairing=None, **more)) == code
+    readable = (Quarantine(DAMAGED.why), RestoreSnapshot("new"), Use())
+    assert decide(found(DAMAGED, snapshots=(*ALL, UNREAD))) == readable
+    assert decide(found(Healthy(), snapshots=(), snapshots_away=AWAY)) == (Use(),)
 
 
 names = st.text("abc", min_size=1, max_size=2)

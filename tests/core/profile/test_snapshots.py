@@ -34,6 +34,11 @@ def test_the_newest_two_of_this_pairing_are_kept() -> None:
     assert superfluous(ALL, pairing="me", generations=2) == [BROKEN, OTHERS]
 
 
+def test_one_that_cannot_be_read_now_stays() -> None:
+    unread = Snapshot(id="unread", taken_at=0.0, pairing="", intact=False, unread="too many files")
+    assert superfluous((unread, *ALL), pairing="me", generations=2) == [BROKEN, OTHERS]
+
+
 def test_while_there_is_no_good_one_of_this_pairing_all_stay() -> None:
     assert superfluous((BROKEN, OTHERS), pairing="me", generations=2) == []
     assert superfluous(ALL, pairing="a new one", generations=2) == []

@@ -11,6 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from waguard.core.profile.snapshots import Snapshot, age_order
+from waguard.core.replace import replace
 
 # ---- what is found ----
 
@@ -92,6 +93,8 @@ class Found(Struct, frozen=True, kw_only=True):
     pairing: str | None = None
     """The owner token in the profile; None: it was never connected, or it was logged out."""
     snapshots: tuple[Snapshot, ...] = ()
+    snapshots_away: str | None = None
+    """Why no snapshot can be seen now, although there may be some; None: all can."""
     tried: frozenset[str] = frozenset()
     """Snapshots (and ``CARRIED``) that were restored since the session was last connected."""
 
@@ -193,6 +196,13 @@ def decide(found: Found) -> tuple[Action, ...]:
 
 
 def _unlocked(found: Found) -> tuple[Action, ...]:
+    actions = _by_finding(found)
+    if isinstance(actions[-1], ShowQr) and (why := _unread(found)):
+        return (Hold(why),)  # a code would be scanned for nothing, and its pairing given up
+    return actions
+
+
+def _by_finding(found: Found) -> tuple[Action, ...]:
     match found.finding:
         case Healthy(torn):
             return (CutTornTails(torn), Use()) if torn else (Use(),)
@@ -231,3 +241,17 @@ def _candidate(found: Found) -> Snapshot | None:
         and (snapshot.pairing == found.pairing or (gone and found.pairing is None))
     ]
     return max(fitting, key=age_order, default=None)
+
+
+def _unread(found: Found) -> str | None:
+    """Why a snapshot that might be restored cannot be read now; None: there is none."""
+    own = found.pairing or ""
+    hopes = [
+        replace(snapshot, intact=True, pairing=snapshot.pairing or own)
+        for snapshot in found.snapshots
+        if snapshot.unread
+    ]
+    if found.snapshots_away:
+        hopes.append(Snapshot(id="", taken_at=0.0, pairing=own, unread=found.snapshots_away))
+    hope = _candidate(replace(found, snapshots=tuple(hopes)))
+    return hope.unread if hope else None

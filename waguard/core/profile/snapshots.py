@@ -18,6 +18,8 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     intact: bool = True
     order: float | None = None
     """Where it comes among the others; None: by ``taken_at``."""
+    unread: str | None = None
+    """Why the system does not let it be read now, which says nothing of its content; None: it does."""
 
 
 def age_order(snapshot: Snapshot) -> tuple[float, str]:
@@ -53,11 +55,11 @@ def superfluous(
 ) -> list[Snapshot]:
     """The snapshots to delete, oldest first: of this pairing the newest ``generations`` stay.
 
-    While no snapshot of this pairing is intact, all stay.
+    While no snapshot of this pairing is intact, all stay. So does one that cannot be read now.
     """
     ordered = sorted(snapshots, key=age_order)
     current = [s for s in ordered if s.pairing == pairing and s.intact]
     if not current:
         return []
     kept = {snapshot.id for snapshot in current[-max(1, generations) :]}
-    return [snapshot for snapshot in ordered if snapshot.id not in kept]
+    return [snapshot for snapshot in ordered if snapshot.id not in kept and not snapshot.unread]

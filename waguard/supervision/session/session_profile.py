@@ -63,7 +63,7 @@ class SessionProfile:
             if self._ctx.fleet.profiles_unknown:
                 return None
             raise
-        unknown = layout.dangling(self.at.profile) or self._ctx.fleet.profiles_unknown
+        unknown = layout.away(self.at) or self._ctx.fleet.profiles_unknown
         return None if unknown else False
 
     def adopted_at(self, profile: str) -> None:
@@ -155,8 +155,8 @@ class SessionProfile:
 
     def held_up(self, record: str) -> Failure | None:
         """Why no worker can be started on it for now. ``record``: where the worker's would lie."""
-        if (link := layout.dangling(self.at.profile)) is not None:
-            where = f"{link} links to {link.readlink()}, which is not there: mount its disk"
+        if (link := layout.away(self.at)) is not None:
+            where = layout.not_mounted(link)
             return _host("profile_not_mounted", "a profile's disk is not there", where)
         if self._old_unusable:
             return _host("old_profile_in_use", "an old profile is in use", self._old_unusable)
