@@ -1,5 +1,6 @@
 """``waguard wajs``: a bundle is kept only where its digest is the one that was named."""
 
+import errno
 import hashlib
 import io
 import json
@@ -12,6 +13,7 @@ import pytest
 
 from tests.cli.fake_api import Answer, Api, said
 from tests.cli.program import main
+from tests.host.odd_files import refuse
 from waguard.host.memory.wajs_store import LARGEST, MOST, WajsStore, digest
 
 BUNDLE: Final = b"/*! wppconnect-team/wa-js v4.7.0 */(()=>{window.WPP={}})()"
@@ -87,6 +89,27 @@ def test_what_was_changed_on_the_disk_is_listed_no_more(folder: Path) -> None:
     store.path(SHA256).write_bytes(BUNDLE + b" ")
     (folder / "README").write_text("nothing of ours")
     assert store.listing() == []
+
+
+@pytest.mark.parametrize("what", ["the folder", "a bundle"])
+def test_what_cannot_be_read_now_is_not_removed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    store = WajsStore(folder.parent)
+    assert store.listing() == [], "there is no folder yet"
+    store.add(BUNDLE, SHA256)
+    with monkeypatch.context() as patch:
+        if what == "a bundle":
+            refuse(patch, store.path(SHA256), errno.EMFILE)
+        else:
+            patch.setattr(Path, "iterdir", too_many)
+        with pytest.raises(OSError, match="Too many open files"):
+            store.listing()
+    assert [it.sha256 for it in store.listing()] == [SHA256]
+
+
+def too_many(_: Path) -> None:
+    raise OSError(errno.EMFILE, "Too many open files")
 
 
 # ---- npm ----

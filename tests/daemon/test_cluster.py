@@ -1,12 +1,14 @@
 """The parts of a host in a cluster, before it holds its lease."""
 
+import contextlib
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from waguard.daemon.cluster import Cluster
-from waguard.errors import ConfigError
+from waguard.daemon.restore_loop import RestoreLoop
+from waguard.errors import ConfigError, InstanceHeldError
 
 
 def test_a_cluster_whose_engine_cannot_be_connected_is_tried_again() -> None:
@@ -20,3 +22,24 @@ def test_a_cluster_whose_engine_cannot_be_connected_is_tried_again() -> None:
     assert it._duties.cluster_id == "", (
         "else the next try would wait for a lease that nobody asks for"
     )
+
+
+async def test_a_lease_that_could_not_be_resumed_is_resumed_at_the_next_try() -> None:
+    """Its workers live by it, and would not be adopted."""
+    failures, ends = [OSError("Too many open files")], list[InstanceHeldError]()
+
+    def resume() -> None:
+        if failures:
+            raise failures.pop()
+        raise InstanceHeldError("it was resumed")
+
+    async def opened() -> None:
+        raise InstanceHeldError("it was opened")
+
+    it: Any = object.__new__(RestoreLoop)
+    it._leftovers, it._installation = SimpleNamespace(workers=list), SimpleNamespace(workers=0)
+    it._greeted = lambda _: contextlib.nullcontext()
+    it._cluster, it._store = SimpleNamespace(resume=resume), SimpleNamespace(open=opened)
+    it._stop = SimpleNamespace(lose_database=ends.append)
+    await it.run()
+    assert [str(end) for end in ends] == ["it was resumed"]

@@ -1,5 +1,6 @@
 """The file that keeps how often sessions were restarted."""
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from loguru import logger
 
 from tests.clocks import Clock
-from tests.host.odd_files import Spoil, all_spoilt, mutations
+from tests.host.odd_files import Spoil, all_spoilt, mutations, refuse
 from waguard.core.replace import replace
 from waguard.core.session.restart import COUNTED, SESSIONS, Remembered
 from waguard.host.memory.restart_memory import FILE, LIMIT, RestartMemory
@@ -92,6 +93,18 @@ def test_an_odd_file_is_quarantined_and_begun_again(
     assert memory.unreadable
     assert list(tmp_path.glob(f"{FILE}*.unreadable"))
     memory.save({"a": ONE})
+    assert RestartMemory(tmp_path, Clock()).load() == {"a": ONE}
+
+
+def test_what_the_system_does_not_let_be_read_is_not_replaced(
+    tmp_path: Path, memory: RestartMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    RestartMemory(tmp_path, Clock()).save({"a": ONE})
+    with monkeypatch.context() as patch:
+        refuse(patch, tmp_path / FILE, errno.EMFILE)
+        assert memory.load() == {}
+    memory.save({"b": ONE})
+    assert memory.unreadable is None
     assert RestartMemory(tmp_path, Clock()).load() == {"a": ONE}
 
 

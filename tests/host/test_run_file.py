@@ -1,5 +1,6 @@
 """The file by which the next daemon knows how this one ended."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from loguru import logger
 
 from tests.clocks import Clock
-from tests.host.odd_files import Spoil, all_spoilt, mutations
+from tests.host.odd_files import Spoil, all_spoilt, mutations, refuse
 from tests.small_disk import small_disk
 from waguard.core.host.last_run import AHEAD, Run, account
 from waguard.host.memory.run_file import FILE, RunFile
@@ -74,6 +75,23 @@ def test_a_killed_daemon_is_known_with_the_moment_when_it_was_last_seen(tmp_path
     assert (death.began, death.next_began) == (seen - 50.0, clock.at)
     assert not death.rebooted
     assert "was killed or crashed between" in account(death)
+
+
+def test_what_the_system_does_not_let_be_read_now_is_left_to_the_next_daemon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    begun(tmp_path, clock).renew(reported=True)
+    died(tmp_path)
+    before = marks(tmp_path / FILE)
+    with monkeypatch.context() as patch:
+        refuse(patch, tmp_path / FILE, errno.EMFILE)
+        second = begun(tmp_path, clock)
+    clock.live(50.0)
+    second.renew(reported=True)
+    assert second.unreadable is None
+    assert marks(tmp_path / FILE) == before
+    assert len(begun(tmp_path, clock).deaths) == 1
 
 
 def test_a_reboot_is_known_by_the_boot_id(tmp_path: Path) -> None:

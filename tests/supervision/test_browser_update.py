@@ -1,12 +1,13 @@
 """Another Chromium is installed while sessions run: they are replaced one by one, or keep what they run."""
 
+import errno
 import shutil
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from tests.host.odd_files import all_spoilt
+from tests.host.odd_files import all_spoilt, refuse
 from tests.supervision.bench import CONNECTED, QR_SHOWN, Bench
 from tests.supervision.fake_workers import FakeProcess, Script
 from tests.supervision.sessions import until
@@ -270,3 +271,21 @@ async def test_an_odd_file_of_what_failed_is_quarantined(
             spoil(file, b'{"build": "boot", "why": "y"}')
             await bench.restart()
             assert bench.it.watchdog.browsers.state.bad is None
+
+
+async def test_what_failed_is_not_forgotten_where_its_file_cannot_be_read(
+    bench: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = world.config.paths.state / FILE
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b'{"build": "bad", "why": "y"}')
+    with monkeypatch.context() as patch:
+        refuse(patch, file, errno.EMFILE)
+        await bench.restart()
+    world.browsers.there = NEW
+    await bench.it.watchdog.measure()
+    assert list(file.parent.glob(f"{FILE}*")) == [file]
+    await bench.restart()
+    bad = bench.it.watchdog.browsers.state.bad
+    assert bad
+    assert bad.build == "bad"

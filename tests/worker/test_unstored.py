@@ -1,5 +1,6 @@
 """Events that a worker leaves to the next one."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +9,12 @@ import msgspec
 import pytest
 from loguru import logger
 
+from tests.host.odd_files import refuse
+from tests.host.processes import worker_spec
 from tests.small_disk import small_disk
+from waguard.core.blame import Blame, of_exit
 from waguard.wire.events import Event, InboundMessage, LoggedOut
+from waguard.worker import main
 from waguard.worker.link.unstored import UnstoredEvents
 
 MESSAGE = InboundMessage(
@@ -82,6 +87,19 @@ def test_what_cannot_be_read_is_quarantined(tmp_path: Path, content: bytes) -> N
     assert file_of(tmp_path).read() == []
     assert not path.exists()
     assert (tmp_path / "s1.3.unstored.unreadable").read_bytes() == content
+
+
+async def test_while_the_system_does_not_let_them_be_read_no_worker_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would end with nothing left of them, and nobody would have had them."""
+    spec = worker_spec(tmp_path)
+    path = Path(spec.record).with_suffix(f".{spec.generation}.unstored")
+    path.write_bytes(msgspec.msgpack.encode(EVENTS))
+    with monkeypatch.context() as patch:
+        refuse(patch, path, errno.EMFILE)
+        assert of_exit(await main._run(spec)).blame is Blame.HOST
+    assert msgspec.msgpack.decode(path.read_bytes(), type=list[Event]) == EVENTS
 
 
 def test_a_link_is_not_followed(tmp_path: Path) -> None:

@@ -264,7 +264,7 @@ class Cluster:
 
     def resume(self) -> None:
         """Hold the lease that the daemon before has left here: its workers live by it, also while the database is away.
-        Without one nothing happens."""
+        Without one nothing happens, nor where it is held already. Raises ``OSError``, ``ConfigError``; may be called again."""
         runtime, settings = self._config().paths.runtime, self._config().cluster
         kept = incarnation_file.read(runtime, boot_id())
         if kept and kept.host == settings.host and not self._duties.cluster_id:

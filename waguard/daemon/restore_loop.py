@@ -86,8 +86,8 @@ class RestoreLoop:
                         left_behind = self._leftovers.workers()
                         self._installation.workers = len(left_behind)
                         await company.enter_async_context(self._greeted(left_behind))
-                        if self._cluster:
-                            self._cluster.resume()
+                    if self._cluster:
+                        self._cluster.resume()
                     await self._store.open()
                     await self._lease.acquire(
                         before_waiting=partial(self._end, company, left_behind)

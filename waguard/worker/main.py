@@ -8,7 +8,8 @@ import sys
 import msgspec
 from loguru import logger
 
-from waguard.core.exits import EXIT_BAD_SPEC
+from waguard.core.exits import EXIT_BAD_SPEC, EXIT_PROFILE_HELD
+from waguard.host.small_file import UnreadableError
 from waguard.host.system import logs
 from waguard.wire.worker import WorkerSpec
 from waguard.worker.lifecycle import SessionWorker
@@ -36,7 +37,15 @@ def work(spec: WorkerSpec) -> int:
 
 
 async def _run(spec: WorkerSpec) -> int:
-    worker = SessionWorker(spec)
+    try:
+        worker = SessionWorker(spec)
+    except UnreadableError as error:
+        logger.error(
+            "unstored events cannot be read now: the worker is to be started again",
+            event="unstored_unreadable",
+            why=str(error),
+        )
+        return EXIT_PROFILE_HELD
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop.set)

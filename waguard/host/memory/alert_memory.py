@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from loguru import logger
 
 from waguard.core.alerts.alerts import Alert, AlertState, Destination
 from waguard.core.replace import replace
@@ -68,17 +67,10 @@ class AlertMemory:
             self._save(state)
 
     def _report(self, error: UnreadableError) -> None:
-        self._unknown = error.by_system
-        if error.by_system:
-            logger.error(
-                "the alerts that were sent cannot be read; what is sent now is not stored",
-                event="file_unreadable",
-                file=str(self.path),
-                why=error,
-            )
-            return
-        self.unreadable = str(error)
-        damaged.quarantine(self.path, error)
+        self._unknown = damaged.stays(self.path, error)
+        if not self._unknown:
+            self.unreadable = str(error)
+            damaged.quarantine(self.path, error)
 
     def _save(self, state: AlertState) -> None:
         kept = {name: reported_of(it) for name, it in state.destinations.items()}

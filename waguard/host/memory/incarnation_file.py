@@ -1,16 +1,15 @@
 """``<paths.runtime>/incarnation``: the life of this host's lease, for the next daemon here. It outlives the daemon, and
 no reboot."""
 
-import contextlib
 from pathlib import Path
 from typing import Final
 
 import msgspec
-from loguru import logger
 from msgspec import Struct
 
 from waguard.host import small_file
 from waguard.host.files.private_files import replace_private
+from waguard.host.memory import damaged
 from waguard.host.process.procfs import boot_id
 from waguard.host.small_file import UnreadableError
 
@@ -29,22 +28,17 @@ class KeptIncarnation(Struct, frozen=True, kw_only=True):
 
 
 def read(runtime: Path, boot: str) -> KeptIncarnation | None:
-    """None: nothing of before may be adopted, for there is none of this boot. What cannot be read is none, and is
-    quarantined."""
+    """None: nothing of before may be adopted, for there is none of this boot. What is damaged is none, and is
+    quarantined. Raises ``OSError`` where the system does not let it be read now."""
     path = runtime / FILE
     try:
         found = msgspec.json.decode(small_file.read(path), type=KeptIncarnation)
     except FileNotFoundError:
         return None
     except (UnreadableError, ValueError, RecursionError) as error:
-        logger.error(
-            "a file is unreadable and is quarantined",
-            event="file_unreadable",
-            file=str(path),
-            why=str(error),
-        )
-        with contextlib.suppress(OSError):
-            small_file.quarantine(path)
+        if isinstance(error, UnreadableError) and error.by_system:
+            raise OSError(f"{path}: {error}") from None
+        damaged.quarantine(path, error)
         return None
     return found if found.boot_id == boot else None
 

@@ -77,15 +77,8 @@ class LivedTime:
         except FileNotFoundError:
             return None
         except UnreadableError as error:
-            self._unknown = error.by_system
-            if error.by_system:
-                logger.error(
-                    "the clock's file cannot be read now; it stays as it is",
-                    event="file_unreadable",
-                    file=str(self._path),
-                    why=error,
-                )
-            else:
+            self._unknown = damaged.stays(self._path, error)
+            if not self._unknown:
                 damaged.quarantine(self._path, error)
             return None
 

@@ -27,6 +27,8 @@ class RestartMemory:
         self._clock = clock
         self._written: Mapping[str, Remembered] = {}
         self._writes = Writes("the history of restarts cannot be written")
+        self._unknown = False
+        """The file is there, and the system did not let it be read: it is not replaced."""
         self.unreadable: str | None = None
         """What was wrong with the file that lay there, which is quarantined."""
 
@@ -37,15 +39,17 @@ class RestartMemory:
         except FileNotFoundError:
             return {}
         except UnreadableError as error:
-            self.unreadable = str(error)
-            damaged.quarantine(self.path, error)
+            self._unknown = damaged.stays(self.path, error)
+            if not self._unknown:
+                self.unreadable = str(error)
+                damaged.quarantine(self.path, error)
             return {}
         return restart.credible(self._written, now=self._clock.wall())
 
     def save(self, memory: Mapping[str, Remembered]) -> None:
         """Replace all of it; nothing is written where nothing has changed."""
         kept = restart.worth_keeping(memory)
-        if kept == self._written:
+        if kept == self._written or self._unknown:
             return
         with self._writes.attempt():
             replace_private(self.path, msgspec.json.encode(kept))

@@ -20,6 +20,7 @@ from waguard.core.replace import replace
 from waguard.errors import printable
 from waguard.host import small_file
 from waguard.host.files.private_files import replace_private
+from waguard.host.memory import damaged
 from waguard.host.memory.writes import Writes
 from waguard.host.process import procfs
 from waguard.host.small_file import UnreadableError
@@ -54,6 +55,8 @@ class RunFile:
         except FileNotFoundError:
             pass
         except UnreadableError as error:
+            if damaged.stays(self.path, error):
+                return  # the next daemon reads what it says of the ones before
             self.unreadable = str(error)
             with contextlib.suppress(OSError):  # it is reported all the same
                 small_file.quarantine(self.path)

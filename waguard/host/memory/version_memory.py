@@ -23,6 +23,8 @@ class VersionMemory:
         self.written = b""
         """What lies there, as far as this daemon knows."""
         self._writes = Writes("versions cannot be remembered")
+        self._unknown = False
+        """The file is there, and the system did not let it be read: it is not replaced."""
         self.unreadable: str | None = None
         """What was wrong with the file that lay there, which is quarantined."""
 
@@ -34,15 +36,17 @@ class VersionMemory:
         except FileNotFoundError:
             return None
         except (UnreadableError, StateError) as error:
-            self.unreadable = str(error)
-            damaged.quarantine(self.path, error)
+            self._unknown = damaged.stays(self.path, error)
+            if not self._unknown:
+                self.unreadable = str(error)
+                damaged.quarantine(self.path, error)
             return None
         self.written = content
         return found
 
     def save(self, content: bytes) -> None:
         """Replace all of it; nothing is written where nothing has changed."""
-        if content == self.written:
+        if content == self.written or self._unknown:
             return
         with self._writes.attempt():
             replace_private(self.path, content)

@@ -1,6 +1,5 @@
 """``<paths.state>/wajs/<sha256>.js``: wa-js bundles that an operator added. Stdlib only."""
 
-import contextlib
 import hashlib
 import os
 import re
@@ -55,17 +54,23 @@ class WajsStore:
         return self.folder / f"{sha256}.js"
 
     def listing(self) -> Sequence[Bundle]:
-        """Those whose content is what their name says, by digest."""
-        with contextlib.suppress(OSError):
+        """Those whose content is what their name says, by digest. Raises ``OSError`` where the system does not let them be
+        read now, which says nothing of what is there."""
+        try:
             names = sorted(it.name for it in self.folder.iterdir() if _NAME.fullmatch(it.name))
-            return [it for name in names[: 2 * MOST] if (it := self._bundle(self.folder / name))]
-        return []
+        except FileNotFoundError:
+            return []
+        return [it for name in names[: 2 * MOST] if (it := self._bundle(self.folder / name))]
 
     def _bundle(self, path: Path) -> Bundle | None:
         try:
             content = small_file.read(path, limit=LARGEST)
             added = path.stat().st_mtime
-        except (OSError, UnreadableError):
+        except FileNotFoundError:
+            return None
+        except UnreadableError as error:
+            if error.by_system:
+                raise OSError(f"{path}: {error}") from None
             return None
         version = version_of(content)
         if version is None or digest(content) != path.stem:

@@ -38,6 +38,8 @@ class BrowserUpdate:
         self._registry = registry
         self._browsers = ctx.browsers
         self._path = ctx.config().paths.state / FILE
+        self._unknown = False
+        """The file is there, and the system did not let it be read: it is not replaced."""
         self._written = self._remembered()
         self._writes = True
         self._copying: asyncio.Task[None] | None = None
@@ -64,7 +66,7 @@ class BrowserUpdate:
             log.warning("a session gets another Chromium", event="browser_replaced", why=why)
             session.post(RestartRequested(why=why))
         self._report(found, seen.sessions)
-        if self.state.bad != self._written:
+        if self.state.bad != self._written and not self._unknown:
             await asyncio.to_thread(self._save, self.state.bad)
         self._begin_copy(found)
 
@@ -174,7 +176,9 @@ class BrowserUpdate:
         except FileNotFoundError:
             return None
         except (UnreadableError, ValueError, RecursionError) as error:
-            damaged.quarantine(self._path, error)
+            self._unknown = damaged.stays(self._path, error)
+            if not self._unknown:
+                damaged.quarantine(self._path, error)
             return None
 
     def _save(self, bad: Bad | None) -> None:

@@ -5,7 +5,7 @@ It decides nothing: ``core/versions/policy.py`` does. It runs to completion, as 
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Protocol, assert_never
 
@@ -95,8 +95,8 @@ class VersionDecision:
         state = self._known.paths.state
         self.memory = VersionMemory(state)
         self.store = WajsStore(state)
-        self.bundles: Mapping[str, str] = {}
-        """wa-js's own words for the versions of the bundles that were added."""
+        self.bundles: Mapping[str, str | None] = {}
+        """wa-js's own words for the versions of the bundles that were added; None: they cannot be read now."""
         self._began = clock.wall() - clock.monotonic()
         self._waiting: deque[VersionFact] = deque()
         self._busy = False
@@ -110,7 +110,12 @@ class VersionDecision:
         rules, now = version_rules(self._known), self.clock.wall()
         found = self.memory.load(lambda content: versions.decode(content, rules, now=now))
         state = found or versions.initial(self.packed, rules)
-        self.bundles = {it.sha256: it.version for it in self.store.listing()}
+        there = bundles_here(self.store)
+        self.bundles = (
+            dict.fromkeys(state.bundles - {self.packed})
+            if there is None
+            else {it.sha256: it.version for it in there}
+        )
         state = replace(state, bundles=state.bundles | {self.packed})
         here = {self.packed, *self.bundles}
         if state.wajs not in here:  # of an earlier version of waguard, or removed
@@ -127,7 +132,7 @@ class VersionDecision:
 
     def begin(self) -> None:
         """Compare what is remembered with what lies here; blocks."""
-        self.handle_bundles(self.store.listing())
+        self.handle_bundles(bundles_here(self.store))
         self.handle_documents()
 
     def begin_stop(self) -> None:
@@ -261,8 +266,10 @@ class VersionDecision:
         for revision in sorted(self.state.stored - there):
             self.post(Discarded(revision))
 
-    def handle_bundles(self, found: Iterable[Bundle]) -> None:
-        """Compare what is known with these."""
+    def handle_bundles(self, found: Iterable[Bundle] | None) -> None:
+        """Compare what is known with these; None: they are unknown, and it stays."""
+        if found is None:
+            return
         self.bundles = {it.sha256: it.version for it in found}
         there = {self.packed, *self.bundles}
         for sha256 in sorted(there - self.state.bundles):
@@ -275,6 +282,20 @@ class VersionDecision:
         """What a person did, in the log and on the fleet's trail."""
         logger.warning(kind.replace("_", " "), event=kind, every=True, why=words)
         self.fleet.trail.record(kind, reason=words, evidence=dict(about))
+
+
+def bundles_here(store: WajsStore) -> Sequence[Bundle] | None:
+    """The bundles that were added; None: they cannot be read now, which is logged. Blocks."""
+    try:
+        return store.listing()
+    except OSError as error:
+        logger.error(
+            "the bundles of wa-js cannot be read now; those that are known stay",
+            event="file_unreadable",
+            file=str(store.folder),
+            why=str(error),
+        )
+        return None
 
 
 def _named(arm: Arm) -> str:

@@ -13,7 +13,7 @@ from waguard.core.versions.facts import (
 )
 from waguard.errors import ConflictError, NotFoundError
 from waguard.ports.versions import BundleRow, Listing
-from waguard.supervision.versions.decision import VersionDecision
+from waguard.supervision.versions.decision import VersionDecision, bundles_here
 
 
 class VersionOperators:
@@ -108,7 +108,8 @@ class VersionOperators:
 
     async def refresh_bundles(self) -> None:
         """See ``ports.versions.VersionControl``."""
-        self._decision.handle_bundles(await asyncio.to_thread(self._decision.store.listing))
+        found = await asyncio.to_thread(bundles_here, self._decision.store)
+        self._decision.handle_bundles(found)
 
     def _ask(self, fact: Pin | Try | UseBundle, field: str, value: object) -> None:
         """Post it. Raises ``ConflictError`` where it cannot be fulfilled."""

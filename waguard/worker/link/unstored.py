@@ -42,7 +42,8 @@ class UnstoredEvents:
         """Files of generations before whose events were read."""
 
     def read(self) -> list[Event]:
-        """What the workers before left; what cannot be read is quarantined."""
+        """What the workers before left; what is damaged is quarantined. Raises ``UnreadableError`` where the system does
+        not let it be read now: whoever went on would delete it."""
         found = list[Event]()
         if self._paired_at is not None:
             for path in self._of_earlier_generations():
@@ -64,6 +65,8 @@ class UnstoredEvents:
         except FileNotFoundError:
             return []
         except (UnreadableError, ValueError, RecursionError) as error:
+            if isinstance(error, UnreadableError) and error.by_system:
+                raise
             logger.error(
                 "unstored events cannot be read: messages may be lost",
                 event="unstored_unreadable",
