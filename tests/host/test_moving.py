@@ -1,5 +1,6 @@
 """Profiles, snapshots and quarantine on different disks: what is moved is whole, or where it was."""
 
+import errno
 import os
 import shutil
 import socket
@@ -149,6 +150,36 @@ def test_a_copy_that_differs_moves_nothing(
     with ProfileLock(across.profile) as lock, pytest.raises(OSError, match="differs"):
         repair.replace_profile(across, lock.descriptor, why="a test")
     assert files(across.profile / "Default") == before
+    assert list(disk.iterdir()) == []
+
+
+def test_what_cannot_be_renamed_in_its_place_leaves_no_copy(
+    across: Places, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try would leave one more, as large as the profile."""
+    rename = Path.rename
+
+    def refused(path: Path, target: Path) -> Path:
+        if target.name.startswith(moving.DONE):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return rename(path, target)
+
+    before = files(across.profile / "Default")
+    monkeypatch.setattr(Path, "rename", refused)
+    with ProfileLock(across.profile) as lock, pytest.raises(PermissionError):
+        quarantine.retire(across, lock.descriptor, token=None, why="deleted by the API")
+    assert files(across.profile / "Default") == before
+    assert list(disk.iterdir()) == []
+
+
+def test_what_cannot_be_removed_from_its_folder_is_not_copied(
+    across: Places, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = across.profile.parent
+    monkeypatch.setattr(os, "access", lambda path, _: path != folder)  # root may do all
+    monkeypatch.setattr(moving, "_copy", lambda *_: pytest.fail("it is copied"))
+    with ProfileLock(across.profile) as lock, pytest.raises(NotMovableError, match=str(folder)):
+        quarantine.retire(across, lock.descriptor, token=None, why="deleted by the API")
     assert list(disk.iterdir()) == []
 
 

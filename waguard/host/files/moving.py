@@ -30,7 +30,8 @@ def move(source: Path, target: Path, *, key: str) -> None:
     """Move what lies at ``source``, or where that links to; a link itself stays.
 
     Nothing may write to it meanwhile. ``key`` names an unfinished copy, one at a time. Raises
-    ``NotMovableError`` for a mount point, ``OSError`` where the copy does not succeed.
+    ``NotMovableError`` for a mount point, and for what cannot be removed from its folder; ``OSError`` where the copy
+    does not succeed.
     """
     real = source.resolve(strict=True)
     require_movable(real)
@@ -39,11 +40,28 @@ def move(source: Path, target: Path, *, key: str) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        _copy(real, target, target.with_name(f"{UNFINISHED}{key}"))
-        doomed = _beside(real)
-        shutil.rmtree(doomed, ignore_errors=True)
+        _move_over(real, target, target.with_name(f"{UNFINISHED}{key}"))
+
+
+def _move_over(real: Path, target: Path, draft: Path) -> None:
+    """To another file system."""
+    if not os.access(real.parent, os.W_OK | os.X_OK):
+        raise NotMovableError(
+            f"{real} cannot be moved: its folder {real.parent} cannot be written",
+            value=str(real),
+            remedy="let the user who runs waguard write that folder",
+        )
+    _copy(real, target, draft)
+    doomed = _beside(real)
+    shutil.rmtree(doomed, ignore_errors=True)
+    try:
         real.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+    except OSError:
+        with contextlib.suppress(OSError):
+            target.rename(draft)  # a crash in its removal leaves no half of it under its name
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def require_movable(real: Path) -> None:
