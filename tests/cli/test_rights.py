@@ -189,14 +189,16 @@ def _require_owners(before: Seen, after: Seen) -> None:
 
 
 def test_what_root_restores_is_the_daemons_users(made: Host) -> None:
+    """On a host where no daemon has run: there is no runtime folder yet."""
     code, said = made.run("backup", str(made.folder / "asker"))
     assert code == 0, said
     [file] = (made.folder / "asker").glob("waguard-*.tar")
     assert (file.stat().st_uid, file.stat().st_mode & 0o777) == (0, 0o600)
-    for name in ("sessions", "state"):
-        shutil.rmtree(made.folder / name)
-        (made.folder / name).mkdir(mode=0o700)
-        os.chown(made.folder / name, DAEMON, DAEMON)
+    for path in made.owned:
+        shutil.rmtree(path)
+    for path in made.owned[:2]:
+        path.mkdir(mode=0o700)
+        os.chown(path, DAEMON, DAEMON)
     before = made.seen()
     restore = ("restore", str(file), "--old-host-is-dead")
     for user in (DAEMON, OTHER):  # the archive is root's
@@ -206,6 +208,7 @@ def test_what_root_restores_is_the_daemons_users(made: Host) -> None:
     _require_owners(before, made.seen())
     assert (made.folder / "sessions/workspace_7/session-a/Default").is_dir()
     assert (made.folder / "state/api-key").read_text().split() == [*KEYS]
+    assert (made.folder / "run").is_dir()
 
 
 @pytest.mark.parametrize("user", USERS)
@@ -231,11 +234,32 @@ def test_nobody_else_runs_a_daemon_there(made: Host, user: int) -> None:
     assert made.seen() == before
 
 
-def test_root_makes_no_runtime_folder_that_the_daemon_cannot_use(made: Host) -> None:
+@pytest.mark.parametrize("folder", ["run", "run/waguard/one"])
+def test_a_missing_runtime_folder_that_root_makes_is_the_daemons_users(
+    made: Host, folder: str
+) -> None:
+    """As after the installation, before the first start."""
+    configuration = made.folder / "waguard.toml"
+    text = configuration.read_text().replace(f"{made.folder}/run", f"{made.folder}/{folder}")
+    configuration.write_text(text)
     shutil.rmtree(made.folder / "run")
+    before = made.seen()
+    assert made.run("sweep", user=OTHER)[0] == 2
+    assert made.seen() == before
+    code, said = made.run("sweep")
+    assert code == 0, said
+    _require_owners(before, made.seen())
+    assert (made.folder / folder / "waguard.lock").exists()
+
+
+def test_root_makes_no_runtime_folder_where_it_cannot(made: Host) -> None:
+    shutil.rmtree(made.folder / "run")
+    (made.folder / "run").symlink_to("nowhere/run")
+    (made.folder / "nowhere").touch()
     before = made.seen()
     code, said = made.run("sweep")
     assert (code, made.seen()) == (2, before), said
+    assert "paths.runtime" in said
 
 
 LED_AWAY: Final = {

@@ -24,7 +24,7 @@ from waguard.core.profile.before_start import RestoreSnapshot
 from waguard.core.restore_losses import Counts, lost
 from waguard.core.restored import Restored
 from waguard.errors import ConflictError, WaguardError
-from waguard.host.files.acting import as_owner_of
+from waguard.host.files.acting import as_owner_of, make_runtime
 from waguard.host.files.lock import acquire
 from waguard.host.files.private_files import open_private, private_folders, sync_folder
 from waguard.host.memory import (
@@ -90,13 +90,13 @@ def run(
 def _no_daemon(config: Config) -> Iterator[None]:
     """Raises ``InstanceHeldError`` where one lives; none starts meanwhile."""
     paths = config.paths
-    owned = paths.runtime if os.access(paths.runtime, os.F_OK) else paths.state
-    with as_owner_of(owned):
+    make_runtime(paths.runtime, paths.state)
+    with as_owner_of(paths.runtime):
         lock = acquire(paths.runtime)
     try:
         yield
     finally:
-        with as_owner_of(owned):
+        with as_owner_of(paths.runtime):
             lock.release()
 
 

@@ -1,12 +1,12 @@
 """``waguard sweep``: end what a daemon that is gone left running."""
 
 import argparse
-import os
 
 from waguard.cli.context import config_of, in_place
 from waguard.cli.parsing import with_config, with_json
 from waguard.cli.render import print_either
 from waguard.config.sections import Paths
+from waguard.host.files.acting import make_runtime
 from waguard.host.files.lock import acquire
 from waguard.ports.process import Swept
 
@@ -20,9 +20,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def _sweep(arguments: argparse.Namespace) -> int:
     paths = config_of(arguments).paths
-    # one that is not there yet is made by the daemon's user, or not at all
-    owned = paths.runtime if os.access(paths.runtime, os.F_OK) else paths.state
-    with in_place("paths.runtime", owned):
+    make_runtime(paths.runtime, paths.state)
+    with in_place("paths.runtime", paths.runtime):
         swept = _swept(paths)
     print_either(
         arguments,

@@ -12,7 +12,7 @@ from pathlib import Path
 from waguard.api.auth import generate
 from waguard.doctor.report import Check, MakeFolder, MakeKey, RemoveStale, Repair, SetMode
 from waguard.host import small_file
-from waguard.host.files.acting import as_owner_of
+from waguard.host.files.acting import User, as_owner_of, make_folder
 from waguard.host.files.lock import LOCK_FILE, PID_FILE, decoded
 from waguard.host.process import procfs
 
@@ -44,7 +44,7 @@ def _done(one: Repair) -> str:
             _set_mode(path, mode)
             return f"{path} has the mode {mode:o}"
         case MakeFolder(path, uid, gid):
-            _make_folder(Path(path), uid, gid)
+            make_folder(Path(path), User(uid, gid))
             return f"{path} was made"
         case MakeKey(path, uid, gid):
             _make_key(Path(path), uid, gid)
@@ -68,21 +68,10 @@ def _set_mode(path: str, mode: int) -> None:
         os.close(descriptor)
 
 
-def _make_folder(path: Path, uid: int, gid: int) -> None:
-    missing = [path, *(parent for parent in path.parents if not parent.exists())]
-    for folder in reversed(missing):
-        folder.mkdir(mode=0o700)
-        _give(folder, uid, gid)
-
-
 def _make_key(path: Path, uid: int, gid: int) -> None:
     if not path.parent.exists():
-        _make_folder(path.parent, uid, gid)
+        make_folder(path.parent, User(uid, gid))
     generate(path)
-    _give(path, uid, gid)
-
-
-def _give(path: Path, uid: int, gid: int) -> None:
     if os.geteuid() == 0:
         os.chown(path, uid, gid, follow_symlinks=False)
 

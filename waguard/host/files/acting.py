@@ -13,6 +13,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from waguard.host.files.lock import unusable
 from waguard.host.files.ownership import us
 
 LINKS: Final = 40  # that one path may lead through, as the kernel has it
@@ -60,6 +61,29 @@ def nearest(path: Path) -> Path:
     """The path itself, or the nearest folder above that is there."""
     path = path.absolute()
     return next(one for one in (path, *path.parents) if one.exists())
+
+
+def make_folder(path: Path, user: User) -> None:
+    """Create it and what is missing above it, for this user alone. Raises ``OSError``."""
+    missing = [path, *(parent for parent in path.parents if not parent.exists())]
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700)
+    if os.geteuid() != 0:
+        return
+    for folder in missing:  # the innermost first: nobody gets in while a folder above is root's
+        os.chown(folder, user.uid, user.gid, follow_symlinks=False)
+
+
+def make_runtime(runtime: Path, state: Path) -> None:
+    """As systemd makes it at the daemon's start: missing in a folder of root's, it is made by root for the owner of
+    ``state``. Nothing for others. Raises ``ConfigError``."""
+    try:
+        user = owner_of(state)
+        is_missing = not runtime.exists() and owner_of(runtime).uid == os.geteuid()
+        if is_missing and os.geteuid() != user.uid:
+            make_folder(runtime, user)
+    except OSError as error:
+        raise unusable("paths.runtime", Path(error.filename or runtime), error) from None
 
 
 def as_owner_of(path: Path) -> contextlib.AbstractContextManager[None]:
