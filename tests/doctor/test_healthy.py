@@ -1,14 +1,23 @@
 """On a host that is well the doctor says nothing but ok."""
 
 import json
+import re
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from tests.doctor.host import HOOK, Host
+from waguard.doctor import examination
 from waguard.doctor.examination import NAMES, OF_CLUSTER
 from waguard.doctor.probes import profiles
 from waguard.doctor.report import as_json, exit_code
+
+GIVEN: Final = re.compile(
+    r'''(?:\b(?:ok|skipped|warning|failed|make)\(\s*|^ +name(?:, checks)? = |^NAME: Final = |^ +names = \(\s*)"([^"]+)"''',
+    re.MULTILINE,
+)
+"""The first argument of what makes a check, or the variable that is it."""
 
 
 async def test_nothing_but_ok(host: Host) -> None:
@@ -20,6 +29,13 @@ async def test_nothing_but_ok(host: Host) -> None:
 async def test_each_check_is_there_in_its_order(host: Host) -> None:
     names = dict.fromkeys(check.name for check in await host.examine())
     assert tuple(names) == tuple(it for it in NAMES if it not in OF_CLUSTER)
+
+
+def test_the_report_has_a_place_for_each_check_that_the_code_can_give() -> None:
+    folder = Path(examination.__file__).parent
+    texts = [it.read_text() for it in (*folder.glob("*.py"), *folder.glob("checks/*.py"))]
+    of_cutover = "webhook.stored"  # what stands before a configuration has it
+    assert {name for text in texts for name in GIVEN.findall(text)} - {of_cutover} == set(NAMES)
 
 
 async def test_nothing_is_changed(host: Host) -> None:

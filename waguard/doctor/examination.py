@@ -38,6 +38,7 @@ NAMES: Final = (
     "owners",
     "keys",
     "secret",
+    "proxies",
     "instance",
     "socket",
     "port",
@@ -194,7 +195,7 @@ class _Examination:
             *files.owners(file_probes.owned(self._reading), who, cli),
             files.keys(keys, who, cli, least=KEY_LENGTH, up=up),
             files.secrets(file_probes.secrets(config), url=config.webhook.url),
-            *files.kept_back(file_probes.kept_back(config)),
+            files.kept_back(file_probes.kept_back(config)),
         ]
 
     async def _instance(self) -> list[Check]:

@@ -9,8 +9,9 @@ import pytest
 
 from tests.doctor.faults.planting import FAILED, WARNING, Faults
 from tests.doctor.host import Host
+from waguard.core.proxy import parse
 from waguard.doctor.timings import Timings
-from waguard.host.memory import key_memory
+from waguard.host.memory import key_memory, proxies
 from waguard.host.process import procfs
 
 FAULTS = Faults()
@@ -196,6 +197,12 @@ async def a_host_that_is_none(host: Host, _: pytest.MonkeyPatch) -> None:
 
 
 # ---- the unit ----
+
+
+@fault("proxies", WARNING, "another host does not start 1 of the sessions", None)
+def a_standby_that_does_not_get_the_proxies(host: Host, _: pytest.MonkeyPatch) -> None:
+    host.configure("lease", standby=True)
+    proxies.write(host.state, "s1", parse("socks5://proxy.example:1080", None, None, mark="m1"))
 
 
 @fault("unit", WARNING, "is not the unit of this version", "systemctl daemon-reload")
