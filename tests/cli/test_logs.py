@@ -216,7 +216,8 @@ def test_the_journal_of_the_unit_where_no_daemon_runs(
         main(["logs", "--session", "a", "--level", "warning", "-n", "7", "-f"], root=journal) == 0
     )
     assert (journal / "asked").read_text().split() == [
-        *("--no-pager", "--quiet", "--output=json", "--unit", "waguard.service", "--lines", "7"),
+        *("--no-pager", "--quiet", "--all", "--output=json"),
+        *("--unit", "waguard.service", "--lines", "7"),
         *("--priority", "4", "SESSION=a", "--follow"),
     ]
     assert said(capsys) == []

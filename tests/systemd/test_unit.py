@@ -100,6 +100,19 @@ def test_the_journal_has_fields_and_the_command_line_reads_it(running: SystemdNa
     assert any(line.get("program") == "systemd" for line in lines), "what systemd says of it"
 
 
+def test_the_command_line_reads_entries_of_the_journal_whatever_their_length(
+    systemd: SystemdNamespace,
+) -> None:
+    """A traceback alone is longer than what journalctl shows of a field by itself."""
+    fields = json.dumps({"message": "oops", "event": "bug", "traceback": "x" * 9_000})
+    said = f"MESSAGE=oops\nOBJECT_SYSTEMD_UNIT={UNIT}\nWAGUARD_FIELDS={fields}\n"
+    systemd.put("/tmp/said", said)
+    assert systemd.run("sh", "-c", "logger --journald < /tmp/said").returncode == 0
+    until(systemd, lambda: "oops" in systemd.journal(UNIT))
+    shown = command(systemd, "logs", "--json")
+    assert json.loads(fields) in [json.loads(line) for line in shown.stdout.splitlines()]
+
+
 def test_another_user_is_refused_and_hears_who_to_be(running: SystemdNamespace) -> None:
     refused = command(running, "status", user=AS_NOBODY)
     assert refused.returncode == 2

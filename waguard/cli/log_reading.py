@@ -155,7 +155,7 @@ def _journal(source: JournalSource, wanted: Wanted, *, follow: bool) -> Iterator
     if not (program := shutil.which("journalctl")):
         raise NoLogError("journalctl is not installed", remedy="install systemd's tools")
     unit = "--user-unit" if source.of_user else "--unit"
-    command = [program, "--no-pager", "--quiet", "--output=json", unit, source.unit]
+    command = [program, "--no-pager", "--quiet", "--all", "--output=json", unit, source.unit]
     command += ["--lines", str(wanted.lines)]
     if wanted.level:
         command += ["--priority", str(PRIORITIES[wanted.level])]
