@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ from tests.backup.installation import Installation
 from tests.profile.leveldb_files import BLOBS
 from waguard.backup import archive
 from waguard.core import backup_contents as policy
+from waguard.core.backup_contents import LastBackup
+from waguard.core.replace import replace
+from waguard.errors import ConflictError
+from waguard.host.memory import last_backup
 from waguard.profile import layout, snapshot_now, snapshots
 from waguard.profile.layout import Places
 from waguard.profile.snapshot_archive import Taken
@@ -82,3 +87,71 @@ def test_a_snapshot_that_goes_meanwhile_costs_no_backup(
     assert of_beta.snapshot
     assert (of_alpha.snapshot is None, bool(of_alpha.why)) == (deleted, deleted)
     assert of_alpha.snapshot != first.id
+
+
+# ---- what the database knows, and the disk does not have ----
+
+ROW = (
+    "INSERT INTO waguard_sessions (session_id, workspace_id, desired, generation, priority, removed_at, unpaired,"
+    " created_at, updated_at) VALUES (?, ?, 'up', 1, 0, ?, ?, '2026-01-01', '2026-01-01')"
+)
+
+
+def test_a_session_of_the_database_without_a_folder_is_named(
+    old: Installation, new: Installation, tmp_path: Path
+) -> None:
+    """A disk of one workspace that is not mounted; one that moved to another workspace has its folder."""
+    rows = ("alpha", 8, None, 0), ("away", 9, None, 0), ("gone", 9, "2026-01-02", None)
+    old.run(ROW, *rows, ("a/b", 9, None, 0), ("negative", -1, None, 0))
+    file, saved = old.save(tmp_path / "backups")
+    assert [it.session for it in saved.sessions] == ["alpha", "beta", "gamma", "away"]
+    away = saved.sessions[-1]
+    assert (away.workspace, away.snapshot, "no profile" in str(away.why)) == (9, None, True)
+    last = last_backup.read(old.config.paths.state)
+    assert last
+    assert last.missing == ("gamma", "away")
+    assert [line for line in new.restore(file).lost if "away" in line]
+
+
+def emptied(folder: Path) -> None:
+    """An empty mount point."""
+    shutil.rmtree(folder)
+    folder.mkdir(mode=0o700)
+
+
+@pytest.mark.parametrize("unmount", [emptied, shutil.rmtree])
+def test_no_backup_without_credentials_is_made_where_their_disk_is_away(
+    old: Installation, tmp_path: Path, unmount: Callable[[Path], None]
+) -> None:
+    old.run(ROW, ("alpha", 7, None, 0))
+    unmount(old.config.paths.sessions)
+    with pytest.raises(
+        ConflictError, match="no profile and no snapshot, and the database has 1 session"
+    ):
+        old.save(tmp_path / "backups")
+    assert list((tmp_path / "backups").iterdir()) == []
+    assert last_backup.read(old.config.paths.state) is None
+
+
+def test_a_backup_of_what_was_never_linked_is_made(old: Installation, tmp_path: Path) -> None:
+    old.run(ROW, ("alpha", 7, None, 1))
+    emptied(old.config.paths.sessions)
+    _, saved = old.save(tmp_path / "backups")
+    assert [it.session for it in saved.sessions] == ["alpha"]
+
+
+def test_of_a_servers_sessions_the_last_backup_knows(old: Installation, tmp_path: Path) -> None:
+    server = replace(old.config.database, url="postgresql+asyncpg://db/shop")
+    old.config = replace(old.config, database=server)
+    sessions = old.config.paths.sessions
+    sessions.rename(tmp_path / "away")
+    _, saved = old.save(tmp_path / "backups")  # none is known
+    assert saved.sessions == ()
+    (tmp_path / "away").rename(sessions)
+    old.save(tmp_path / "backups")
+    emptied(sessions)
+    with pytest.raises(ConflictError, match="last backup has 2 sessions"):
+        old.save(tmp_path / "backups")
+    last = last_backup.read(old.config.paths.state)
+    assert isinstance(last, LastBackup)
+    assert last.saved == 2

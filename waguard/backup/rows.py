@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from waguard.core.backup_contents import Row
 from waguard.core.messages.send_states import State
 from waguard.core.restore_losses import Counts
 from waguard.core.restored import REPEATABLE, WHY, doubt
@@ -60,6 +61,29 @@ def count(database: Path) -> int | None:
             return max(counts, default=0)
     except sqlite3.Error:
         return None
+
+
+def sessions(database: Path) -> list[Row]:
+    """Those that were not deleted, by id. Raises ``DatabaseUnreadableError``."""
+    try:
+        with closing(_connect(database, "ro")) as connection:
+            if "waguard_sessions" not in _tables(connection):
+                return []
+            connection.row_factory = sqlite3.Row
+            query = "SELECT * FROM waguard_sessions ORDER BY session_id"  # older ones lack columns
+            found = [dict(it) for it in connection.execute(query)]
+    except sqlite3.Error as error:
+        raise _unreadable(database, str(error)) from None
+    return [
+        Row(
+            session=str(it["session_id"]),
+            workspace=it["workspace_id"],
+            unpaired=bool(it.get("unpaired")),
+        )
+        for it in found
+        if isinstance(it["workspace_id"], int)
+        and not (it.get("removed_at") or it.get("deleted_at"))
+    ]
 
 
 def make_ready(database: Path, *, uses_lookup: bool, now: float) -> Counts:

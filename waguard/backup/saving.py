@@ -25,7 +25,7 @@ from waguard.backup import archive, room, rows
 from waguard.config.passwords import without_passwords
 from waguard.config.sections import Config
 from waguard.core import backup_contents as policy
-from waguard.core.backup_contents import LastBackup, Manifest, SavedSession
+from waguard.core.backup_contents import LastBackup, Manifest, Row, SavedSession
 from waguard.errors import ConfigError, ConflictError, WaguardError
 from waguard.host import small_file
 from waguard.host.files import disk
@@ -176,12 +176,16 @@ def _save(source: Source, raw: BinaryIO, now: float) -> Manifest:
             _add_credentials(writer, number, layout.places(paths.sessions, *place))
             for number, place in enumerate(_places(paths.sessions))
         ]
+    revision, known = _add_database(writer, config)
+    if marker is None and not sessions:
+        _require_mounted(config, known)
+    sessions += policy.without_folder(known or (), {it.session for it in sessions})
     manifest = Manifest(
         waguard=waguard.__version__,
         made_at=now,
         installation=marker.installation if marker else "",
         database=without_passwords(config.database.url),
-        revision=_add_database(writer, config),
+        revision=revision,
         sessions=tuple(sessions),
         members=(),
     )
@@ -192,6 +196,19 @@ def _save(source: Source, raw: BinaryIO, now: float) -> Manifest:
     if archive.read(raw, source.key) != manifest:
         raise WaguardError("what was written is not what is read back", field="FOLDER")
     return manifest
+
+
+def _require_mounted(config: Config, known: Sequence[Row] | None) -> None:
+    """A backup without credentials would in time replace those that have them."""
+    with as_owner_of(config.paths.state):
+        last = last_backup.read(config.paths.state)
+    if why := policy.why_unmounted(known, last):
+        raise ConflictError(
+            f"{config.paths.sessions} has no marker, no profile and no snapshot, and {why}",
+            field="paths.sessions",
+            value=str(config.paths.sessions),
+            remedy="mount its disk; no backup was made",
+        )
 
 
 def _places(sessions: Path) -> list[tuple[int, str]]:
@@ -297,16 +314,16 @@ def _newest(at: Places) -> str | None:
     return next((it.id for it in reversed(usable) if token in {None, it.pairing}), None)
 
 
-def _add_database(writer: archive.ArchiveWriter, config: Config) -> str:
-    """The revision of the SQLite database that was added; empty: it is a server's."""
+def _add_database(writer: archive.ArchiveWriter, config: Config) -> tuple[str, list[Row] | None]:
+    """Revision and sessions of the SQLite database that was added; empty and None: it is a server's."""
     source = sqlite_file(config.database.url)
     if source is None:
-        return ""
+        return "", None
     with as_owner_of(source), _staging(source.parent) as made:
         copied = made / policy.DATABASE
         revision = rows.copy(source, copied)
         writer.add_path(policy.DATABASE, copied)
-    return revision
+        return revision, rows.sessions(copied)
 
 
 @contextlib.contextmanager
@@ -336,5 +353,11 @@ def _remember(source: Source, manifest: Manifest, where: str) -> None:
     state = source.config.paths.state
     with as_owner_of(state):
         last_backup.write(
-            state, LastBackup(at=manifest.made_at, where=where, missing=tuple(missing))
+            state,
+            LastBackup(
+                at=manifest.made_at,
+                where=where,
+                missing=tuple(missing),
+                saved=len(manifest.sessions) - len(missing),
+            ),
         )

@@ -1,7 +1,7 @@
 """What a backup has, what its archive may hold, and whether it may be restored here. Pure."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -211,3 +211,36 @@ class LastBackup(Struct, frozen=True, kw_only=True):
     where: str
     missing: tuple[str, ...] = ()
     """Sessions without credentials in it."""
+    saved: int = 0
+    """How many sessions have credentials in it."""
+
+
+# ---- what the disk does not have ----
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """A session of the database."""
+
+    session: str
+    workspace: int
+    unpaired: bool
+    """No phone is linked to it."""
+
+
+def without_folder(rows: Sequence[Row], found: Collection[str]) -> list[SavedSession]:
+    """Sessions that are not among those ``found`` on the disk, in whichever workspace."""
+    why = "there is no profile and no snapshot of it in paths.sessions"
+    return [
+        SavedSession(session=it.session, workspace=it.workspace, why=why)
+        for it in rows
+        if it.session not in found and is_session(it.session) and it.workspace >= 0
+    ]
+
+
+def why_unmounted(rows: Sequence[Row] | None, last: LastBackup | None) -> str | None:
+    """Why a folder without a marker and without a session is not that of the sessions. ``rows`` None: a server's database
+    has them. None: it may be."""
+    if rows is None:
+        return f"the last backup has {last.saved} sessions" if last and last.saved else None
+    linked = sum(not it.unpaired for it in rows)
+    return f"the database has {linked} session{'s' * (linked > 1)}" if linked else None
