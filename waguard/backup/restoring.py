@@ -16,6 +16,7 @@ from typing import BinaryIO, Final
 from msgspec import Struct
 
 from waguard.backup import archive, room, rows
+from waguard.backup.journal import STAGING, Journal
 from waguard.config.passwords import without_passwords
 from waguard.config.sections import Config
 from waguard.core import backup_contents as policy
@@ -41,7 +42,6 @@ from waguard.store.engine import sqlite_file
 from waguard.store.revision import HEAD
 from waguard.supervision.fleet import inventory
 
-_STAGING: Final = ".restore"
 _CONFIGURATION: Final = "restored-configuration"
 _ROOM: Final = 32 << 20  # bytes that stay free
 
@@ -69,21 +69,30 @@ def run(
     with _no_daemon(config):
         with as_owner_of(state):
             private_folders(state)
-            shutil.rmtree(state / _STAGING, ignore_errors=True)  # what a crash left
+            _undo_what_was_killed(state)
             try:
                 size = os.fstat(raw.fileno()).st_size
                 room.require([(state, size)], reserve=_ROOM)  # all of it is unpacked first
-                (state / _STAGING).mkdir(mode=0o700)
-                manifest = archive.read(raw, key, into=state / _STAGING)
+                (state / STAGING).mkdir(mode=0o700)
+                manifest = archive.read(raw, key, into=state / STAGING)
+                journal = Journal.begun(state)
             except BaseException:
-                shutil.rmtree(state / _STAGING, ignore_errors=True)
+                shutil.rmtree(state / STAGING, ignore_errors=True)
                 raise
         try:
-            restore = _Restore(config, manifest, state / _STAGING, time.time(), from_dump=from_dump)
-            return restore.run(used)
+            with contextlib.closing(journal):
+                restore = _Restore(config, manifest, journal, time.time(), from_dump=from_dump)
+                return restore.run(used)
         finally:
             with as_owner_of(state):
-                shutil.rmtree(state / _STAGING, ignore_errors=True)
+                shutil.rmtree(state / STAGING, ignore_errors=True)
+
+
+def _undo_what_was_killed(state: Path) -> None:
+    if journal := Journal.left(state):
+        with contextlib.closing(journal):
+            journal.undo()
+    shutil.rmtree(state / STAGING, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -101,19 +110,18 @@ def _no_daemon(config: Config) -> Iterator[None]:
 
 
 class _Restore:
-    """One backup that was read to its end; ``unpacked`` has its files."""
+    """One backup that was read to its end, and unpacked."""
 
     def __init__(
-        self, config: Config, manifest: Manifest, unpacked: Path, now: float, *, from_dump: bool
+        self, config: Config, manifest: Manifest, journal: Journal, now: float, *, from_dump: bool
     ) -> None:
         self._config = config
         self._manifest = manifest
-        self._unpacked = unpacked
+        self._journal = journal
+        self._unpacked = config.paths.state / STAGING
         self._now = now
         self._from_dump = from_dump
         self._database = sqlite_file(config.database.url)
-        self._moved: list[tuple[Path, Path]] = []
-        self._made: list[Path] = []
 
     def run(self, used: Path | None) -> Result:
         """Raises ``ConflictError`` where something lives here, ``NoRoomError``, ``OSError``; then nothing is changed."""
@@ -125,10 +133,12 @@ class _Restore:
             )
         self._require_room()
         try:
-            return self._carry_out(used)
+            result = self._carry_out(used)
+            self._journal.end()
         except BaseException:
-            self._undo()
+            self._journal.undo()
             raise
+        return result
 
     def _require_room(self) -> None:
         """All of it is copied from where it was unpacked; of the credentials profiles are made, too."""
@@ -148,24 +158,12 @@ class _Restore:
         needed.append((self._config.paths.state, sum(sizes.values())))
         room.require(needed, reserve=_ROOM)
 
-    def _undo(self) -> None:
-        """Half a restore refuses the next one: what was made is removed, what was in the way comes back."""
-        for path in reversed(self._made):
-            with contextlib.suppress(OSError), as_owner_of(path):
-                if path.is_dir():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink()
-        for place, moved in reversed(self._moved):
-            with contextlib.suppress(OSError), as_owner_of(place):
-                moved.rename(place)
-
     def _carry_out(self, used: Path | None) -> Result:
         state, sessions = self._config.paths.state, self._config.paths.sessions
         counts = self._make_database_ready()
         has = [it.session for it in self._manifest.sessions if it.snapshot]
         self._make_way(state / restored_file.FILE)
-        self._made.append(state / restored_file.FILE)
+        self._journal.made(state / restored_file.FILE)
         with as_owner_of(state):
             note = Restored(
                 backup_at=self._manifest.made_at,
@@ -195,7 +193,7 @@ class _Restore:
             manifest=shown,
             lost=lost(shown, counts),
             counts=counts,
-            moved=[str(moved) for _, moved in self._moved],
+            moved=self._journal.moves,
             statements=rows.statements() if self._from_dump else [],
             configuration=self._keep_configuration(used),
         )
@@ -239,7 +237,7 @@ class _Restore:
         self._make_way(place)
         with source, as_owner_of(place):
             draft = place.with_name(f"{place.name}.new")
-            self._made += (draft, place)
+            self._journal.made(draft, place)
             _copy(source, draft)
             draft.rename(place)
             sync_folder(place.parent)
@@ -251,8 +249,8 @@ class _Restore:
                 return
             stamp = f"{datetime.fromtimestamp(self._now, UTC):%Y%m%dT%H%M%SZ}"
             moved = place.with_name(f"{place.name}.before-restore-{stamp}")
+            self._journal.moved(place, moved)
             place.rename(moved)
-            self._moved.append((place, moved))
 
     def _put_credentials(self, number: int, saved: SavedSession) -> str | None:
         """The snapshot, and the profile that is made of it; why that cannot be done."""
@@ -260,7 +258,9 @@ class _Restore:
         snapshot = at.snapshots / str(saved.snapshot)
         with as_owner_of(self._config.paths.sessions):
             # a link to a disk that is not mounted is not ours to remove
-            self._made += (it for it in (at.snapshots, at.profile) if not os.path.lexists(it))
+            self._journal.made(
+                *(it for it in (at.snapshots, at.profile) if not os.path.lexists(it))
+            )
         try:
             for file in policy.SNAPSHOT_FILES:
                 with as_owner_of(self._config.paths.state):

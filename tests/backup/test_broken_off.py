@@ -1,0 +1,157 @@
+"""A restore that is killed: what it left is undone by the next one."""
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.backup.installation import API_KEY, PAIRED, Installation
+from tests.profile.leveldb_files import word_of
+from waguard.backup import restoring
+from waguard.backup.journal import Journal
+from waguard.core import backup_contents as policy
+from waguard.errors import ConflictError
+from waguard.host.memory import run_file
+from waguard.profile import layout
+
+OWN: Final = "the key of a first start"
+DAEMON: Final = 64_001
+
+
+def killed(run: Callable[[], object]) -> None:
+    """In a process of its own, which ends somewhere in the middle."""
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            run()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 9
+
+
+def dies_at(patched: pytest.MonkeyPatch, name: str) -> None:
+    """Power fails when this file of the backup is to be put in its place."""
+    put = restoring._Restore._put
+
+    def dying(self: Any, of: str, place: Path) -> None:
+        if of == name:
+            os._exit(9)
+        put(self, of, place)
+
+    patched.setattr(restoring._Restore, "_put", dying)
+
+
+def dies_at_undo(patched: pytest.MonkeyPatch, of: str) -> None:
+    """Power fails while a restore that failed puts things back."""
+    rename = Path.rename
+
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    def dying(self: Path, target: Path) -> Path:
+        renamed = rename(self, target)
+        if self.name.startswith(f"{of}.before-restore-"):
+            os._exit(9)
+        return renamed
+
+    patched.setattr(restoring._Restore, "_keep_configuration", full)
+    patched.setattr(Path, "rename", dying)
+
+
+POINTS: Final[dict[str, Callable[[pytest.MonkeyPatch], None]]] = {
+    "after the key": lambda patched: dies_at(patched, policy.VERSIONS),
+    "after the credentials": lambda patched: dies_at(patched, policy.MARKER),
+    "after the database": lambda patched: dies_at(patched, policy.CONFIGURATION),
+    "while it is undone": lambda patched: dies_at_undo(patched, "api-key"),
+}
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_restore_that_was_killed_can_be_repeated(
+    old: Installation,
+    new: Installation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    point: str,
+) -> None:
+    file, _ = old.save(tmp_path / "backups")
+    key = new.folder / "state/api-key"
+    key.write_text(OWN)
+    with monkeypatch.context() as patched:
+        POINTS[point](patched)
+        killed(lambda: new.restore(file))
+    result = new.restore(file)
+    assert [it.session for it in result.manifest.sessions if it.snapshot] == [*PAIRED]
+    assert word_of(layout.path(new.config.paths.sessions, 7, "alpha")) == "alpha"
+    assert key.read_text() == API_KEY
+    assert [Path(it).read_text() for it in result.moved if "api-key" in it] == [OWN]
+    assert len(list(key.parent.glob("api-key.*"))) == 1
+    assert not (new.folder / "state/.restore").exists()
+
+
+def test_what_a_daemon_has_used_since_then_stays(
+    old: Installation, new: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, _ = old.save(tmp_path / "backups")
+    with monkeypatch.context() as patched:
+        dies_at(patched, policy.MARKER)
+        killed(lambda: new.restore(file))
+    (new.folder / "state" / run_file.FILE).write_text("{}")
+    with pytest.raises(ConflictError, match="profiles or snapshots: alpha, beta"):
+        new.restore(file)
+    assert word_of(layout.path(new.config.paths.sessions, 7, "alpha")) == "alpha"
+
+
+def test_what_was_restored_as_a_whole_stays(
+    old: Installation, new: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what it had unpacked was not removed any more."""
+    file, _ = old.save(tmp_path / "backups")
+    with monkeypatch.context() as patched:
+        patched.setattr(restoring._Restore, "run", dying_at_its_end(restoring._Restore.run))
+        killed(lambda: new.restore(file))
+    with pytest.raises(ConflictError, match="profiles or snapshots: alpha, beta"):
+        new.restore(file)
+    assert word_of(layout.path(new.config.paths.sessions, 7, "alpha")) == "alpha"
+
+
+def dying_at_its_end(run: Callable[..., object]) -> Callable[..., None]:
+    def dying(*given: object) -> None:
+        run(*given)
+        os._exit(9)
+
+    return dying
+
+
+@pytest.mark.parametrize("journal", [b"", b"half", b"{}\n[1]\n", b'{"run":1}\n'])
+def test_a_journal_that_says_nothing_undoes_nothing(
+    old: Installation, new: Installation, tmp_path: Path, journal: bytes
+) -> None:
+    file, _ = old.save(tmp_path / "backups")
+    left = new.folder / "state/.restore"
+    left.mkdir(mode=0o700)
+    (left / "journal").write_bytes(journal)
+    assert len(new.restore(file).lost) > 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to act for other users")
+def test_a_journal_of_the_daemons_user_removes_nothing_of_roots(
+    old: Installation, short_path: Path
+) -> None:
+    short_path.chmod(0o755)
+    new = Installation(short_path / "new")
+    roots = short_path / "roots"
+    roots.write_text("root's")
+    state = new.config.paths.state
+    (state / ".restore").mkdir()
+    with contextlib.closing(Journal.begun(state)) as journal:
+        journal.made(roots)
+        journal.moved(short_path / "other", roots)
+    for path in (new.folder, *new.folder.rglob("*")):
+        os.chown(path, DAEMON, DAEMON)
+    file, _ = old.save(short_path)
+    assert len(new.restore(file).lost) > 1
+    assert roots.read_text() == "root's"
