@@ -140,9 +140,13 @@ def test_a_backup_of_what_was_never_linked_is_made(old: Installation, tmp_path: 
     assert [it.session for it in saved.sessions] == ["alpha"]
 
 
-def test_of_a_servers_sessions_the_last_backup_knows(old: Installation, tmp_path: Path) -> None:
-    server = replace(old.config.database, url="postgresql+asyncpg://db/shop")
-    old.config = replace(old.config, database=server)
+@pytest.mark.parametrize("url", ["postgresql+asyncpg://db/shop", None])
+def test_of_what_no_database_says_the_last_backup_knows(
+    old: Installation, tmp_path: Path, url: str | None
+) -> None:
+    """A server's database is not in the backup, and one's own may have been emptied."""
+    database = replace(old.config.database, url=url or old.config.database.url)
+    old.config = replace(old.config, database=database)
     sessions = old.config.paths.sessions
     sessions.rename(tmp_path / "away")
     _, saved = old.save(tmp_path / "backups")  # none is known

@@ -179,7 +179,7 @@ def _save(source: Source, raw: BinaryIO, now: float) -> Manifest:
     revision, known = _add_database(writer, config)
     if marker is None and not sessions:
         _require_mounted(config, known)
-    sessions += policy.without_folder(known or (), {it.session for it in sessions})
+    sessions += policy.without_folder(known, {it.session for it in sessions})
     manifest = Manifest(
         waguard=waguard.__version__,
         made_at=now,
@@ -198,7 +198,7 @@ def _save(source: Source, raw: BinaryIO, now: float) -> Manifest:
     return manifest
 
 
-def _require_mounted(config: Config, known: Sequence[Row] | None) -> None:
+def _require_mounted(config: Config, known: Sequence[Row]) -> None:
     """A backup without credentials would in time replace those that have them."""
     with as_owner_of(config.paths.state):
         last = last_backup.read(config.paths.state)
@@ -314,11 +314,11 @@ def _newest(at: Places) -> str | None:
     return next((it.id for it in reversed(usable) if token in {None, it.pairing}), None)
 
 
-def _add_database(writer: archive.ArchiveWriter, config: Config) -> tuple[str, list[Row] | None]:
-    """Revision and sessions of the SQLite database that was added; empty and None: it is a server's."""
+def _add_database(writer: archive.ArchiveWriter, config: Config) -> tuple[str, list[Row]]:
+    """Revision and sessions of the SQLite database that was added; empty: it is a server's."""
     source = sqlite_file(config.database.url)
     if source is None:
-        return "", None
+        return "", []
     with as_owner_of(source), _staging(source.parent) as made:
         copied = made / policy.DATABASE
         revision = rows.copy(source, copied)

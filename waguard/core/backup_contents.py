@@ -237,10 +237,9 @@ def without_folder(rows: Sequence[Row], found: Collection[str]) -> list[SavedSes
     ]
 
 
-def why_unmounted(rows: Sequence[Row] | None, last: LastBackup | None) -> str | None:
-    """Why a folder without a marker and without a session is not that of the sessions. ``rows`` None: a server's database
-    has them. None: it may be."""
-    if rows is None:
-        return f"the last backup has {last.saved} sessions" if last and last.saved else None
-    linked = sum(not it.unpaired for it in rows)
-    return f"the database has {linked} session{'s' * (linked > 1)}" if linked else None
+def why_unmounted(rows: Sequence[Row], last: LastBackup | None) -> str | None:
+    """Why a folder without a marker and without a session is not that of the sessions. ``rows``: of the database that is
+    in the backup. None: it may be."""
+    if linked := sum(not it.unpaired for it in rows):
+        return f"the database has {linked} session{'s' * (linked > 1)}"
+    return f"the last backup has {last.saved} sessions" if last and last.saved else None
