@@ -89,6 +89,7 @@ def test_a_scan_ends_it_and_the_next_reason_is_another_one(bench: EngineBench) -
 def test_a_logout_of_our_own_is_none(bench: EngineBench) -> None:
     bench.post("s", Left())
     bench.post("s", LoggedOut("user_initiated"))
+    assert bench.records("s", "logged_out") == []
     said(bench, Link.QR_PENDING, **CODE)
     bench.exit("s", 0)
     bench.script = Script(reports=({"phase": "ready", "link": Link.QR_PENDING, **CODE},))
