@@ -2,6 +2,7 @@ import random
 from collections import Counter
 from typing import Final
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +44,7 @@ rows_like = st.dictionaries(
         up=st.booleans(),
         status=st.sampled_from([*STATUSES, "error"]),
         phone=st.sampled_from([None, "62811", "62812"]),
+        paired=st.booleans(),
     ),
 )
 sessions_like = st.dictionaries(
@@ -71,8 +73,16 @@ hosts = st.builds(
 UNKNOWN: Final = Host()
 
 
-def row(*, up: bool = True, status: str = "connected", phone: str | None = None) -> Wanted:
-    return Wanted(up=up, status=status, phone=phone)
+def row(
+    *,
+    up: bool = True,
+    status: str = "connected",
+    phone: str | None = None,
+    workspace: int = 1,
+    paired: bool | None = None,
+) -> Wanted:
+    known = status != "qr_scanning" if paired is None else paired
+    return Wanted(up=up, status=status, phone=phone, workspace=workspace, paired=known)
 
 
 def session(
@@ -297,12 +307,40 @@ def test_one_that_waits_for_a_scan_has_nothing_to_lose() -> None:
     assert findings(rows, sessions, profiles()) == []
 
 
+@pytest.mark.parametrize("status", ["disconnected", "failed", "connected", "authenticated"])
+@pytest.mark.parametrize("state", [State.RUNNING, State.BACKOFF, State.PARKED, State.STOPPED])
+def test_the_profile_of_a_paired_session_that_was_moved_is_no_finding(
+    state: State, status: str
+) -> None:
+    """It follows at the next start: whoever quarantines it loses the only credentials."""
+    rows = {"a": row(status=status, workspace=2)}
+    sessions, host = {"a": session(state, status)}, Host(profiles={(1, "a"): THERE})
+    assert findings(rows, sessions, host) == []
+    assert not any(isinstance(it, Renew) for it in plan(rows, sessions, host))
+
+
+def test_no_finding_claims_another_profile_of_a_session_that_has_none() -> None:
+    """Neither of two follows it, nor one of the name of a session that was never paired."""
+    several = Host(profiles={(1, "a"): THERE, (3, "a"): THERE})
+    moved = row(up=False, status="disconnected", workspace=2)
+    never = row(up=False, status="disconnected", workspace=2, paired=False)
+    stopped = {"a": session(State.STOPPED, "disconnected")}
+    found = [
+        *findings({"a": moved}, stopped, several),
+        *findings({"a": never}, stopped, Host(profiles={(1, "a"): THERE})),
+    ]
+    assert [it.kind for it in found] == [Kind.PROFILE_WITHOUT_ROW] * 3
+    assert not [it for it in found if "has another profile" in it.remedy]
+    assert all("see whose it is" in it.remedy.lower() for it in found)
+
+
 def test_a_profile_without_a_row_is_a_finding_and_stays() -> None:
     host = Host(profiles={(1, "a"): THERE, (2, "a"): THERE, (1, "old"): ONLY_COPIES})
     assert plan({"a": row()}, {"a": session(State.RUNNING)}, host) == []
     [found] = findings({"a": row()}, {"a": session(State.RUNNING)}, host)
     assert (found.session, found.kind) == ("a", Kind.PROFILE_WITHOUT_ROW)
     assert "workspace 2" in found.about
+    assert "has another profile" in found.remedy
 
 
 def test_two_rows_with_one_phone_are_a_finding_on_both() -> None:

@@ -209,3 +209,18 @@ async def test_one_that_is_logged_out_in_another_workspace_leaves_no_profile(
     await empty.it.sessions.logout("s")
     assert not layout.path(world.config.paths.sessions, 7, "s").exists()
     assert not layout.exists(layout.path(world.config.paths.sessions, 8, "s"))
+
+
+async def test_a_stopped_one_in_another_workspace_is_no_profile_without_a_row(
+    empty: Bench, world: World
+) -> None:
+    """Nobody is to quarantine its only credentials."""
+    await moved(empty, world)
+    world.store.accounts["s"].workspace_id = 7
+    await empty.it.sessions.stop("s")
+    world.store.accounts["s"].workspace_id = 8
+    await empty.it.reconciler.reconcile()
+    assert not empty.it.reconciler.conditions
+    await empty.it.sessions.start("s", restart=False)
+    await until(empty.session(), connected)
+    assert (layout.path(world.config.paths.sessions, 8, "s") / "Default/mark").exists()

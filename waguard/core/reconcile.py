@@ -25,6 +25,8 @@ class Wanted(Struct, frozen=True, kw_only=True):
     status: str
     workspace: int = 1
     phone: str | None = None
+    paired: bool
+    """There is a profile to miss."""
 
 
 class Observed(Struct, frozen=True, kw_only=True):
@@ -193,18 +195,20 @@ def _stored(session: str, wanted: Mapping[str, Wanted], host: Host) -> Stored | 
     if host.profiles is None:
         return None
     own = host.profiles.get((wanted[session].workspace, session), _NOTHING)
-    return own if own.profile else _elsewhere(session, wanted[session], host.profiles) or own
+    return own if own.profile else next(iter(_elsewhere(session, wanted[session], host)), own)
 
 
-def _elsewhere(
-    session: str, row: Wanted, profiles: Mapping[tuple[int, str], Stored]
-) -> Stored | None:
-    """The profile in another workspace: the application may have moved a paired session, whose profile follows at
-    the next start."""
-    if row.status not in _PAIRED:
-        return None
-    others = (stored for (_, name), stored in profiles.items() if name == session)
-    return next((stored for stored in others if stored.profile), None)
+def _elsewhere(session: str, row: Wanted, host: Host) -> list[Stored]:
+    """The profiles in other workspaces of one that has none in its own: the application may have moved a paired session,
+    whose profile follows at the next start. Nothing of a session that was not paired lies elsewhere."""
+    if not row.paired or _has_own(session, row, host):
+        return []
+    others = (stored for (_, name), stored in (host.profiles or {}).items() if name == session)
+    return [stored for stored in others if stored.profile]
+
+
+def _has_own(session: str, row: Wanted, host: Host) -> bool:
+    return (host.profiles or {}).get((row.workspace, session), _NOTHING).profile
 
 
 def _without_profile(row: Wanted, session: Observed, stored: Stored | None) -> bool:
@@ -266,25 +270,23 @@ def _without_rows(wanted: Mapping[str, Wanted], host: Host) -> list[Finding]:
             name,
             Kind.PROFILE_WITHOUT_ROW,
             f"there is a profile in workspace {workspace}, and no row",
-            remedies.text(
-                remedies.PROFILE_ELSEWHERE
-                if name in wanted
-                else remedies.FINDINGS[Kind.PROFILE_WITHOUT_ROW],
-                name,
-                w=workspace,
-            ),
+            remedies.text(_remedy_of_stray(name, wanted.get(name), host), name, w=workspace),
         )
         for (workspace, name), stored in (host.profiles or {}).items()
         if stored.profile and (workspace, name) not in owned and not _follows(name, wanted, host)
     ]
 
 
+def _remedy_of_stray(name: str, row: Wanted | None, host: Host) -> str:
+    if row is None:
+        return remedies.FINDINGS[Kind.PROFILE_WITHOUT_ROW]
+    return remedies.PROFILE_ELSEWHERE if _has_own(name, row, host) else remedies.PROFILE_IN_DOUBT
+
+
 def _follows(name: str, wanted: Mapping[str, Wanted], host: Host) -> bool:
-    """Whether the profile belongs to a session that was moved into another workspace."""
-    row, profiles = wanted.get(name), host.profiles or {}
-    if row is None or profiles.get((row.workspace, name), _NOTHING).profile:
-        return False
-    return _elsewhere(name, row, profiles) is not None
+    """Whether the profile belongs to a session that was moved into another workspace. None of several follows."""
+    row = wanted.get(name)
+    return row is not None and len(_elsewhere(name, row, host)) == 1
 
 
 def _same_phones(wanted: Mapping[str, Wanted]) -> list[Finding]:

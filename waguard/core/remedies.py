@@ -331,6 +331,10 @@ FINDINGS: Final = {
 }
 """By what the reconciler found and only a person can decide."""
 PROFILE_ELSEWHERE: Final = "Quarantine it: `waguard profile quarantine {s} --workspace {w}`. The session has another profile."
+PROFILE_IN_DOUBT: Final = (
+    "See whose it is: the session of this name is in another workspace, where it has no profile. If it is the session's,"
+    " put the session back into workspace {w}; else quarantine it: `waguard profile quarantine {s} --workspace {w}`."
+)
 
 
 def text(template: str, session: str | None = None, **values: object) -> str:

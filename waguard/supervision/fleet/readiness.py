@@ -18,6 +18,7 @@ from waguard.errors import ConflictError, OtherNumberError, UnavailableError, Wa
 from waguard.ports.sessions import Health
 from waguard.ports.store import SessionRow
 from waguard.supervision.session.actor import SessionActor
+from waguard.supervision.session.session_profile import is_paired
 from waguard.wire.calls import (
     Acks,
     Ask,
@@ -116,6 +117,7 @@ def wanted(rows: Mapping[str, SessionRow]) -> dict[str, Wanted]:
             status=row.status,
             workspace=row.workspace_id,
             phone=row.phone_number,
+            paired=is_paired(row),
         )
         for name, row in rows.items()
     }
