@@ -43,6 +43,21 @@ def test_a_pairing_has_a_token_of_its_own(at: Places, lock: int) -> None:
     owner_mark.disown(at.profile, lock)
 
 
+def test_a_pairing_while_the_clock_was_ahead_is_of_now_once_it_is_right(
+    at: Places, lock: int
+) -> None:
+    """Else all until then would be from before the pairing."""
+    now = time.time()
+    token = owner_mark.claim(at.profile, lock, after_pairing=True, at=now + 7 * 3600)
+    assert owner_mark.paired_by(at.profile, now) is None
+    assert owner_mark.paired_by(at.profile, now + 7 * 3600) == now + 7 * 3600
+    assert owner_mark.claim(at.profile, lock, after_pairing=False) == token
+    assert now <= (owner_mark.paired_at(at.profile) or 0) < now + 60
+    kept = owner_mark.paired_at(at.profile)
+    assert owner_mark.claim(at.profile, lock, after_pairing=False) == token
+    assert owner_mark.paired_at(at.profile) == kept
+
+
 def test_a_late_clean_up_cannot_touch_a_profile_that_was_paired_again(
     at: Places, lock: int
 ) -> None:

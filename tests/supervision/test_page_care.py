@@ -297,6 +297,18 @@ async def test_what_came_since_a_pairing_is_read_at_once_and_statuses_later(
 
 
 @pytest.mark.timings(backfill_quiet=0.0)
+async def test_a_pairing_that_is_still_to_come_holds_up_no_backfill(
+    empty: Bench, world: World
+) -> None:
+    """The clock was ahead at it."""
+    pairing, now = world.profile("s") / PAIRING, world.clock.wall()
+    pairing.write_text(json.dumps({"token": "t", "at": now + 7 * 3600}))
+    process = await empty.connected()
+    await wait_until(lambda: process.caught_up, "what was missed is read")
+    assert process.caught_up == [CatchUp(since={}, floor=int(now))]
+
+
+@pytest.mark.timings(backfill_quiet=0.0)
 async def test_a_clock_that_is_a_year_ahead_hides_nothing_from_the_backfill(
     empty: Bench, world: World
 ) -> None:

@@ -269,6 +269,16 @@ async def test_none_from_before_the_pairing_is_remembered(
     assert list(world.inbox.undecrypted) == [("s", f"false_{CHAT}_2")]
 
 
+async def test_none_is_from_before_a_pairing_that_is_still_to_come(
+    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock was ahead at it."""
+    monkeypatch.setattr(owner_mark, "paired_at", lambda _: START + 7 * HOUR)
+    process = await remembers(empty, sealed(1))
+    assert list(world.inbox.undecrypted) == [("s", f"false_{CHAT}_1")]
+    await wait_until(lambda: asked(process), "it is searched")
+
+
 async def test_after_a_pairing_what_came_since_is_searched_at_once(
     empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import errno
+import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,3 +86,31 @@ async def test_without_a_mark_no_copy_is_tried_again_at_once(
     assert len(asked) == 1
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_pairing_that_the_clock_puts_into_the_future_is_corrected_at_the_next_reading(
+    tmp_path: Path,
+) -> None:
+    """Also where the clock is set right while the session stays connected."""
+    place = tmp_path / "profile"
+    care = ProfileCare(worker_spec(tmp_path), ProfileLock(place), lambda _: None)
+    care.claim(after_pairing=True, at=time.time() + 7 * 3600)
+    token = owner_mark.pairing(place)
+    care.link_is(connected=False)
+    assert (owner_mark.paired_at(place) or 0) > time.time(), "a clock that cannot connect"
+    care.link_is(connected=True)
+    assert abs((owner_mark.paired_at(place) or 0) - time.time()) < 60
+    assert owner_mark.pairing(place) == token
+
+
+async def test_so_is_one_of_a_worker_before(tmp_path: Path) -> None:
+    place = profile(tmp_path / "profile")
+    with ProfileLock(place) as lock:
+        ahead = time.time() + 7 * 3600
+        token = owner_mark.claim(place, lock.descriptor, after_pairing=True, at=ahead)
+    care = ProfileCare(worker_spec(tmp_path), ProfileLock(place), lambda _: None)
+    await care.prepare()
+    care.link_is(connected=True)
+    mark = json.loads((place / owner_mark.PAIRING).read_text())
+    assert mark["token"] == token
+    assert mark["at"] <= time.time()

@@ -34,17 +34,28 @@ def paired_at(profile: Path) -> float | None:
         return None
 
 
+def paired_by(profile: Path, now: float) -> float | None:
+    """``paired_at``, as far as it is known at this unix time: None also where it is still to come, because the clock was
+    ahead at the pairing. What came since then is no older than it."""
+    at = paired_at(profile)
+    return at if at is not None and at <= now else None
+
+
 def claim(profile: Path, lock: int, *, after_pairing: bool, at: float | None = None) -> str:
     """Write a token when the session has become connected; ``after_pairing``: by a new pairing, of this unix
     time (None: now).
 
-    To be called after the credentials are on disk. Without a pairing a token that is there stays.
+    To be called after the credentials are on disk. Without a pairing a token that is there stays; a time that is still
+    to come is now from then on.
     """
     prove_held(profile, lock)
+    now = time.time()
     if not after_pairing and (token := pairing(profile)):
+        if (paired_at(profile) or 0.0) > now:
+            mark_files.write(profile / PAIRING, {"token": token, "at": now})
         return token
     token = secrets.token_hex(16)
-    mark_files.write(profile / PAIRING, {"token": token, "at": time.time() if at is None else at})
+    mark_files.write(profile / PAIRING, {"token": token, "at": now if at is None else at})
     return token
 
 

@@ -51,6 +51,8 @@ class ProfileCare:
         """Unix time of a pairing whose mark could not be written yet."""
         self.paired = False
         """Whether it holds a pairing, as far as waguard knows."""
+        self._paired_at = 0.0
+        """Unix time of the pairing; 0: unknown."""
         self.was_connected = False
         """In the life of this worker."""
 
@@ -69,6 +71,7 @@ class ProfileCare:
             raise ProfileHeldError(f"the profile could not be prepared: {error}") from None
         self._report_repairs(prepared)
         self.paired = owner_mark.pairing(self._at.profile) is not None
+        self._paired_at = owner_mark.paired_at(self._at.profile) or 0.0
         if isinstance(prepared.end, Hold):
             raise ProfileHeldError(prepared.end.why)
 
@@ -116,6 +119,9 @@ class ProfileCare:
 
     def link_is(self, *, connected: bool) -> None:
         """To be called after each reading of the page."""
+        if connected and self._paired_at > time.time():
+            # only now: a clock that is wrong by years connects nothing
+            self.claim(after_pairing=False)
         if connected is (self._connected_since is not None):
             return
         self._connected_since = time.monotonic() if connected else None
@@ -130,12 +136,14 @@ class ProfileCare:
         its unix time; None: now. A mark that cannot be written is written at the next call."""
         if after_pairing:
             self._unmarked = time.time() if at is None else at
-        since = self._unmarked
+        since, profile = self._unmarked, self._at.profile
+        self._paired_at = 0.0  # one in the future that cannot be corrected is tried once
         with self._noted():
             owner_mark.claim(
-                self._at.profile, self._lock.descriptor, after_pairing=since is not None, at=since
+                profile, self._lock.descriptor, after_pairing=since is not None, at=since
             )
             self.paired, self._unmarked = True, None
+            self._paired_at = owner_mark.paired_at(profile) or 0.0
 
     def disown(self) -> None:
         """Disown the profile of a session that was logged out: what was copied before is unusable now."""

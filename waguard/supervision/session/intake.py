@@ -253,12 +253,9 @@ class Intake:
         kept_for = self._ctx.config().retention.inbox_days * DAY
         oldest = self._ctx.ages.ago(min(kept_for, BACKFILL_LIMIT))
         newest = await self._ctx.inbox.newest(self._writer.row.session_id, after=oldest)
-        since, floor = backfill_since(
-            newest,
-            paired_at=owner_mark.paired_at(profile),
-            oldest=oldest,
-            now=self._ctx.clock.wall(),
-        )
+        now = self._ctx.clock.wall()
+        paired_at = owner_mark.paired_by(profile, now)
+        since, floor = backfill_since(newest, paired_at=paired_at, oldest=oldest, now=now)
         people = await self._ctx.inbox.people(self._writer.row.session_id)
         for chat, at in self._owed.items():
             self._asked[chat] = min(at, self._asked.get(chat, at))

@@ -46,8 +46,8 @@ class SessionProfile:
 
     @property
     def paired_at(self) -> float | None:
-        """Unix time of its pairing."""
-        return owner_mark.paired_at(self.at.profile)
+        """Unix time of its pairing; None: unknown, see ``owner_mark.paired_by``."""
+        return owner_mark.paired_by(self.at.profile, self._ctx.clock.wall())
 
     def is_there(self) -> bool | None:
         """Whether it, a snapshot that may bring it back, an old one or a shared one is there; None: the folder of all
