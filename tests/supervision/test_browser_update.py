@@ -170,11 +170,17 @@ async def test_the_canary_comes_back_with_the_kept_one(drill: Drill) -> None:
     assert drill.browsers.used == KEPT
 
 
+REFUSED: Final = {
+    "phase": "ready",
+    "link": "offline",
+    "refused": True,
+    "details": "WhatsApp answers with HTTP status 403",
+}
 _SHOWN: Final = {Link.QR_PENDING, Link.OFFLINE}
 OTHER_CAUSES: Final[dict[str, dict[str, Any]]] = {
     "it is unlinked": QR_SHOWN,
     "WhatsApp blocks it": {"phase": "ready", "link": "blocked"},
-    "WhatsApp refuses it alone": {"phase": "ready", "link": "offline", "refused": True},
+    "WhatsApp refuses it alone": REFUSED,
 }
 
 
@@ -184,6 +190,8 @@ async def test_a_canary_that_another_cause_keeps_off_condemns_no_chromium(
 ) -> None:
     drill.browsers.copy = KEPT
     drill.world.spawn.script = Script(reports=(OTHER_CAUSES[how],))
+    for name in NAMES if OTHER_CAUSES[how] is REFUSED else ():
+        drill.bench.session(name).post(ProxyChanged(proxied=True))  # a refusal is the proxy's own
     await drill.update()
     canary = await drill.replaced(5)
     parked = how == "WhatsApp blocks it"

@@ -9,14 +9,14 @@ from tests.core.engine_bench import LOADING, EngineBench, Script
 from waguard.core.blame import Blame
 from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_EXPORTS_MISSING
 from waguard.core.fleet.breaker import FleetPolicy
-from waguard.core.fleet.facts import Closing, FleetRules
+from waguard.core.fleet.facts import Closing, FleetRules, Measured
 from waguard.core.fleet.whatsapp import RELEASE_APART, RELEASE_LIMIT
 from waguard.core.host.admission import Cause
 from waguard.core.incidents.folding import fleet_condition
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.session.effects import Reload
-from waguard.core.session.facts import RestartRequested, StopRequested
+from waguard.core.session.facts import Adopted, RestartRequested, StartRequested, StopRequested
 from waguard.core.session.page_load import LONGEST_PAUSE, MOST
 
 KIND = "whatsapp_refuses"
@@ -314,7 +314,7 @@ def test_a_start_that_spent_its_restarts_does_not_wait_for_ever() -> None:
         if bench.state("b").retries.at is not None:
             break
         bench.exit("b", EXIT_BROWSER_GONE)
-        bench.post("a", RestartRequested(why="a person asked for it"))
+        bench.post("a", StartRequested(restart=True))
         bench.live(1.0)
         bench.script = Script(exits=EXIT_BROWSER_GONE)
         bench.live(3_000.0)
@@ -340,6 +340,52 @@ def test_a_network_that_is_lost_is_no_service() -> None:
     assert bench.outages(KIND) == [WHY]
     bench.report("a", Link.SYNCING)  # its page came after all
     assert bench.outages(KIND) == [WHY, None]
+
+
+@pytest.mark.parametrize(
+    "news",
+    [
+        RestartRequested(why="a newer Chromium"),
+        Measured(memory=900 << 20, idle=300.0),
+        Measured(memory=500 << 20, idle=300.0),
+    ],
+    ids=["planned", "far too big", "too big"],
+)
+def test_no_connected_session_is_replaced_while_no_page_is_served(
+    news: RestartRequested | Measured,
+) -> None:
+    bench = Bench("a", "b", rules=FleetRules(memory_limit=400 << 20))
+    bench.start("a", "b")
+    bench.refuse("b")
+    bench.post("a", news)
+    bench.live(20.0)
+    assert (bench.spawned, bench.link("a")) == (["a", "b"], Link.CONNECTED)
+    bench.report("b", Link.CONNECTED)
+    if isinstance(news, Measured):  # the other one waits for its turn
+        bench.post("a", news)
+    bench.live(1.0)
+    assert bench.spawned == ["a", "b", "a"]
+
+
+def test_neither_is_one_whose_worker_is_of_an_earlier_daemon() -> None:
+    bench = refused("b")
+    bench.add("a")
+    bench.post("a", Adopted(outdated=True))
+    bench.report("a")
+    bench.live(20.0)
+    assert (bench.waits("a"), bench.spawned) == (Cause.WHATSAPP, ["b"])
+    bench.post("b", StopRequested())  # nobody who asks for all is left
+    bench.live(1.0)
+    assert bench.spawned == ["b", "a"]
+
+
+def test_another_version_is_tried_while_no_page_is_served() -> None:
+    """It may be the cure."""
+    bench = Bench("a", "b")
+    bench.start("a", "b")
+    bench.refuse("b")
+    bench.post("a", RestartRequested(why="a trial", of_version=True))
+    assert bench.spawned == ["a", "b", "a"]
 
 
 def test_a_version_that_wajs_does_not_know_is_met_by_one_at_a_time() -> None:

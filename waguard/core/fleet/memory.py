@@ -35,7 +35,8 @@ def on_measured(
         fleet = replace(fleet, memory_in_vain=kept)
     if member.link is Link.PASSKEY_REQUIRED:
         return fleet  # a replacement would end the linking
-    calm = fleet.recycling is None and fleet.breaker.opening is None and not fleet.network_down
+    away = fleet.breaker.opening or fleet.network_down or fleet.whatsapp.why
+    calm = fleet.recycling is None and not away
     if size is Size.FAR_TOO_BIG or (size is Size.TOO_BIG and calm):
         why = f"it used {seen.memory >> 20} MB, worker.memory_limit is {limit >> 20} MB"
         post((session, RestartRequested(why=why)))

@@ -1,7 +1,7 @@
 """WhatsApp does not serve its page: one session tries for all, at growing intervals; the sessions take turns. Pure.
 
 A session whose page was refused does not request it again by itself. Starts that nobody requested wait as well,
-because each would be one more request. As soon as one session is served the others try, a few at a time. A
+because each would be one more request, and so do planned replacements: the page of a worker that works is served no more. As soon as one session is served the others try, a few at a time. A
 session that is refused while others are served has a cause of its own: it is tried by the same schedule, and
 delays nobody.
 """
@@ -163,12 +163,13 @@ def on_admitted(fleet: FleetState, admitted: tuple[str, ...], now: Moment) -> Fl
 
 
 def starts_held(fleet: FleetState) -> dict[str, Wait]:
-    """Why unrequested starts wait while WhatsApp refuses; all but the canary of the schedule."""
+    """Why unrequested starts and planned replacements wait while WhatsApp refuses; all but the canary of the schedule."""
     it = fleet.whatsapp
     if it.why is None:
         return {}
     wait = Wait(Cause.WHATSAPP, f"{it.why}; one session tries for all")
-    return {name: wait for name in _unasked(fleet) if name != it.canary}
+    held = [*_unasked(fleet), *_replacements(fleet)]
+    return {name: wait for name in held if name != it.canary}
 
 
 def ask_whatsapp(fleet: FleetState, now: Moment, post: Post, report: Report) -> FleetState:
@@ -250,6 +251,12 @@ def _unasked(fleet: FleetState) -> list[str]:
     return [name for name, request in fleet.waiting.items() if not request.asked_for.asked]
 
 
+def _replacements(fleet: FleetState) -> list[str]:
+    """Those that wait; another version is not held, because it may be the cure."""
+    waiting = fleet.waiting.items()
+    return [name for name, it in waiting if it.asked_for.planned and not it.asked_for.of_version]
+
+
 def _starts(fleet: FleetState) -> list[str]:
     """Starts that may be tried, the longest waiting first; those that spent their restarts only if there are no others."""
     if fleet.whatsapp.why is None:
@@ -268,8 +275,8 @@ def _opinions(fleet: FleetState) -> list[str]:
 
 
 def _others_come(fleet: FleetState) -> bool:
-    """Whether any session waits to start, or is starting."""
-    if fleet.waiting or fleet.starting:
+    """Whether any session waits to start, or is starting. A replacement that is held shows nothing."""
+    if fleet.starting or len(fleet.waiting) > len(_replacements(fleet)):
         return True
     return any(
         it.state in _COMES or (it.state is State.RUNNING and it.link is Link.UNKNOWN)

@@ -153,9 +153,10 @@ class StopRequested(Struct, frozen=True, kw_only=True):
 
 
 class RestartRequested(Struct, frozen=True, kw_only=True):
-    """Replace its worker as planned."""
+    """Replace its worker as planned. ``of_version``: to try another version of WhatsApp Web, or to have it."""
 
     why: str
+    of_version: bool = False
 
 
 class ReloadRequested(Struct, frozen=True, kw_only=True):

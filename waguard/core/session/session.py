@@ -136,8 +136,8 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             return _on_start(state, fact, now, out)
         case StopRequested():
             return _on_stop(state, daemon_stopping=fact.daemon_stopping, moves=fact.moves)
-        case RestartRequested(why=why):
-            return _on_restart(state, why, now, out)
+        case RestartRequested():
+            return _on_restart(state, fact, now, out)
         case ReloadRequested(why=why):
             return on_turn(state, why, out)
         case ParkRequested(cause=cause, details=why):
@@ -269,11 +269,11 @@ def _on_stop(state: SessionState, *, daemon_stopping: bool, moves: bool) -> Sess
     return down if daemon_stopping else replace(down, failure=None)
 
 
-def _on_restart(state: SessionState, why: str, now: Moment, out: Out) -> SessionState:
+def _on_restart(state: SessionState, it: RestartRequested, now: Moment, out: Out) -> SessionState:
     if state.intent is Intent.DOWN or (state.worker and state.worker.waits):
         return state  # it was stopped meanwhile, or has not begun
     if state.worker and state.worker.stage in _LIVING:
-        return replace(state, replacement=Replacement(why))
+        return replace(state, replacement=Replacement(it.why, of_version=it.of_version))
     return _on_start(state, StartRequested(), now, out)
 
 
@@ -391,8 +391,7 @@ def _replace_worker(
     """Replace a worker that works: first request a slot, and let it serve meanwhile. A worker that is still starting
     has a slot."""
     if state.slot is Slot.FREE:
-        ours = planned.why is not None and planned.stuck is None
-        out(request_slot(replace(state, asked=True), ended_at=now.at, planned=ours, replaces=True))
+        out(request_slot(state, ended_at=now.at, replacement=planned))
         return replace(state, slot=Slot.REQUESTED)
     if state.slot is Slot.REQUESTED:
         return state

@@ -5,19 +5,21 @@ from waguard.core.session.care import forget_page
 from waguard.core.session.effects import ReleaseSlot, RequestSlot, Spawn, StartBrowser
 from waguard.core.session.facts import Moment
 from waguard.core.session.out import Out
-from waguard.core.session.state import Intent, SessionState, Slot, Stage, Worker
+from waguard.core.session.state import Intent, Replacement, SessionState, Slot, Stage, Worker
 from waguard.core.session.worker import new_worker
 
 
 def request_slot(
-    state: SessionState, *, ended_at: float | None, planned: bool = False, replaces: bool = False
+    state: SessionState, *, ended_at: float | None, replacement: Replacement | None = None
 ) -> RequestSlot:
-    """What the fleet has to know to grant one. ``ended_at``: when its worker ended, monotonic; ``planned`` and
-    ``replaces``: see ``RequestSlot``."""
+    """What the fleet has to know to grant one. ``ended_at``: when its worker ended, monotonic; ``replacement``: of a
+    worker that works."""
+    it = replacement
     return RequestSlot(
-        asked=state.asked,
-        planned=planned,
-        replaces=replaces,
+        asked=state.asked or it is not None,
+        planned=it is not None and it.why is not None and it.stuck is None,
+        of_version=it is not None and it.of_version,
+        replaces=it is not None,
         slow=state.retries.at is not None,
         priority=state.priority,
         active=state.active,

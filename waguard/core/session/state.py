@@ -208,6 +208,8 @@ class Replacement(Struct, frozen=True):
     """None: a person or the application requested it."""
     stuck: Link | None = None
     """The stuck link that it is to cure; it is cancelled if the link moves meanwhile."""
+    of_version: bool = False
+    """As ``RestartRequested``'s."""
 
 
 class SessionState(Struct, frozen=True, kw_only=True):

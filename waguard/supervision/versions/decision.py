@@ -201,7 +201,8 @@ class VersionDecision:
             case Reload(session, arm, why):
                 # one that was stopped or parked meanwhile gets it at its next start
                 if self._is_wanted(session):
-                    self._mailbox.post(session, RestartRequested(why=f"{why} ({_named(arm)})"))
+                    said = f"{why} ({_named(arm)})"
+                    self._mailbox.post(session, RestartRequested(why=said, of_version=True))
             case Announce():
                 self._announce(effect)
             case Concluded(session, arm, outcome, why):
