@@ -307,6 +307,20 @@ def test_one_that_waits_for_a_scan_has_nothing_to_lose() -> None:
     assert findings(rows, sessions, profiles()) == []
 
 
+@pytest.mark.parametrize("status", ["disconnected", "failed"])
+def test_a_paired_one_that_is_offline_has_its_pairing_to_lose(status: str) -> None:
+    rows, sessions = {"a": row(status=status)}, {"a": session(State.RUNNING, status)}
+    assert plan(rows, sessions, profiles()) == []
+    assert [it.kind for it in findings(rows, sessions, profiles())] == [Kind.RUNS_WITHOUT_PROFILE]
+    assert plan(rows, sessions, profiles(a=ONLY_COPIES)) == [Renew("a")]
+
+
+def test_one_that_is_being_paired_loses_that() -> None:
+    rows = {"a": row(status="authenticated", paired=False)}
+    sessions = {"a": session(State.RUNNING, "authenticated")}
+    assert plan(rows, sessions, profiles()) == []
+
+
 @pytest.mark.parametrize("status", ["disconnected", "failed", "connected", "authenticated"])
 @pytest.mark.parametrize("state", [State.RUNNING, State.BACKOFF, State.PARKED, State.STOPPED])
 def test_the_profile_of_a_paired_session_that_was_moved_is_no_finding(

@@ -15,7 +15,7 @@ from waguard.core.lifecycle import HAS_PROCESS, WANTED_UP, State
 from waguard.core.row_status import LIVE_STATUSES, Status
 
 _STOPPABLE = WANTED_UP | {State.PARKED, State.PARKING}
-_PAIRED = frozenset({Status.CONNECTED, Status.AUTHENTICATED})
+_LINKED = frozenset({Status.CONNECTED, Status.AUTHENTICATED})
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -216,10 +216,10 @@ def _without_profile(row: Wanted, session: Observed, stored: Stored | None) -> b
 
 
 def _renewable(row: Wanted, session: Observed, stored: Stored | None) -> bool:
-    """Whether a restart loses nothing: there is a snapshot, or the session was never paired."""
+    """Whether a restart loses nothing: there is a snapshot, or the session is neither paired nor being paired."""
     if stored is None or not _without_profile(row, session, stored):
         return False
-    return stored.copies or session.status not in _PAIRED
+    return stored.copies or not (row.paired or session.status in _LINKED)
 
 
 def _is_wrong(row: Wanted, session: Observed) -> bool:
@@ -292,7 +292,7 @@ def _follows(name: str, wanted: Mapping[str, Wanted], host: Host) -> bool:
 def _same_phones(wanted: Mapping[str, Wanted]) -> list[Finding]:
     by_phone: defaultdict[str, list[str]] = defaultdict(list)
     for name, row in sorted(wanted.items()):
-        if row.phone and row.up and row.status in _PAIRED:
+        if row.phone and row.up and row.status in _LINKED:
             by_phone[row.phone.removeprefix("+")].append(name)
     return [
         Finding(
