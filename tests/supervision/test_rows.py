@@ -4,6 +4,7 @@ import pytest
 
 from tests.store.memory import Account
 from tests.supervision.bench import PHONE, Bench
+from tests.supervision.leaving import quarantined_now
 from tests.supervision.sessions import until
 from tests.supervision.world import World
 from tests.waiting import wait_until
@@ -224,3 +225,31 @@ async def test_a_stopped_one_in_another_workspace_is_no_profile_without_a_row(
     await empty.it.sessions.start("s", restart=False)
     await until(empty.session(), connected)
     assert (layout.path(world.config.paths.sessions, 8, "s") / "Default/mark").exists()
+
+
+@pytest.mark.parametrize("how", ["logout", "delete"])
+async def test_nor_does_one_that_was_stopped_and_moved_before_the_daemon_began(
+    bench: Bench, world: World, how: str
+) -> None:
+    """Its credentials would stay in a folder that belongs to nobody any more."""
+    await bench.row("s", workspace=7, up=False, status="disconnected")
+    world.store.accounts["s"].workspace_id = 8
+    await bench.restore()
+    if how == "logout":
+        await bench.it.sessions.logout("s")
+    else:
+        await bench.it.sessions.delete("s", purge=False)
+    assert not layout.path(world.config.paths.sessions, 7, "s").exists()
+    assert not layout.exists(layout.path(world.config.paths.sessions, 8, "s"))
+    assert len(quarantined_now(world)) == 1
+
+
+async def test_the_old_profile_of_a_new_sessions_name_stays_where_it_is_deleted(
+    bench: Bench, world: World
+) -> None:
+    """It may be another customer's."""
+    await bench.row("s", workspace=8, up=False, status="qr_scanning", profile=False)
+    old = world.profile("s", 7)
+    await bench.restore()
+    await bench.it.sessions.delete("s", purge=False)
+    assert layout.exists(old)

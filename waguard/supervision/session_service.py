@@ -1,6 +1,7 @@
 """What the API and the outbox ask of sessions."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 from weakref import WeakValueDictionary
@@ -337,6 +338,8 @@ class SessionService:
     async def _log_out(self, session: SessionActor, *, removed: bool, by: str) -> None:
         name, why = session.row.session_id, f"{'deleted' if removed else 'logged out'} by {by}"
         await self._registry.changes.ended(name)
+        with contextlib.suppress(OSError):
+            session.profile.find()  # by its row: one that is not paired any more has none elsewhere
         # without a row, which the application has deleted already, the reconciler forgets it
         session.update_row(await self._ctx.store.leave(name, removed=removed) or session.row)
         await leaving.leave(session, why=why, deadline=self._ctx.timings.unlink)

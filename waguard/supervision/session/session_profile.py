@@ -70,18 +70,20 @@ class SessionProfile:
         """A living worker has it there."""
         self._workspace = layout.workspace_of(Path(profile), self._workspace)
 
-    def follow_row(self) -> None:
-        """Have it in the workspace of its row, before a start or after the last end.
-
-        Only a paired session is given one that lies elsewhere: an old one of a new session's name
-        may be another customer's. Raises ``OSError``.
-        """
+    def find(self) -> None:
+        """Know where it lies. Only a paired session is given one that lies elsewhere: an old one of a new session's name
+        may be another customer's. Raises ``OSError``."""
         sessions, row = self._ctx.config().paths.sessions, self._writer.row
-        before: int | None = self._workspace
-        if before == row.workspace_id and self.paired and not self._is_here():
-            before = layout.elsewhere(sessions, row.workspace_id, row.session_id)
+        if self._workspace == row.workspace_id and self.paired and not self._is_here():
+            found = layout.elsewhere(sessions, row.workspace_id, row.session_id)
+            self._workspace = self._workspace if found is None else found
+
+    def follow_row(self) -> None:
+        """Have it in the workspace of its row, before a start or after the last end. Raises ``OSError``."""
+        self.find()
+        sessions, row, before = self._ctx.config().paths.sessions, self._writer.row, self._workspace
         layout.migrate(sessions, row.workspace_id, row.session_id, before=before)
-        if before not in {None, row.workspace_id}:
+        if before != row.workspace_id:
             logger.warning(
                 "profile moved to another workspace",
                 event="profile_moved",
