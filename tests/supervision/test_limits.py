@@ -14,7 +14,7 @@ from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.link import Link
 from waguard.core.messages import pairing_codes
-from waguard.core.messages.first_contact_pauses import FIRST_GUESS
+from waguard.core.messages.first_contact_pauses import FIRST_GUESS, LONGEST_GUESS
 from waguard.errors import UnavailableError
 from waguard.supervision.session.answers import outcome_of
 from waguard.supervision.session.whatsapp_quotas import Limits
@@ -74,6 +74,25 @@ async def test_a_pause_goes_on_after_a_restart_and_also_without_a_database_for_a
     clock.advance(FIRST_GUESS)
     refused(second, times=1)
     assert second.paused_for == 2 * FIRST_GUESS, "it goes on where it was"
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+async def test_a_pause_that_began_while_the_clock_was_a_year_ahead_lasts_a_day_at_most(
+    row: Row, *, restarts: bool
+) -> None:
+    clock = FakeClock()
+    clock.ahead = 365 * 86_400.0
+    limits = run(row, clock)
+    refused(limits)
+    assert limits.pause
+    await kept(limits)
+    clock.ahead = 0.0
+    limits = run(row, clock) if restarts else limits
+    assert limits.paused_for == LONGEST_GUESS
+    await kept(limits)
+    clock.advance(LONGEST_GUESS)
+    assert run(row, clock).pause is None, "the row has it, too"
+    assert limits.pause is None
 
 
 async def test_another_number_is_not_concerned(row: Row) -> None:

@@ -14,6 +14,7 @@ from waguard.core.messages.first_contact_pauses import (
     Result,
     Streak,
     after,
+    bounded,
     by_word,
     is_active,
     is_disproved,
@@ -204,3 +205,25 @@ def test_a_first_contact_that_is_sent_ends_a_guess_and_no_word_of_whatsapps() ->
 def test_no_number_of_pauses_is_too_large() -> None:
     many = Pause(cause=Cause.LOCKED, since=NOW, until=NOW, times=1_000_000)
     assert lock(many, now=NOW).until == NOW + LONGEST_GUESS
+
+
+@pytest.mark.parametrize(
+    ("ahead", "longest"),
+    [
+        (lock(None, now=NOW + 365 * 86_400), LONGEST_GUESS),
+        (rest(None, now=NOW + 365 * 86_400), LOOKUPS_REST),
+    ],
+    ids=["lock", "rest"],
+)
+def test_a_pause_that_began_while_the_clock_was_ahead_is_no_longer_than_any(
+    ahead: Pause, longest: float
+) -> None:
+    pause = bounded(ahead, now=NOW)
+    assert (pause.since, pause.until) == (NOW, NOW + longest)
+    assert bounded(pause, now=NOW + 1) is pause
+    assert not is_active(bounded(pause, now=NOW + longest), now=NOW + longest)
+
+
+def test_a_date_that_whatsapp_named_is_its_own() -> None:
+    named = lock(None, now=NOW, named=NOW + 30 * 86_400)
+    assert bounded(named, now=NOW) is named

@@ -125,6 +125,15 @@ def is_locked(streak: Streak, before: Pause | None, *, now: float) -> bool:
     return streak.count >= (1 if on_trial else REFUSED_IN_A_ROW)
 
 
+def bounded(pause: Pause, *, now: float) -> Pause:
+    """The pause, no longer from now on than waguard guesses: one that is longer began while the clock was ahead. A date that
+    WhatsApp named stays."""
+    longest = LOOKUPS_REST if pause.cause is Cause.LOOKUPS else LONGEST_GUESS
+    if pause.said or pause.until <= now + longest:
+        return pause
+    return replace(pause, since=min(pause.since, now), until=now + longest)
+
+
 def is_active(pause: Pause | None, *, now: float) -> bool:
     """Whether no first contact may be sent."""
     return pause is not None and now < pause.until

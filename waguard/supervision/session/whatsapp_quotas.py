@@ -23,6 +23,7 @@ from waguard.core.messages.first_contact_pauses import (
     Result,
     Streak,
     after,
+    bounded,
     by_word,
     is_active,
     is_disproved,
@@ -122,7 +123,11 @@ class Limits:
         """The last pause of the linked number."""
         phone = self._phone()
         same = phone is None or self._kept.phone in {None, phone}
-        return self._kept.pause if same else None
+        pause = self._kept.pause if same else None
+        if pause and (shorter := bounded(pause, now=self._clock.wall())) is not pause:
+            self._change(pause=shorter)  # else each look would find its end as far away
+            return shorter
+        return pause
 
     @contextlib.contextmanager
     def _sending(self) -> Iterator[bool]:
