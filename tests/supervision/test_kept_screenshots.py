@@ -32,9 +32,21 @@ def test_of_all_sessions_so_many_are_kept(tmp_path: Path) -> None:
     folder = tmp_path / "evidence"
     kept = [
         kept_screenshots.keep(folder, f"s{day}", b"png", now=day * 86_400.0, most=3)
-        for day in (4, 1, 3, 2)
+        for day in (2, 1, 3, 4)
     ]
     assert sorted(folder.iterdir()) == sorted([kept[0], *kept[2:]])
+
+
+def test_a_new_one_is_kept_after_a_clock_that_was_ahead(tmp_path: Path) -> None:
+    """Those of that time go first."""
+    folder, now, ahead = tmp_path / "evidence", 1_790_000_000.0, 365 * 86_400.0
+    for number in range(kept_screenshots.KEPT):
+        kept_screenshots.keep(folder, "s", b"png", now=now + ahead + number)
+    new = [kept_screenshots.keep(folder, "s", b"png", now=now + number) for number in range(2)]
+    assert [path.exists() for path in new] == [True, True]
+    assert len(list(folder.iterdir())) == kept_screenshots.KEPT
+    other = kept_screenshots.keep(folder, "other", b"png", now=now + 2, most=1)
+    assert list(folder.iterdir()) == [other]
 
 
 def test_they_are_deleted_when_they_are_old(tmp_path: Path) -> None:

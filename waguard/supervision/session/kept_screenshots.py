@@ -19,8 +19,14 @@ def keep(folder: Path, session: str, content: bytes, *, now: float, most: int = 
     name = layout.key(session)
     path = folder / f"{name}-{_stamp(now)}.png"
     replace_private(path, content)
-    for old in (*_known(folder, name)[:-KEPT], *_known(folder)[:-most]):
-        old.unlink(missing_ok=True)
+
+    def order(it: Path) -> tuple[bool, bool, str]:
+        # those that are still to come are of a clock that was ahead
+        return it == path, _taken(it) <= _stamp(now), _taken(it)
+
+    for names, left in ((name, KEPT), ("*", most)):
+        for old in sorted(_known(folder, names), key=order)[:-left]:
+            old.unlink(missing_ok=True)
     return path
 
 
@@ -33,8 +39,7 @@ def purge(folder: Path, *, before: float) -> int:
 
 
 def _known(folder: Path, name: str = "*") -> list[Path]:
-    """The oldest first."""
-    return sorted(folder.glob(f"{name}-*.png"), key=_taken)
+    return list(folder.glob(f"{name}-*.png"))
 
 
 def _taken(path: Path) -> str:
