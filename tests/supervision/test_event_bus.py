@@ -95,6 +95,19 @@ async def test_ids_grow_over_a_restart_and_fit_in_a_double() -> None:
     assert later[0].id < 2**53
 
 
+async def test_after_a_restart_with_the_clock_set_back_all_that_is_known_is_replayed() -> None:
+    clock = FakeClock()
+    (last,) = publish(Bus(clock), 1)
+    clock.ahead = -3_600.0
+    bus = Bus(clock)
+    later = publish(bus, 2)
+    async with bus.subscribe(last.id) as events:
+        assert await read(events, 2) == later
+    async with bus.subscribe(later[-1].id) as events:
+        bus.close()
+        assert await read_all(events) == []
+
+
 async def test_a_listener_that_lags_is_ended_without_a_gap(bus: Bus) -> None:
     """It can come back with its last id and has missed nothing."""
     async with bus.subscribe() as slow, bus.subscribe() as quick:

@@ -90,8 +90,11 @@ class Bus:
 
     @contextlib.asynccontextmanager
     async def subscribe(self, last_id: int | None = None) -> AsyncIterator[AsyncIterator[BusEvent]]:
-        """Events after ``last_id`` that are still known, then what comes; None: only what comes."""
+        """Events after ``last_id`` that are still known, then what comes; None: only what comes. An id that is still to come
+        is of a daemon before, whose clock was ahead: then all are after it."""
         queue: asyncio.Queue[BusEvent | None] = asyncio.Queue()
+        if last_id is not None and last_id > self._next:
+            last_id = 0
         past = [] if last_id is None else [event for event, _ in self._past if event.id > last_id]
         self._listeners.add(queue)
         if self._closed:
