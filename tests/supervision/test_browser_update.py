@@ -21,7 +21,7 @@ from waguard.core.proxy import FAILS
 from waguard.core.row_status import ParkCause
 from waguard.core.session.facts import ParkRequested, ProxyChanged
 from waguard.ports.process import BrowserFile
-from waguard.supervision.fleet.browser_update import FILE
+from waguard.supervision.fleet.browser_update import COPIED_AGAIN, FILE
 from waguard.supervision.session.actor import SessionActor
 from waguard.wire.worker import WorkerSpec
 
@@ -266,6 +266,23 @@ async def test_one_that_works_is_kept(drill: Drill, world: World) -> None:
     await drill.bench.it.watchdog.browsers.close()
     assert drill.browsers.copy
     assert drill.browsers.copy.build == "new"
+
+
+async def test_one_that_could_not_be_kept_is_tried_again_later(drill: Drill, world: World) -> None:
+    world.change("browser", keep_previous=True)
+    browsers = drill.bench.it.watchdog.browsers
+    drill.browsers.full = "/state/chromium: no space left"
+    for _ in range(3):
+        await drill.tick(PROVEN)
+    await browsers.close()
+    drill.browsers.full = None
+    await drill.tick(PROVEN)
+    await browsers.close()
+    assert drill.browsers.copy is None, "a copy costs the disk much"
+    await drill.tick(COPIED_AGAIN)
+    await browsers.close()
+    assert drill.browsers.copy
+    assert drill.browsers.copy.build == "old"
 
 
 async def test_an_odd_file_of_what_failed_is_quarantined(

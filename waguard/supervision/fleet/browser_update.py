@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import msgspec
 from loguru import logger
 
+from waguard.core.backoff import NEVER
 from waguard.core.blame import Blame
 from waguard.core.host import browser_update as updates
 from waguard.core.host.browser_update import Bad, Browser, Seen, UpdateState
@@ -27,6 +28,7 @@ from waguard.supervision.fleet.registry import Registry
 from waguard.supervision.session.session_context import SessionContext
 
 FILE: Final = "chromium.json"  # in ``paths.state``
+COPIED_AGAIN: Final = 3_600.0  # s after a copy that failed; each costs the disk hundreds of MB
 _OUTDATED, _FAILED = "browser_outdated", "browser_update_failed"
 
 
@@ -45,6 +47,8 @@ class BrowserUpdate:
         self._copying: asyncio.Task[None] | None = None
         self._tried: str | None = None
         """The build that was copied last, or could not be."""
+        self._copy_after = NEVER
+        """When it is copied again, because it could not be; monotonic."""
         installed = self._browsers.installed()
         self.state = UpdateState(
             installed=installed.build or None if installed else None,
@@ -153,16 +157,19 @@ class BrowserUpdate:
         it, config = found.installed, self._ctx.config()
         if it is None or it.build != self.state.good or not config.browser.keep_previous:
             return
-        if (found.kept and found.kept.build == it.build) or it.build == self._tried:
+        if found.kept and found.kept.build == it.build:
+            return
+        if it.build == self._tried and self._ctx.clock.monotonic() < self._copy_after:
             return
         if self._copying is None or self._copying.done():
-            self._tried = it.build
+            self._tried, self._copy_after = it.build, NEVER
             self._copying = asyncio.create_task(self._copy(it), name="copy of Chromium")
 
     async def _copy(self, it: BrowserFile) -> None:
         try:
             await asyncio.to_thread(self._browsers.keep, it)
         except OSError as error:
+            self._copy_after = self._ctx.clock.monotonic() + COPIED_AGAIN
             why = str(error)
             logger.error("Chromium is not kept", event="browser_not_kept", why=why)
         else:
