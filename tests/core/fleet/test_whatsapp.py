@@ -367,6 +367,23 @@ def test_no_connected_session_is_replaced_while_no_page_is_served(
     assert bench.spawned == ["a", "b", "a"]
 
 
+@pytest.mark.parametrize("served", [True, False])
+def test_where_one_alone_is_refused_one_replacement_is_the_second_opinion(*, served: bool) -> None:
+    """Its cause may be its own, and would keep all others on an old version."""
+    bench = Bench("a", "b", "c")
+    bench.start("a", "b", "c")
+    bench.refuse("b")
+    for name in ("a", "c"):
+        bench.post(name, RestartRequested(why="a newer Chromium"))
+    bench.live(50.0)
+    assert bench.spawned == ["a", "b", "c"]
+    bench.script = Script() if served else Script(reports=(REFUSED,))
+    bench.live(3_000.0)
+    assert bench.spawned[3:] == (["a", "c"] if served else ["a"])
+    assert bench.outages(KIND) == ([] if served else [WHY])
+    assert bench.link("c") is Link.CONNECTED
+
+
 def test_neither_is_one_whose_worker_is_of_an_earlier_daemon() -> None:
     bench = refused("b")
     bench.add("a")

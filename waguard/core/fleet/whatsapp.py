@@ -186,7 +186,8 @@ def ask_whatsapp(fleet: FleetState, now: Moment, post: Post, report: Report) -> 
 def _outage(fleet: FleetState) -> str | None:
     """Why it is an outage of all; one refused session while others are connected is none."""
     it = fleet.whatsapp
-    of_all = KIND in fleet.outages or len(it.asked_at) > 1 or not connected(fleet)
+    answered = it.asked_at.keys() - it.asking - {it.canary}
+    of_all = KIND in fleet.outages or len(answered) > 1 or not connected(fleet)
     return it.why if of_all else None
 
 
@@ -266,12 +267,15 @@ def _starts(fleet: FleetState) -> list[str]:
 
 
 def _opinions(fleet: FleetState) -> list[str]:
-    """Starts that have not requested their page yet. The refused sessions may have causes of their own, and
-    would keep the others down meanwhile."""
+    """Starts that have not requested their page yet, else, where it is no outage of all, the replacement that waits the
+    longest. The refused sessions may have causes of their own, and would keep the others down meanwhile."""
     it = fleet.whatsapp
-    if it.opinions >= OPINIONS:
+    if it.opinions >= OPINIONS or it.why is None:
         return []
-    return [name for name in _starts(fleet) if name not in it.asked_at]
+    found = [name for name in _starts(fleet) if name not in it.asked_at]
+    if found or _outage(fleet):
+        return found
+    return sorted(_replacements(fleet), key=lambda name: (fleet.waiting[name].at, name))[:1]
 
 
 def _others_come(fleet: FleetState) -> bool:
