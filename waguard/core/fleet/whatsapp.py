@@ -1,9 +1,9 @@
 """WhatsApp does not serve its page: one session tries for all, at growing intervals; the sessions take turns. Pure.
 
 A session whose page was refused does not request it again by itself. Starts that nobody requested wait as well,
-because each would be one more request, and so do planned replacements: the page of a worker that works is served no more. As soon as one session is served the others try, a few at a time. A
-session that is refused while others are served has a cause of its own: it is tried by the same schedule, and
-delays nobody.
+because each would be one more request, and so do planned replacements, which would end a worker that works. As soon as
+one session is served the others try, a few at a time. A session that is refused while others are served has a cause of
+its own: it is tried by the same schedule, and delays nobody.
 """
 
 from collections.abc import Iterable, Mapping
