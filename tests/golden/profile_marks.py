@@ -102,6 +102,7 @@ def _packed(folder: Path) -> Path:
     (draft / FILE).write_bytes(CONTENT)
     snapshot_archive.pack(
         draft,
+        [draft / FILE],
         Taken(
             id=SNAPSHOT,
             pairing="0a" * 16,

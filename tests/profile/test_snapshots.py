@@ -1,17 +1,23 @@
 """Snapshots: what is in one, what is none, and damage made on purpose."""
 
 import errno
+import fcntl
 import json
 import os
 import shutil
 import stat
 import tarfile
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from tests.profile.copies import NOW, Break, files, just_made, snapshot_of
 from tests.profile.leveldb_files import BLOBS, INDEXED, LOCAL, database, word_of
+from tests.waiting import DEADLINE
 from waguard.core.profile import before_start
 from waguard.core.profile.before_start import Damaged, Found, Healthy, RestoreSnapshot
 from waguard.profile import credentials, leveldb, snapshot_archive, snapshots
@@ -142,6 +148,78 @@ def test_what_a_crash_left_is_no_snapshot_and_goes(at: Places) -> None:
     assert snapshots.known(at.snapshots) == []
     taken = snapshot_of(at, "me")
     assert [path.name for path in at.snapshots.iterdir()] == [taken.id]
+
+
+def copying(
+    at: Places, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], object]
+) -> list[Exception]:
+    """Take one; ``meanwhile`` happens when its databases are copied and its blob is not. How it failed, if it did."""
+    copy, begun, go_on = shutil.copyfileobj, threading.Event(), threading.Event()
+    errors: list[Exception] = []
+
+    def held(source: BinaryIO, target: BinaryIO) -> None:
+        if threading.current_thread() is first and str(at.profile / BLOBS) in source.name:
+            begun.set()
+            assert go_on.wait(DEADLINE)
+        copy(source, target)
+
+    def run() -> None:
+        try:
+            snapshot_of(at, "me", running=True)
+        except (OSError, SnapshotRefusedError) as error:
+            errors.append(error)
+
+    def end_first(_: float = 0.0) -> None:
+        go_on.set()
+        first.join(DEADLINE)
+
+    monkeypatch.setattr(shutil, "copyfileobj", held)
+    monkeypatch.setattr(time, "sleep", end_first)  # who waits for it lets it go on
+    first = threading.Thread(target=run)
+    first.start()
+    assert begun.wait(DEADLINE)
+    try:
+        meanwhile()
+    finally:
+        end_first()
+    return errors
+
+
+def test_of_two_copies_at_once_each_is_whole(at: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hourly one of a worker, and one for a backup, or after the worker's end."""
+    whole = snapshot_of(at, "me", now=NOW - 1).files
+    assert copying(at, monkeypatch, lambda: snapshot_of(at, "me", now=NOW + 1)) == []
+    found = [snapshots.verify(at.snapshots / s.id) for s in snapshots.known(at.snapshots)]
+    assert [(s.taken_at, s.files) for s in found] == [(NOW, whole), (NOW + 1, whole)]
+
+
+def test_a_copy_beside_one_that_never_ends_is_refused(
+    at: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def another() -> None:
+        with pytest.raises(SnapshotRefusedError, match="another copy"):
+            snapshots.create(
+                at.profile, at.snapshots, pairing="me", running=True, now=NOW + 1, patience=0.0
+            )
+
+    assert copying(at, monkeypatch, another) == []
+    assert [s.taken_at for s in snapshots.verified(at.snapshots)] == [NOW]
+
+
+def test_a_copy_that_loses_what_it_has_copied_is_no_snapshot(
+    at: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where its file system has no locks, and another copy begins."""
+
+    def unsupported(descriptor: int, operation: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    errors = copying(at, monkeypatch, lambda: snapshot_of(at, "me", now=NOW + 1))
+    assert [type(error) for error in errors] == [FileNotFoundError]
+    [left] = snapshots.verified(at.snapshots)
+    assert (left.taken_at, left.intact) == (NOW + 1, True)
+    assert [path.name for path in at.snapshots.iterdir()] == [left.id]
 
 
 def test_a_database_that_changes_under_the_copy_is_copied_again(

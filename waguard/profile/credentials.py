@@ -57,62 +57,63 @@ def required_databases(source: Path, *, running: bool) -> list[Path]:
     return found
 
 
-def copy_whole(source: Path, target: Path, *, running: bool) -> None:
-    """One of ``FOLDERS``; ``running``: a Chromium may write meanwhile. Raises ``SnapshotRefusedError``, ``OSError``."""
+def copy_whole(source: Path, target: Path, *, running: bool) -> set[Path]:
+    """One of ``FOLDERS``; the files that were written. ``running``: a Chromium may write meanwhile. Raises
+    ``SnapshotRefusedError``, ``OSError``."""
     if not source.is_dir():
         raise _refused(source, "it is missing")
     found = required_databases(source, running=running)
     try:
-        holding = [
-            database
+        copied = {
+            file
             for database in found
-            if _copy_database(database, target / database.relative_to(source))
-        ]
-        if not holding:
+            for file in _copy_database(database, target / database.relative_to(source))
+        }
+        if not copied:
             raise _refused(source, "its database is empty")
         # after the databases that refer to them; what is deleted meanwhile is not needed
         for path in plain_files(source, found):
-            try:
-                _copy(path, target / path.relative_to(source))
-            except FileNotFoundError:
-                if not running:
-                    raise
+            copy = target / path.relative_to(source)
+            if _copy(path, copy, needed=not running):
+                copied.add(copy)
     except leveldb.DamageError as error:
         raise _refused(source, str(error)) from None
+    return copied
 
 
-def _copy_database(source: Path, target: Path) -> bool:
+def _copy_database(source: Path, target: Path) -> list[Path]:
     """One that is consistent, and that LevelDB will open; ``DamageError`` where there is none.
 
-    False: it is empty.
+    The files of the copy; none: it is empty.
     """
     why: Exception = leveldb.DamageError("it never stopped changing")
     for _ in range(ATTEMPTS):
         shutil.rmtree(target, ignore_errors=True)
         try:
-            if _copy_moment(source, target):
+            if copied := _copy_moment(source, target):
                 leveldb.repair(target, leveldb.check(target))
-                return True
+                return copied
         except leveldb.EmptyError:
-            return False
+            return []
         except (leveldb.DamageError, FileNotFoundError) as error:
             why = error
     raise leveldb.DamageError(f"{source.name}: {why}")
 
 
-def _copy_moment(source: Path, target: Path) -> bool:
-    """Copy what the MANIFEST names; False: it has changed before all its files were open."""
+def _copy_moment(source: Path, target: Path) -> list[Path]:
+    """Copy what the MANIFEST names; the copies. None: it has changed before all its files were open."""
     with contextlib.ExitStack() as stack:
         moment = open_moment(source, stack)
         if moment is None:
-            return False
+            return []
         write_private(target / moment.name, moment.manifest)
         write_private(target / "CURRENT", f"{moment.name}\n".encode())
         # all logs but the newest were finished before it began, so any prefix of that one fits them
         for file, opened in (*moment.logs.items(), *moment.tables.items()):
             with open_private(target / file) as copy:
                 shutil.copyfileobj(opened, copy)
-    return True
+    names = (moment.name, "CURRENT", *moment.logs, *moment.tables)
+    return [target / name for name in names]
 
 
 class Moment(Struct, frozen=True):
@@ -166,9 +167,17 @@ def other_database(source: Path) -> Path | None:
     return None
 
 
-def _copy(source: Path, target: Path) -> None:
-    with source.open("rb") as file, open_private(target) as copy:
+def _copy(source: Path, target: Path, *, needed: bool) -> bool:
+    """Whether there was a file to copy. Raises ``FileNotFoundError`` for one that is ``needed``."""
+    try:
+        file = source.open("rb")
+    except FileNotFoundError:
+        if needed:
+            raise
+        return False
+    with file, open_private(target) as copy:
         shutil.copyfileobj(file, copy)
+    return True
 
 
 def _refused(source: Path, why: str) -> SnapshotRefusedError:

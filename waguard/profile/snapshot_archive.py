@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -86,20 +86,20 @@ def read_manifest(snapshot: Path) -> Taken:
         raise _unusable(snapshot, f"its manifest cannot be read: {error}", now=now) from None
 
 
-def pack(draft: Path, taken: Taken) -> Taken:
-    """Write archive and manifest of what was copied into ``draft``, synced. Raises ``OSError``."""
+def pack(draft: Path, copied: Iterable[Path], taken: Taken) -> Taken:
+    """Write archive and manifest of the files that were copied into ``draft``, synced. Raises ``OSError``, also where
+    one of them is gone."""
     files: dict[str, tuple[int, str]] = {}
     archive = draft / ARCHIVE
     with open_private(archive) as raw:
         with tarfile.open(fileobj=raw, mode="w:gz", compresslevel=LEVEL) as tar:
-            for path in sorted((draft / "Default").rglob("*")):
-                if path.is_file():
-                    name = str(path.relative_to(draft))
-                    entry = tarfile.TarInfo(name)
-                    entry.size, entry.mode = path.stat().st_size, 0o600
-                    with path.open("rb") as file:
-                        tar.addfile(entry, file)
-                    files[name] = (entry.size, _sha256(path))
+            for path in sorted(copied):
+                name = str(path.relative_to(draft))
+                entry = tarfile.TarInfo(name)
+                entry.size, entry.mode = path.stat().st_size, 0o600
+                with path.open("rb") as file:
+                    tar.addfile(entry, file)
+                files[name] = (entry.size, _sha256(path))
         raw.flush()
         os.fsync(raw.fileno())
     size, digest = archive.stat().st_size, _sha256(archive)

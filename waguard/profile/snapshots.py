@@ -2,11 +2,17 @@
 
 Theory of operation. A snapshot is a folder ``<snapshots>/<id>/`` with an archive and its manifest
 (``snapshot_archive``). It is made beside and renamed, so one that is there is whole. Before that the
-copies are read as LevelDB would read them (``credentials``): what is damaged or empty is no snapshot.
+copies are read as LevelDB would read them (``credentials``): what is damaged or empty is no snapshot. One is
+made at a time, under a flock on the folder: a worker, a person and a backup may all want one.
 """
 
+import contextlib
+import fcntl
+import os
 import secrets
 import shutil
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -14,7 +20,7 @@ from typing import Final
 from waguard.core.profile.snapshots import Snapshot, age_order, next_order, superfluous
 from waguard.core.replace import replace
 from waguard.host.files.private_files import private_folders, sync_folder, write_private
-from waguard.profile.credentials import FOLDERS, copy_whole
+from waguard.profile.credentials import FOLDERS, SnapshotRefusedError, copy_whole
 from waguard.profile.snapshot_archive import (
     ARCHIVE,
     SnapshotDamagedError,
@@ -27,28 +33,78 @@ from waguard.profile.snapshot_archive import (
 
 GENERATIONS: Final = 2  # snapshots that are kept of a session
 INTERVAL: Final = 3_600.0  # s between two copies of a connected session's credentials
+PATIENCE: Final = 60.0  # s, for which one waits until another one is made
 UNFINISHED: Final = ".new-"
 
 
-def create(profile: Path, snapshots: Path, *, pairing: str, running: bool, now: float) -> Taken:
+def create(
+    profile: Path,
+    snapshots: Path,
+    *,
+    pairing: str,
+    running: bool,
+    now: float,
+    patience: float = PATIENCE,
+) -> Taken:
     """Copy the credentials; then only the newest generations of this pairing are left.
 
     ``running`` says that a Chromium may write meanwhile. To be called when the session was connected
     long enough (``core.profile.snapshots.due_in``), or after a clean stop of one that was. Blocks: call it in
-    a thread. Raises ``SnapshotRefusedError``; ``OSError`` where the disk is full or does not answer.
+    a thread. Raises ``SnapshotRefusedError``, also where another copy is being made for
+    ``patience`` seconds; ``OSError`` where the disk is full or does not answer.
     """
     private_folders(snapshots)
+    with _alone(snapshots, patience):
+        return _create(profile, snapshots, pairing=pairing, running=running, now=now)
+
+
+@contextlib.contextmanager
+def _alone(snapshots: Path, patience: float) -> Iterator[None]:
+    """While nobody else copies into the folder. Raises ``SnapshotRefusedError``."""
+    descriptor = os.open(snapshots, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _wait_for_lock(descriptor, snapshots, patience)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for_lock(descriptor: int, snapshots: Path, patience: float) -> None:
+    until = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise SnapshotRefusedError(
+                    f"no snapshot: another copy into {snapshots} is being made",
+                    value=str(snapshots),
+                    remedy="nothing was changed; wait until it has ended",
+                ) from None
+            time.sleep(0.1)
+        except OSError:
+            return  # a file system without locks: the earlier copy fails, as what it has copied is deleted
+        else:
+            return
+
+
+def _create(profile: Path, snapshots: Path, *, pairing: str, running: bool, now: float) -> Taken:
     clear_unfinished(snapshots)
     stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
     id_ = f"{stamp}-{secrets.token_hex(3)}"
     draft = snapshots / f"{UNFINISHED}{id_}"
     draft.mkdir(mode=0o700)
     try:
-        copied = draft / "Default"
-        for name in FOLDERS:
-            copy_whole(profile / "Default" / name, copied / name, running=running)
+        copied = {
+            file
+            for name in FOLDERS
+            for file in copy_whole(
+                profile / "Default" / name, draft / "Default" / name, running=running
+            )
+        }
         taken = pack(
             draft,
+            copied,
             Taken(
                 id=id_,
                 pairing=pairing,
@@ -60,7 +116,7 @@ def create(profile: Path, snapshots: Path, *, pairing: str, running: bool, now: 
                 order=next_order(known(snapshots), now=now),
             ),
         )
-        shutil.rmtree(copied)
+        shutil.rmtree(draft / "Default")
         sync_folder(draft)
         draft.rename(snapshots / id_)
         sync_folder(snapshots)
