@@ -16,6 +16,7 @@ from waguard.host.memory import installation_file
 from waguard.profile import (
     inspection,
     layout,
+    leaving_mark,
     mark_files,
     owner_mark,
     quarantine,
@@ -23,6 +24,7 @@ from waguard.profile import (
     snapshot_archive,
     start_marks,
 )
+from waguard.profile.leaving_mark import Leaving
 from waguard.profile.lock import ProfileLock
 from waguard.profile.snapshot_archive import Taken
 
@@ -178,6 +180,14 @@ FORMATS: Final = (
         ),
         read=_read(start_marks.HOLDER, shipping.read_note),
         means=Note("0c" * 16, 7),
+    ),
+    Format(
+        name="profile/leaving.json",
+        write=_written(
+            leaving_mark.LEAVING, lambda at, _: leaving_mark.write(at, Leaving(3, "logged out"))
+        ),
+        read=_read(leaving_mark.LEAVING, leaving_mark.read),
+        means=Leaving(3, "logged out"),
     ),
     as_json(
         "profile/shipment.json",

@@ -27,13 +27,16 @@ from waguard.core.profile.before_start import (
 from waguard.profile import (
     caches,
     inspection,
+    leaving_mark,
     owner_mark,
+    quarantine,
     repair,
     snapshot_archive,
     start_marks,
 )
 from waguard.profile.inspection import inspect
 from waguard.profile.layout import Places
+from waguard.profile.leaving_mark import Leaving
 from waguard.profile.lock import LOCK_NAME, NotHeldError, ProfileInUseError, ProfileLock, prove_held
 from waguard.profile.owner_mark import PAIRING
 from waguard.profile.quarantine import NOTE
@@ -200,6 +203,22 @@ def test_damage_without_a_snapshot_begins_empty(at: Places, lock: int, paired: s
     assert {path.name for path in at.profile.iterdir()} == {LOCK_NAME, PAIRING}
     assert prepared.quarantined
     assert word_of(prepared.quarantined) == "credentials"
+
+
+def test_what_replaces_a_profile_that_leaves_must_leave_too(
+    at: Places, lock: int, paired: str
+) -> None:
+    snapshot_of(at, paired)
+    leaving = Leaving(3, "logged out by the API")
+    leaving_mark.write(at.profile, leaving)
+    (at.profile / INDEXED / "CURRENT").unlink()
+    assert isinstance(repair.prepare(at, lock).end, Use)
+    assert leaving_mark.read(at.profile) == leaving
+    assert quarantine.retire(at, lock, token=paired, why=leaving.why)
+    with ProfileLock(at.profile) as empty:
+        leaving_mark.write(at.profile, leaving)
+        assert quarantine.retire(at, empty.descriptor, token=None, why=leaving.why) is None
+    assert leaving_mark.read(at.profile) is None
 
 
 def test_damage_elsewhere_keeps_the_credentials_of_the_moment(

@@ -1,8 +1,10 @@
 """Sessions that are stopped, logged out and deleted."""
 
 import asyncio
+import errno
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +22,9 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.replace import replace
 from waguard.errors import ConflictError, NotFoundError, UnavailableError
-from waguard.profile import layout
+from waguard.profile import layout, leaving_mark
+from waguard.profile.leaving_mark import LEAVING, Leaving
+from waguard.profile.lock import ProfileInUseError, ProfileLock
 from waguard.profile.quarantine import NOTE
 from waguard.wire.calls import Call, Unlink, Value
 from waguard.wire.events import LoggedOut
@@ -98,6 +102,112 @@ async def test_logout_goes_on_where_whatsapp_cannot_be_reached(
     assert view.disconnect_reason == "user_initiated"
     assert not layout.exists(empty.session().profile.at.profile)
     assert world.spawn.alive == []
+
+
+async def logging_out(bench: Bench, world: World) -> None:
+    """The daemon is killed while a session is unlinked; the next one has not begun."""
+    await bench.restore()
+    world.profile("s")
+    process = await bench.connected()
+    await bench.until_written()
+
+    async def never(call: Call) -> None:
+        await asyncio.Event().wait()
+
+    process.script.answer = never
+    task = asyncio.create_task(bench.it.sessions.logout("s"))
+    await wait_until(lambda: process.calls, "it is being unlinked")
+    await bench.die()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    process.exit(-9)
+
+
+async def test_the_next_daemon_ends_a_logout_that_was_cut_off(bench: Bench, world: World) -> None:
+    await logging_out(bench, world)
+    assert quarantined_now(world) == []
+    await bench.restore()
+    [left] = quarantined_now(world)
+    assert json.loads((left / NOTE).read_text())["why"] == "logged out by the API"
+    assert not (left / LEAVING).exists(), "who brings it back by hand wants it to stay"
+    at = bench.session().profile.at
+    assert not layout.exists(at.profile)
+    world.spawn.scripts["s"] = Script(reports=(QR_SHOWN,))
+    await bench.it.sessions.start("s", restart=False)
+    await until(bench.session(), lambda s: s.link is Link.QR_PENDING)
+    assert len(quarantined_now(world)) == 1
+
+
+async def test_a_session_that_another_host_has_wanted_up_starts_without_the_profile_that_left(
+    bench: Bench, world: World
+) -> None:
+    await logging_out(bench, world)
+    await world.store.set_desired("s", up=True)
+    world.spawn.scripts["s"] = Script(reports=(QR_SHOWN,))
+    starting = await bench.restoring()
+    await until(bench.session(), lambda s: s.link is Link.QR_PENDING)
+    await starting
+    assert bench.process().alive, "it was quarantined before"
+    assert len(quarantined_now(world)) == 1
+
+
+async def test_a_profile_that_was_in_use_at_its_logout_is_not_started_again(
+    empty: Bench, world: World
+) -> None:
+    world.profile("s")
+    await empty.connected()
+    profile = empty.session().profile.at.profile
+    with ProfileLock(profile):
+        with pytest.raises(ProfileInUseError):
+            await empty.it.sessions.logout("s")
+        with pytest.raises(ProfileInUseError):
+            await empty.it.sessions.start("s", restart=False)
+    await empty.it.sessions.start("s", restart=False)
+    assert not layout.exists(profile)
+    assert len(quarantined_now(world)) == 1
+
+
+@pytest.mark.parametrize("unpaired", [False, True])
+async def test_a_logout_that_the_database_never_had_costs_no_profile(
+    bench: Bench,
+    world: World,
+    unpaired: bool,  # noqa: FBT001 - both ways
+) -> None:
+    await bench.restore()
+    world.profile("s")
+    await bench.connected()
+    await bench.until_written()
+    world.store._own["s"].unpaired = unpaired  # as after an import
+    bench.session().update_row(await read(world))
+    world.store.down = True
+    with pytest.raises(UnavailableError):
+        await bench.it.sessions.logout("s")
+    world.store.down = False
+    profile = bench.session().profile.at.profile
+    assert (profile / LEAVING).exists()
+    for process in world.spawn.alive:
+        process.exit(-9)
+    await bench.die()
+    await bench.restore()
+    assert layout.exists(profile)
+    assert not (profile / LEAVING).exists()
+    assert quarantined_now(world) == []
+
+
+async def test_a_logout_that_cannot_be_noted_changes_nothing(
+    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.profile("s")
+    process = await empty.connected()
+
+    def full(profile: Path, leaving: Leaving) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(leaving_mark, "write", full)
+    with pytest.raises(UnavailableError, match="No space"):
+        await empty.it.sessions.logout("s")
+    assert (process.calls, process.alive) == ([], True)
+    assert (await read(world)).desired_up
 
 
 async def test_a_profile_in_the_old_layout_does_not_come_back(empty: Bench, world: World) -> None:

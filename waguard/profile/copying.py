@@ -23,6 +23,7 @@ from waguard.host.files.private_files import private_folders, sync_folder
 from waguard.profile.caches import CACHES
 from waguard.profile.chromium_lock import SINGLETONS
 from waguard.profile.credentials import FOLDERS
+from waguard.profile.leaving_mark import LEAVING
 from waguard.profile.lock import LOCK_NAME
 from waguard.profile.quarantine import NOTE
 from waguard.profile.start_marks import CLEAN_EXIT, HOLDER, SUSPECT, TRIED
@@ -32,7 +33,7 @@ _LEFT_OUT: Final = frozenset(
         *CACHES,
         *SINGLETONS,
         *(LOCK_NAME, CLEAN_EXIT, TRIED),
-        *(SUSPECT, NOTE, HOLDER),
+        *(SUSPECT, NOTE, HOLDER, LEAVING),
     }
 )
 _CREDENTIALS: Final = tuple(f"Default/{name}" for name in FOLDERS)

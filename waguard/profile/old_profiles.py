@@ -4,6 +4,7 @@ A normal start and ``waguard import`` find them alike: what a path means, and wh
 ``core/profile/old_profiles.py``. Before a start one is renamed into its place; an import copies.
 """
 
+import contextlib
 import errno
 import os
 import stat
@@ -268,6 +269,16 @@ def retire(at: Places, lock: int, *, token: str | None, why: str, known: bool) -
                 moving.move(path, quarantined / f"{OLD}{number}", key=layout.key(str(path)))
                 moving.remove_link(path)
     return quarantined
+
+
+def retire_unused(at: Places, *, token: str | None, why: str) -> Path | None:
+    """As ``retire``, of a session that leaves, with a lock of its own; an old profile that nobody has put in its place yet
+    counts as its profile. Raises ``ProfileInUseError``."""
+    if not layout.exists(at.profile):
+        with contextlib.suppress(OldProfileInUseError):
+            migrate(at, known=False)
+    with ProfileLock(at.profile) as lock:
+        return retire(at, lock.descriptor, token=token, why=why, known=False)
 
 
 def lies_inside(at: Places, path: Path) -> bool:

@@ -10,7 +10,7 @@ from waguard.core.profile.quarantine import Copy, expired
 from waguard.errors import ConflictError
 from waguard.host.files import disk, moving
 from waguard.host.files.private_files import private_folders, sync_folder
-from waguard.profile import layout, mark_files, owner_mark, snapshots, staging
+from waguard.profile import layout, leaving_mark, mark_files, owner_mark, snapshots, staging
 from waguard.profile.layout import Places
 from waguard.profile.lock import prove_held
 
@@ -91,6 +91,7 @@ def retire(at: Places, lock: int, *, token: str | None, why: str) -> Path | None
             remedy="nothing was changed; repeat the request if it is still wanted",
         )
     if not layout.exists(at.profile) and not at.snapshots.is_dir():
+        leaving_mark.remove(at.profile)
         return None
     staging.clear(at.profile)
     target = move_in(at, why)
@@ -98,4 +99,5 @@ def retire(at: Places, lock: int, *, token: str | None, why: str) -> Path | None
     if at.snapshots.is_dir():
         moving.move(at.snapshots, target / "waguard-snapshots", key="snapshots")
         moving.remove_link(at.snapshots)
+    leaving_mark.remove(target)  # who brings it back by hand wants it to stay
     return target

@@ -34,6 +34,7 @@ from waguard.profile import (
     chromium_lock,
     credentials,
     inspection,
+    leaving_mark,
     leveldb,
     mark_files,
     owner_mark,
@@ -44,6 +45,7 @@ from waguard.profile import (
     start_marks,
 )
 from waguard.profile.layout import Places
+from waguard.profile.leaving_mark import LEAVING
 from waguard.profile.lock import LOCK_NAME, NotHeldError, prove_held
 from waguard.profile.owner_mark import NO_TOKEN, PAIRING
 from waguard.profile.start_marks import TRIED
@@ -141,11 +143,13 @@ def put_in_place(at: Places, lock: int, other: Path, *, why: str) -> Path | None
     real = at.profile.resolve()
     mark_files.remove(other / LOCK_NAME)
     start_marks.carry_holder(real, other)
+    leaving_mark.carry(real, other)
     os.link(at.profile / LOCK_NAME, other / LOCK_NAME)
     sync_folder(other)
     moved = None
-    if [path.name for path in real.iterdir()] == [LOCK_NAME]:
+    if {path.name for path in real.iterdir()} <= {LOCK_NAME, LEAVING}:
         mark_files.remove(real / LOCK_NAME)  # what is empty can be renamed over
+        leaving_mark.remove(real)
     else:
         moved = quarantine.move_in(at, why)
     other.rename(real)

@@ -340,6 +340,8 @@ class SessionService:
         await self._registry.changes.ended(name)
         with contextlib.suppress(OSError):
             session.profile.find()  # by its row: one that is not paired any more has none elsewhere
+        if not removed:  # the row of a deleted one says that it is
+            await leaving.begin(session, why)
         # without a row, which the application has deleted already, the reconciler forgets it
         session.update_row(await self._ctx.store.leave(name, removed=removed) or session.row)
         await leaving.leave(session, why=why, deadline=self._ctx.timings.unlink)

@@ -1,12 +1,11 @@
 """How a session leaves permanently: unlinked at WhatsApp, stopped, its profile quarantined.
 
 Its row has said so before any of it begins, so a daemon that dies in the middle leaves a removed row
-and possibly a profile, which ``finish`` quarantines.
+and possibly a profile, which ``finish`` quarantines. The row of a session that was only logged out does not show
+it: ``begin`` has marked its profile.
 """
 
 import asyncio
-import contextlib
-from pathlib import Path
 from typing import Final
 
 from loguru import logger
@@ -15,14 +14,27 @@ from waguard.core.link import Link
 from waguard.core.session.facts import Left
 from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.sessions import THE_API
-from waguard.profile import inspection, layout, old_profiles, owner_mark
-from waguard.profile.layout import Places
-from waguard.profile.lock import ProfileLock
-from waguard.profile.old_profiles import OldProfileInUseError
+from waguard.profile import inspection, leaving_mark, owner_mark
+from waguard.profile.leaving_mark import Leaving
 from waguard.supervision.session.actor import SessionActor
 from waguard.wire.calls import Unlink
 
 DELETED: Final = f"deleted by {THE_API}"
+
+
+async def begin(session: SessionActor, why: str) -> None:
+    """Mark its profile before its row is written: whatever ends the daemon from then on, nobody uses it again. Raises
+    ``UnavailableError`` where it cannot be marked: nothing was changed."""
+    profile, mark = session.profile.at.profile, Leaving(session.row.generation, why)
+    try:
+        if session.profile.is_there() is not False:
+            await asyncio.to_thread(leaving_mark.write, profile, mark)
+    except OSError as error:
+        raise UnavailableError(
+            f"nothing was changed, as {profile} cannot be written: {error.strerror}",
+            remedy="repair it (`waguard doctor`), then try again",
+            retry_after=60,
+        ) from None
 
 
 async def leave(session: SessionActor, *, why: str, deadline: float) -> None:
@@ -40,16 +52,23 @@ async def leave(session: SessionActor, *, why: str, deadline: float) -> None:
 
 
 async def finish(session: SessionActor) -> None:
-    """End a removal in whose middle a daemon died: nobody gets the old profile any more.
+    """End a removal or logout in whose middle a daemon died: nobody gets the old profile any more.
 
-    For a removed session. Raises as ``leave``.
+    For a session that is removed, or whose profile is marked and whose row was just read. Raises as ``leave``.
     """
+    why = DELETED
+    if session.row.removed_at is None:
+        if (mark := session.profile.logout_cut_off) is None:
+            leaving_mark.remove(session.profile.at.profile)  # its row was never written
+            return
+        why = mark.why
     await session.stop()
     _require_here(session)
     session.profile.follow_row()
-    if inspection.something_left(session.profile.at) or session.profile.old():
+    at = session.profile.at
+    if leaving_mark.read(at.profile) or inspection.something_left(at) or session.profile.old():
         _warn(session, "waguard was ended in the middle of it")
-        await _quarantine(session, owner_mark.pairing(session.profile.at.profile), DELETED)
+        await _quarantine(session, owner_mark.pairing(at.profile), why)
 
 
 def _require_here(session: SessionActor) -> None:
@@ -82,22 +101,5 @@ def _warn(session: SessionActor, why: str) -> None:
 
 
 async def _quarantine(session: SessionActor, token: str | None, why: str) -> None:
-    row = session.row
     session.profile.follow_row()
-    if quarantined := await asyncio.to_thread(_retire, session.profile.at, token, why):
-        logger.info(
-            "the profile is quarantined",
-            event="profile_quarantined",
-            session=row.session_id,
-            folder=str(quarantined),
-        )
-    await session.profile.clear_shipped()
-    session.publisher.writer.record("left", reason=why)
-
-
-def _retire(at: Places, token: str | None, why: str) -> Path | None:
-    if not layout.exists(at.profile):
-        with contextlib.suppress(OldProfileInUseError):
-            old_profiles.migrate(at, known=False)
-    with ProfileLock(at.profile) as lock:
-        return old_profiles.retire(at, lock.descriptor, token=token, why=why, known=False)
+    await session.profile.quarantine(token, why)

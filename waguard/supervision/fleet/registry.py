@@ -9,6 +9,7 @@ from typing import Final
 
 from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.store import SessionRow
+from waguard.profile import leaving_mark
 from waguard.supervision.fleet import leaving
 from waguard.supervision.fleet.ours import Ours
 from waguard.supervision.session.actor import SessionActor
@@ -161,7 +162,12 @@ class Registry:
             del self._leaving[session_id]
 
     async def finish_removal(self, session: SessionActor) -> None:
-        """What a daemon that died in the middle of its deletion left; its pairing never comes back."""
-        if session.row.removed_at and session.row.session_id not in self._leaving:
-            with self.leaving(session.row.session_id):
+        """End a deletion or logout that was cut off, as by the end of a daemon; its pairing never comes back."""
+        if self.is_leaving(session.name):
+            return
+        name, removed = session.name, session.row.removed_at is not None
+        if removed or leaving_mark.read(session.profile.at.profile):
+            with self.leaving(name):
+                if not removed:  # memory may not know of a commit whose answer was lost
+                    session.update_row(await self._ctx.store.session(name) or session.row)
                 await leaving.finish(session)

@@ -123,14 +123,14 @@ class Restorer:
         return not foreign
 
     async def finish_removals(self, sessions: Iterable[SessionActor]) -> None:
-        """Quarantine the profiles of those that are deleted."""
+        """Quarantine the profiles of those that were being deleted or logged out."""
         for session in sessions:
             try:
                 await self._registry.finish_removal(session)
             except (WaguardError, OSError) as error:
                 name = session.row.session_id
                 logger.error(
-                    "the profile of a deleted session is not quarantined",
+                    "the profile of a session that has left is not quarantined",
                     event="removal_unfinished",
                     session=name,
                     why=str(error),

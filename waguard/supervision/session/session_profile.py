@@ -10,8 +10,16 @@ from waguard.core.row_status import Status
 from waguard.errors import WaguardError
 from waguard.host.files.lock import private_folder
 from waguard.ports.store import SessionRow
-from waguard.profile import chromium_lock, inspection, layout, old_profiles, owner_mark
+from waguard.profile import (
+    chromium_lock,
+    inspection,
+    layout,
+    leaving_mark,
+    old_profiles,
+    owner_mark,
+)
 from waguard.profile.layout import Places
+from waguard.profile.leaving_mark import Leaving
 from waguard.profile.lock import is_free
 from waguard.supervision.session.session_context import SessionContext
 from waguard.supervision.status_writer import StatusWriter
@@ -56,6 +64,8 @@ class SessionProfile:
         return True if here is False and self._is_shipped else here
 
     def _is_here(self) -> bool | None:
+        if self.logout_cut_off:
+            return False
         try:
             if inspection.something_left(self.at) or self.old():
                 return True
@@ -130,8 +140,10 @@ class SessionProfile:
         return shipping is not None and not row.unpaired and shipping.has(row.session_id)
 
     async def have_newest(self) -> Failure | None:
-        """Before a start have the credentials of the host that used the session last, where hosts share them; why that
-        cannot be done."""
+        """Before a start, once nobody uses it: end a logout that was cut off; have the credentials of the host that used
+        the session last, where hosts share them. Why that cannot be done. Raises ``WaguardError``, ``OSError``."""
+        if mark := self.logout_cut_off:
+            await self.quarantine(owner_mark.pairing(self.at.profile), mark.why)
         if not self._ctx.shipping:
             return None
         return await self._ctx.shipping.prepare(self.at, unpaired=self._writer.row.unpaired)
@@ -145,10 +157,25 @@ class SessionProfile:
         """After its end in order have all of its credentials shared, for its next host; why that cannot be done."""
         return await self._ctx.shipping.hand_over(self.at) if self._ctx.shipping else None
 
-    async def clear_shipped(self) -> None:
-        """Have nobody use what was shared of it: the session leaves."""
+    @property
+    def logout_cut_off(self) -> Leaving | None:
+        """The mark of a logout that no daemon has ended; None: there is none, or the row was never written."""
+        row, mark = self._writer.row, leaving_mark.read(self.at.profile)
+        return mark if mark and row.unpaired and row.generation > mark.generation else None
+
+    async def quarantine(self, token: str | None, why: str) -> None:
+        """Have nobody use it again, nor what was shared of it: the session leaves. Raises as ``quarantine.retire``."""
+        retire = old_profiles.retire_unused
+        if folder := await asyncio.to_thread(retire, self.at, token=token, why=why):
+            logger.info(
+                "the profile is quarantined",
+                event="profile_quarantined",
+                session=self._writer.row.session_id,
+                folder=str(folder),
+            )
         if self._ctx.shipping:
             await self._ctx.shipping.clear(self.at)
+        self._writer.record("left", reason=why)
 
     def is_unused(self) -> bool:
         """Whether surely no worker and no browser uses it, whoever started that."""
