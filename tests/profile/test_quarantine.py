@@ -13,7 +13,16 @@ from waguard.cli import profile_commands
 from waguard.core.profile.before_start import Healthy, Hold, NoRoom, Quarantine
 from waguard.core.replace import replace
 from waguard.errors import ConflictError, NotFoundError
-from waguard.profile import layout, owner_mark, quarantine, repair, snapshot_now
+from waguard.host.files import moving
+from waguard.profile import (
+    inspection,
+    layout,
+    owner_mark,
+    quarantine,
+    repair,
+    snapshot_now,
+    snapshots,
+)
 from waguard.profile.credentials import SnapshotRefusedError
 from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock
@@ -109,6 +118,36 @@ def test_a_session_of_which_only_snapshots_are_left_is_found_and_restored(
     assert (done.snapshot, done.aside) == (taken.id, None)
     assert word_of(at.profile) == "credentials"
     assert owner_mark.pairing(at.profile) == "me"
+
+
+class _Killed(BaseException):
+    """Nothing after it happens."""
+
+
+@pytest.mark.parametrize("moves", [0, 1])
+def test_what_is_killed_while_it_retires_leaves_no_snapshot_to_be_restored(
+    at: Places, lock: int, paired: str, moves: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = snapshot_of(at, paired)
+    move, done = moving.move, list[Path]()
+
+    def killed(source: Path, target: Path, *, key: str) -> None:
+        if len(done) == moves:
+            raise _Killed
+        move(source, target, key=key)
+        done.append(target)
+
+    monkeypatch.setattr(moving, "move", killed)
+    with pytest.raises(_Killed):
+        quarantine.retire(at, lock, token=paired, why="logged out by the API")
+    assert layout.exists(at.profile), "what ends it sees that it is not ended"
+    monkeypatch.undo()
+    again = snapshot_of(at, paired, now=NOW + 1)
+    moved = quarantine.retire(at, lock, token=paired, why="logged out by the API")
+    assert moved
+    assert not inspection.something_left(at)
+    kept = {it.id for place in moved.glob("waguard-snapshots*") for it in snapshots.known(place)}
+    assert kept == {first.id, again.id}
 
 
 def test_of_two_profiles_with_one_name_the_workspace_says_which(at: Places, sessions: Path) -> None:

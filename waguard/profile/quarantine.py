@@ -1,5 +1,7 @@
 """Profiles that must not be used any more: kept with a note, and deleted when retention lets them go."""
 
+import itertools
+import os
 import shutil
 import time
 from datetime import UTC, datetime
@@ -15,6 +17,7 @@ from waguard.profile.layout import Places
 from waguard.profile.lock import prove_held
 
 NOTE: Final = "waguard-quarantine.json"
+SNAPSHOTS: Final = "waguard-snapshots"
 STALE: Final = 86_400.0  # s, after which nobody is still making a copy
 
 
@@ -94,10 +97,19 @@ def retire(at: Places, lock: int, *, token: str | None, why: str) -> Path | None
         leaving_mark.remove(at.profile)
         return None
     staging.clear(at.profile)
+    moving.require_movable(at.profile.resolve())
+    _gather_snapshots(at)
     target = move_in(at, why)
     moving.remove_link(at.profile)  # a dangling one would be in the way of the next profile
-    if at.snapshots.is_dir():
-        moving.move(at.snapshots, target / "waguard-snapshots", key="snapshots")
-        moving.remove_link(at.snapshots)
     leaving_mark.remove(target)  # who brings it back by hand wants it to stay
     return target
+
+
+def _gather_snapshots(at: Places) -> None:
+    """Move them into the profile: without it, where a crash ends this, they would bring it back."""
+    if at.snapshots.is_dir():
+        places = (at.profile / f"{SNAPSHOTS}{number or ''}" for number in itertools.count())
+        free = next(place for place in places if not os.path.lexists(place))
+        moving.move(at.snapshots, free, key="snapshots")
+        moving.remove_link(at.snapshots)
+        sync_folder(at.snapshots.parent)
