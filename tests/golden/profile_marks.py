@@ -159,8 +159,14 @@ FORMATS: Final = (
     Format(
         name="profile/disowned.json",
         write=_written(_OWNER, _disown),
-        read=_read(_OWNER, lambda it: (owner_mark.pairing(it), owner_mark.was_ours(it))),
+        read=_read(_OWNER, lambda it: (owner_mark.pairing(it), owner_mark.logged_out(it))),
         means=(None, True),
+    ),
+    Format(
+        name="profile/lost.json",
+        write=_written(_OWNER, lambda at, _: mark_files.write(at / _OWNER, owner_mark.LOST)),
+        read=_read(_OWNER, lambda it: (owner_mark.was_ours(it), owner_mark.logged_out(it))),
+        means=(True, False),
     ),
     _suspect("damaged", Damaged("Chromium exits at once", whole=True)),
     _suspect("lost", CredentialsLost("a QR code although it was connected")),

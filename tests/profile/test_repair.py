@@ -205,6 +205,29 @@ def test_damage_without_a_snapshot_begins_empty(at: Places, lock: int, paired: s
     assert word_of(prepared.quarantined) == "credentials"
 
 
+def test_no_snapshot_from_before_a_logout_is_restored(at: Places, lock: int, paired: str) -> None:
+    snapshot_of(at, paired)
+    owner_mark.disown(at.profile, lock)
+    (at.profile / INDEXED / "CURRENT").unlink()
+    for _ in range(2):  # Chromium did not come up after the first one
+        assert isinstance(repair.prepare(at, lock).end, ShowQr)
+    assert owner_mark.pairing(at.profile) is None
+
+
+def test_a_snapshot_that_could_not_be_read_is_restored_when_it_can(
+    at: Places, lock: int, paired: str
+) -> None:
+    """As on a disk that is mounted later: nobody has logged the session out."""
+    snapshot_of(at, paired)
+    away = at.snapshots.rename(at.snapshots.with_name("away"))
+    (at.profile / INDEXED / "CURRENT").unlink()
+    assert isinstance(repair.prepare(at, lock).end, ShowQr)
+    owner_mark.disown(at.profile, lock)  # as a worker does that has to show a code
+    away.rename(at.snapshots)
+    assert isinstance(repair.prepare(at, lock).end, Use)
+    assert owner_mark.pairing(at.profile) == paired
+
+
 def test_what_replaces_a_profile_that_leaves_must_leave_too(
     at: Places, lock: int, paired: str
 ) -> None:

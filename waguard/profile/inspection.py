@@ -133,6 +133,7 @@ def examine(at: Places, lock: int | None, *, finding: Finding | None = None) -> 
         owner=chromium_lock.owner(at.profile),
         locked=locked,
         pairing=owner_mark.pairing(at.profile),
+        logged_out=owner_mark.logged_out(at.profile),
         # checksums cost time, and matter only where one may be restored
         snapshots=(
             tuple(snapshots.known(at.snapshots))

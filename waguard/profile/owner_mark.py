@@ -15,6 +15,8 @@ from waguard.profile.start_marks import SUSPECT
 
 PAIRING: Final = "waguard-owner.json"
 NO_TOKEN: Final = {"token": None}
+LOST: Final = {"token": None, "lost": True}
+"""The mark of a profile that begins empty as no snapshot could be restored: nobody has logged it out."""
 
 
 def pairing(profile: Path) -> str | None:
@@ -65,12 +67,17 @@ def disown(profile: Path, lock: int) -> None:
     The mark stays, without a token: what others left of the session is as old.
     """
     prove_held(profile, lock)
-    if was_ours(profile):
+    if was_ours(profile) and mark_files.read(profile / PAIRING) != LOST:
         try:
             mark_files.write(profile / PAIRING, NO_TOKEN)
         except OSError:  # a full disk: without the mark is better than with the token
             mark_files.remove(profile / PAIRING)
     mark_files.remove(profile / SUSPECT)
+
+
+def logged_out(profile: Path) -> bool:
+    """Whether it was logged out since it was connected."""
+    return bool(mark_files.read(profile / PAIRING) == NO_TOKEN)
 
 
 def was_ours(profile: Path) -> bool:

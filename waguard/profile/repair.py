@@ -47,7 +47,7 @@ from waguard.profile import (
 from waguard.profile.layout import Places
 from waguard.profile.leaving_mark import LEAVING
 from waguard.profile.lock import LOCK_NAME, NotHeldError, prove_held
-from waguard.profile.owner_mark import NO_TOKEN, PAIRING
+from waguard.profile.owner_mark import LOST, NO_TOKEN, PAIRING
 from waguard.profile.start_marks import TRIED
 
 
@@ -163,11 +163,12 @@ def _fill(at: Places, staging: Path, fill: tuple[str, Callable[[Path], object]] 
     token, since = owner_mark.pairing(at.profile), owner_mark.paired_at(at.profile)
     before = start_marks.tried(at.profile)
     if fill is None:
-        # it begins empty, without an owner: nothing older may be put over it
+        # it begins empty, without an owner: no old profile may be put over it, nor a snapshot after a logout
         if before:
             mark_files.write(staging / TRIED, sorted(before))
         if owner_mark.was_ours(at.profile):
-            mark_files.write(staging / PAIRING, NO_TOKEN)
+            mark = NO_TOKEN if owner_mark.logged_out(at.profile) else LOST
+            mark_files.write(staging / PAIRING, mark)
         return
     id_, write = fill
     write(staging)

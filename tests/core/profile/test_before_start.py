@@ -79,6 +79,15 @@ def found(finding: object, **more: object) -> Found:
             found(Emptied(), pairing=None, snapshots=()),
             (ShowQr("its folder was removed while it ran"),),
         ),
+        # what was copied before a logout connects no more
+        (
+            found(Missing(), pairing=None, logged_out=True),
+            (ShowQr("there is no profile"),),
+        ),
+        (
+            found(Emptied(), pairing=None, logged_out=True),
+            (ShowQr("its folder was removed while it ran"),),
+        ),
         (found(DAMAGED), (Quarantine(DAMAGED.why), RestoreSnapshot("new"), Use())),
         (
             found(DAMAGED, tried=frozenset({"new"})),

@@ -92,6 +92,8 @@ class Found(Struct, frozen=True, kw_only=True):
     locked: bool = True
     pairing: str | None = None
     """The owner token in the profile; None: it was never connected, or it was logged out."""
+    logged_out: bool = False
+    """Whether the session was logged out since it was connected: no snapshot of it connects any more."""
     snapshots: tuple[Snapshot, ...] = ()
     snapshots_away: str | None = None
     """Why no snapshot can be seen now, although there may be some; None: all can."""
@@ -232,6 +234,8 @@ def _restored(found: Found) -> tuple[Action, ...]:
 
 def _candidate(found: Found) -> Snapshot | None:
     """The newest snapshot that may be tried: never one of another pairing where there is a profile."""
+    if found.logged_out:
+        return None
     gone = isinstance(found.finding, Missing | Emptied)  # and the token with it
     fitting = [
         snapshot
