@@ -14,8 +14,9 @@ from tests.profile.leveldb_files import BLOBS, LOCAL
 from tests.profile.old_profile_files import NEW, OLD, archive, content, date, old_profile
 from waguard.cli import profile_commands
 from waguard.core.profile.old_profiles import Credentials, Outcome
-from waguard.profile import owner_mark, quarantine, snapshots, start_marks
+from waguard.profile import leaving_mark, owner_mark, quarantine, snapshots, start_marks
 from waguard.profile.layout import Places
+from waguard.profile.leaving_mark import Leaving
 from waguard.profile.lock import LOCK_NAME, ProfileLock
 from waguard.profile.old_profiles import examine
 from waguard.profile.start_marks import CLEAN_EXIT
@@ -132,9 +133,11 @@ def test_a_profile_that_is_not_paired_makes_room_and_is_kept(
 ) -> None:
     old_profile(service / "7/abc/session-abc", used=OLD)
     old_profile(at.profile, paired=False, used=NEW)
+    leaving_mark.write(at.profile, Leaving(3, "a logout that was cut off"))
     line = one(run(service, sessions))
     assert line.outcome is Outcome.TAKEN
     assert line.quarantined
+    assert leaving_mark.read(at.profile) is None, "it is another one that had to leave"
     assert examine(at.profile).credentials is Credentials.PAIRED
     assert examine(Path(line.quarantined)).credentials is Credentials.UNPAIRED
     assert len(quarantine.quarantined(sessions)) == 1

@@ -17,6 +17,7 @@ from waguard.host.files import moving
 from waguard.profile import (
     inspection,
     layout,
+    leaving_mark,
     owner_mark,
     quarantine,
     repair,
@@ -25,6 +26,7 @@ from waguard.profile import (
 )
 from waguard.profile.credentials import SnapshotRefusedError
 from waguard.profile.layout import Places
+from waguard.profile.leaving_mark import Leaving
 from waguard.profile.lock import ProfileLock
 from waguard.profile.owner_mark import PAIRING
 
@@ -109,6 +111,7 @@ def test_a_session_of_which_only_snapshots_are_left_is_found_and_restored(
 ) -> None:
     taken = snapshot_of(at, "me")
     shutil.rmtree(at.profile)
+    leaving_mark.write(at.profile, Leaving(3, "a logout that was cut off"))
     [line] = profile_commands.listing(sessions)
     assert (line.session, line.state, len(line.snapshots)) == ("abc", "missing", 1)
     assert profile_commands.find(sessions, "abc") == at
@@ -118,6 +121,7 @@ def test_a_session_of_which_only_snapshots_are_left_is_found_and_restored(
     assert (done.snapshot, done.aside) == (taken.id, None)
     assert word_of(at.profile) == "credentials"
     assert owner_mark.pairing(at.profile) == "me"
+    assert leaving_mark.read(at.profile) is None, "who restores it wants it to stay"
 
 
 class _Killed(BaseException):

@@ -30,6 +30,7 @@ from waguard.profile import (
     chromium_lock,
     inspection,
     layout,
+    leaving_mark,
     old_profiles,
     owner_mark,
     repair,
@@ -137,6 +138,7 @@ def restore(at: Places, snapshot_id: str | None = None) -> Restored:
         chromium_lock.remove_stale(at.profile, lock.descriptor)
         moving = (Quarantine(f"{chosen} was restored by hand"),) if there else ()
         quarantined = repair.carry_out(at, lock.descriptor, (*moving, RestoreSnapshot(chosen)))
+        leaving_mark.remove(at.profile)  # who restores it wants it to stay
         return Restored(snapshot=chosen, aside=str(quarantined) if quarantined else None)
 
 

@@ -28,6 +28,7 @@ from waguard.profile import (
     chromium_lock,
     copying,
     layout,
+    leaving_mark,
     old_profiles,
     owner_mark,
     repair,
@@ -219,7 +220,9 @@ def _import_one(at: Places, path: Path) -> Path | None:
             raise WaguardError(f"Chromium {user.pid} uses {at.profile}", remedy="stop it")
         with staging.made_beside(at.profile) as made:
             _copy(path, made)
-            return repair.put_in_place(at, lock, made, why=f"{path} was imported")
+            before = repair.put_in_place(at, lock, made, why=f"{path} was imported")
+            leaving_mark.remove(at.profile)  # another one had to leave
+            return before
 
 
 def _copy(path: Path, into: Path) -> None:
