@@ -144,9 +144,7 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
             return workers.park(state, cause, why, now, out)
         case Left():
             return replace(state, begun=True, left=True, pairing=Pairing())
-        case LoggedOut() if state.left:  # by who asked for that: nothing has happened to it
-            return state
-        case LoggedOut(reason):
+        case LoggedOut(reason) if not state.left:  # else by who asked for that
             out(Record("logged_out", reason=in_words(reason) if reason else None))
             return replace(state, pairing=replace(state.pairing, said=reason))
         case IdleRead(idle):

@@ -3,6 +3,7 @@
 from waguard.core.lifecycle import State
 from waguard.core.row_status import ParkCause
 from waguard.core.session.facts import ParkRequested, RowRead
+from waguard.profile import old_profiles
 from waguard.supervision.fleet.readiness import promises_too_much
 from waguard.supervision.fleet_effects import Fleet
 from waguard.supervision.session.actor import SessionActor
@@ -33,7 +34,7 @@ def start_or_park(session: SessionActor, fleet: Fleet, *, asked: bool = True) ->
     # one that still waits for its first scan has none to lose; unknown is not missing
     if left is False and session.profile.paired:
         why = f"profile missing: {session.profile.at.profile}"
-        if archive := session.profile.archive():
+        if archive := old_profiles.archive_of(session.profile.at):
             why += f"; {archive} holds one: run `waguard import`"
         session.post(ParkRequested(cause=ParkCause.PROFILE_MISSING, details=why))
         return "missing profile"

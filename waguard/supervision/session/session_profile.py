@@ -125,10 +125,6 @@ class SessionProfile:
         """Old profiles of it, while waguard has none. Raises ``OSError``."""
         return old_profiles.waiting(self.at, known=not self._writer.row.unpaired)
 
-    def archive(self) -> Path | None:
-        """An archive of it, which only an import unpacks."""
-        return old_profiles.archive_of(self.at)
-
     def is_missing(self) -> bool:
         """Whether the folder of all profiles has come back without its own."""
         return self.paired and not inspection.something_left(self.at) and not self._is_shipped
