@@ -346,3 +346,16 @@ async def test_whose_lid_it_is_is_reported_as_soon_as_the_page_knows(
     await drained(browser)
     await browser.page.read(timeout=LONG)
     await introduced(browser, lid, contact.number)
+
+
+async def test_the_newest_lid_is_followed_however_many_are_without_a_number(
+    browser: BrowserSession,
+) -> None:
+    others = "Array.from({ length: 1000 }, (_, at) => `${8000000 + at}@lid`)"
+    await browser.session.evaluate(f"void {others}.forEach(__waguard.lent.person)", timeout=LONG)
+    contact = Contact(browser)
+    lid = await contact.migrate(known=False)
+    await contact.writes("who is it?")
+    browser.standin.phone.reveal(contact.digits)
+    await drained(browser)
+    await introduced(browser, lid, contact.number)

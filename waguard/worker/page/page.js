@@ -71,7 +71,7 @@
   const numberOf = (lid) => {
     const number = cached('getPhoneNumber', lid);
     if (number) isNumber(lid, number);
-    else if (unknown.size < MOST_UNKNOWN) unknown.add(lid);
+    else if (unknown.add(lid).size > MOST_UNKNOWN) unknown.delete(unknown.keys().next().value); // whoever writes now stays
     return number;
   };
   const person = (value) => {
