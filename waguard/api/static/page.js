@@ -30,7 +30,7 @@ $('leave').addEventListener('click', async () => {
 });
 
 function showHeader() {
-  const { phase, health, unknown, seenAt } = state;
+  const { phase, health, unknown, readAt } = state;
   const inside = health !== null && (phase === 'live' || phase === 'stale');
   $('views').hidden = $('leave').hidden = !inside;
   $('create').hidden = !(inside && may('operate'));
@@ -41,7 +41,7 @@ function showHeader() {
   mark($('dot'), 'data-kind', !inside ? 'off' : phase === 'stale' || state.conditions.some((it) => it.needs_person) ? 'bad' : health.status === 'healthy' ? 'good' : 'wait');
   const title = document.body.dataset.title;
   document.title = [inside ? `${connected}/${total}` : '', title, 'waguard'].filter(Boolean).join(' · ');
-  const seen = seenAt ? `, last seen ${duration((Date.now() - seenAt) / 1000)} ago` : '';
+  const seen = readAt ? `, last read ${duration((Date.now() - readAt) / 1000)} ago` : '';
   const why = phase === 'stale' ? `waguard does not answer${seen}. ${inside ? 'What is shown is from then; this' : 'This'} page tries again.`
     : inside && unknown ? `The sessions are not known now: ${health.database === 'answers' ? 'waguard still starts' : `the database: ${health.database}`}. What is shown is from before.` : '';
   $('stale').hidden = !why;

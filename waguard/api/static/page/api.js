@@ -69,7 +69,7 @@ export const session = (id, rest = '') => `/api/sessions/${encodeURIComponent(id
 
 // EventSource cannot send a header, and a key in an address ends up in logs.
 // `opened` is called whenever there may be a gap before what comes next: read everything then
-export async function follow({ opened, event, heard, lost }) {
+export async function follow({ opened, event, lost }) {
   let lastId = null;
   let lostAt = null;
   while (hasKey()) {
@@ -91,7 +91,6 @@ export async function follow({ opened, event, heard, lost }) {
       let text = '';
       for (let it = await reader.read(); !it.done; it = await reader.read()) {
         listen();
-        heard();
         const blocks = (text + it.value).split('\n\n');
         text = blocks.pop();
         for (const block of blocks) {

@@ -13,9 +13,9 @@ export const inCluster = 'cluster' in document.body.dataset;
 const WHOLE = `/health/detailed${inCluster ? '?elsewhere=1' : ''}`;
 const RIGHTS = ['read', 'send', 'operate', 'admin'];
 
-// phase: login, loading, live, stale, refused
+// phase: login, loading, live, stale, refused; readAt: when everything was read last
 export const state = {
-  phase: 'loading', sessions: new Map(), conditions: [], health: null, unknown: false, events: [], key: null, seenAt: null,
+  phase: 'loading', sessions: new Map(), conditions: [], health: null, unknown: false, events: [], key: null, readAt: null,
 };
 const texts = new Map(); // session → its JSON
 const watchers = new Set();
@@ -60,11 +60,6 @@ export function enter(phase) {
   changed();
 }
 
-const heard = () => {
-  state.seenAt = Date.now();
-  if (state.phase === 'stale' && reading === null) enter('live');
-};
-
 // the same object as long as nothing of it changed
 function kept(it) {
   const text = JSON.stringify(it);
@@ -81,6 +76,7 @@ async function readAll() {
   state.conditions = data.conditions;
   state.unknown = data.details === null; // what was shown stays
   if (data.details) state.sessions = new Map(data.details.map((it) => [it.session_id, kept(it)]));
+  state.readAt = Date.now();
   return true;
 }
 
@@ -110,10 +106,8 @@ async function read() {
       await Promise.all(some.map(reload));
       return;
     }
-    if (await readAll()) {
-      heard();
-      enter('live');
-    } else if (state.phase === 'live') enter('stale');
+    if (await readAll()) enter('live');
+    else if (state.phase === 'live') enter('stale');
     changed();
   })();
   await reading;
@@ -165,14 +159,13 @@ export async function start() {
     enter('stale');
     await pause(AGAIN);
   }
-  heard();
   enter('live');
-  follow({ opened: readSoon, event: happened, heard, lost: () => { if (hasKey()) enter('stale'); } });
+  follow({ opened: readSoon, event: happened, lost: () => { if (hasKey()) enter('stale'); } });
   readPast();
 }
 
 const shown = () => !document.hidden && (state.phase === 'live' || state.phase === 'stale');
 setInterval(() => { if (shown()) readSoon(); }, EVERY);
 document.addEventListener('visibilitychange', () => {
-  if (shown() && Date.now() - state.seenAt > EVERY) readSoon();
+  if (shown() && Date.now() - state.readAt > EVERY) readSoon();
 });

@@ -1,0 +1,49 @@
+"""What the page shows while the daemon, or one of its answers, is away, and after that."""
+
+import pytest
+
+from tests.api.conftest import Api
+from tests.page.browser import Page
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="module")]
+
+WHOLE = "/health/detailed"
+STATE = "(await import('/page/state.js')).state"
+IS_STALE = f"{STATE}.phase === 'stale'"
+IS_LIVE = f"{STATE}.phase === 'live'"
+
+
+async def open_view(shown: Page, api: Api, fragment: str = "") -> None:
+    """Open a view, and wait until its stream is there."""
+    await shown.show(fragment)
+    await wait_until(lambda: api.bus._listeners, "the page listens")
+
+
+def read(api: Api) -> None:
+    """Have the page read everything."""
+    api.bus.publish("x", None, None, {})
+
+
+async def test_what_could_not_be_read_stays_old_however_the_stream_lives(
+    api: Api, shown: Page
+) -> None:
+    shown.expected = ("status of 503",)
+    await shown.before(
+        "window.pauses = 0; const wait = setTimeout;"
+        " window.setTimeout = (run, time) => wait(() => { run(); if (time >= 500) pauses += 1; }, time);"
+    )
+    await shown.answers(
+        WHOLE, "window.odd ? (window.then = pauses, new Response('{}', { status: 503 })) : real()"
+    )
+    await open_view(shown, api)
+    await shown.value("(window.odd = true, 0)")
+    read(api)
+    await shown.until(IS_STALE, "it could not be read")
+    await shown.until("pauses > then", "nothing is being read")
+    api.bus.publish("message_received", None, None, {})
+    await shown.until(f"{STATE}.events[0].event === 'message_received'", "the stream lives")
+    assert await shown.value(IS_STALE)
+    await shown.value("(window.odd = false, 0)")
+    read(api)
+    await shown.until(IS_LIVE, "it was read")
