@@ -3,6 +3,7 @@
 import pytest
 
 from tests.api.conftest import Api
+from tests.api.fake_sessions import a_view
 from tests.page.browser import Page
 from tests.waiting import wait_until
 
@@ -47,3 +48,29 @@ async def test_what_could_not_be_read_stays_old_however_the_stream_lives(
     await shown.value("(window.odd = false, 0)")
     read(api)
     await shown.until(IS_LIVE, "it was read")
+
+
+async def test_an_answer_that_is_not_the_daemons_ends_no_reading(api: Api, shown: Page) -> None:
+    html = "new Response('<p>One moment', { headers: { 'Content-Type': 'text/html' } })"
+    await shown.answers(WHOLE, f"window.odd ? {html} : real()")
+    await open_view(shown, api)
+    await shown.value("(window.odd = true, 0)")
+    read(api)
+    await shown.until(IS_STALE, "it could not be read")
+    await shown.value("(window.odd = false, 0)")
+    read(api)
+    await shown.until(IS_LIVE, "it was read")
+
+
+async def test_a_view_that_fails_ends_no_reading(api: Api, shown: Page) -> None:
+    shown.expected = ("an odd view",)
+    await open_view(shown, api)
+    await shown.value(
+        "((await import('/page/state.js')).onRead(() => {"
+        " if (!window.failed) { window.failed = true; throw new Error('an odd view'); } }), 0)"
+    )
+    read(api)
+    await shown.until("failed", "a view failed")
+    api.sessions.known["shop_2"] = a_view(session_id="shop_2")
+    read(api)
+    await shown.until("$$('#rows tr').length === 2", "it was read again")

@@ -31,14 +31,16 @@ async function request(method, path, { body, headers = {}, signal = AbortSignal.
   return response;
 }
 
-// {ok, status, data, error, remedy}; status 0: no answer came
+// {ok, status, data, error, remedy}; status 0: no answer came. Whatever else may answer on the way: the daemon says JSON
 export async function call(method, path, body, headers = {}) {
   try {
     const response = await request(method, path, { body, headers });
     const isJson = response.headers.get('Content-Type')?.startsWith('application/json');
     const data = isJson ? await response.json() : null;
-    const { ok, status } = response;
-    return { ok, status, data, error: ok ? null : data?.error ?? `HTTP ${status}`, remedy: data?.remedy ?? null };
+    const { status } = response;
+    const ok = response.ok && (isJson || status === 204);
+    const what = response.ok ? 'what answers is not waguard' : `HTTP ${status}`;
+    return { ok, status, data, error: ok ? null : data?.error ?? what, remedy: data?.remedy ?? null };
   } catch {
     const remedy = method === 'GET' ? '`systemctl status waguard` shows whether it runs.' : 'Whether it was done is unknown: look before you repeat it.';
     return { ok: false, status: 0, data: null, error: 'waguard does not answer', remedy };

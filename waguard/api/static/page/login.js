@@ -13,7 +13,7 @@ export async function enterByTicket() {
   history.replaceState(null, '', `${location.pathname}#/`);
   const { ok, data, status, error, remedy } = await exchange(ticket);
   if (ok) keepKey(data.key, { own: true });
-  return ok ? null : `${error}: ${status ? remedy : 'the ticket may be used up. Run `waguard page` again'}`;
+  return ok ? null : `${error}: ${(status && remedy) || 'the ticket may be used up. Run `waguard page` again'}`;
 }
 
 export function login(main, why, entered) {

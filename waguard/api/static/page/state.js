@@ -110,10 +110,13 @@ async function read() {
     else if (state.phase === 'live') enter('stale');
     changed();
   })();
-  await reading;
-  // a daemon that is behind is left as long as it took
-  await pause(Math.max(GAP, Date.now() - began));
-  reading = null;
+  try {
+    await reading;
+  } finally {
+    // a daemon that is behind is left as long as it took
+    await pause(Math.max(GAP, Date.now() - began));
+    reading = null;
+  }
   if (wantsAll || due.size) read();
 }
 
