@@ -136,3 +136,13 @@ async def test_a_call_without_an_end_is_given_up(api: Api, shown: Page) -> None:
     await shown.value(f"(window.dead = false, {found}[1].abort(), 0)")
     api.bus.publish("incident", None, None, {"kind": "webhooks_down"})
     await shown.until(f"{state}.health !== before && {state}.phase === 'live'", "it goes on")
+
+
+async def test_a_key_that_no_header_can_carry_is_refused(shown: Page) -> None:
+    odd = "wk_abc\u2013def\u200b"  # what a word processor makes of two hyphens
+    await shown.open(key=odd)
+    await shown.log_in(odd)
+    await shown.says("This key is not accepted: no key has such characters.")
+    assert await shown.value("sessionStorage.length") == 0
+    await shown.log_in(KEY)
+    await shown.until("$$('#rows tr').length === 1", "the sessions are shown")

@@ -6,9 +6,10 @@ const SOON = 300; // ms to the next attempt …
 const LATER = 3000; // … and after the first minute
 const READ_WITHIN = 30000; // ms for an answer: a connection may be dead without an error …
 const WITHIN = 75000; // … and to what changes something
+const SENDABLE = /^[\x20-\x7e]+$/; // no key has other characters, and a header cannot carry most of them
 let refused = () => {};
 
-export const hasKey = () => Boolean(sessionStorage.getItem(KEY));
+export const hasKey = () => SENDABLE.test(sessionStorage.getItem(KEY) ?? '');
 export const forgetKey = () => [KEY, OWN].forEach((it) => sessionStorage.removeItem(it));
 
 // `own`: it was made for this page, and ends with it

@@ -1,6 +1,6 @@
 // The login: by a key that is typed, or by the ticket that `waguard page` puts into the fragment.
-import { exchange, keepKey } from './api.js';
-import { h } from './dom.js';
+import { exchange, forgetKey, hasKey, keepKey } from './api.js';
+import { h, set } from './dom.js';
 
 const TICKET = '#ticket=';
 
@@ -18,18 +18,21 @@ export async function enterByTicket() {
 
 export function login(main, why, entered) {
   const key = h('input', { id: 'key', type: 'password', autocomplete: 'current-password', 'aria-describedby': 'login-hint', required: true });
+  const error = h('p', { id: 'login-error', role: 'alert' }, why);
   const submit = (event) => {
     event.preventDefault();
     keepKey(key.value.trim());
     key.value = '';
-    entered();
+    if (hasKey()) { entered(); return; }
+    forgetKey();
+    set(error, 'This key is not accepted: no key has such characters.');
   };
   main.append(
     h('form', { id: 'login', class: 'card', onsubmit: submit },
       h('h1', {}, 'Log in'),
       h('label', { for: 'key' }, 'API key'),
       key,
-      h('p', { id: 'login-error', role: 'alert' }, why),
+      error,
       h('button', { class: 'primary' }, 'Show the sessions'),
       h('p', { id: 'login-hint', class: 'soft' }, 'On the host, ', h('code', {}, 'waguard page'), ' prints an address that needs no key. A key is in ', h('code', {}, 'state/api-key'), ' unless configured otherwise, or made by ', h('code', {}, 'waguard keys create'), '. It is kept for this tab only.')),
   );
