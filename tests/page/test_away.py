@@ -26,6 +26,14 @@ def read(api: Api) -> None:
     api.bus.publish("x", None, None, {})
 
 
+async def hide(shown: Page, *, hidden: bool) -> None:
+    """As if another tab were shown, or this one again."""
+    await shown.value(
+        f"(Object.defineProperty(document, 'hidden', {{ configurable: true, value: {str(hidden).lower()} }}),"
+        " document.dispatchEvent(new Event('visibilitychange')))"
+    )
+
+
 async def test_what_could_not_be_read_stays_old_however_the_stream_lives(
     api: Api, shown: Page
 ) -> None:
@@ -74,3 +82,19 @@ async def test_a_view_that_fails_ends_no_reading(api: Api, shown: Page) -> None:
     api.sessions.known["shop_2"] = a_view(session_id="shop_2")
     read(api)
     await shown.until("$$('#rows tr').length === 2", "it was read again")
+
+
+async def test_a_hidden_tab_leaves_its_connection_to_others(api: Api, shown: Page) -> None:
+    await shown.before(
+        "const wait = setTimeout; window.setTimeout = (run, time) => wait(run, time === 60000 ? 20 : time);"
+    )
+    await open_view(shown, api)
+    await hide(shown, hidden=True)
+    await wait_until(lambda: not api.bus._listeners, "the stream has ended")
+    assert await shown.value(IS_LIVE)
+    api.sessions.known["shop_2"] = a_view(session_id="shop_2")
+    await shown.until(f"{STATE}.sessions.size === 2", "its title is right")
+    api.sessions.known["shop_3"] = a_view(session_id="shop_3")
+    await hide(shown, hidden=False)
+    await wait_until(lambda: api.bus._listeners, "the page listens again")
+    await shown.until("$$('#rows tr').length === 3", "it has read everything")

@@ -6,6 +6,7 @@ const SOON = 300; // ms to the next attempt …
 const LATER = 3000; // … and after the first minute
 const READ_WITHIN = 30000; // ms for an answer: a connection may be dead without an error …
 const WITHIN = 75000; // … and to what changes something
+const UNSEEN = 60000; // ms; a hidden tab holds its stream no longer: all tabs share six connections
 const SENDABLE = /^[\x20-\x7e]+$/; // no key has other characters, and a header cannot carry most of them
 let refused = () => {};
 
@@ -71,12 +72,35 @@ export async function picture(path) {
 export const session = (id, rest = '') => `/api/sessions/${encodeURIComponent(id)}${rest}`;
 
 // EventSource cannot send a header, and a key in an address ends up in logs.
-// `opened` is called whenever there may be a gap before what comes next: read everything then
+// `opened` is called whenever there may be a gap before what comes next: read everything then. In a hidden tab that is
+// each minute instead of a stream
 export async function follow({ opened, event, lost }) {
   let lastId = null;
   let lostAt = null;
+  let end = new AbortController();
+  let resting = document.hidden;
+  let wake;
+  let timer;
+  const rest = () => {
+    resting = true;
+    end.abort();
+  };
+  document.addEventListener('visibilitychange', () => {
+    clearTimeout(timer);
+    if (document.hidden) timer = setTimeout(rest, UNSEEN);
+    else resting = false;
+    wake?.();
+  });
   while (hasKey()) {
-    const end = new AbortController();
+    if (resting) {
+      await new Promise((done) => {
+        wake = done;
+        setTimeout(done, UNSEEN);
+      });
+      if (resting) opened();
+      continue;
+    }
+    end = new AbortController();
     let silence;
     const listen = () => {
       clearTimeout(silence);
@@ -110,6 +134,7 @@ export async function follow({ opened, event, lost }) {
     } finally {
       clearTimeout(silence);
     }
+    if (resting) continue;
     lostAt ??= Date.now();
     lost();
     await pause(Date.now() - lostAt < 60000 ? SOON : LATER);
