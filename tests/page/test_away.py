@@ -3,9 +3,10 @@
 import pytest
 
 from tests.api.conftest import Api
-from tests.api.fake_sessions import a_view
+from tests.api.fake_sessions import SESSION, a_view
 from tests.page.browser import Page
 from tests.waiting import wait_until
+from waguard.ports.store import AuditEntry
 
 pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="module")]
 
@@ -98,3 +99,40 @@ async def test_a_hidden_tab_leaves_its_connection_to_others(api: Api, shown: Pag
     await hide(shown, hidden=False)
     await wait_until(lambda: api.bus._listeners, "the page listens again")
     await shown.until("$$('#rows tr').length === 3", "it has read everything")
+
+
+@pytest.mark.parametrize(
+    ("fragment", "path", "words"),
+    [
+        ("#/queues", "/api/webhooks/held", "No chat waits for its session."),
+        ("#/versions", "/api/wajs", "came with waguard"),
+        (f"#/session/{SESSION}", "/incidents", "No incidents recorded."),
+        (f"#/session/{SESSION}/webhook", "/receivers", "It has none of its own."),
+    ],
+)
+async def test_what_a_view_could_not_read_is_read_with_everything(
+    api: Api, shown: Page, fragment: str, path: str, words: str
+) -> None:
+    await shown.before("window.odd = true")
+    await shown.answers(path, "window.odd ? Promise.reject(new TypeError('lost')) : real()")
+    await open_view(shown, api, fragment)
+    await shown.says("waguard does not answer")
+    await shown.value("(window.odd = false, 0)")
+    read(api)  # which concerns none of these views
+    await shown.says(words)
+    assert "does not answer" not in await shown.text()
+
+
+async def test_a_past_that_could_not_be_read_is_read_with_everything(api: Api, shown: Page) -> None:
+    entry = AuditEntry(session_id=SESSION, kind="parked", reason="page", at=2.0)
+    await api.store.record(entry)
+    await shown.before("window.odd = true")
+    await shown.answers(
+        "/api/timeline",
+        "window.odd ? (window.asked = true, new Response('', { status: 503 })) : real()",
+    )
+    await open_view(shown, api)
+    await shown.until("window.asked", "it was asked for")
+    await shown.value("(window.odd = false, 0)")
+    read(api)
+    await shown.says("it was parked (page)")

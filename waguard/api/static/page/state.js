@@ -140,8 +140,12 @@ function happened(event) {
 
 // what happened before the page was opened
 async function readPast() {
-  const { data } = await call('GET', `/api/timeline?limit=${PAST}`);
-  const past = (data?.entries ?? []).map((it) => ({ at: it.at, event: 'past', session_id: it.session_id, data: it }));
+  const { ok, data } = await call('GET', `/api/timeline?limit=${PAST}`);
+  if (!ok) {
+    const leave = onRead(() => { leave(); readPast(); });
+    return;
+  }
+  const past = data.entries.map((it) => ({ at: it.at, event: 'past', session_id: it.session_id, data: it }));
   const from = Math.min(...state.events.map((it) => Date.parse(it.at))); // the stream has those after it
   state.events = [...state.events, ...past.filter((it) => Date.parse(it.at) < from)].slice(0, KEPT);
   changed();

@@ -4,7 +4,7 @@ import { action, confirmByName } from '../actions.js';
 import { call } from '../api.js';
 import { ago, h, patch, remedy, set } from '../dom.js';
 import { link } from '../router.js';
-import { onEvent, seesAll } from '../state.js';
+import { onEvent, onRead, seesAll } from '../state.js';
 
 const REFRESH_AFTER = 1500; // ms
 const KINDS = { sent: 'good', delivered: 'good', read: 'good', accepted: 'wait', sending: 'wait', cancelled: 'off' };
@@ -44,6 +44,19 @@ export function after(run, concerns) {
   };
 }
 
+// Takes each answer of a reading: one that failed `run` reads again after everything else was read, while `place` is shown.
+export function retrying(place, run) {
+  let leave = () => {};
+  const again = () => {
+    leave();
+    if (place.isConnected) run();
+  };
+  return ({ ok }) => {
+    leave();
+    if (!ok) leave = onRead(again);
+  };
+}
+
 // A list with a line for each item, which is made again where `keyOf` it changes. `read(before)` → the result of call(), whose
 // field `name` has those of a page; `make(item, then)`: what is done by `then` reads the list again. An event does so unless
 // somebody has gone back in it.
@@ -55,9 +68,13 @@ export function paged({ read, name, keyOf, make, empty }) {
   const element = h('div', { class: 'stack' }, rows, words, more);
   let shown = [];
   let older = false;
+  let wanted;
+  const retry = retrying(element, () => { load(wanted); });
 
   async function load(before) {
+    wanted = before;
     const answer = await read(before);
+    retry(answer);
     if (!answer.ok) { words.replaceChildren(problem(answer)); return answer; }
     older = before !== undefined;
     shown = [...(older ? shown : []), ...answer.data[name]];

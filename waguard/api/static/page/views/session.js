@@ -6,7 +6,7 @@ import { passkeys } from '../passkey.js';
 import { go, link } from '../router.js';
 import { inCluster, may, onEvent, state, subscribe } from '../state.js';
 import { statusOf } from '../words.js';
-import { after, buttons, letters, line, messages, paged, problem, soft } from './queues.js';
+import { after, buttons, letters, line, messages, paged, problem, retrying, soft } from './queues.js';
 
 const STOPPED = ['stopped', 'stopping'];
 const UNLINKED = 'WhatsApp removes this device. To use the session again, a phone has to scan a new code.';
@@ -219,9 +219,11 @@ function why(place, id) {
   const past = h('ul', { class: 'lines' });
   const words = h('div', { role: 'status' }, soft('Loading …'));
   place.append(now, calm, sealed, h('h2', {}, 'Incidents'), past, words);
+  const retry = retrying(words, read);
 
   async function read() {
     const answer = await call('GET', at(id, '/incidents'));
+    retry(answer);
     if (!answer.ok) { words.replaceChildren(problem(answer)); return; }
     const found = answer.data.incidents;
     if (found) patch(past, found.toReversed(), (it) => JSON.stringify(it), incident, () => {});
@@ -304,8 +306,11 @@ function webhook(place, id) {
     return answer;
   }
 
+  const retry = retrying(words, read);
+
   async function read() {
     const answer = await call('GET', `/api/webhooks/receivers?${new URLSearchParams({ session_id: id })}`);
+    retry(answer);
     form.hidden = !answer.ok; // a form that knows nothing would overwrite it
     if (!answer.ok) { words.replaceChildren(problem(answer)); return; }
     const [own] = answer.data.receivers;

@@ -3,7 +3,7 @@ import { action, confirmByName } from '../actions.js';
 import { call } from '../api.js';
 import { h, patch, set } from '../dom.js';
 import { state } from '../state.js';
-import { after, buttons, line, problem, soft } from './queues.js';
+import { after, buttons, line, problem, retrying, soft } from './queues.js';
 
 const TRIED = 'A session is loaded with it.';
 const DIGITS = 12; // of a SHA-256
@@ -87,9 +87,12 @@ export function show(main) {
       action('Use', () => use(it), { right: 'admin', done: 'Canaries get it first.' }))), () => {});
   }
 
+  const retry = retrying(trouble, read);
+
   async function read() {
     const [versions, wajs] = await Promise.all([call('GET', '/api/versions'), call('GET', '/api/wajs')]);
     const bad = [versions, wajs].find((it) => !it.ok);
+    retry(bad ?? versions);
     trouble.replaceChildren(...(bad ? [problem(bad)] : []));
     if (versions.ok) showVersions(versions.data); else set(summary, '');
     if (wajs.ok) showBundles(wajs.data);
