@@ -136,3 +136,18 @@ async def test_a_past_that_could_not_be_read_is_read_with_everything(api: Api, s
     await shown.value("(window.odd = false, 0)")
     read(api)
     await shown.says("it was parked (page)")
+
+
+async def test_the_alert_is_the_same_as_long_as_its_reason_is(api: Api, shown: Page) -> None:
+    await shown.answers(WHOLE, "window.odd ? Promise.reject(new TypeError('lost')) : real()")
+    await open_view(shown, api)
+    await shown.value("(window.odd = true, 0)")
+    read(api)
+    await shown.says("waguard does not answer")
+    await shown.value(
+        "(window.words = $('#stale').innerText, window.changes = 0,"
+        " $$('[role=alert]').forEach((it) => new MutationObserver(() => { changes += 1; })"
+        ".observe(it, { characterData: true, childList: true, subtree: true })), 0)"
+    )
+    await shown.until("$('#stale').innerText !== words", "the seconds go on")
+    assert await shown.value("changes") == 0

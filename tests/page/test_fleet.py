@@ -345,7 +345,9 @@ async def test_a_daemon_that_is_away_leaves_what_was_shown(api: Api, shown: Page
     await shown.offline(away=True)
     for listener in list(api.bus._listeners):
         api.bus._end(listener)
-    await shown.says("waguard does not answer, last read")
+    await shown.says(
+        "waguard does not answer. What is shown is from before; this page tries again. Last read"
+    )
     assert len(await rows(shown)) == 3
     api.sessions.known["shop_medan"] = a_view(session_id="shop_medan")
     await shown.offline(away=False)

@@ -41,11 +41,12 @@ function showHeader() {
   mark($('dot'), 'data-kind', !inside ? 'off' : phase === 'stale' || state.conditions.some((it) => it.needs_person) ? 'bad' : health.status === 'healthy' ? 'good' : 'wait');
   const title = document.body.dataset.title;
   document.title = [inside ? `${connected}/${total}` : '', title, 'waguard'].filter(Boolean).join(' · ');
-  const seen = readAt ? `, last read ${duration((Date.now() - readAt) / 1000)} ago` : '';
-  const why = phase === 'stale' ? `waguard does not answer${seen}. ${inside ? 'What is shown is from then; this' : 'This'} page tries again.`
+  const why = phase === 'stale' ? `waguard does not answer. ${inside ? 'What is shown is from before; this' : 'This'} page tries again.`
     : inside && unknown ? `The sessions are not known now: ${health.database === 'answers' ? 'waguard still starts' : `the database: ${health.database}`}. What is shown is from before.` : '';
   $('stale').hidden = !why;
-  set($('stale'), why);
+  set($('why'), why);
+  // beside the alert, which is read aloud whenever it changes
+  set($('old'), phase === 'stale' && readAt ? ` Last read ${duration((Date.now() - readAt) / 1000)} ago.` : '');
   document.body.dataset.phase = phase;
 }
 
