@@ -14,9 +14,10 @@ from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.link import Link, link_of
 from waguard.lab.standin import Policy, StandIn
 from waguard.wire.calls import Failed, SendMedia, SendText
+from waguard.worker.browser.devtools import DevToolsTimeoutError
 from waguard.worker.messages import sending
 from waguard.worker.page.page_answers import Reading
-from waguard.worker.page.page_errors import PageLoadingError
+from waguard.worker.page.page_errors import NotTransmittedError, PageLoadingError
 from waguard.worker.timings import TIMINGS
 
 pytestmark = [
@@ -127,6 +128,27 @@ async def test_a_file_that_went_with_the_page_before_is_not_sent(
     file = SendMedia(content=b"a", mimetype="text/plain", kind="document", timeout=LONG, **about)
     said = await sending.send(browser.page, file)
     assert said == Failed(kind="not_ready", error="the page is just being loaded")
+
+
+@pytest.mark.parametrize("step", [".push(", ".join("])
+@pytest.mark.parametrize("cut", [DevToolsTimeoutError, asyncio.CancelledError])
+async def test_a_file_whose_transfer_was_cut_off_leaves_nothing_in_the_page(
+    browser: BrowserSession, monkeypatch: pytest.MonkeyPatch, step: str, cut: type[BaseException]
+) -> None:
+    evaluate = browser.session.evaluate
+
+    async def cut_off(expression: str, **more: Any) -> Any:
+        """The page does it, and nobody hears of it."""
+        await evaluate(expression, **more)
+        if step in expression:
+            raise cut("cut off")
+
+    monkeypatch.setattr(browser.session, "evaluate", cut_off)
+    about = {"messageId": "true_62812@c.us_3EB0CUT", "mimetype": "text/plain"}
+    with pytest.raises((NotTransmittedError, asyncio.CancelledError)):
+        await browser.page.send_file("62812@c.us", b"a", about, timeout=LONG)
+    names = "Object.keys(globalThis).filter((it) => /_(parts|file)_/.test(it))"
+    assert await evaluate(names, timeout=LONG) == []
 
 
 async def test_a_ghost_socket_raises_nothing_and_is_seen(browser: BrowserSession) -> None:

@@ -108,9 +108,9 @@ class PageSession:
         async with deadline(method, timeout):
             return await self._session.send(method, params)
 
-    def post(self, method: str) -> None:
+    def post(self, method: str, params: dict[str, Any] | None = None) -> None:
         """Call a method whose answer matters to nobody."""
-        self._session.send(method)
+        self._session.send(method, params)
 
     def rest(self, seconds: float) -> None:
         """Read nothing of the browser for so long: what it says waits there."""
@@ -213,9 +213,10 @@ class PageSession:
     async def put_large(self, name: str, text: str, *, timeout: float) -> None:
         """Make ``globalThis[name]`` of the page the string ``text``, however long it is.
 
-        ``timeout`` is for the whole. Until all of it has arrived the variable keeps what it held.
+        ``timeout`` is for the whole. Until all of it has arrived the variable keeps what it held. ``delete_variable``
+        deletes what had arrived where that fails.
         """
-        parts = f"globalThis[{json.dumps(f'__parts_of_{name}')}]"
+        parts = _parts(name)
         async with deadline(f"the transfer of {len(text)} characters", timeout):
             await self.evaluate(f"void ({parts} = [])", timeout=timeout)
             for start in range(0, len(text), LARGE_CHUNK):
@@ -250,6 +251,16 @@ class PageSession:
         if self._console >= self._console_limit:
             self._console = 0
             self._session.send("Runtime.discardConsoleEntries")
+
+
+def delete_variable(page: PageSession, name: str) -> None:
+    """Delete ``globalThis[name]`` and what has arrived of it; waits for nothing."""
+    expression = f"delete {_parts(name)}, delete globalThis[{json.dumps(name)}]"
+    page.post("Runtime.evaluate", {"expression": expression})
+
+
+def _parts(name: str) -> str:
+    return f"globalThis[{json.dumps(f'__parts_of_{name}')}]"
 
 
 async def put_file(page: PageSession, name: str, path: Path, *, timeout: float) -> None:

@@ -16,7 +16,7 @@ from waguard.worker.browser.devtools import (
     EvaluationError,
     PageSession,
 )
-from waguard.worker.browser.page import put_file
+from waguard.worker.browser.page import delete_variable, put_file
 from waguard.worker.page import page_answers
 from waguard.worker.page.page_answers import Reading, SendOutcome
 from waguard.worker.page.page_errors import NotTransmittedError, PageLoadingError, TooOftenError
@@ -30,6 +30,7 @@ CHAT_STATES_AT_MOST: Final = 100  # a session has fewer sends at a time
 
 _THERE: Final = f"if (!window.%s) throw {json.dumps(PageLoadingError.TEXT)};"
 _HOOKED: Final = _THERE % "__waguard"
+_LOST: Final = (DevToolsError, EvaluationError)  # a reload takes away what was there
 
 
 class WhatsAppPage:
@@ -111,15 +112,16 @@ class WhatsAppPage:
                 kind = options["mimetype"].partition(";")[0]
                 url = f"data:{kind};base64,{base64.b64encode(file).decode()}"
                 await self._session.put_large(variable, url, timeout=timeout / 2)
-        except ElsewhereError:
-            raise
-        except (DevToolsError, EvaluationError) as error:  # a reload takes away what was there
+        except BaseException as error:  # also where nobody waits any more
+            delete_variable(self._session, variable)
+            if isinstance(error, ElsewhereError) or not isinstance(error, _LOST):
+                raise
             raise NotTransmittedError(f"the file did not reach the page: {error}") from None
         timeout -= time.monotonic() - began
         arguments = f"{json.dumps(chat)}, window.{variable}, {json.dumps(options)}"
         expression = (
-            f"(async () => {{ {_HOOKED} {_THERE % variable} return await window.__waguard.sendFile({arguments})"
-            f".finally(() => {{ delete window.{variable}; }}); }})()"
+            f"(async () => {{ try {{ {_HOOKED} {_THERE % variable} return await window.__waguard.sendFile({arguments}); }}"
+            f" finally {{ delete window.{variable}; }} }})()"
         )
         return page_answers.send_outcome(await self._ask(expression, timeout=timeout))
 
