@@ -146,3 +146,15 @@ async def test_a_key_that_no_header_can_carry_is_refused(shown: Page) -> None:
     assert await shown.value("sessionStorage.length") == 0
     await shown.log_in(KEY)
     await shown.until("$$('#rows tr').length === 1", "the sessions are shown")
+
+
+async def test_leaving_says_where_the_key_was_not_ended(api: Api, shown: Page) -> None:
+    lost = "Promise.reject(new TypeError('lost'))"
+    await shown.answers("/api/keys/current", f"method === 'DELETE' ? {lost} : real()")
+    await shown.open(f"#ticket={await ticket(api)}")
+    await shown.until("$$('#rows tr').length === 1", "the sessions are shown")
+    await shown.press("Leave")
+    await shown.says("The key of this page was not ended")
+    assert await shown.value("[sessionStorage.length, $('#leave').checkVisibility()]") == [0, False]
+    await shown.value("(location.reload(), 0)")
+    await shown.until("$('#login-error').textContent === ''", "it is said once")

@@ -1,5 +1,5 @@
 // The status page: login, header, theme, and which view is shown. page/ has its parts.
-import { forgetKey, hasKey, leave, onRefused } from './page/api.js';
+import { afterLeaving, forgetKey, hasKey, leave, onRefused } from './page/api.js';
 import { duration, h, mark, set } from './page/dom.js';
 import { enterByTicket, isTicket, login } from './page/login.js';
 import { close, show } from './page/router.js';
@@ -25,6 +25,8 @@ $('theme').addEventListener('click', () => {
 });
 
 $('leave').addEventListener('click', async () => {
+  if ($('leave').ariaBusy === 'true') return;
+  $('leave').ariaBusy = 'true';
   await leave();
   location.reload(); // nothing that was read stays
 });
@@ -77,6 +79,6 @@ subscribe(showHeader);
 setInterval(() => { if (state.phase === 'stale') changed(); }, 1000);
 setTheme(localStorage.getItem(THEME) ?? '');
 
-const problem = await enterByTicket();
+const problem = (await enterByTicket()) ?? afterLeaving();
 if (hasKey()) run();
 else ask('login', problem);

@@ -1,6 +1,7 @@
 // The way to the API: the key of this tab, calls, and the stream of events.
 const KEY = 'waguard-key';
 const OWN = 'waguard-key-own';
+const GOES_ON = 'waguard-key-goes-on';
 const SILENCE = 40000; // ms without even a comment, which comes every 15 s: the stream is dead
 const SOON = 300; // ms to the next attempt …
 const LATER = 3000; // … and after the first minute
@@ -52,8 +53,16 @@ export async function call(method, path, body, headers = {}) {
 export const exchange = (ticket) => call('POST', '/api/keys/exchange', undefined, { 'X-Ticket': ticket });
 
 export async function leave() {
-  if (sessionStorage.getItem(OWN)) await call('DELETE', '/api/keys/current');
+  const { ok, status } = sessionStorage.getItem(OWN) ? await call('DELETE', '/api/keys/current') : { ok: true };
   forgetKey();
+  if (!ok && status !== 401) sessionStorage.setItem(GOES_ON, 'yes');
+}
+
+// what is to be said after that, once; null: nothing
+export function afterLeaving() {
+  const goesOn = sessionStorage.getItem(GOES_ON);
+  sessionStorage.removeItem(GOES_ON);
+  return goesOn && 'The key of this page was not ended. `waguard keys list` names it, `waguard keys revoke` ends it.';
 }
 
 // a data URL: an address in an <img> could not carry the key
