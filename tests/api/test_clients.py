@@ -14,7 +14,7 @@ from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import RAW
 from waguard.api import create_app
 from waguard.core.replace import replace
-from waguard.errors import UnavailableError
+from waguard.errors import NotYetError, UnavailableError
 from waguard.ports.outcomes import NotSent
 from waguard.wire.calls import SendText
 from waguard.wire.reports import QrCode
@@ -39,9 +39,12 @@ async def test_a_program_creates_a_session_and_sends_once(
         if not shutil.which(needed):
             pytest.skip(f"{needed} is not installed")
     shown = api.sessions.qr
+    early = [NotYetError("there is no code yet", retry_after=0.0)]
 
     async def scanned(session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
-        """At once, by a phone that nobody sees."""
+        """As soon as there is a code, by a phone that nobody sees."""
+        if early:
+            raise early.pop()
         view = await api.sessions.view(session_id)
         api.sessions.known[session_id] = replace(view, status="connected")
         return await shown(session_id, wait=wait, refresh=refresh)
