@@ -7,8 +7,8 @@ const SOON = 300; // ms to the next attempt …
 const LATER = 3000; // … and after the first minute
 const READ_WITHIN = 30000; // ms for an answer: a connection may be dead without an error …
 const WITHIN = 75000; // … and to what changes something
-const UNSEEN = 60000; // ms; a hidden tab holds its stream no longer: all tabs share six connections
-const SENDABLE = /^[\x20-\x7e]+$/; // no key has other characters, and a header cannot carry most of them
+const UNSEEN = 60000; // ms until a hidden tab ends its stream: all tabs share six connections
+const SENDABLE = /^[ -~]+$/; // all that a key has; a header carries little more
 let refused = () => {};
 
 export const hasKey = () => SENDABLE.test(sessionStorage.getItem(KEY) ?? '');
@@ -34,7 +34,7 @@ async function request(method, path, { body, headers = {}, signal = AbortSignal.
   return response;
 }
 
-// {ok, status, data, error, remedy}; status 0: no answer came. Whatever else may answer on the way: the daemon says JSON
+// {ok, status, data, error, remedy}; status 0: no answer came. What is no JSON is a proxy's
 export async function call(method, path, body, headers = {}) {
   try {
     const response = await request(method, path, { body, headers });
@@ -42,8 +42,7 @@ export async function call(method, path, body, headers = {}) {
     const data = isJson ? await response.json() : null;
     const { status } = response;
     const ok = response.ok && (isJson || status === 204);
-    const what = response.ok ? 'what answers is not waguard' : `HTTP ${status}`;
-    return { ok, status, data, error: ok ? null : data?.error ?? what, remedy: data?.remedy ?? null };
+    return { ok, status, data, error: ok ? null : data?.error ?? `HTTP ${status} without JSON`, remedy: data?.remedy ?? null };
   } catch {
     const remedy = method === 'GET' ? '`systemctl status waguard` shows whether it runs.' : 'Whether it was done is unknown: look before you repeat it.';
     return { ok: false, status: 0, data: null, error: 'waguard does not answer', remedy };
@@ -81,18 +80,17 @@ export async function picture(path) {
 export const session = (id, rest = '') => `/api/sessions/${encodeURIComponent(id)}${rest}`;
 
 // EventSource cannot send a header, and a key in an address ends up in logs.
-// `opened` is called whenever there may be a gap before what comes next: read everything then. In a hidden tab that is
-// each minute instead of a stream
+// `opened` is called whenever there may be a gap before what comes next: read everything then
 export async function follow({ opened, event, lost }) {
   let lastId = null;
   let lostAt = null;
-  let end = new AbortController();
+  let end;
   let resting = document.hidden;
   let wake;
   let timer;
   const rest = () => {
     resting = true;
-    end.abort();
+    end?.abort();
   };
   document.addEventListener('visibilitychange', () => {
     clearTimeout(timer);
@@ -102,10 +100,7 @@ export async function follow({ opened, event, lost }) {
   });
   while (hasKey()) {
     if (resting) {
-      await new Promise((done) => {
-        wake = done;
-        setTimeout(done, UNSEEN);
-      });
+      await Promise.race([pause(UNSEEN), new Promise((done) => { wake = done; })]);
       if (resting) opened();
       continue;
     }
