@@ -346,10 +346,9 @@ def test_a_network_that_is_lost_is_no_service() -> None:
     "news",
     [
         RestartRequested(why="a newer Chromium"),
-        Measured(memory=900 << 20, idle=300.0),
         Measured(memory=500 << 20, idle=300.0),
     ],
-    ids=["planned", "far too big", "too big"],
+    ids=["planned", "too big"],
 )
 def test_no_connected_session_is_replaced_while_no_page_is_served(
     news: RestartRequested | Measured,
@@ -396,12 +395,23 @@ def test_neither_is_one_whose_worker_is_of_an_earlier_daemon() -> None:
     assert bench.spawned == ["b", "a"]
 
 
-def test_another_version_is_tried_while_no_page_is_served() -> None:
-    """It may be the cure."""
-    bench = Bench("a", "b")
+@pytest.mark.parametrize("before", [None, RestartRequested(why="a newer Chromium")])
+@pytest.mark.parametrize(
+    "news",
+    [RestartRequested(why="a trial", urgent=True), Measured(memory=900 << 20, idle=300.0)],
+    ids=["another version", "far too big"],
+)
+def test_what_is_urgent_is_replaced_while_no_page_is_served(
+    news: RestartRequested | Measured, before: RestartRequested | None
+) -> None:
+    """Another version may be the cure, and the host comes before one session. Also where a replacement waits already."""
+    bench = Bench("a", "b", rules=FleetRules(memory_limit=400 << 20))
     bench.start("a", "b")
     bench.refuse("b")
-    bench.post("a", RestartRequested(why="a trial", of_version=True))
+    if before:
+        bench.post("a", before)
+        bench.live(2.0)
+    bench.post("a", news)
     assert bench.spawned == ["a", "b", "a"]
 
 

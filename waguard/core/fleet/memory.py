@@ -37,9 +37,10 @@ def on_measured(
         return fleet  # a replacement would end the linking
     away = fleet.breaker.opening or fleet.network_down or fleet.whatsapp.why
     calm = fleet.recycling is None and not away
-    if size is Size.FAR_TOO_BIG or (size is Size.TOO_BIG and calm):
+    urgent = size is Size.FAR_TOO_BIG
+    if urgent or (size is Size.TOO_BIG and calm):
         why = f"it used {seen.memory >> 20} MB, worker.memory_limit is {limit >> 20} MB"
-        post((session, RestartRequested(why=why)))
+        post((session, RestartRequested(why=why, urgent=urgent)))
         return replace(fleet, recycling=session)
     return fleet
 

@@ -253,9 +253,9 @@ def _unasked(fleet: FleetState) -> list[str]:
 
 
 def _replacements(fleet: FleetState) -> list[str]:
-    """Those that wait; another version is not held, because it may be the cure."""
+    """Those that wait and are not urgent."""
     waiting = fleet.waiting.items()
-    return [name for name, it in waiting if it.asked_for.planned and not it.asked_for.of_version]
+    return [name for name, it in waiting if it.asked_for.planned and not it.asked_for.urgent]
 
 
 def _starts(fleet: FleetState) -> list[str]:

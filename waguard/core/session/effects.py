@@ -132,8 +132,8 @@ class RequestSlot(Struct, frozen=True, kw_only=True):
     planned: bool = False
     """No person requested the replacement: it is granted when nobody else waits, and not while many starts fail or
     WhatsApp serves no page."""
-    of_version: bool = False
-    """Whether the session gets another version of WhatsApp Web by it."""
+    urgent: bool = False
+    """A planned one that is granted all the same while WhatsApp serves no page."""
     replaces: bool = False
     """The session's worker works until the slot is granted: no other one is started before."""
     slow: bool = False

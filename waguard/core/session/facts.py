@@ -153,10 +153,11 @@ class StopRequested(Struct, frozen=True, kw_only=True):
 
 
 class RestartRequested(Struct, frozen=True, kw_only=True):
-    """Replace its worker as planned. ``of_version``: to try another version of WhatsApp Web, or to have it."""
+    """Replace its worker as planned. ``urgent``: also while WhatsApp serves no page: another version may be the cure, and
+    the host comes before a session that is far too big."""
 
     why: str
-    of_version: bool = False
+    urgent: bool = False
 
 
 class ReloadRequested(Struct, frozen=True, kw_only=True):

@@ -271,7 +271,9 @@ def _on_restart(state: SessionState, it: RestartRequested, now: Moment, out: Out
     if state.intent is Intent.DOWN or (state.worker and state.worker.waits):
         return state  # it was stopped meanwhile, or has not begun
     if state.worker and state.worker.stage in _LIVING:
-        return replace(state, replacement=Replacement(it.why, of_version=it.of_version))
+        waits = not it.urgent or (state.replacement and state.replacement.urgent)
+        slot = state.slot if waits or state.slot is Slot.HELD else Slot.FREE  # renewed, as above
+        return replace(state, replacement=Replacement(it.why, urgent=it.urgent), slot=slot)
     return _on_start(state, StartRequested(), now, out)
 
 
@@ -386,8 +388,7 @@ def _decide(state: SessionState, now: Moment, out: Out) -> SessionState:
 def _replace_worker(
     state: SessionState, worker: Worker, planned: Replacement, now: Moment, out: Out
 ) -> SessionState:
-    """Replace a worker that works: first request a slot, and let it serve meanwhile. A worker that is still starting
-    has a slot."""
+    """Replace a worker that works: first request a slot, which one that still starts has, and let it serve meanwhile."""
     if state.slot is Slot.FREE:
         out(request_slot(state, ended_at=now.at, replacement=planned))
         return replace(state, slot=Slot.REQUESTED)

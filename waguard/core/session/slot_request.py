@@ -18,7 +18,7 @@ def request_slot(
     return RequestSlot(
         asked=state.asked or it is not None,
         planned=it is not None and it.why is not None and it.stuck is None,
-        of_version=it is not None and it.of_version,
+        urgent=it is not None and it.urgent,
         replaces=it is not None,
         slow=state.retries.at is not None,
         priority=state.priority,

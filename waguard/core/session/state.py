@@ -208,7 +208,7 @@ class Replacement(Struct, frozen=True):
     """None: a person or the application requested it."""
     stuck: Link | None = None
     """The stuck link that it is to cure; it is cancelled if the link moves meanwhile."""
-    of_version: bool = False
+    urgent: bool = False
     """As ``RestartRequested``'s."""
 
 

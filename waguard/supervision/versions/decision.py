@@ -202,7 +202,7 @@ class VersionDecision:
                 # one that was stopped or parked meanwhile gets it at its next start
                 if self._is_wanted(session):
                     said = f"{why} ({_named(arm)})"
-                    self._mailbox.post(session, RestartRequested(why=said, of_version=True))
+                    self._mailbox.post(session, RestartRequested(why=said, urgent=True))
             case Announce():
                 self._announce(effect)
             case Concluded(session, arm, outcome, why):
