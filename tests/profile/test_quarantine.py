@@ -12,7 +12,7 @@ from tests.profile.leveldb_files import INDEXED, profile, word_of
 from waguard.cli import profile_commands
 from waguard.core.profile.before_start import Healthy, Hold, NoRoom, Quarantine
 from waguard.core.replace import replace
-from waguard.errors import ConflictError, NotFoundError
+from waguard.errors import ConflictError, NotFoundError, UnavailableError
 from waguard.host.files import moving
 from waguard.profile import (
     inspection,
@@ -152,6 +152,60 @@ def test_what_is_killed_while_it_retires_leaves_no_snapshot_to_be_restored(
     assert not inspection.something_left(at)
     kept = {it.id for place in moved.glob("waguard-snapshots*") for it in snapshots.known(place)}
     assert kept == {first.id, again.id}
+
+
+def test_what_is_killed_with_snapshots_alone_is_ended_by_its_repetition(
+    at: Places, lock: int, paired: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot_of(at, paired)
+    shutil.rmtree(at.profile / "Default")
+
+    def killed(*_: object) -> Path:
+        raise _Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(quarantine, "move_in", killed)
+        with pytest.raises(_Killed):
+            quarantine.retire(at, lock, token=paired, why="logged out by the API")
+    moved = quarantine.retire(at, lock, token=paired, why="logged out by the API")
+    assert moved
+    assert [*moved.glob("waguard-snapshots*")]
+    assert not quarantine.was_begun(at.profile)
+
+
+def test_a_snapshot_that_is_made_while_it_retires_goes_with_it(
+    at: Places, lock: int, paired: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quarantine on another disk gives a backup the time."""
+    first = snapshot_of(at, paired)
+    move_in, made = quarantine.move_in, list[str]()
+
+    def slow(at: Places, why: str) -> Path:
+        made.append(snapshot_of(at, paired, now=NOW + 1).id)
+        return move_in(at, why)
+
+    monkeypatch.setattr(quarantine, "move_in", slow)
+    moved = quarantine.retire(at, lock, token=paired, why="logged out by the API")
+    assert moved
+    assert not inspection.something_left(at)
+    kept = {it.id for place in moved.glob("waguard-snapshots*") for it in snapshots.known(place)}
+    assert kept == {first.id, *made}
+
+
+def test_while_the_disk_of_its_snapshots_is_away_nothing_retires(
+    at: Places, lock: int, paired: str
+) -> None:
+    """They would come back with their disk."""
+    snapshot_of(at, paired)
+    link = at.snapshots.parent
+    disk = link.rename(link.with_name("disk"))
+    link.symlink_to(disk.with_name("away"))
+    with pytest.raises(UnavailableError, match="mount its disk"):
+        quarantine.retire(at, lock, token=paired, why="logged out by the API")
+    assert layout.exists(at.profile)
+    disk.rename(disk.with_name("away"))
+    assert quarantine.retire(at, lock, token=paired, why="logged out by the API")
+    assert not inspection.something_left(at)
 
 
 def test_of_two_profiles_with_one_name_the_workspace_says_which(at: Places, sessions: Path) -> None:

@@ -29,7 +29,9 @@ from waguard.errors import (
 )
 from waguard.ports.cluster import OwnedSessions
 from waguard.ports.outcomes import NotSent, Uncertain
+from waguard.profile import layout, leaving_mark, quarantine
 from waguard.profile.layout import Places
+from waguard.profile.leaving_mark import Leaving
 from waguard.supervision.fleet import leaving
 from waguard.wire.calls import Call, Failed, PairingCode, Sent, Unlink, Value
 from waguard.wire.worker import WorkerRecord, WorkerSpec
@@ -809,3 +811,22 @@ async def test_one_that_was_deleted_on_another_host_is_created_again_here(
     await host.create("s")
     assert ownership.epoch("s") == first
     await until(host.session(), connected)
+
+
+async def test_one_whose_logout_was_cut_off_here_is_acquired_and_starts_without_that_profile(
+    ownership: FakeOwnership, host: Bench, world: World
+) -> None:
+    """Another host has wanted it up since."""
+    await host.row("s")
+    row = await world.store.session("s")
+    assert row
+    profile = layout.path(world.config.paths.sessions, 7, "s")
+    leaving_mark.write(profile, Leaving(row.generation, "logged out by the API"))
+    await world.store.leave("s", removed=False)
+    await world.store.set_desired("s", up=True)
+    world.spawn.scripts["s"] = Script(reports=(QR_SHOWN,))
+    ownership.claim("s")
+    await owned(host).acquire(["s"])
+    await until(host.session(), lambda s: s.link is Link.QR_PENDING)
+    assert not host.process().signals
+    assert len(quarantine.quarantined(world.config.paths.sessions)) == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from waguard.core.profile.quarantine import Copy, expired
-from waguard.errors import ConflictError
+from waguard.errors import ConflictError, UnavailableError
 from waguard.host.files import disk, moving
 from waguard.host.files.private_files import private_folders, sync_folder
 from waguard.profile import layout, leaving_mark, mark_files, owner_mark, snapshots, staging
@@ -84,8 +84,11 @@ def retire(at: Places, lock: int, *, token: str | None, why: str) -> Path | None
     """Quarantine the profile and its snapshots for good: the session was logged out or deleted.
 
     No later session of this name is given them. ``token`` is the pairing that is meant: raises
-    ``PairedAgainError`` where it was paired again meanwhile. None: there is nothing to move.
+    ``PairedAgainError`` where it was paired again meanwhile, ``UnavailableError`` while a disk of it is not mounted.
+    None: there is nothing to move.
     """
+    if link := layout.dangling(at.profile) or layout.dangling(at.snapshots):
+        raise UnavailableError(layout.not_mounted(link), retry_after=60)
     prove_held(at.profile, lock)
     if owner_mark.pairing(at.profile) not in {token, None}:
         raise PairedAgainError(
@@ -93,22 +96,28 @@ def retire(at: Places, lock: int, *, token: str | None, why: str) -> Path | None
             value=str(at.profile),
             remedy="nothing was changed; repeat the request if it is still wanted",
         )
-    if not layout.exists(at.profile) and not at.snapshots.is_dir():
+    if not (layout.exists(at.profile) or at.snapshots.is_dir() or was_begun(at.profile)):
         leaving_mark.remove(at.profile)
         return None
     staging.clear(at.profile)
     moving.require_movable(at.profile.resolve())
-    _gather_snapshots(at)
+    _gather_snapshots(at, at.profile)
     target = move_in(at, why)
+    _gather_snapshots(at, target)  # a backup may have made one of what was still there
     moving.remove_link(at.profile)  # a dangling one would be in the way of the next profile
     leaving_mark.remove(target)  # who brings it back by hand wants it to stay
     return target
 
 
-def _gather_snapshots(at: Places) -> None:
+def was_begun(profile: Path) -> bool:
+    """Whether snapshots lie in it, to be quarantined with it."""
+    return any(profile.glob(f"{SNAPSHOTS}*"))
+
+
+def _gather_snapshots(at: Places, into: Path) -> None:
     """Move them into the profile: without it, where a crash ends this, they would bring it back."""
     if at.snapshots.is_dir():
-        places = (at.profile / f"{SNAPSHOTS}{number or ''}" for number in itertools.count())
+        places = (into / f"{SNAPSHOTS}{number or ''}" for number in itertools.count())
         free = next(place for place in places if not os.path.lexists(place))
         moving.move(at.snapshots, free, key="snapshots")
         moving.remove_link(at.snapshots)

@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 from loguru import logger
 
@@ -22,6 +23,9 @@ from waguard.profile.lock import ProfileLock
 from waguard.profile.repair import Prepared
 from waguard.wire.events import ProfileMended
 from waguard.wire.worker import WorkerSpec
+
+# s for which the copy at the worker's end, which is waited for, waits for another one: that is nearly as new
+LAST_PATIENCE: Final = 1.0
 
 
 class ProfileHeldError(WaguardError):
@@ -180,7 +184,12 @@ class ProfileCare:
             return False
         try:
             taken = snapshots.create(
-                at.profile, at.snapshots, pairing=token, running=running, now=now
+                at.profile,
+                at.snapshots,
+                pairing=token,
+                running=running,
+                now=now,
+                patience=snapshots.PATIENCE if running else LAST_PATIENCE,
             )
         except (OSError, WaguardError) as error:
             logger.warning("credentials not copied", event="snapshot_failed", why=str(error))

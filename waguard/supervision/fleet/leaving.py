@@ -14,7 +14,7 @@ from waguard.core.link import Link
 from waguard.core.session.facts import Left
 from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.sessions import THE_API
-from waguard.profile import inspection, leaving_mark, owner_mark
+from waguard.profile import inspection, leaving_mark, owner_mark, quarantine
 from waguard.profile.leaving_mark import Leaving
 from waguard.supervision.session.actor import SessionActor
 from waguard.wire.calls import Unlink
@@ -61,14 +61,22 @@ async def finish(session: SessionActor) -> None:
         if (mark := session.profile.logout_cut_off) is None:
             leaving_mark.remove(session.profile.at.profile)  # its row was never written
             return
+        if session.row.desired_up:
+            return  # its start does it, before its worker is spawned
         why = mark.why
     await session.stop()
     _require_here(session)
     session.profile.follow_row()
-    at = session.profile.at
-    if leaving_mark.read(at.profile) or inspection.something_left(at) or session.profile.old():
+    if _is_left(session):
         _warn(session, "waguard was ended in the middle of it")
-        await _quarantine(session, owner_mark.pairing(at.profile), why)
+        await _quarantine(session, owner_mark.pairing(session.profile.at.profile), why)
+
+
+def _is_left(session: SessionActor) -> bool:
+    """Whether anything of it is to be quarantined."""
+    at = session.profile.at
+    begun = leaving_mark.read(at.profile) or quarantine.was_begun(at.profile)
+    return bool(begun or inspection.something_left(at) or session.profile.old())
 
 
 def _require_here(session: SessionActor) -> None:
