@@ -1,7 +1,8 @@
 """``python -m waguard`` and the command ``waguard``."""
 
 import sys
-from collections.abc import Sequence
+
+from waguard.command import command_of
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""
@@ -22,17 +23,6 @@ def main() -> int:
 
         leave(code)
     return code
-
-
-def command_of(given: Sequence[str]) -> str:
-    """The command: the first word that is no option, nor the value of ``--config``."""
-    words = iter(given)
-    for word in words:
-        if word == "--config":
-            next(words, None)
-        elif not word.startswith("-"):
-            return word
-    return ""
 
 
 if __name__ == "__main__":

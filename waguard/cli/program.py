@@ -14,10 +14,10 @@ from importlib import import_module
 from typing import Any, Final
 
 from waguard import __version__
-from waguard.__main__ import command_of
 from waguard.cli import output
 from waguard.cli.context import Context
 from waguard.cli.parsing import Command, Parser, described, with_config
+from waguard.command import command_of
 from waguard.errors import WaguardError, printable
 from waguard.host.system.systemd import is_journal
 
