@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.ports import reserved_port
+from tests.silent_names import ZONE, common_thread_is_free, silent_names
 from tests.waiting import wait_until
 from waguard.core.fleet.network import Reading
 from waguard.host.system.network import TIMINGS, Network, Timings, read, uses_proxy
@@ -113,21 +114,38 @@ async def test_an_address_that_refuses_it_and_then_accepts_it() -> None:
 
 
 async def test_an_address_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def never(*_: object) -> None:
+    async def never(*_: object, **__: object) -> None:
         await asyncio.Event().wait()
 
     monkeypatch.setattr(asyncio, "open_connection", never)
-    it = Network(lambda: "https://web.whatsapp.com/", timings=Timings(answer_within=0.01))
+    it = Network(lambda: "https://192.0.2.1/", timings=Timings(answer_within=0.01))
     found = await answered(it)
     assert (found.reachable, found.error) == (
         False,
-        "web.whatsapp.com:443 does not answer within 0.01 s",
+        "192.0.2.1:443 does not answer within 0.01 s",
     )
     later = time.monotonic() + TIMINGS.forgotten_after + 1
     with monkeypatch.context() as patch:
         patch.setattr(time, "monotonic", lambda: later)
         assert it.read().pending, "an answer of long ago says nothing of now"
     await it.close()
+
+
+async def test_a_name_that_nobody_answers_for_takes_one_thread_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timings = Timings(ask_each=0.0, answer_within=0.05)
+    with silent_names(monkeypatch) as names:
+        it = Network(lambda: f"https://web{ZONE}/", timings=timings)
+        said = f"web{ZONE}:443 does not answer within 0.05 s"
+        for _ in range(3):
+            it.read()
+            assert it._asking
+            await it._asking
+            assert it.read().error == said
+        assert names.asked == [f"web{ZONE}"]
+        assert await common_thread_is_free()
+        await it.close()
 
 
 async def test_a_reload_of_the_address_is_an_answer_of_the_new_one() -> None:

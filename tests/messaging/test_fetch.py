@@ -12,13 +12,14 @@ from typing import Any
 import msgspec
 import pytest
 from aiohttp import web
-from aiohttp.resolver import ThreadedResolver
 
 from tests.messaging.test_outgoing_files import nobody_waits
+from tests.silent_names import ZONE, common_thread_is_free, silent_names
 from tests.waiting import wait_until
 from waguard.config.sections import Config, Media, Send
 from waguard.errors import InvalidInputError, NoRoomError, UnavailableError, WaguardError
 from waguard.host.files.media import MediaFolder
+from waguard.host.system.resolver import Resolver
 from waguard.messaging.outbox import fetch
 from waguard.messaging.outbox.fetch import Fetched, Fetcher, NotFetchedError
 from waguard.messaging.outbox.outgoing_files import OutgoingFile, OutgoingFiles
@@ -221,16 +222,27 @@ async def test_nothing_is_fetched_from_this_machine(server: Server, host: str) -
 async def test_a_name_is_checked_by_where_it_leads(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def resolve(self: Any, host: str, port: int = 0, family: Any = None) -> list[Any]:
-        address = {"hostname": host, "host": "127.0.0.1", "port": port}
-        return [address | {"family": 2, "proto": 0, "flags": 0}]
+    async def addresses(self: Any, host: str) -> list[str]:
+        return ["127.0.0.1"]
 
-    monkeypatch.setattr(ThreadedResolver, "resolve", resolve)
+    monkeypatch.setattr(Resolver, "addresses", addresses)
     url = server.base.replace("127.0.0.1", "harmless.example") + "/a.png"
     assert (await server.fetcher.fetch(url, "media_url")).content == b"a picture"
     server.configure(allow_private=False)
     assert "private address" in await failing(server, url, InvalidInputError)
     assert server.arrived == 1
+
+
+async def test_a_name_that_nobody_answers_for_takes_one_thread_of_its_own(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.configure(fetch_timeout=0.1)
+    with silent_names(monkeypatch) as names:
+        for _ in range(3):
+            with pytest.raises(UnavailableError):
+                await server.fetcher.fetch(f"https://dead{ZONE}/a.png", "media_url")
+        assert names.asked == [f"dead{ZONE}"]
+        assert await common_thread_is_free()
 
 
 @pytest.mark.parametrize("path", [f"/size/{MOST + 1}", "/endless"])

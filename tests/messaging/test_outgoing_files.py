@@ -56,3 +56,15 @@ async def test_a_received_picture_waits_for_no_large_file(tmp_path: Path) -> Non
         disk.answers.set()
     assert len({it.name for it in await asyncio.gather(*sending)}) == 2 * THREADS
     files.close()
+
+
+async def test_a_received_picture_waits_for_no_common_thread(tmp_path: Path) -> None:
+    goes_on = threading.Event()
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    busy = asyncio.create_task(asyncio.to_thread(goes_on.wait, DEADLINE))
+    try:
+        writer = MediaWriter(MediaFolder(tmp_path / "media"), deadline=5.0)
+        assert await writer.write(File(content=b"a picture", mimetype="image/png"))
+    finally:
+        goes_on.set()
+        await busy

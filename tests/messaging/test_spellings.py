@@ -14,6 +14,7 @@ import pytest
 from waguard.config.sections import Send
 from waguard.core import outgoing_address as address
 from waguard.errors import InvalidInputError, UnavailableError
+from waguard.host.system.resolver import Resolver
 from waguard.messaging.outbox.fetch import Fetcher
 from waguard.messaging.webhooks.sender import AddressRefusedError, CheckedConnector, WebhookSender
 
@@ -211,7 +212,7 @@ async def test_the_peer_is_checked_before_anything_is_sent(allowed: bool) -> Non
     allow = [True]
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-    connector = CheckedConnector(lambda: allow[0])
+    connector = CheckedConnector(lambda: allow[0], Resolver())
     async with aiohttp.ClientSession(connector=connector) as http:
         assert (await http.get(url)).status == 200
         said = len(heard)

@@ -1,10 +1,10 @@
 """Receivers of sessions, and addresses that are never called."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp.resolver import ThreadedResolver
 
 from tests.messaging.gateway import gateway
 from tests.messaging.receiver import (
@@ -12,8 +12,12 @@ from tests.messaging.receiver import (
     event,
     receiving,
 )
+from tests.silent_names import ZONE, common_thread_is_free, silent_names
+from tests.waiting import wait_until
 from waguard.core.webhooks.delivery import MessageFields
+from waguard.host.system.resolver import Resolver
 from waguard.messaging.webhooks import dead_letters
+from waguard.messaging.webhooks.sender import WebhookSender
 from waguard.messaging.webhooks.signing import sign
 from waguard.ports.webhooks import Endpoint
 
@@ -68,12 +72,11 @@ async def test_a_name_that_leads_to_us_is_refused_when_it_is_resolved(
 ) -> None:
     """A name that was harmless when it was set, and is bound to another address now."""
 
-    async def rebound(self: Any, host: str, port: int = 0, family: Any = None) -> list[Any]:
+    async def rebound(self: Any, host: str) -> list[str]:
         assert host == "harmless.example"
-        address = {"hostname": host, "host": "127.0.0.1", "port": port}
-        return [address | {"family": 2, "proto": 0, "flags": 0}]
+        return ["127.0.0.1"]
 
-    monkeypatch.setattr(ThreadedResolver, "resolve", rebound)
+    monkeypatch.setattr(Resolver, "addresses", rebound)
     url = receiver.url.replace("127.0.0.1", "harmless.example")
     async with gateway(tmp_path, None) as it:
         await it.webhooks.endpoints.put(Endpoint(session_id="a", url=url, secret=None))
@@ -84,6 +87,22 @@ async def test_a_name_that_leads_to_us_is_refused_when_it_is_resolved(
         it.configure(allow_private=True)
         assert await it.webhooks.dead_letters.replay() == 1
         await receiver.wait_taken(1)
+
+
+async def test_names_that_nobody_answers_for_hold_up_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    urls = [f"https://{number}{ZONE}/" for number in range(3)]
+    with silent_names(monkeypatch) as names:
+        async with WebhookSender(lambda: False) as sender:
+            posts = [asyncio.create_task(sender.post(url, b"{}", {})) for url in urls]
+            await wait_until(lambda: names.asked, "one is asked for")
+            assert await common_thread_is_free()
+            await wait_until(lambda: len(names.asked) == len(posts), "so are the others")
+            names.answers.set()
+            assert {it.error for it in await asyncio.gather(*posts)} == {
+                "no connection: it is silent"
+            }
 
 
 async def test_a_global_address_that_is_no_longer_set(receiver: Receiver, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ A disk that does not answer costs a file its place, and never its message.
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from loguru import logger
@@ -25,14 +26,16 @@ class MediaWriter:
     def __init__(self, files: MediaStore, *, deadline: float = DEADLINE) -> None:
         self._files = files
         self._deadline = deadline
-        self._last: asyncio.Task[str] | None = None
+        # the common threads may all wait for something else
+        self._thread = ThreadPoolExecutor(1, "received files")
+        self._last: asyncio.Future[str] | None = None
 
     async def write(self, file: File) -> str:
         """Write the file; its name. Raises ``OSError``, of which ``TimeoutError`` is one."""
         if self._last and not self._last.done():
             raise TimeoutError(NO_ANSWER)
-        keeping = asyncio.to_thread(self._files.keep, file.content, file.mimetype)
-        self._last = asyncio.create_task(keeping, name="file")
+        loop, keep = asyncio.get_running_loop(), self._files.keep
+        self._last = loop.run_in_executor(self._thread, keep, file.content, file.mimetype)
         # the result of one that was too slow is not used
         self._last.add_done_callback(lambda it: it.cancelled() or it.exception())
         async with asyncio.timeout(self._deadline):

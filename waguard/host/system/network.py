@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from waguard.core.fleet.network import Reading, shown
 from waguard.core.replace import replace
+from waguard.host.system.resolver import Resolver
 
 _UP: Final = 0x1  # linux/route.h RTF_UP
 _REJECT: Final = 0x200  # RTF_REJECT: "unreachable", which is no way out
@@ -45,6 +46,7 @@ class Network:
         self._url = url
         self._arguments = arguments
         self._timings = timings
+        self._resolver = Resolver()
         self._asked_url = ""
         self._asking: asyncio.Task[None] | None = None
         self._asked_at: float | None = None
@@ -85,7 +87,7 @@ class Network:
         host, port = parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443)
         try:
             async with asyncio.timeout(within):
-                _, writer = await asyncio.open_connection(host, port)
+                _, writer = await self._resolver.connect(host, port)
         except TimeoutError:
             error = f"{host}:{port} does not answer within {within:g} s"
             self._answer = Reading(reachable=False, error=error)

@@ -13,6 +13,7 @@ from waguard.core import outgoing_address as address
 from waguard.core.messages.received_media import MEDIA_LIMIT, UNKNOWN
 from waguard.core.messages.transfers import transfer_time
 from waguard.errors import InvalidInputError, TooLargeError, UnavailableError, WaguardError
+from waguard.host.system.resolver import Resolver
 from waguard.messaging.outbox.outgoing_files import OutgoingFile, OutgoingFiles
 from waguard.messaging.timings import WEBHOOK
 from waguard.messaging.webhooks.answer_reader import CostlyAnswerError
@@ -60,6 +61,7 @@ class Fetcher:
         self._files = files
         self._limit = limit
         self._places = asyncio.Semaphore(at_once)
+        self._resolver = Resolver()
 
     async def fetch(self, url: str, name: str) -> Fetched:
         """The file at ``url``, which the request's field ``name`` holds.
@@ -94,7 +96,7 @@ class Fetcher:
 
     async def _follow(self, url: str, name: str, end: asyncio.Timeout) -> Fetched:
         async with aiohttp.ClientSession(
-            connector=CheckedConnector(lambda: self._settings().allow_private),
+            connector=CheckedConnector(lambda: self._settings().allow_private, self._resolver),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=WEBHOOK.connect),
             headers={"User-Agent": "waguard", "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -11,11 +11,11 @@ from typing import Any, Final, Self
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import AddrInfoType, Connection
-from aiohttp.resolver import ThreadedResolver
 
 from waguard.core import outgoing_address as address
 from waguard.core.webhooks.delivery import Answer
 from waguard.core.webhooks.retry_after import seconds
+from waguard.host.system.resolver import Resolver
 from waguard.messaging.timings import WEBHOOK, WebhookTimings
 from waguard.messaging.webhooks.answer_reader import AnswerReader
 
@@ -29,33 +29,48 @@ class AddressRefusedError(OSError):
 class CheckedResolver(AbstractResolver):
     """Checks what a name resolves to, and the connection goes to just that: no rebinding."""
 
-    def __init__(self, allow_private: Callable[[], bool]) -> None:
+    def __init__(self, allow_private: Callable[[], bool], resolver: Resolver) -> None:
         self._allow_private = allow_private
-        self._resolver = ThreadedResolver()
+        self._resolver = resolver
 
     async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 - of the interface
     ) -> list[ResolveResult]:
-        """Raises ``AddressRefusedError`` where nothing is left."""
-        found = await self._resolver.resolve(host, port, family)
+        """Addresses of any family. Raises ``AddressRefusedError`` where nothing is left."""
+        found = await self._resolver.addresses(host)
         allow = self._allow_private()
-        checked = [(one, address.refusal(one["host"], allow_private=allow)) for one in found]
+        checked = [(one, address.refusal(one, allow_private=allow)) for one in found]
         good = [one for one, why in checked if why is None]
         if found and not good:
             raise AddressRefusedError(checked[0][1])
-        return good
+        return [
+            ResolveResult(
+                hostname=host,
+                host=one,
+                port=port,
+                family=socket.AF_INET6 if ":" in one else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for one in good
+        ]
 
     async def close(self) -> None:
-        await self._resolver.close()
+        """Nothing: the resolver is its user's."""
 
 
 class CheckedConnector(aiohttp.TCPConnector):
     """Checks each address before it is called, however it was named: one in figures passes by the
     resolver. And the peer before anything is sent to it, also of a connection that is used again."""
 
-    def __init__(self, allow_private: Callable[[], bool], *, limit: int = 100) -> None:
+    def __init__(
+        self, allow_private: Callable[[], bool], resolver: Resolver, *, limit: int = 100
+    ) -> None:
         super().__init__(
-            resolver=CheckedResolver(allow_private),
+            resolver=CheckedResolver(allow_private, resolver),
             limit=limit,
             socket_factory=self._socket,
         )
@@ -104,7 +119,7 @@ class WebhookSender:
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
-            connector=CheckedConnector(self._allow_private, limit=0),
+            connector=CheckedConnector(self._allow_private, Resolver(), limit=0),
             timeout=aiohttp.ClientTimeout(
                 total=self._timings.attempt, sock_connect=self._timings.connect
             ),

@@ -14,9 +14,9 @@ from typing import Final, NamedTuple, Self
 from loguru import logger
 
 from waguard.core.proxy import FAILS, HOST, Proxy
+from waguard.host.system.resolver import Resolver
 from waguard.worker.browser.upstream import (
     ProxyRefusesError,
-    Resolver,
     Stream,
     Target,
     connect,
@@ -58,7 +58,7 @@ class Forwarder:
         self._answer = answer
         self._failed: _Failure | None = None
         self._serving: set[asyncio.Task[None]] = set()
-        self._resolver = Resolver(proxy)
+        self._resolver = Resolver()
         self._server: asyncio.Server | None = None
         self.port = 0
 
@@ -80,7 +80,6 @@ class Forwarder:
         """End all connections."""
         if self._server:
             self._server.close()
-        self._resolver.close()
         for task in self._serving:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)

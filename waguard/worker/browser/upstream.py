@@ -10,6 +10,7 @@ import ssl
 from typing import Final, NamedTuple
 
 from waguard.core.proxy import Proxy
+from waguard.host.system.resolver import Resolver
 
 _STATUS: Final = re.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
 _LOGIN: Final = 407  # HTTP
@@ -60,38 +61,6 @@ class ProxyRefusesError(Exception):
         self.target = target
 
 
-class Resolver:
-    """The proxy's addresses. A look-up takes a thread until the system answers, also where nobody waits any more: so
-    there is one at most, and who comes meanwhile joins it."""
-
-    def __init__(self, proxy: Proxy) -> None:
-        self._proxy = proxy
-        self._asked: asyncio.Task[list[str]] | None = None
-
-    async def addresses(self) -> list[str]:
-        """Raises ``OSError``, ``ValueError``."""
-        try:
-            return [str(ipaddress.ip_address(self._proxy.host))]
-        except ValueError:
-            pass
-        if self._asked is None or self._asked.done():
-            self._asked = asyncio.create_task(self._resolve(), name="resolve the proxy")
-            self._asked.add_done_callback(lambda it: it.cancelled() or it.exception())  # seen
-        await asyncio.wait((self._asked,))  # whose cancellation leaves the task alone
-        return self._asked.result()
-
-    def close(self) -> None:
-        """Wait for nothing any more."""
-        if self._asked:
-            self._asked.cancel()
-
-    async def _resolve(self) -> list[str]:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            self._proxy.host, self._proxy.port, type=socket.SOCK_STREAM
-        )
-        return [str(address[0]) for *_, address in found]
-
-
 async def connect(proxy: Proxy, target: Target, resolver: Resolver) -> Stream:
     """A stream to ``target``. Raises ``ProxyRefusesError``; cancelled, it leaves none."""
     try:
@@ -118,21 +87,11 @@ async def connect(proxy: Proxy, target: Target, resolver: Resolver) -> Stream:
 
 
 async def _dial(proxy: Proxy, resolver: Resolver) -> Stream:
-    secure = ssl.create_default_context() if proxy.scheme == "https" else None
-    name = proxy.host if secure else None
-    failed: OSError | None = None
-    for address in await resolver.addresses():
-        try:
-            opened = await asyncio.open_connection(
-                address, proxy.port, ssl=secure, server_hostname=name
-            )
-        except OSError as error:
-            failed = error
-        else:
-            for option in _GIVEN_UP:
-                opened[1].get_extra_info("socket").setsockopt(*option)
-            return Stream(*opened)
-    raise failed or OSError("its name has no address")
+    tls = ssl.create_default_context() if proxy.scheme == "https" else None
+    stream = Stream(*await resolver.connect(proxy.host, proxy.port, tls))
+    for option in _GIVEN_UP:
+        stream.writer.get_extra_info("socket").setsockopt(*option)
+    return stream
 
 
 async def _through_http(proxy: Proxy, target: Target, stream: Stream) -> None:
