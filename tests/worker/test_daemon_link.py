@@ -20,7 +20,7 @@ from waguard.errors import WaguardError
 from waguard.wire import channel
 from waguard.wire.calls import Exists, Failed, Value
 from waguard.wire.channel import Channel
-from waguard.wire.events import Ack, Event, InboundMessage, LoggedOut
+from waguard.wire.events import Ack, BackfillGap, Event, InboundMessage, LoggedOut, Undecryptable
 from waguard.wire.protocol import PROTOCOL, FromWorker, Hello, Lend, Reply, Request, Stop, Stored
 from waguard.wire.reports import Heartbeat, Report
 from waguard.worker.link import daemon_link
@@ -378,7 +378,39 @@ async def test_the_buffer_is_bounded_and_acks_go_first(bench: Bench) -> None:
     assert [e.seq for e in bench.link._pending] == [1, 3, 5, 6, 7]
     bench.link.event(message(8))  # no ack is left: the oldest message
     daemon = await bench.greeted()
-    assert [seq for seq, _ in await daemon.events(5)] == [3, 5, 6, 7, 8]
+    assert [seq for seq, _ in await daemon.events(6)] == [1, 3, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("limits", [BufferLimits(events=2)])
+async def test_of_a_chat_whose_messages_are_dropped_a_gap_is_left(bench: Bench) -> None:
+    """It is read back since the first of them."""
+
+    def at(chat: str, timestamp: int) -> InboundMessage:
+        return msgspec.structs.replace(message(timestamp), chat=chat, timestamp=timestamp)
+
+    hidden = Undecryptable(id="u", chat="b", sender="b", timestamp=60)
+    new = at("a", 80), at("a", 90)
+    for body in (LoggedOut(), at("a", 50), at("a", 40), hidden, at("a", 70), *new):
+        bench.link.event(body)
+    daemon = await bench.greeted()
+    (first, gap_of_b), (second, gap_of_a), *rest = await daemon.events(4)
+    assert isinstance(gap_of_a, BackfillGap)
+    assert isinstance(gap_of_b, BackfillGap)
+    assert (gap_of_a.chat, gap_of_a.since, gap_of_b.chat, gap_of_b.since) == ("a", 40, "b", 60)
+    assert (first, second) == (4, 5), "those of the last message that was dropped of it"
+    assert rest == [(6, new[0]), (7, new[1])]
+
+
+@pytest.mark.parametrize("limits", [BufferLimits(events=2)])
+async def test_gaps_are_bounded_too_and_cost_no_message_its_place(bench: Bench) -> None:
+    for number in range(6):
+        bench.link.event(msgspec.structs.replace(message(number), chat=f"{number}"))
+    assert [(e.seq, type(e.body)) for e in bench.link.unstored] == [
+        (3, BackfillGap),
+        (4, BackfillGap),
+        (5, InboundMessage),
+        (6, InboundMessage),
+    ]
 
 
 async def test_what_the_worker_before_left_comes_first(folder: Path) -> None:

@@ -2,7 +2,8 @@
 
 Events are kept until the daemon says ``Stored``, beyond the end of this worker (``unstored.py``).
 While nobody listens they wait in a bounded buffer; acks are dropped before messages, and what was dropped is
-said in the log. Files beyond its bound are left out of their messages.
+said in the log. Of messages a gap stays, for each chat one, and so many at most as events: the chat is read back.
+Files beyond its bound are left out of their messages.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from msgspec import Struct
 from waguard.errors import WaguardError
 from waguard.wire.calls import Failed
 from waguard.wire.channel import Channel, peer_uid
-from waguard.wire.events import Ack, Event, InboundMessage, Lasting
+from waguard.wire.events import Ack, BackfillGap, Event, InboundMessage, Lasting, Undecryptable
 from waguard.wire.protocol import (
     FromDaemon,
     Hello,
@@ -36,6 +37,8 @@ from waguard.wire.reports import Heartbeat, Report
 from waguard.worker.timings import TIMINGS, Timings
 
 Answer = Callable[[Request], Awaitable[Reply]]
+DROPPED: Final = "too much waited for the daemon"
+"""Why a chat has to be read back whose messages were dropped."""
 
 
 class BufferLimits(Struct, frozen=True, kw_only=True):
@@ -120,7 +123,7 @@ class DaemonLink:
         self._seq += 1
         event = Event(seq=self._seq, at=time.time(), body=self._bounded(body))
         if len(self._pending) >= self._limits.events:
-            self._drop_one()
+            self._make_room()
         self._pending.append(event)
         self._post(event)
 
@@ -172,14 +175,22 @@ class DaemonLink:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
-    def _drop_one(self) -> None:
-        victim = next((e for e in self._pending if isinstance(e.body, Ack)), self._pending[0])
-        self._pending.remove(victim)
-        logger.error(
-            "event dropped: no daemon stored it",
-            event="event_dropped",
-            kind=type(victim.body).__name__,
-        )
+    def _make_room(self) -> None:
+        gaps, others = dict[str, Event](), list[Event]()
+        for event in self._pending:
+            if isinstance(event.body, BackfillGap) and event.body.why == DROPPED:
+                gaps[event.body.chat] = event
+            else:
+                others.append(event)
+        if len(others) < self._limits.events:
+            return
+        victim = next((it for it in others if isinstance(it.body, Ack)), others[0])
+        others.remove(victim)
+        _log_dropped(victim)
+        _owe(victim, gaps)
+        if len(gaps) > self._limits.events:
+            _log_dropped(gaps.pop(next(iter(gaps))))
+        self._pending = deque(sorted((*gaps.values(), *others), key=lambda it: it.seq))
 
     def _post(self, message: Report | Heartbeat | Event) -> None:
         if self._channel is not None:
@@ -253,6 +264,28 @@ class DaemonLink:
                 self.stop_asked.set()
             case Hello():
                 raise WaguardError("greeted twice")
+
+
+def _owe(victim: Event, gaps: dict[str, Event]) -> None:
+    """Have its chat read back since then; in its place, so that what is newer in its chat comes behind."""
+    match victim.body:
+        case InboundMessage(chat=chat, timestamp=since) | Undecryptable(chat=chat, timestamp=since):
+            pass
+        case BackfillGap(chat=chat, since=int() as since):
+            pass
+        case _:
+            return
+    before = gaps.pop(chat, victim).body
+    if isinstance(before, BackfillGap) and before.since is not None:
+        since = min(since, before.since)
+    gap = BackfillGap(chat=chat, why=DROPPED, since=since)
+    gaps[chat] = msgspec.structs.replace(victim, body=gap)
+
+
+def _log_dropped(event: Event) -> None:
+    logger.error(
+        "event dropped: no daemon stored it", event="event_dropped", kind=type(event.body).__name__
+    )
 
 
 async def _reply(channel: Channel[FromDaemon], request: Request, answer: Answer) -> None:
