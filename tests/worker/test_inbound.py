@@ -14,6 +14,7 @@ from waguard.core.messages.content import POLL_VOTE
 from waguard.core.messages.people import People
 from waguard.core.messages.received_media import DEFERRED, MEDIA_LIMIT
 from waguard.core.messages.sentinel import text
+from waguard.errors import TooLargeError
 from waguard.wire.events import (
     Ack,
     BackfillGap,
@@ -30,6 +31,7 @@ from waguard.worker.browser.devtools import (
     DevToolsClosedError,
     DevToolsTimeoutError,
     ElsewhereError,
+    EvaluationError,
     TargetCrashedError,
 )
 from waguard.worker.messages import inbound as under_test
@@ -225,7 +227,11 @@ async def test_a_slow_file_holds_up_no_other_chat(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [DevToolsTimeoutError("no answer within 15 s"), ValueError("no base64"), TypeError("None")],
+    [
+        TooLargeError("the file has 9 bytes, the limit is 8"),
+        ValueError("no base64"),
+        TypeError("None"),
+    ],
 )
 async def test_a_file_that_cannot_be_had_does_not_cost_its_message(
     bench: Bench, error: Exception
@@ -245,11 +251,15 @@ async def test_a_file_that_cannot_be_had_does_not_cost_its_message(
         ElsewhereError("https://example.org"),
         DevToolsClosedError("the page was closed during Runtime.evaluate"),
         TargetCrashedError("the page crashed during Runtime.evaluate"),
+        DevToolsTimeoutError("Runtime.evaluate had no answer within 15 s"),
+        EvaluationError("TypeError: Failed to fetch"),
     ],
-    ids=["loading", "elsewhere", "closed", "crashed"],
+    ids=["loading", "elsewhere", "closed", "crashed", "slow", "failed once"],
 )
-async def test_a_file_that_a_reload_interrupts_comes_later(bench: Bench, error: Exception) -> None:
-    """All that wait at that moment fail within milliseconds, and could be had seconds later."""
+async def test_a_file_that_fails_or_takes_too_long_comes_later(
+    bench: Bench, error: Exception
+) -> None:
+    """All that wait at a reload fail within milliseconds, and could be had seconds later."""
     for number in (1, 2):
         bench.page.files[f"false_49170@c.us_{number}"] = error
     bench.it.handle("message", picture(1, size=5))

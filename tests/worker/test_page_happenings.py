@@ -14,9 +14,9 @@ from tests.waiting import wait_until
 from tests.worker.browser_session import LONG, BrowserSession
 from waguard.core.messages.content import decoded
 from waguard.core.messages.message_ids import parse
+from waguard.errors import TooLargeError
 from waguard.lab.standin import Policy, StandIn
 from waguard.wire.events import InboundMessage
-from waguard.worker.browser.errors import EvaluationError
 from waguard.worker.page import page_reports
 
 pytestmark = [
@@ -103,7 +103,7 @@ async def test_a_file_that_is_larger_than_it_was_said_to_be(browser: BrowserSess
     media = {"mimetype": "image/png", "base64": "AAAA"}
     message_id = await incoming(browser, from_=FRIEND, body="look", media=media)
     assert await browser.page.media(message_id, 3) == bytes(3)
-    with pytest.raises(EvaluationError, match="the file has 3 bytes, the limit is 2"):
+    with pytest.raises(TooLargeError, match="the file has 3 bytes, the limit is 2"):
         await browser.page.media(message_id, 2)
 
 

@@ -44,7 +44,7 @@ class Timings(Struct, frozen=True, kw_only=True):
     call: float = 15.0
     """For what the page is asked without a deadline of its own."""
     media: float = 15.0
-    """For a file."""
+    """For a file that comes with its message; after that it comes later."""
     probe: float = 5.0
     """For an answer of browser and page to a probe."""
     evidence_after: float = 2.0

@@ -12,7 +12,7 @@ from loguru import logger
 from waguard.core.messages.people import People
 from waguard.core.messages.received_media import DEFERRED, MEDIA_LIMIT
 from waguard.core.messages.undecryptable import Outcome
-from waguard.errors import WaguardError
+from waguard.errors import TooLargeError, WaguardError
 from waguard.wire.events import (
     Ack,
     BackfillGap,
@@ -25,7 +25,6 @@ from waguard.worker.messages.holding import LIMIT, Holding
 from waguard.worker.messages.report_filter import ReportFilter, remember
 from waguard.worker.page import page_reports
 from waguard.worker.page.page import WhatsAppPage
-from waguard.worker.page.page_errors import PAGE_LOST
 
 AT_ONCE: Final = 4  # files
 BACKFILLED_AT_ONCE: Final = (
@@ -207,9 +206,9 @@ class Inbound:
                 id=message.id,
                 why=str(error),
             )
-            if isinstance(error, PAGE_LOST):  # all that wait fail within milliseconds
-                return _deferred(message)
-            return _without_media(message, str(error))
+            if isinstance(error, TooLargeError) or not isinstance(error, WaguardError):
+                return _without_media(message, str(error))
+            return _deferred(message)  # it takes longer, or the page is loaded again
         return msgspec.structs.replace(message, media=content)
 
 

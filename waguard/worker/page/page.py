@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from waguard.errors import TooLargeError
 from waguard.worker.browser.devtools import (
     DevToolsError,
     ElsewhereError,
@@ -136,14 +137,16 @@ class WhatsAppPage:
         return ack(await self.call("ackOf", message_id, list(aliases), timeout=timeout))
 
     async def media(self, message_id: str, limit: int) -> bytes:
-        """Download and decrypt a message's file; ``EvaluationError`` beyond ``limit`` bytes."""
+        """Download and decrypt a message's file; ``TooLargeError`` beyond ``limit`` bytes."""
         reported = await self.call("media", message_id, limit, timeout=self._timings.media)
-        if not isinstance(reported, str):
-            raise EvaluationError("no file")
-        content = base64.b64decode(reported)
-        if len(content) > limit:  # the page was asked to see to that
-            raise EvaluationError(f"a file of {len(content)} bytes, the limit is {limit}")
-        return content
+        size = reported if isinstance(reported, int) else 0
+        if isinstance(reported, str):
+            content = base64.b64decode(reported)
+            if (size := len(content)) <= limit:  # the page was asked to see to that
+                return content
+        if size > limit:
+            raise TooLargeError(f"the file has {size} bytes, the limit is {limit}")
+        raise EvaluationError("no file")
 
     async def chats(self) -> list[tuple[str | None, int | None]]:
         """All chats: the id, None where it cannot be read, and the time of the newest message.
