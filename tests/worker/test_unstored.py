@@ -135,6 +135,47 @@ def test_where_files_are_left_out_what_a_generation_before_left_stays(disk: Path
     assert len(file_of(disk, generation=5).read()) == len(EVENTS) + 1
 
 
+MEMBERS = tuple(f"{number:015}@lid" for number in range(1_000))
+
+
+@pytest.mark.parametrize(
+    ("limit", "media", "participants", "count"),
+    [
+        (90_000, b"\0" * 20_000, MEMBERS, 3),
+        (70_000, None, MEMBERS, 3),
+        (1_000, None, (), 3),
+        (700, None, (), 2),
+        (10, None, (), 0),
+    ],
+    ids=["all", "no files", "no participants", "the newest", "nothing"],
+)
+def test_what_is_written_can_be_read(
+    tmp_path: Path, limit: int, media: bytes | None, participants: tuple[str, ...], count: int
+) -> None:
+    """Else all of it would be lost, and not only what is large."""
+    logged: list[str] = []
+    sink = logger.add(logged.append, level="ERROR", format="{message}: {extra[count]}")
+    body = msgspec.structs.replace(MESSAGE, media=b"\0" * 20_000, participants=MEMBERS)
+    events = [Event(seq=number, at=1.0, body=body) for number in (1, 2, 3)]
+    events[0] = Event(seq=1, at=1.0, body=msgspec.structs.replace(body, media=None))
+    events[1] = Event(seq=2, at=1.0, body=msgspec.structs.replace(body, media=None))
+    it = UnstoredEvents(tmp_path / "s1.json", 3, limit=limit)
+    it.write(events)
+    logger.remove(sink)
+    found = it.read()
+    assert [event.seq for event in found] == [1, 2, 3][3 - count :]
+    for event in found:
+        assert isinstance(event.body, InboundMessage)
+        assert event.body.participants == participants
+    if found:
+        assert isinstance(found[-1].body, InboundMessage)
+        assert found[-1].body.media == media
+    assert [line.strip().rpartition(" ")[2] for line in logged] == (
+        [f"{3 - count}"] if count < 3 else []
+    )
+    assert not list(tmp_path.glob("*.unreadable"))
+
+
 def test_a_full_disk_is_an_error_in_the_log_and_leaves_what_was_there(
     disk: Path,
 ) -> None:

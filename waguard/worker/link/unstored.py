@@ -4,7 +4,10 @@ The page has acknowledged them, so WhatsApp does not send them again. They lie i
 which the unit keeps in memory: the disk of the database and of the page may be full.
 """
 
-from collections.abc import Sequence
+import errno
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +19,9 @@ from waguard.host.small_file import UnreadableError
 from waguard.wire.events import Event, InboundMessage
 
 SUFFIX: Final = ".unstored"
+DRAFT: Final = ".new"
 LIMIT: Final = 256 << 20  # bytes; files of 64 MB and 10,000 events of some KB are kept at most
+FRAME: Final = 5  # bytes around a list, at most
 
 
 def generation_of(path: Path) -> int | None:
@@ -30,10 +35,18 @@ class UnstoredEvents:
     """The files of one session: one for each generation, which a start by a person and a new creation raise.
 
     ``paired_at``: unix time of the pairing. What is older was of the session before, with the same name. None: unknown, and
-    only what this generation left is read.
+    only what this generation left is read. ``limit``: bytes of a file.
     """
 
-    def __init__(self, record: Path, generation: int, paired_at: float | None = None) -> None:
+    def __init__(
+        self,
+        record: Path,
+        generation: int,
+        paired_at: float | None = None,
+        *,
+        limit: int = LIMIT,
+    ) -> None:
+        self._limit = limit
         self._record = record
         self._generation = generation
         self._paired_at = paired_at
@@ -60,7 +73,7 @@ class UnstoredEvents:
 
     def _read(self, path: Path) -> list[Event]:
         try:
-            content = small_file.read(path, limit=LIMIT)
+            content = small_file.read(path, limit=self._limit)
             return msgspec.msgpack.decode(content, type=list[Event])
         except FileNotFoundError:
             return []
@@ -77,25 +90,33 @@ class UnstoredEvents:
             return []
 
     def write(self, events: Sequence[Event]) -> None:
-        """Keep them for the next worker; without their files where there is no room for these."""
-        try:
-            self._replace(events)
-        except OSError:
-            try:
-                self._replace([_without_file(event) for event in events])
-            except OSError as error:
-                logger.error(
-                    "events lost: no daemon stored them, and they cannot be kept for the next worker",
-                    event="unstored_lost",
-                    count=len(events),
-                    why=error.strerror,
-                )
-                return
-        else:
+        """Keep them for the next worker; where there is no room for all of them, what is large or oldest is left out."""
+        kept, why = self._keep(events)
+        if kept is events:
             self._clear_older()  # this file has all of theirs now
-        logger.warning(
-            "events are kept for the next worker", event="unstored_kept", count=len(events)
-        )
+        if lost := len(events) - len(kept):
+            logger.error(
+                "events lost: no daemon stored them, and they cannot be kept for the next worker",
+                event="unstored_lost",
+                count=lost,
+                why=why,
+            )
+        if kept:
+            logger.warning(
+                "events are kept for the next worker", event="unstored_kept", count=len(kept)
+            )
+
+    def _keep(self, events: Sequence[Event]) -> tuple[Sequence[Event], str | None]:
+        """What is kept of them, and why not all."""
+        why = None
+        for some in _lighter(events, self._limit):
+            try:
+                self._replace(some)
+            except OSError as error:
+                why = error.strerror
+            else:
+                return some, why
+        return (), why
 
     def clear(self) -> None:
         """A daemon has stored them."""
@@ -107,9 +128,12 @@ class UnstoredEvents:
             self._older.pop().unlink(missing_ok=True)
 
     def _replace(self, events: Sequence[Event]) -> None:
-        draft = self._path.with_name(self._path.name + ".new")
+        content = msgspec.msgpack.encode(events)
+        if len(content) > self._limit:  # it would never be read
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        draft = self._path.with_name(self._path.name + DRAFT)
         try:
-            draft.write_bytes(msgspec.msgpack.encode(events))
+            draft.write_bytes(content)
         except OSError:
             draft.unlink(missing_ok=True)
             raise
@@ -122,6 +146,26 @@ class UnstoredEvents:
             logger.error(
                 "not quarantined", event="file_not_moved", file=str(path), why=error.strerror
             )
+
+
+def _lighter(events: Sequence[Event], limit: int) -> Iterator[Sequence[Event]]:
+    """All of them, then without files, then without the participants of groups, then the newest that fit ``limit``."""
+    yield events
+    yield (bare := [_without_file(event) for event in events])
+    yield (bare := [_without_participants(event) for event in bare])
+    left, newest = limit - FRAME, deque[Event]()
+    for event in reversed(bare):
+        if (left := left - len(msgspec.msgpack.encode(event))) < 0:
+            break
+        newest.appendleft(event)
+    if newest:
+        yield list(newest)
+
+
+def _without_participants(event: Event) -> Event:
+    if not isinstance(event.body, InboundMessage) or not event.body.participants:
+        return event
+    return msgspec.structs.replace(event, body=msgspec.structs.replace(event.body, participants=()))
 
 
 def _without_file(event: Event) -> Event:
