@@ -176,6 +176,13 @@ def test_what_is_written_can_be_read(
     assert not list(tmp_path.glob("*.unreadable"))
 
 
+def test_a_draft_of_a_worker_that_was_killed_is_removed(tmp_path: Path) -> None:
+    for name in ("s1.3.unstored.new", "s1.2.unstored.new", "s2.3.unstored.new"):
+        (tmp_path / name).write_bytes(b"half")
+    assert file_of(tmp_path).read() == []
+    assert [path.name for path in tmp_path.iterdir()] == ["s2.3.unstored.new"]
+
+
 def test_a_full_disk_is_an_error_in_the_log_and_leaves_what_was_there(
     disk: Path,
 ) -> None:

@@ -4,6 +4,7 @@ The page has acknowledged them, so WhatsApp does not send them again. They lie i
 which the unit keeps in memory: the disk of the database and of the page may be full.
 """
 
+import contextlib
 import errno
 import os
 from collections import deque
@@ -57,6 +58,9 @@ class UnstoredEvents:
     def read(self) -> list[Event]:
         """What the workers before left; what is damaged is quarantined. Raises ``UnreadableError`` where the system does
         not let it be read now: whoever went on would delete it."""
+        for draft in self._record.parent.glob(f"{self._record.stem}.*{SUFFIX}{DRAFT}"):
+            with contextlib.suppress(OSError):  # of a worker that was killed as it wrote
+                draft.unlink()
         found = list[Event]()
         if self._paired_at is not None:
             for path in self._of_earlier_generations():
