@@ -1,15 +1,17 @@
-"""Names that no nameserver answers for, on a host with one common thread."""
+"""Names that no nameserver answers for, on a host with one common thread; and one with a silent address."""
 
 import asyncio
 import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pytest
+
+from waguard.host.system.resolver import Resolver
 
 ZONE: Final = ".silent.example"
 LONG: Final = 60.0  # s
@@ -41,6 +43,23 @@ def silent_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[SilentNames]:
         yield it
     finally:
         it.answers.set()
+
+
+@contextmanager
+def half_silent(port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A name with two addresses: the first one drops what comes to ``port``, the second one is 127.0.0.1."""
+
+    async def addresses(_: Resolver, __: str) -> list[str]:
+        return ["127.0.0.2", "127.0.0.1"]
+
+    monkeypatch.setattr(Resolver, "addresses", addresses)
+    with ExitStack() as opened:
+        opened.enter_context(socket.create_server(("127.0.0.2", port), backlog=0))
+        for _ in range(4):  # which fills its backlog
+            filler = opened.enter_context(socket.socket())
+            filler.setblocking(False)  # noqa: FBT003 - it has no name
+            filler.connect_ex(("127.0.0.2", port))
+        yield "half.example"
 
 
 async def common_thread_is_free(*, within: float = 5.0) -> bool:

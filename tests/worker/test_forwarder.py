@@ -18,6 +18,7 @@ import pytest
 from tests.host.processes import worker_spec
 from tests.ports import reserved_port
 from tests.proxies import KINDS, PASSWORD, USER, FakeProxy
+from tests.silent_names import half_silent
 from tests.waiting import wait_until
 from waguard.core.link import Link
 from waguard.core.proxy import FAILS, Proxy, parse
@@ -187,7 +188,7 @@ async def test_a_tunnel_through_a_proxy_that_is_gone_or_stalls_is_given_up() -> 
     """By the kernel, which takes a minute; here is whether it was asked to."""
     async with echo() as behind, FakeProxy("http", behind) as it:
         proxy = it.proxy()
-        made = await connect(proxy, Target(*WHATSAPP), Resolver())
+        made = await connect(proxy, Target(*WHATSAPP), Resolver(), each=LONG)
         its = made.writer.get_extra_info("socket")
         assert its.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         tcp = [
@@ -251,6 +252,18 @@ async def test_a_proxy_that_is_silent_is_not_waited_for() -> None:
         proxy = parse(f"http://127.0.0.1:{silent.getsockname()[1]}", None, None, mark="m")
         async with forwarder(proxy, answer=0.2) as door:
             assert (await refused(door)).endswith(" does not answer within 0.2 s")
+
+
+async def test_a_proxy_of_which_one_address_is_silent_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with echo() as behind, FakeProxy("http", behind) as it:
+        with half_silent(it.port, monkeypatch) as name:
+            proxy = parse(f"http://{name}:{it.port}", None, None, mark="m")
+            async with forwarder(proxy, answer=4.0) as door:
+                stream, is_open = await asked(door)
+                assert is_open, door.failure
+                stream.writer.close()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,6 +14,7 @@ from waguard.core.fleet.network import Reading, shown
 from waguard.core.replace import replace
 from waguard.host.system.resolver import Resolver
 
+ADDRESSES: Final = 3  # of a name that are tried, should all be silent
 _UP: Final = 0x1  # linux/route.h RTF_UP
 _REJECT: Final = 0x200  # RTF_REJECT: "unreachable", which is no way out
 _NO_LINK: Final = "0"
@@ -87,7 +88,7 @@ class Network:
         host, port = parts.hostname or "", parts.port or (80 if parts.scheme == "http" else 443)
         try:
             async with asyncio.timeout(within):
-                _, writer = await self._resolver.connect(host, port)
+                _, writer = await self._resolver.connect(host, port, each=within / ADDRESSES)
         except TimeoutError:
             error = f"{host}:{port} does not answer within {within:g} s"
             self._answer = Reading(reachable=False, error=error)

@@ -19,6 +19,8 @@ class Resolver:
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, "resolver")
         self._asked: dict[str, asyncio.Future[list[str]]] = {}
+        self._accepted: dict[str, str] = {}
+        """By name: the address that accepted the last connection."""
 
     async def addresses(self, host: str) -> list[str]:
         """Those of ``host``, in the system's order. Raises ``OSError``, ``ValueError``."""
@@ -34,16 +36,25 @@ class Resolver:
         return asked.result()
 
     async def connect(
-        self, host: str, port: int, tls: ssl.SSLContext | None = None
+        self, host: str, port: int, tls: ssl.SSLContext | None = None, *, each: float
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection to the first address of ``host`` that accepts one. Raises ``OSError``, ``ValueError``."""
+        """A connection to the first address of ``host`` that accepts one, the newest of them first. An address has
+        ``each`` s where others follow. Raises ``OSError``, ``ValueError``."""
         name = host if tls else None
+        left = sorted(await self.addresses(host), key=lambda it: it != self._accepted.get(host))
         failed = OSError("its name has no address")
-        for address in await self.addresses(host):
+        while left:
+            address = left.pop(0)
             try:
-                return await asyncio.open_connection(address, port, ssl=tls, server_hostname=name)
+                async with asyncio.timeout(each if left else None):
+                    made = await asyncio.open_connection(
+                        address, port, ssl=tls, server_hostname=name
+                    )
             except OSError as error:
                 failed = error
+            else:
+                self._accepted[host] = address
+                return made
         raise failed
 
     def _answered(self, host: str, asked: asyncio.Future[list[str]]) -> None:

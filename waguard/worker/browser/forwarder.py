@@ -27,6 +27,7 @@ from waguard.worker.first_of import first_of
 MOST: Final = 256  # connections; a page of WhatsApp's has some ten
 GREETING: Final = 10.0  # s, for Chromium to say where to
 ANSWER: Final = 20.0  # s, for the proxy to connect
+ADDRESSES: Final = 4  # of the proxy's name that are tried in this time, should all be silent
 WHATSAPP: Final = "whatsapp"
 """In the names of its hosts: a proxy need not lead to where Chromium itself calls home."""
 RECENT: Final = 60.0  # s; a page that does without one address says nothing of the others
@@ -121,7 +122,9 @@ class Forwarder:
     async def _connect(self, target: Target) -> Stream | None:
         try:
             async with asyncio.timeout(self._answer):
-                made = await connect(self._proxy, target, self._resolver)
+                made = await connect(
+                    self._proxy, target, self._resolver, each=self._answer / ADDRESSES
+                )
         except TimeoutError:
             self._fails(f"does not answer within {self._answer:g} s", None)
         except ProxyRefusesError as error:

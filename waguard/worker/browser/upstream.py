@@ -61,10 +61,10 @@ class ProxyRefusesError(Exception):
         self.target = target
 
 
-async def connect(proxy: Proxy, target: Target, resolver: Resolver) -> Stream:
-    """A stream to ``target``. Raises ``ProxyRefusesError``; cancelled, it leaves none."""
+async def connect(proxy: Proxy, target: Target, resolver: Resolver, *, each: float) -> Stream:
+    """A stream to ``target``. Each address of the proxy has ``each`` s where others follow. Raises ``ProxyRefusesError``; cancelled, it leaves none."""
     try:
-        stream = await _dial(proxy, resolver)
+        stream = await _dial(proxy, resolver, each)
     except ssl.SSLError as error:
         why = getattr(error, "verify_message", None) or error.reason
         raise ProxyRefusesError(f"speaks no TLS that can be trusted: {why}") from None
@@ -86,9 +86,9 @@ async def connect(proxy: Proxy, target: Target, resolver: Resolver) -> Stream:
     return stream
 
 
-async def _dial(proxy: Proxy, resolver: Resolver) -> Stream:
+async def _dial(proxy: Proxy, resolver: Resolver, each: float) -> Stream:
     tls = ssl.create_default_context() if proxy.scheme == "https" else None
-    stream = Stream(*await resolver.connect(proxy.host, proxy.port, tls))
+    stream = Stream(*await resolver.connect(proxy.host, proxy.port, tls, each=each))
     for option in _GIVEN_UP:
         stream.writer.get_extra_info("socket").setsockopt(*option)
     return stream
