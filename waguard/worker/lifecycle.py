@@ -15,7 +15,13 @@ from pathlib import Path
 
 from loguru import logger
 
-from waguard.core.exits import EXIT_LEASE_EXPIRED, EXIT_MEANINGS, EXIT_ORPHANED, blame_disk
+from waguard.core.exits import (
+    EXIT_BROWSER_UNUSABLE,
+    EXIT_LEASE_EXPIRED,
+    EXIT_MEANINGS,
+    EXIT_ORPHANED,
+    blame_disk,
+)
 from waguard.host.files.disk import is_full
 from waguard.host.patience import patience
 from waguard.profile import owner_mark
@@ -23,6 +29,7 @@ from waguard.wire.reports import Heartbeat
 from waguard.wire.worker import WorkerSpec
 from waguard.worker import browser_start, page_host
 from waguard.worker.browser.chromium import Chromium
+from waguard.worker.browser.forwarder import Forwarder
 from waguard.worker.browser_end import end_with_a_stopped_browser, end_with_the_browser
 from waguard.worker.call_handler import CallHandler, PageCalls
 from waguard.worker.ending import WorkerEndError
@@ -152,9 +159,7 @@ class SessionWorker:
         if self._spec.waits:
             await self._may_start()
         care = ProfileCare(self._spec, lock, ctx.daemon.event)
-        if ctx.forwarder:
-            self._closing.push_async_callback((await ctx.forwarder.start()).close)
-        port = ctx.forwarder.port if ctx.forwarder else None
+        port = await self._forward(ctx.forwarder) if ctx.forwarder else None
         chromium = await browser_start.start(self._spec, care, port)
         self._closing.push_async_callback(_close, chromium, care)
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, chromium.check_stopped)
@@ -163,6 +168,15 @@ class SessionWorker:
         ctx.reporter.enter("loading")
         ctx.reporter.report()
         await self._serve(chromium, care)
+
+    async def _forward(self, forwarder: Forwarder) -> int:
+        try:
+            await forwarder.start()
+        except OSError as error:
+            why = f"Chromium cannot be led to its proxy: {error.strerror}"
+            raise WorkerEndError(EXIT_BROWSER_UNUSABLE, why) from None
+        self._closing.push_async_callback(forwarder.close)
+        return forwarder.port
 
     async def _may_start(self) -> None:
         """Wait until Chromium may be started; heartbeats say meanwhile that the worker lives."""

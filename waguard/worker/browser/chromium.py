@@ -122,8 +122,8 @@ async def launch(
     """Start a browser that answers within ``timeout`` seconds. ``message_limit``: as ``DevTools.connect`` has it.
 
     Raises ``BrowserArgumentError``, ``ProfileUnusableError`` before anything is started,
-    ``ProfileLockedError`` when another Chromium holds the profile, ``BrowserStartError`` for any
-    other end or no answer. Whatever it raises, cancellation included, no process is left.
+    ``BrowserUnusableError`` where the host starts none, ``ProfileLockedError`` when another Chromium
+    holds the profile, ``BrowserStartError`` for any other end or no answer. Whatever it raises, cancellation included, no process is left.
     To be called in the main thread. The profile's lock is the caller's: pass its descriptor.
     """
     arguments(spec)  # refuse before any work
@@ -131,12 +131,7 @@ async def launch(
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout
     identity = await _identity(spec.executable, spec.tmpdir.parent, timeout)
-    process, read_fd, write_fd = BrowserProcess.spawn(
-        arguments(spec, user_agent=identity.text),
-        marks=spec.marks,
-        tmpdir=spec.tmpdir,
-        inherited_fds=spec.inherited_fds,
-    )
+    process, read_fd, write_fd = _spawn(spec, identity)
     try:
         left = max(deadline - loop.time(), 0.0)
         devtools = await DevTools.connect(
@@ -161,6 +156,22 @@ async def launch(
         _wipe(spec.tmpdir)
         raise
     return Chromium(process, devtools, spec)
+
+
+def _spawn(spec: ChromiumSpec, identity: UserAgent) -> tuple[BrowserProcess, int, int]:
+    try:
+        return BrowserProcess.spawn(
+            arguments(spec, user_agent=identity.text),
+            marks=spec.marks,
+            tmpdir=spec.tmpdir,
+            inherited_fds=spec.inherited_fds,
+        )
+    except OSError as error:
+        _wipe(spec.tmpdir)
+        raise BrowserUnusableError(
+            f"Chromium cannot be started: {error.strerror}",
+            remedy="check this host's memory, and the unit's limits of processes and open files",
+        ) from error
 
 
 def _start_error(code: int | None, spec: ChromiumSpec, timeout: float) -> BrowserStartError:
