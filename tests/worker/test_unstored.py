@@ -13,6 +13,7 @@ from tests.host.odd_files import refuse
 from tests.host.processes import worker_spec
 from tests.small_disk import small_disk
 from waguard.core.blame import Blame, of_exit
+from waguard.core.messages.received_media import DEFERRED
 from waguard.wire.events import Event, InboundMessage, LoggedOut
 from waguard.worker import main
 from waguard.worker.link.unstored import UnstoredEvents
@@ -116,14 +117,17 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         yield mounted
 
 
-def test_files_are_left_out_where_there_is_no_room(disk: Path) -> None:
+def test_files_come_later_where_there_is_no_room(disk: Path) -> None:
     big = msgspec.structs.replace(MESSAGE, media=os.urandom(128 << 10))
     file_of(disk).write([EVENTS[0], msgspec.structs.replace(EVENTS[1], body=big)])
     first, second = file_of(disk).read()
     assert first == EVENTS[0]
     assert isinstance(second.body, InboundMessage)
-    assert second.body.media is None
-    assert second.body.media_error == "there was no space for it while the database was unreachable"
+    assert (second.body.media, second.body.deferred, second.body.media_error) == (
+        None,
+        True,
+        DEFERRED,
+    )
 
 
 def test_where_files_are_left_out_what_a_generation_before_left_stays(disk: Path) -> None:

@@ -50,7 +50,7 @@ class InboundMessage(Private, tag="message", frozen=True, kw_only=True):
     media: File | None = None
     media_error: Words | None = None
     deferred: bool = False
-    """The file does not come with its message: it is too large or slow, or failed. ``FetchFile`` fetches it. ``media_error`` is for a daemon that knows no such call."""
+    """The file does not come with its message: it is too large or slow, failed, or had no room. ``FetchFile`` fetches it. ``media_error`` is for a daemon that knows no such call."""
     backfilled: bool = False
     """Read from its chat later: no event brought it."""
     content: Content | None = None

@@ -3,7 +3,7 @@
 Events are kept until the daemon says ``Stored``, beyond the end of this worker (``unstored.py``).
 While nobody listens they wait in a bounded buffer; acks are dropped before messages, and what was dropped is
 said in the log. Of messages a gap stays, for each chat one, and so many at most as events: the chat is read back.
-Files beyond its bound are left out of their messages.
+Files beyond its bound come after their messages.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ import msgspec
 from loguru import logger
 from msgspec import Struct
 
+from waguard.core.messages.received_media import DEFERRED
 from waguard.errors import WaguardError
 from waguard.wire.calls import Failed
 from waguard.wire.channel import Channel, peer_uid
@@ -134,12 +135,9 @@ class DaemonLink:
         files = [it.media for it in bodies if isinstance(it, InboundMessage) and it.media]
         if sum(map(len, files)) + len(body.media) <= self._limits.files:
             return body
-        logger.warning(
-            "a file is left out: too much waits for the daemon", event="media_left_out", id=body.id
-        )
-        return msgspec.structs.replace(
-            body, media=None, media_error="too much waits for the daemon"
-        )
+        why = "too much waits for the daemon"
+        logger.warning("a file comes later", event="media_not_fetched", id=body.id, why=why)
+        return msgspec.structs.replace(body, media=None, deferred=True, media_error=DEFERRED)
 
     @property
     def unstored(self) -> tuple[Event, ...]:

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 from loguru import logger
 
+from waguard.core.messages.received_media import DEFERRED
 from waguard.host import small_file
 from waguard.host.small_file import UnreadableError
 from waguard.wire.events import Event, InboundMessage
@@ -153,7 +154,7 @@ class UnstoredEvents:
 
 
 def _lighter(events: Sequence[Event], limit: int) -> Iterator[Sequence[Event]]:
-    """All of them, then without files, then without the participants of groups, then the newest that fit ``limit``."""
+    """All of them, then without files, which come later, then without the participants of groups, then the newest that fit ``limit``."""
     yield events
     yield (bare := [_without_file(event) for event in events])
     yield (bare := [_without_participants(event) for event in bare])
@@ -175,9 +176,5 @@ def _without_participants(event: Event) -> Event:
 def _without_file(event: Event) -> Event:
     if not isinstance(event.body, InboundMessage) or event.body.media is None:
         return event
-    body = msgspec.structs.replace(
-        event.body,
-        media=None,
-        media_error="there was no space for it while the database was unreachable",
-    )
+    body = msgspec.structs.replace(event.body, media=None, deferred=True, media_error=DEFERRED)
     return msgspec.structs.replace(event, body=body)
