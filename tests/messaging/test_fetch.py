@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import hashlib
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -23,6 +25,7 @@ from waguard.host.system.resolver import Resolver
 from waguard.messaging.outbox import fetch
 from waguard.messaging.outbox.fetch import Fetched, Fetcher, NotFetchedError
 from waguard.messaging.outbox.outgoing_files import OutgoingFile, OutgoingFiles
+from waguard.messaging.webhooks.answer_reader import AnswerReader
 from waguard.ports.clock import WallAges
 
 LIMIT = 1_000  # bytes that are held in memory
@@ -304,6 +307,31 @@ async def test_a_file_that_may_be_had_in_a_moment(server: Server, path: str, why
     assert why in error
     assert path in error
     assert "secret" not in error
+
+
+@pytest.mark.parametrize("limit", [LIMIT, 1])
+async def test_what_came_before_a_reset_is_no_file(
+    server: Server, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    read, data_received = asyncio.Event(), AnswerReader.data_received
+
+    def received(self: AnswerReader, data: bytes) -> None:
+        data_received(self, data)
+        read.set()
+
+    async def reset(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf")
+        await read.wait()
+        at_once = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        writer.transport.abort()
+
+    monkeypatch.setattr(AnswerReader, "data_received", received)
+    server.fetcher = server.made(limit=limit)
+    async with await asyncio.start_server(reset, "127.0.0.1", 0) as resetting:
+        url = f"http://127.0.0.1:{resetting.sockets[0].getsockname()[1]}/a.png"
+        assert "connection broke" in await failing(server, url, UnavailableError)
+    assert not left(server)
 
 
 async def test_an_address_where_nobody_listens_has_no_connection(

@@ -42,6 +42,13 @@ class AnswerReader(ResponseHandler, asyncio.BufferedProtocol):
         if self._reading_paused:
             super().resume_reading(resume_parser)
 
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """See ``asyncio.BaseProtocol``. A body that only the connection's end ends is not whole where that broke,
+        which aiohttp does not see."""
+        if exc is not None and self._payload is not None and not self._payload.is_eof():
+            self._payload.set_exception(aiohttp.ClientPayloadError("the connection broke"), exc)
+        super().connection_lost(exc)
+
     def buffer_updated(self, nbytes: int) -> None:
         """See ``asyncio.BufferedProtocol``."""
         if self._cost is None:  # most answers have one piece, whose cost its size bounds
