@@ -19,6 +19,7 @@ from tests.messaging.test_outgoing_files import nobody_waits
 from tests.silent_names import ZONE, common_thread_is_free, silent_names
 from tests.waiting import wait_until
 from waguard.config.sections import Config, Media, Send
+from waguard.core.messages.transfers import RATE
 from waguard.errors import InvalidInputError, NoRoomError, UnavailableError, WaguardError
 from waguard.host.files.media import MediaFolder
 from waguard.host.system.resolver import Resolver
@@ -52,8 +53,8 @@ class Server:
     def made(self, **more: Any) -> Fetcher:
         return Fetcher(lambda: self.settings, files=self.files, **more)
 
-    async def fetch(self, path: str = "/a.png") -> Fetched:
-        return await self.fetcher.fetch(self.base + path, "media_url")
+    async def fetch(self, path: str = "/a.png", session_id: str = "a") -> Fetched:
+        return await self.fetcher.fetch(self.base + path, "media_url", session_id)
 
     def configure(self, **changes: Any) -> None:
         self.settings = msgspec.structs.replace(self.settings, **changes)
@@ -87,10 +88,12 @@ async def _answer(request: web.Request) -> web.StreamResponse:
             return web.Response(body=b"x", headers={"Content-Encoding": "gzip"})
         case ["endless" | "continue" | "chunks" as what]:
             return await _endless(request, what)
-        case ["torn"]:
+        case ["torn" | "stalled" as what, size]:
             assert request.transport
-            request.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\nhalf")
-            request.transport.close()
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\nhalf"
+            request.transport.write(head.encode())
+            if what == "torn":
+                request.transport.close()
             return await asyncio.Event().wait()  # type: ignore[return-value] # never
         case _:
             return web.Response(body=b"a picture", headers=PNG)
@@ -122,15 +125,15 @@ async def _endless(request: web.Request, what: str) -> web.StreamResponse:
         await response.write(bytes(100))
 
 
+def files_in(folder: MediaFolder, *, limit: int) -> OutgoingFiles:
+    config = Config(media=Media(file_limit=limit))
+    return OutgoingFiles(folder, lambda: config, nobody_waits, WallAges(time.time))
+
+
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
-    config = Config(media=Media(file_limit=1))
-    made = Server(
-        OutgoingFiles(
-            MediaFolder(tmp_path / "outgoing"), lambda: config, nobody_waits, WallAges(time.time)
-        ),
-        Send(allow_private=True, fetch_timeout=30.0),
-    )
+    files = files_in(MediaFolder(tmp_path / "outgoing"), limit=1)
+    made = Server(files, Send(allow_private=True, fetch_timeout=30.0))
     made.free.set()
     app = web.Application()
     app.router.add_get("/{path:.*}", made.answer)
@@ -149,7 +152,7 @@ async def failing(server: Server, path: str, kind: type[WaguardError] = NotFetch
     """The error of a fetch that fails."""
     url = path if "://" in path else server.base + path
     with pytest.raises(kind) as raised:
-        await server.fetcher.fetch(url, "media_url")
+        await server.fetcher.fetch(url, "media_url", "a")
     assert raised.value.field == "media_url"
     assert raised.value.remedy
     return raised.value.message
@@ -230,7 +233,7 @@ async def test_a_name_is_checked_by_where_it_leads(
 
     monkeypatch.setattr(Resolver, "addresses", addresses)
     url = server.base.replace("127.0.0.1", "harmless.example") + "/a.png"
-    assert (await server.fetcher.fetch(url, "media_url")).content == b"a picture"
+    assert (await server.fetcher.fetch(url, "media_url", "a")).content == b"a picture"
     server.configure(allow_private=False)
     assert "private address" in await failing(server, url, InvalidInputError)
     assert server.arrived == 1
@@ -299,7 +302,7 @@ async def test_a_file_that_cannot_be_had(server: Server, path: str, why: str) ->
     ("path", "why"),
     [
         *((f"/status/{status}", f"answered {status}") for status in (408, 425, 429, 500, 503)),
-        ("/torn", "connection broke"),
+        ("/torn/900", "connection broke"),
     ],
 )
 async def test_a_file_that_may_be_had_in_a_moment(server: Server, path: str, why: str) -> None:
@@ -347,13 +350,50 @@ async def test_a_server_that_never_answers(server: Server) -> None:
     assert "within 0.05 s" in await failing(server, "/a.png", UnavailableError)
 
 
+async def test_what_was_declared_gives_no_time(server: Server) -> None:
+    server.files = files_in(server.files.folder, limit=16)
+    server.fetcher = server.made()
+    server.configure(fetch_timeout=0.05)
+    async with asyncio.timeout(10):  # the whole would have 32 s
+        assert "did not arrive" in await failing(server, f"/stalled/{16 << 20}", UnavailableError)
+
+
+@pytest.mark.virtual_time
+async def test_what_comes_gives_the_rest_its_time() -> None:
+    async def came(size: int) -> int:
+        async def pieces() -> AsyncIterator[bytes]:
+            for _ in range(100):
+                await asyncio.sleep(1)
+                yield bytes(size)
+
+        received = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(10.7) as end:
+                async for _ in fetch.timely(pieces(), end):
+                    received += 1
+        return received
+
+    assert [await came(RATE // n) for n in (1, 2, RATE)] == [100, 20, 10]
+
+
 async def test_only_so_many_at_once_and_all_in_the_end(server: Server) -> None:
     server.free.clear()
-    fetching = [asyncio.ensure_future(server.fetch()) for _ in range(fetch.AT_ONCE * 2)]
+    sessions = map(str, range(fetch.AT_ONCE * 2))
+    fetching = [asyncio.ensure_future(server.fetch(session_id=one)) for one in sessions]
     await wait_until(lambda: server.arrived == fetch.AT_ONCE, "all places are taken")
     server.free.set()
     assert len(await asyncio.gather(*fetching)) == fetch.AT_ONCE * 2
     assert server.busiest == fetch.AT_ONCE
+
+
+async def test_a_session_leaves_places_to_the_others(server: Server) -> None:
+    server.free.clear()
+    fetching = [asyncio.ensure_future(server.fetch()) for _ in range(fetch.AT_ONCE)]
+    await wait_until(lambda: server.arrived == fetch.OF_A_SESSION, "it has its places")
+    fetching.append(asyncio.ensure_future(server.fetch(session_id="b")))
+    await wait_until(lambda: server.arrived == fetch.OF_A_SESSION + 1, "another has one, too")
+    server.free.set()
+    assert len(await asyncio.gather(*fetching)) == fetch.AT_ONCE + 1
 
 
 async def test_who_gets_no_place_may_ask_again(server: Server) -> None:

@@ -108,7 +108,7 @@ class World:
         """Why nothing was fetched."""
         fetcher = Fetcher(lambda: self.settings, files=cast("Any", None))
         with pytest.raises(InvalidInputError, match="refused") as raised:
-            await fetcher.fetch(url, "media_url")
+            await fetcher.fetch(url, "media_url", "a")
         return raised.value.message
 
     async def post(self, url: str) -> None:
@@ -181,7 +181,7 @@ async def test_a_redirect_is_not_followed_there(world: World, host: str) -> None
 
     get, fetcher._get = fetcher._get, redirected  # type: ignore[assignment,method-assign]
     with pytest.raises(InvalidInputError, match="refused"):
-        await fetcher.fetch("https://files.example/a.png", "media_url")
+        await fetcher.fetch("https://files.example/a.png", "media_url", "a")
 
 
 @pytest.mark.parametrize("host", [*LOOPBACK, "127.0.0.1".translate(ARABIC)])

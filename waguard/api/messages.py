@@ -126,7 +126,8 @@ async def send_media(request: web.Request, query: How, headers: Once, body: Send
     async def fetch() -> Command:
         found = media
         if file.url:
-            found = send_content.media(await send_content.fetched(file, deps.fetcher))
+            brought = await send_content.fetched(file, deps.fetcher, view.session_id)
+            found = send_content.media(brought)
             send_content.require_form(found)
         if found.kind == "voice":
             found = await deps.voices.voice_note(found, file.name)

@@ -345,9 +345,9 @@ def require_form(media: Media) -> None:
         raise fields.bad("type", media.mimetype, "a sticker is an image", "send a WebP or PNG file")
 
 
-async def fetched(file: File, fetcher: Fetcher) -> File:
+async def fetched(file: File, fetcher: Fetcher, session_id: str) -> File:
     """With what its server gave. Raises as ``Fetcher.fetch``."""
-    found = await fetcher.fetch(file.url or "", file.name)
+    found = await fetcher.fetch(file.url or "", file.name, session_id)
     return replace(
         file,
         content=found.content,

@@ -1,10 +1,12 @@
 """A file that is to be sent, fetched from its address: each step checked, no more than the limit."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote, urljoin, urlsplit
+from weakref import WeakValueDictionary
 
 import aiohttp
 
@@ -20,6 +22,7 @@ from waguard.messaging.webhooks.answer_reader import CostlyAnswerError
 from waguard.messaging.webhooks.sender import AddressRefusedError, CheckedConnector
 
 AT_ONCE: Final = 4  # each may hold a whole file
+OF_A_SESSION: Final = 2  # of them
 REDIRECTS: Final = 3
 PIECE: Final = 64 << 10  # bytes
 _REDIRECTED: Final = frozenset({301, 302, 303, 307, 308})
@@ -47,7 +50,8 @@ class Fetched:
 
 
 class Fetcher:
-    """Fetches ``at_once`` at a time. ``settings`` are read at each fetch; more than ``limit`` bytes go to ``files``."""
+    """Fetches ``at_once`` at a time, ``OF_A_SESSION`` for one session. ``settings`` are read at each fetch;
+    more than ``limit`` bytes go to ``files``."""
 
     def __init__(
         self,
@@ -62,8 +66,9 @@ class Fetcher:
         self._limit = limit
         self._places = asyncio.Semaphore(at_once)
         self._resolver = Resolver()
+        self._of_sessions: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
-    async def fetch(self, url: str, name: str) -> Fetched:
+    async def fetch(self, url: str, name: str, session_id: str) -> Fetched:
         """The file at ``url``, which the request's field ``name`` holds.
 
         Raises ``InvalidInputError`` where the address may not be called, ``NotFetchedError``,
@@ -71,28 +76,32 @@ class Fetcher:
         fetched.
         """
         seconds = self._settings().fetch_timeout
-        try:
-            async with asyncio.timeout(seconds):
-                await self._places.acquire()
-        except TimeoutError:
-            raise UnavailableError(
-                "too many files are being fetched",
-                field=name,
-                remedy="send it again in a while",
-                retry_after=seconds,
-            ) from None
-        try:
-            async with asyncio.timeout(seconds) as end:
-                return await self._follow(url, name, end)
-        except TimeoutError:
-            raise _not_now(
-                url,
-                name,
-                f"the file did not arrive within {seconds:g} s",
-                "use a faster server, or a data: URL",
-            ) from None
-        finally:
-            self._places.release()
+        async with contextlib.AsyncExitStack() as places:
+            try:
+                async with asyncio.timeout(seconds):
+                    # the session's first: who waits for it keeps nobody else from a place
+                    await places.enter_async_context(self._places_of(session_id))
+                    await places.enter_async_context(self._places)
+            except TimeoutError:
+                raise UnavailableError(
+                    "too many files are being fetched",
+                    field=name,
+                    remedy="send it again in a while",
+                    retry_after=seconds,
+                ) from None
+            try:
+                async with asyncio.timeout(seconds) as end:
+                    return await self._follow(url, name, end)
+            except TimeoutError:
+                raise _not_now(
+                    url,
+                    name,
+                    f"the file did not arrive within {seconds:g} s",
+                    "use a faster server, or a data: URL",
+                ) from None
+
+    def _places_of(self, session_id: str) -> asyncio.Semaphore:
+        return self._of_sessions.setdefault(session_id, asyncio.Semaphore(OF_A_SESSION))
 
     async def _follow(self, url: str, name: str, end: asyncio.Timeout) -> Fetched:
         async with aiohttp.ClientSession(
@@ -153,10 +162,8 @@ class Fetcher:
             why = f"it is compressed ({packed[:20]}), which was not requested"
             raise _failed(url, name, why, "have it served as it is")
         declared = response.content_length
-        if when := end.when():
-            end.reschedule(when + transfer_time(min(declared or 0, self._files.limit)))
         content, file = bytearray(), None
-        pieces = response.content.iter_chunked(PIECE)
+        pieces = timely(response.content.iter_chunked(PIECE), end)
         mimetype = response.content_type if "Content-Type" in response.headers else None
         async for piece in pieces:
             content += piece
@@ -189,6 +196,14 @@ class Fetcher:
         except TooLargeError as error:
             why = f"more than {self._files.limit} bytes"
             raise _failed(url, name, why, error.remedy or "") from None
+
+
+async def timely(pieces: AsyncIterator[bytes], end: asyncio.Timeout) -> AsyncGenerator[bytes]:
+    """The pieces, each of which gives the next ones the time that it may take: ``end`` is put off by it."""
+    async for piece in pieces:
+        if when := end.when():
+            end.reschedule(when + transfer_time(len(piece)))
+        yield piece
 
 
 async def _chained(begin: bytearray, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
