@@ -85,3 +85,17 @@ def refuse(patch: pytest.MonkeyPatch, path: Path, code: int) -> None:
         return opened(name, *rest, **more)
 
     patch.setattr(os, "open", opening)
+
+
+def hide(patch: pytest.MonkeyPatch, path: Path, code: int) -> list[Path]:
+    """The system does not say whether this file is there; it grows with each time that it is asked."""
+    asked, times = os.stat, list[Path]()
+
+    def asking(name: Any, *rest: Any, **more: Any) -> os.stat_result:
+        if name == path:
+            times.append(path)
+            raise OSError(code, os.strerror(code))
+        return asked(name, *rest, **more)
+
+    patch.setattr(os, "stat", asking)
+    return times

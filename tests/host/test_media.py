@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.host.odd_files import hide
 from tests.small_disk import small_disk
 from waguard.core.messages import media_retention
+from waguard.errors import UnavailableError
 from waguard.host.files import media as under_test
 from waguard.host.files.media import MediaFolder
 
@@ -122,6 +124,23 @@ def test_what_is_not_there(files: MediaFolder) -> None:
     assert files.find(NAME) is None
     assert files.read(NAME) is None
     assert files.tidy(now=NOW, keep_for=1, size_limit=0) == 0
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES])
+def test_what_the_disk_does_not_say_now_is_not_gone(
+    files: MediaFolder, folder: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    files.keep(PICTURE, "image/png")
+    path = folder / NAME[:2] / NAME
+    with monkeypatch.context() as patch:
+        hide(patch, path, code)
+        with pytest.raises(UnavailableError, match=os.strerror(code)):
+            files.find(NAME)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(IsADirectoryError):
+        files.read(NAME)
+    assert files.find(NAME) is None
 
 
 def test_the_oldest_are_deleted_with_all_that_belongs_to_them(

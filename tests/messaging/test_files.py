@@ -3,7 +3,9 @@ its message."""
 
 import asyncio
 import base64
+import errno
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -179,6 +181,22 @@ async def test_a_disk_that_gives_nothing_any_more_holds_up_no_text(
     MediaFolder(tmp_path / "media").keep(PICTURE, "image/png")
     timings = WebhookTimings(file=0.05)
     async with gateway(tmp_path, receiver.url, files=hung, timings=timings) as it:
+        put(it, received(1, content=None, sha256=NAME))
+        media = await delivered(it, receiver)
+    assert (media["data"], media["error"], media["sha256"]) == (None, NO_ANSWER, NAME)
+
+
+class Refusing(MediaFolder):
+    """The system opens no file now."""
+
+    def _path(self, name: str) -> Path:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+async def test_a_file_that_cannot_be_read_now_is_not_called_gone(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    async with gateway(tmp_path, receiver.url, files=Refusing(tmp_path / "media")) as it:
         put(it, received(1, content=None, sha256=NAME))
         media = await delivered(it, receiver)
     assert (media["data"], media["error"], media["sha256"]) == (None, NO_ANSWER, NAME)

@@ -1,12 +1,14 @@
 """Files that are sent: whole, fetched once, in the database while they wait."""
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from tests.api.fake_sessions import SESSION
+from tests.host.odd_files import hide
 from tests.messaging.outbox_ends import result
 from tests.messaging.outbox_world import CHAT, World
 from tests.waiting import wait_until
@@ -171,6 +173,33 @@ async def test_a_message_whose_file_is_gone_fails(world: World) -> None:
     await until(has_failed)
     assert "not kept any more" in str((await world.row(pending)).error)
     assert not world.sessions.sends()
+
+
+async def test_a_message_waits_for_a_disk_that_does_not_say_whether_its_file_is_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.timings = SendTimings(retry=0.01)
+    await world.kill()
+    await world.start()
+    command = by_hash(world, b"large")
+    assert isinstance(command, SendFile)
+    path, _ = world.files.find(command.file) or (Path(), "")
+    with monkeypatch.context() as patch:
+        hide(patch, path, errno.EIO)
+        awaited = world.accept(command)
+        with pytest.raises(UnavailableError, match="cannot be read now"):
+            await world.result(awaited)
+        assert (await world.row(awaited)).state is State.FAILED
+    world.sessions.not_ready = UnavailableError("it is not ready")
+    waiting = world.accept(command, queue=True)
+    await waiting.stored
+    with monkeypatch.context() as patch:
+        asked = hide(patch, path, errno.EIO)
+        world.sessions.connect()
+        await wait_until(lambda: len(asked) >= 2, "it is tried again")
+        row = await world.row(waiting)
+        assert (row.state, row.attempts) == (State.ACCEPTED, 0)
+    assert isinstance(await asyncio.shield(waiting.done), Acked)
 
 
 # ---- in a cluster ----

@@ -56,4 +56,4 @@ class MediaStore(Protocol):
         """Keep a file; its name: the SHA-256 in hex. Raises ``OSError`` where the disk does not take it."""
 
     def read(self, name: str) -> bytes | None:
-        """The file's content; None: it is not kept any more."""
+        """The file's content; None: it is not kept any more. Raises ``OSError`` where it cannot be read now."""

@@ -11,6 +11,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 import threading
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ import msgspec
 
 from waguard.core.messages import media_retention, received_media
 from waguard.core.messages.media_retention import Held
+from waguard.errors import UnavailableError
 from waguard.host import small_file
 from waguard.host.files import disk
 from waguard.host.files.lock import private_folder
@@ -29,6 +31,7 @@ from waguard.host.small_file import UnreadableError
 UNFINISHED: Final = ".new-"
 NO_ROOM: Final = "the disk is nearly full: limits.disk_reserve stays free"
 _COMING: Final = "coming"
+RETRY_AFTER: Final = 5.0  # s
 STALE: Final = 3_600.0  # s, after which an unfinished file is nobody's
 
 
@@ -126,15 +129,16 @@ class MediaFolder:
             path.unlink(missing_ok=True)
 
     def read(self, name: str) -> bytes | None:
-        """The file's content; None: it is not kept any more, or cannot be read."""
+        """The file's content; None: it is not kept any more. Raises ``OSError`` where it cannot be read now."""
         try:
             return self._path(name).read_bytes()
-        except OSError:
+        except FileNotFoundError:
             return None
 
     def find(self, name: str) -> tuple[Path, str] | None:
-        """Where it lies and its type; None: there is no such file, whatever ``name`` is."""
-        if not received_media.NAME.fullmatch(name) or not (path := self._path(name)).is_file():
+        """Where it lies and its type; None: there is no such file, whatever ``name`` is. Raises ``UnavailableError``
+        where its disk does not say so now."""
+        if not received_media.NAME.fullmatch(name) or not _is_file(path := self._path(name)):
             return None
         try:
             note = msgspec.json.decode(small_file.read(_details_path(path)))
@@ -241,6 +245,17 @@ class PartialFile:
 
 def _details_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise UnavailableError(
+            f"the file cannot be read now: {error.strerror}", retry_after=RETRY_AFTER
+        ) from None
 
 
 def _renew(path: Path) -> None:

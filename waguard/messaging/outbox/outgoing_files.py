@@ -60,12 +60,12 @@ class OutgoingFiles:
         return self._config().media.file_limit << 20
 
     def path(self, name: str) -> Path | None:
-        """Where the file lies; None: it is not kept. Blocks."""
+        """Where the file lies; None: it is not kept. Blocks. Raises as ``MediaFolder.find``."""
         found = self.folder.find(name)
         return found and found[0]
 
     async def find(self, name: str) -> OutgoingFile | None:
-        """The file; it is kept for another day."""
+        """The file; it is kept for another day. Raises as ``MediaFolder.find``."""
         return await asyncio.to_thread(self._find, name)
 
     def _find(self, name: str) -> OutgoingFile | None:

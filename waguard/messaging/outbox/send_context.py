@@ -115,7 +115,8 @@ class SendContext(Struct, frozen=True, kw_only=True):
     group_waits: GroupWaits = no_group_waits
     """Whether nothing is sent to a chat of a session for now."""
     file: Callable[[str], Path | None] = lambda _: None
-    """Where a file lies that is sent by its name; None: it is not kept. Blocks."""
+    """Where a file lies that is sent by its name; None: it is not kept. Blocks. Raises ``UnavailableError`` where its
+    disk does not say so now."""
     bring: Callable[[str], Awaitable[None]] | None = None
     """In a cluster: has such a file come from another host, where one has it. Raises ``WaguardError``:
     ``UnavailableError`` where one that may have it is away."""

@@ -38,7 +38,11 @@ class Transmission:
         assert command  # noqa: S101 - read before
         pending.command = None
         if isinstance(command, SendFile):
-            if (path := await asyncio.to_thread(self._ctx.file, command.file)) is None:
+            try:
+                path = await asyncio.to_thread(self._ctx.file, command.file)
+            except UnavailableError as error:
+                return NotSent(error)
+            if path is None:
                 pending.abandoned = _gone(command.file)
                 return NotSent(pending.abandoned)
             command = msgspec.structs.replace(command, file=str(path))
@@ -67,11 +71,12 @@ class Transmission:
 
     async def bring_file(self, pending: PendingSend) -> None:
         """Have its file here, where it was left on another host of the cluster: before it begins, for that may take
-        long. Raises ``UnavailableError``, ``NoRoomError``: it may come later; and what it is ``abandoned`` for."""
+        long. Raises ``UnavailableError``, ``NoRoomError``: it may come later, or be read; and what it is ``abandoned``
+        for."""
         command, bring = pending.command, self._ctx.bring
-        if bring is None or not isinstance(command, SendFile):
+        if not isinstance(command, SendFile):
             return
-        if await asyncio.to_thread(self._ctx.file, command.file):
+        if await asyncio.to_thread(self._ctx.file, command.file) or bring is None:
             return
         try:
             await bring(command.file)

@@ -42,6 +42,6 @@ async def with_content(body: bytes, files: MediaStore, *, deadline: float = DEAD
             content = await asyncio.to_thread(files.read, name)
         # msgspec writes bytes as base64
         more = {"error": GONE} if content is None else {"data": content}
-    except TimeoutError:
+    except OSError:  # a TimeoutError is one
         more = {"error": NO_ANSWER}
     return msgspec.json.encode(event | {"data": with_media(event["data"], **more)})
