@@ -142,6 +142,8 @@ class Fetcher:
                 raise _refused(url, name, str(error.os_error)) from None
             why = error.os_error.strerror or "unknown name"
             raise _not_now(url, name, f"no connection: {why}", "check its server") from None
+        except aiohttp.ConnectionTimeoutError:
+            raise _not_now(url, name, "no connection: timed out", "check its server") from None
         except ValueError:  # of what is no address, or of a redirect to it
             raise _refused(url, name, "it leads to no address") from None
         except CostlyAnswerError as error:

@@ -159,6 +159,8 @@ class WebhookSender:
                 retry_after = seconds(response.headers.get("Retry-After"), now=self._wall())
                 location = address.path_of(response.headers.get("Location", ""))
                 return Answer(status=response.status, retry_after=retry_after, location=location)
+        except aiohttp.ConnectionTimeoutError:  # a TimeoutError, too
+            return Answer(error="no connection: timed out", reached=False)
         except TimeoutError:
             return Answer(error="no answer in time")
         except aiohttp.ClientConnectorError as error:
