@@ -1,6 +1,7 @@
 """The markers of an installation, on real files and a real database."""
 
 import contextlib
+import errno
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Callable
@@ -9,10 +10,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.host.odd_files import refuse
 from tests.supervision.world import World, world
 from waguard.core.installation import Marker
 from waguard.daemon.installation import KIND, Installation
-from waguard.errors import ConflictError, DatabaseUnavailableError, DatabaseUnknownError
+from waguard.errors import (
+    ConflictError,
+    DatabaseUnavailableError,
+    DatabaseUnknownError,
+    UnavailableError,
+)
 from waguard.host.memory import installation_file
 from waguard.store.sql import SqlStore
 from waguard.supervision.outages import Outages
@@ -250,6 +257,31 @@ async def test_a_marker_that_cannot_be_read_is_quarantined_where_the_database_ha
     assert second.folder.installation == await second.marker()
     assert msgspec.json.decode(file.read_bytes(), type=Marker) == second.folder
     assert (first.sessions / f"{installation_file.FILE}.unreadable").read_bytes() == b"{"
+
+
+async def test_a_marker_that_cannot_be_read_now_accepts_no_other_database(
+    run: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await ours(run)
+    file = first.sessions / installation_file.FILE
+    before = file.read_bytes()
+    other = first.database.with_name("other.db")
+    shutil.copyfile(first.database, other)
+    with contextlib.closing(sqlite3.connect(other)) as changed:
+        changed.execute("UPDATE waguard_installation SET installation = 'b'")
+        changed.commit()
+    running, second = run(), run("other.db")
+    await running.begin()
+    with monkeypatch.context() as patch:
+        refuse(patch, file, errno.EMFILE)
+        await running.it.mark()
+        with pytest.raises(UnavailableError, match="cannot be opened: Too many open files"):
+            await second.begin()
+        with pytest.raises(OSError, match="Too many open files"):
+            installation_file.write(first.sessions, Marker(installation="b"))
+    assert file.read_bytes() == before
+    assert [it.name for it in first.sessions.iterdir() if it.is_file()] == [file.name]
+    await second.refused()
 
 
 async def test_hosts_that_mark_a_new_database_at_once_are_one_installation(

@@ -11,7 +11,7 @@ class Marker(Struct, frozen=True, kw_only=True):
     """The marker of the sessions folder."""
 
     installation: str
-    """Empty: the file is there, and cannot be read."""
+    """Empty: the file is there, and damaged."""
     database: str = ""
     """The name of the database that was used last, without user and password."""
 

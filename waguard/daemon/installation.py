@@ -10,7 +10,7 @@ from waguard.config.sections import Config
 from waguard.core import installation
 from waguard.core.installation import Found, Known, Marker, Unknown, Unmarked
 from waguard.core.replace import replace
-from waguard.errors import ConflictError, DatabaseUnknownError, WaguardError
+from waguard.errors import ConflictError, DatabaseUnknownError, UnavailableError, WaguardError
 from waguard.host.memory import installation_file
 from waguard.ports.store import InstallationStore
 from waguard.supervision.outages import Outages
@@ -51,7 +51,8 @@ class Installation:
         return installation.words(self._unknown) if self._unknown else self._other_etcd
 
     def recognize(self, found: Found) -> None:
-        """Raises ``DatabaseUnknownError`` where it is not known to be ours. Reads one small file."""
+        """Raises ``DatabaseUnknownError`` where it is not known to be ours, ``UnavailableError`` where the folder's
+        marker was not read yet, and cannot be now. Reads one small file."""
         self._identify(found)
 
     async def mark(self) -> None:
@@ -106,14 +107,26 @@ class Installation:
 
     def _read(self) -> tuple[Marker | None, bool]:
         """The folder's marker, and whether it is bare. Blocks, where its disk hangs."""
-        sessions = self._config().paths.sessions
-        there = installation_file.read(sessions)
-        return there, there is None and installation_file.is_bare(sessions)
+        there = self._marker()
+        return there, there is None and installation_file.is_bare(self._config().paths.sessions)
 
     def _folder(self) -> Marker | None:
         """The folder's marker; what was seen before, where the folder is away."""
-        found = installation_file.read(self._config().paths.sessions)
+        found = self._marker()
         return found if found and found.installation else self._seen or found
+
+    def _marker(self) -> Marker | None:
+        """The folder's marker; what was seen before, where the system does not let it be read now."""
+        try:
+            return installation_file.read(self._config().paths.sessions)
+        except OSError as error:
+            if self._seen:
+                return self._seen
+            raise UnavailableError(
+                f"whose sessions these are is not known: {error}",
+                field="paths.sessions",
+                retry_after=RETRY_AFTER,
+            ) from None
 
     def _write(self, marker: Marker) -> None:
         sessions = self._config().paths.sessions

@@ -15,12 +15,16 @@ FILE: Final = "waguard-installation.json"
 
 
 def read(sessions: Path) -> Marker | None:
-    """The marker; None: there is none. One that cannot be read is one without a name."""
+    """The marker; None: there is none. One that is damaged is one without a name. Raises ``OSError`` where the
+    system does not let it be read now."""
+    path = sessions / FILE
     try:
-        return msgspec.json.decode(small_file.read(sessions / FILE), type=Marker)
+        return msgspec.json.decode(small_file.read(path), type=Marker)
     except FileNotFoundError:
         return None
-    except (UnreadableError, ValueError, RecursionError):
+    except (UnreadableError, ValueError, RecursionError) as error:
+        if isinstance(error, UnreadableError) and error.by_system:
+            raise OSError(f"{path}: {error}") from None
         return Marker(installation="")
 
 
@@ -35,7 +39,7 @@ def is_bare(sessions: Path) -> bool:
 
 
 def write(sessions: Path, marker: Marker) -> None:
-    """Whole or not at all; what cannot be read is quarantined before. Raises ``OSError``, ``WaguardError``."""
+    """Whole or not at all; what is damaged is quarantined before. Raises ``OSError``, ``WaguardError``."""
     found = read(sessions)
     if found and not found.installation:
         with contextlib.suppress(OSError):
