@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from loguru import logger
 
 from waguard.daemon.runtime_folder import RuntimeFolder
-from waguard.host.process.children import quarantine_unreadable_records
+from waguard.errors import UnavailableError
+from waguard.host.process.children import quarantine_unreadable_records, refused_records
 from waguard.ports.process import Process
 from waguard.supervision.status_writer import AuditLog
 from waguard.wire.worker import WorkerRecord
+
+TRIES: Final = 3  # in vain
+SHOWN: Final = 3
 
 
 class Memory(Protocol):
@@ -37,11 +41,21 @@ class Leftovers:
         self._memories = memories
         self._adopt = adopt
         self._trail = trail
+        self._tries = 0
         self.lost: list[str] = []
         """Sessions whose workers were gone, and had left their records."""
 
     def workers(self) -> list[tuple[WorkerRecord, Process]]:
-        """Those that live. What nobody can read is quarantined and reported."""
+        """Those that live. What nobody can read is quarantined and reported.
+
+        Raises ``UnavailableError``, ``TRIES`` times, where the system does not let a record be read now: its worker would be
+        replaced. After that it is left where it is.
+        """
+        refused = refused_records(self._runtime.workers)
+        if refused and self._tries < TRIES:
+            self._tries += 1
+            shown = ", ".join(f"{path}: {why}" for path, why in list(refused.items())[:SHOWN])
+            raise UnavailableError(f"records of workers are not read: {shown}")
         self._report(self._unreadable())
         living, gone = self._runtime.workers_left(self._adopt)
         self.lost.extend(gone)

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -237,18 +237,29 @@ def read_records(workers: Path) -> list[tuple[Path, WorkerRecord]]:
 
 
 def quarantine_unreadable_records(workers: Path) -> dict[Path, str]:
-    """Where each lay, and what was wrong with it; its worker is a stray by its mark."""
+    """Where each lay, and what was wrong with it; its worker is a stray by its mark. ``refused_records`` stay."""
     found = {}
+    for path, error in _unreadable(workers):
+        if not error.by_system:
+            found[path] = str(error)
+            with contextlib.suppress(OSError):  # it is reported all the same
+                small_file.quarantine(path)
+    return found
+
+
+def refused_records(workers: Path) -> dict[Path, str]:
+    """Those that the system does not let be read now, and why: their workers may live."""
+    return {path: str(error) for path, error in _unreadable(workers) if error.by_system}
+
+
+def _unreadable(workers: Path) -> Iterator[tuple[Path, UnreadableError]]:
     for path in sorted(workers.glob("*.json")):
         try:
             _record(path)
         except FileNotFoundError:  # its worker has just ended
             continue
         except UnreadableError as error:
-            found[path] = str(error)
-            with contextlib.suppress(OSError):  # it is reported all the same
-                small_file.quarantine(path)
-    return found
+            yield path, error
 
 
 def _record(path: Path) -> WorkerRecord:
