@@ -18,6 +18,7 @@ from waguard.core.alerts.alerts import APART, FOLD, RETRY
 from waguard.core.alerts.destinations import AlertDestination
 from waguard.core.alerts.notice import Notice
 from waguard.core.blame import Blame, Condition
+from waguard.core.incidents.folding import fleet_condition
 from waguard.core.replace import replace
 from waguard.errors import DatabaseUnavailableError
 from waguard.host.memory.alert_memory import AlertMemory
@@ -335,3 +336,15 @@ async def test_the_heartbeat_is_called_each_minute_while_waguard_supervises(worl
             counts.append(len(receiver.calls))
         assert counts == [1, 1, 2, 2]
         assert {call[:2] for call in receiver.calls} == {("GET", "/beat")}
+
+
+async def test_the_heartbeat_is_not_called_while_the_start_fails(world: World) -> None:
+    failed = fleet_condition("begin_failed", "there is no table whatsapp_accounts", since=0.0)
+    async with alert_receiver() as receiver:
+        world.config = Config(alerts=Section(heartbeat_url=f"{receiver.url}/beat"))
+        world.see(failed, restored=False)
+        await world.idle()
+        assert receiver.calls == []
+        world.see(restored=False)
+        await world.idle()
+        assert len(receiver.calls) == 1

@@ -144,6 +144,11 @@ async def database_away(it: Surfaces) -> Found:
     return {("database_down", None)}
 
 
+async def begin_failed(it: Surfaces) -> Found:
+    it.bench.it.fleet.outages.update("begin_failed", "there is no table whatsapp_accounts")
+    return {("begin_failed", None)}
+
+
 async def database_behind(it: Surfaces) -> Found:
     it.gateway.journal.backlog._queue.bytes = JournalLimits().behind_bytes
     return {("database_behind", None)}
@@ -334,7 +339,7 @@ async def bug(it: Surfaces) -> Found:
 Trouble = Callable[[Surfaces], Awaitable[Found]]
 TROUBLES: Final[tuple[Trouble, ...]] = (
     *(receiver_down, own_receiver_down, receiver_slow, dead_letters, held, unidentified),
-    *(database_away, database_behind, disk_low, network_down, breaker_open),
+    *(database_away, begin_failed, database_behind, disk_low, network_down, breaker_open),
     *(chromium_outdated, chromium_update_failed),
     *(chromium_missing, sessions_folder_missing, memory_short, parked, unlinked, acks_late),
     *(sends_throw, deaf, sentinel_failed, whatsapp_refuses, profile_without_row, bug),

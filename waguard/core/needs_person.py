@@ -10,6 +10,7 @@ from typing import Final
 NEEDS_PERSON: Final[Mapping[str, bool | Mapping[str, bool]]] = {
     # ---- all sessions at once ----
     "restoring": False,
+    "begin_failed": True,
     "fleet_breaker_opened": True,
     "network_down": True,
     "acks_missing_everywhere": False,  # nobody on this host can end it

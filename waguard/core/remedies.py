@@ -209,6 +209,7 @@ COMPARE_CODES: Final = (
 _LIST: Final = "`waguard webhooks list` shows them (GET /api/webhooks/dead)"
 FLEET: Final = {
     "restoring": "Nothing to do: it ends by itself. `waguard status` shows how far it is.",
+    "begin_failed": f"Repair what the message names; waguard tries again by itself every few seconds. {_DOCTOR} checks the host.",
     "fleet_breaker_opened": "Remove the common cause; one of them is tried at intervals by"
     " itself. `waguard status` shows which are up again.",
     "network_down": "Check this host's Internet connection; the sessions reconnect by themselves."

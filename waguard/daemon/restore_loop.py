@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -53,6 +54,7 @@ class RestoreLoop:
         instance: str,
         timings: Timings,
         cluster: "Cluster | None" = None,
+        retry: Sequence[float] = DATABASE_RETRY,
     ) -> None:
         self._cluster = cluster
         self._store = store
@@ -66,6 +68,7 @@ class RestoreLoop:
         self._stop = stop
         self._instance = instance
         self._timings = timings
+        self._retry = retry
         self._why_not: str | None = None
 
     @property
@@ -100,7 +103,7 @@ class RestoreLoop:
                     self._stop.lose_database(error)
                     return
                 except Exception as error:  # noqa: BLE001 - a daemon that restores nothing must not idle
-                    delay = DATABASE_RETRY[min(attempt, len(DATABASE_RETRY) - 1)]
+                    delay = self._retry[min(attempt, len(self._retry) - 1)]
                     attempt += 1
                     self._report(error, delay)
                     if isinstance(error, DatabaseUnknownError):
@@ -111,6 +114,7 @@ class RestoreLoop:
                     await asyncio.sleep(delay)
                 else:
                     self._why_not = None
+                    self._outages.update("begin_failed", None)
                     return
 
     async def _begin(self, left_behind: list[tuple[WorkerRecord, Process]]) -> None:
@@ -144,6 +148,7 @@ class RestoreLoop:
         self, company: contextlib.AsyncExitStack, left_behind: list[tuple[WorkerRecord, Process]]
     ) -> None:
         """Another daemon has the lease, and runs their sessions: what was lent to them is over."""
+        self._outages.update("begin_failed", None)
         await company.aclose()
         ending = [process for _, process in left_behind]
         left_behind.clear()
@@ -158,6 +163,8 @@ class RestoreLoop:
 
     def _report(self, error: Exception, delay: float) -> None:
         why = error.line() if isinstance(error, WaguardError) else repr(error)
+        known = isinstance(error, DatabaseUnavailableError | DatabaseUnknownError)
+        self._outages.update("begin_failed", None if known else why)
         if isinstance(error, DatabaseUnknownError):
             self._outages.update("database_down", None)  # it answers
         elif isinstance(error, DatabaseUnavailableError):

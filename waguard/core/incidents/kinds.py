@@ -80,6 +80,7 @@ DIED: Final = "daemon_died"
 RESTORED: Final = "daemon_restored"
 # kinds that concern all sessions at once, and the kind that ends each
 FLEET_ENDS: Final = {
+    "begin_failed": "begin_works",
     "fleet_breaker_opened": "fleet_breaker_closed",
     "network_down": "network_up",
     "database_down": "database_up",
@@ -129,6 +130,7 @@ FLEET_STEPS: Final = frozenset({"version_suspected", "version_held_long", "versi
 """Steps about a version: they are part of the incident that they lead to."""
 OF_VERSIONS: Final = ("version_released", "version_accepted", "bundle_released")
 FLEET_DONE: Final = {
+    "begin_failed": "the start was tried again; workers went on, and kept what they received",
     "fleet_breaker_opened": "restarts waited, one session was tried at a time",
     "network_down": "no session was restarted for it",
     "database_down": "sessions went on; workers kept what they received until it was stored",
@@ -175,6 +177,7 @@ FLEET_DONE: Final = {
     DIED: "the next daemon searched for the workers that were still running",
 }
 FLEET_RESULTS: Final = {
+    "begin_works": "the start worked, or something else kept it from working",
     "fleet_breaker_closed": "one session was up again, and the others followed",
     "network_up": "the network was back, and the sessions reconnected by themselves",
     "database_up": "the database answered again",

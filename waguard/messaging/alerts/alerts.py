@@ -126,7 +126,8 @@ class Alerts:
             self._holds = fact is None
             if fact:
                 self._handle(fact)
-        if health.supervising:
+        # what supervises no session until a person acts is as good as dead
+        if health.supervising and not any(it.type == "begin_failed" for it in health.conditions):
             self._beat()
 
     def adopt(self, sent: Mapping[str, Destination]) -> None:

@@ -102,7 +102,7 @@ class HealthReport:
 
     def _of_all(self) -> Iterator[Condition]:
         outages, state = self._ctx.fleet.outages, self._state
-        waits = state.waits_for_lease or state.database_unknown
+        waits = state.waits_for_lease or state.database_unknown or state.begin_failed
         if not state.restored and not waits:
             why = "sessions are still being restored"
             yield fleet_condition("restoring", why, since=self._began)

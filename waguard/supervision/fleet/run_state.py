@@ -42,6 +42,11 @@ class RunState:
         """Why nobody uses the database although it answers; None: it is ours."""
         return self._outages.why("database_unknown")
 
+    @property
+    def begin_failed(self) -> str | None:
+        """Why the start fails until a person acts; None: it does not."""
+        return self._outages.why("begin_failed")
+
     def rows_loaded(self) -> None:
         """All rows were read, and their sessions come to memory now."""
         self._loaded = True
@@ -71,9 +76,9 @@ class RunState:
     def require_loaded(self) -> None:
         """Raises ``UnavailableError`` while no row is known."""
         if not self._loaded:
-            why = (
-                self.waits_for_lease or self.database_unknown or "the database does not answer yet"
-            )
+            failed = "the start fails: the condition begin_failed says why"
+            why = self.waits_for_lease or self.database_unknown or (self.begin_failed and failed)
+            why = why or "the database does not answer yet"
             raise UnavailableError(why, retry_after=5)
 
     def require_running(self) -> None:

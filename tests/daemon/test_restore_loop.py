@@ -1,0 +1,102 @@
+"""What a start that fails says of itself, and that it is over when one works."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.supervision.bench import Bench
+from tests.supervision.conftest import bench, world
+from tests.waiting import wait_until
+from waguard.daemon.restore_loop import RestoreLoop
+from waguard.errors import DatabaseUnavailableError, WaguardError
+
+__all__ = ["bench", "world"]  # pytest finds fixtures by name
+LOST = WaguardError("the table whatsapp_accounts has no column status")
+AWAY = DatabaseUnavailableError("the database is away")
+
+
+async def _nothing(*_: object, **__: object) -> None:
+    """There is nothing to do."""
+
+
+class Start:
+    """A start whose database is opened as often as it takes: ``error`` says why it is not. A standby ``waits``."""
+
+    beginning: asyncio.Task[None]
+
+    def __init__(self, bench: Bench) -> None:
+        self.error: Exception | None = LOST
+        self.waits = False
+        self.attempts = 0
+        self.bench = bench
+        other: Any = SimpleNamespace(
+            **dict.fromkeys(("begin", "close", "mark", "report_restored"), _nothing),
+            acquire=self._acquire,
+            held_elsewhere=None,
+            lost=(),
+            open=self._open,
+            standby=False,
+            workers=list,
+        )
+        timings: Any = SimpleNamespace(greet_after=60.0, greet_again=60.0, stop_grace=1.0)
+        self.it = RestoreLoop(
+            *(other, other, other, other, bench.it),
+            leftovers=other,
+            history=other,
+            outages=bench.it.fleet.outages,
+            stop=other,
+            instance="i",
+            timings=timings,
+            retry=(0.01,),
+        )
+
+    async def _open(self) -> None:
+        self.attempts += 1
+        if self.error:
+            raise self.error
+
+    async def _acquire(self, before_waiting: Any) -> None:
+        if self.waits:
+            await before_waiting()
+            await asyncio.Event().wait()
+
+    async def fails(self, error: Exception) -> list[str]:
+        """The conditions after a further attempt."""
+        self.error, before = error, self.attempts
+        await wait_until(lambda: self.attempts >= before + 2, "it is tried again", deadline=10.0)
+        return self.conditions
+
+    @property
+    def conditions(self) -> list[str]:
+        return [it.type for it in self.bench.it.health.read().conditions]
+
+
+@pytest.fixture
+async def start(bench: Bench) -> AsyncIterator[Start]:
+    made = Start(bench)
+    made.beginning = asyncio.create_task(made.it.run())
+    yield made
+    made.beginning.cancel()
+
+
+async def test_a_start_that_fails_for_good_is_for_a_person_until_it_works(start: Start) -> None:
+    assert await start.fails(AWAY) == ["restoring", "database_down"]
+    start.bench.it.fleet.outages.update("database_down", None)
+    assert await start.fails(LOST) == ["begin_failed"]
+    [found] = start.bench.it.health.read().conditions
+    assert (found.message, found.needs_person) == (LOST.line(), True)
+    assert await start.fails(AWAY) == ["restoring", "database_down"]
+    await start.fails(LOST)
+    start.error = None
+    await start.beginning
+    assert start.conditions == []
+
+
+async def test_what_failed_is_over_where_another_daemon_has_the_lease(start: Start) -> None:
+    start.waits = True
+    assert await start.fails(LOST) == ["begin_failed"]
+    start.error = None
+    await wait_until(lambda: start.conditions == ["restoring"], "it waits")
