@@ -1,10 +1,13 @@
 """The markers of an installation, on real files and a real database."""
 
+import asyncio
 import contextlib
 import errno
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -12,6 +15,7 @@ import pytest
 
 from tests.host.odd_files import refuse
 from tests.supervision.world import World, world
+from tests.waiting import DEADLINE
 from waguard.core.installation import Marker
 from waguard.daemon.installation import KIND, Installation
 from waguard.errors import (
@@ -35,7 +39,9 @@ class Run:
         self.store = SqlStore(f"sqlite+aiosqlite:///{database}")
         trail = AuditLog(None, made.store, made.clock, publish=lambda _: None, retry=1.0)
         self.outages = Outages(trail)
-        self.it = Installation(lambda: made.config, self.store.installation, self.outages)
+        self.it = Installation(
+            lambda: made.config, self.store.installation, self.outages, disk_within=0.1
+        )
         self.it.workers = workers
         self.store.guard(
             why_barred=self.it.why_barred, before_migration=_nothing, recognize=self.it.recognize
@@ -243,6 +249,56 @@ async def test_a_folder_that_cannot_be_written_keeps_nobody_from_beginning(
     await first.it.mark()
     assert first.folder
     assert first.folder.installation == await first.marker()
+
+
+@pytest.fixture
+def free() -> Iterator[threading.Event]:
+    """Set where a disk answers again."""
+    made = threading.Event()
+    yield made
+    made.set()
+
+
+async def test_a_disk_that_holds_all_common_threads_holds_up_no_check(
+    run: Begin, free: threading.Event
+) -> None:
+    daemon = await ours(run)
+    await daemon.begin()
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    hangs = loop.run_in_executor(None, free.wait)
+    async with asyncio.timeout(DEADLINE):
+        await daemon.it.mark()
+    free.set()
+    await hangs
+
+
+async def test_while_the_folders_disk_hangs_what_was_seen_last_counts(
+    run: Begin, free: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await ours(run)
+    read = installation_file.read
+    asked: list[Path] = []
+
+    def hung(sessions: Path) -> Marker | None:
+        asked.append(sessions)
+        free.wait()
+        return read(sessions)
+
+    daemon = run()
+    await daemon.begin()
+    monkeypatch.setattr(installation_file, "read", hung)
+    async with asyncio.timeout(DEADLINE):
+        for _ in range(3):
+            await daemon.it.mark()
+        assert len(await daemon.store.sessions()) == 1
+    assert len(asked) == 1, "it holds one thread"
+    with contextlib.closing(sqlite3.connect(first.database)) as other:
+        other.execute("UPDATE waguard_installation SET installation = 'b'")
+        other.commit()
+    async with asyncio.timeout(DEADLINE):
+        with pytest.raises(DatabaseUnknownError):
+            await daemon.it.mark()
 
 
 async def test_a_marker_that_cannot_be_read_is_quarantined_where_the_database_has_one(

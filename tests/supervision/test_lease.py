@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from loguru import logger
 
 from tests.store.memory import MemoryLease
 from tests.supervision.world import World
@@ -13,7 +14,11 @@ from waguard.core.lease import Holder, Terms, of_cluster
 from waguard.core.replace import replace
 from waguard.errors import DatabaseUnavailableError, DatabaseUnknownError, InstanceHeldError
 from waguard.ports.store import AuditEntry
-from waguard.supervision.fleet.lease_keeper import LEFT_BEHIND_SHOWN, LeaseKeeper
+from waguard.supervision.fleet.lease_keeper import (
+    LEFT_BEHIND_SHOWN,
+    RENEWAL_DEADLINE,
+    LeaseKeeper,
+)
 from waguard.supervision.outages import Outages
 from waguard.supervision.status_writer import AuditLog
 
@@ -406,6 +411,13 @@ async def test_a_renewal_that_takes_long_holds_up_no_tick_and_is_not_cut_off(
         assert tick.done(), "a tick waits for no database"
         await asyncio.sleep(0)
         tick.cancel()  # as the ticker does at its end
+    said: list[str] = []
+    sink = logger.add(said.append, format="{extra[event]} {extra[why]}", level="ERROR")
+    host.world.clock.advance(RENEWAL_DEADLINE)
+    for _ in range(2):
+        await host.keeper.tick()
+    logger.remove(sink)
+    assert said == [f"lease_not_renewed it takes longer than {RENEWAL_DEADLINE:g} s\n"]
     releasing = asyncio.create_task(host.keeper.release())
     await asyncio.sleep(0)
     assert (asked, releasing.done()) == ([1], False)

@@ -1,8 +1,12 @@
 """The daemon's check whether the database is that of this installation, and its markers."""
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Final, TypeVar
 
 from loguru import logger
 
@@ -17,6 +21,11 @@ from waguard.supervision.outages import Outages
 
 KIND = "database_unknown"
 RETRY_AFTER = 5.0  # s
+DISK_DEADLINE: Final = (
+    3.0  # s that a renewal of the lease waits for the disk of the sessions folder
+)
+
+Result = TypeVar("Result")
 
 
 class Installation:
@@ -24,11 +33,20 @@ class Installation:
     treated like one that is away."""
 
     def __init__(
-        self, config: Callable[[], Config], store: InstallationStore, outages: Outages
+        self,
+        config: Callable[[], Config],
+        store: InstallationStore,
+        outages: Outages,
+        *,
+        disk_within: float = DISK_DEADLINE,
     ) -> None:
         self._config = config
         self._store = store
         self._outages = outages
+        self._disk_within = disk_within
+        self._at_disk: asyncio.Future[Any] | None = None
+        self._there: Marker | None = None
+        """The folder's marker, as it was read last."""
         self._seen: Marker | None = None
         """The marker of the folder, as this run knows it."""
         self._marking = asyncio.Lock()
@@ -52,14 +70,19 @@ class Installation:
 
     def recognize(self, found: Found) -> None:
         """Raises ``DatabaseUnknownError`` where it is not known to be ours, ``UnavailableError`` where the folder's
-        marker was not read yet, and cannot be now. Reads one small file."""
+        marker was not read yet, and cannot be now. Before the first ``mark`` it reads a small file."""
+        if self._seen is None:
+            self._there = self._marker()
         self._identify(found)
 
     async def mark(self) -> None:
         """Check it now, and write the markers that are missing: the database's first, for that of a folder alone
-        expects it. Raises as ``recognize``."""
+        expects it. Raises as ``recognize``. While the folder's disk does not answer, what was seen last counts."""
         async with self._marking:
-            there, bare = await asyncio.to_thread(self._read)
+            read = await self._on_disk(self._read)
+            if not (read or self._seen):
+                raise _unread("its disk does not answer")
+            self._there, bare = read or (self._seen, False)
             found = await self._store.found(counted=bare or self.workers > 0)
             name = self._identify(found).installation or secrets.token_hex(16)
             if found.installation is None:
@@ -70,8 +93,9 @@ class Installation:
                     name = marked
                     self._identify(replace(found, installation=name))
             marker = Marker(installation=name, database=found.name)
-            if there != marker and installation.may_be_marked(found, bare=bare):
-                await asyncio.to_thread(self._write, marker)
+            may_be_marked = read and installation.may_be_marked(found, bare=bare)
+            if may_be_marked and self._there != marker:
+                self._there = await self._on_disk(partial(self._write, marker)) or self._there
             self._seen, self._accepted, self.workers = marker, None, 0
 
     async def recognize_etcd(self, seen: str) -> None:
@@ -105,6 +129,19 @@ class Installation:
                 self._outages.update(KIND, self._other_etcd)
                 return known
 
+    async def _on_disk(self, do: Callable[[], Result]) -> Result | None:
+        """What ``do`` returns; None: the disk does not answer. One that hangs holds one thread, and the common ones may
+        all wait for another disk: the lease must not."""
+        if self._at_disk and not self._at_disk.done():
+            return None
+        own = ThreadPoolExecutor(1, "installation")
+        doing = self._at_disk = asyncio.get_running_loop().run_in_executor(own, do)
+        own.shutdown(wait=False)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._disk_within):
+                return await asyncio.shield(doing)
+        return None
+
     def _read(self) -> tuple[Marker | None, bool]:
         """The folder's marker, and whether it is bare. Blocks, where its disk hangs."""
         there = self._marker()
@@ -112,7 +149,7 @@ class Installation:
 
     def _folder(self) -> Marker | None:
         """The folder's marker; what was seen before, where the folder is away."""
-        found = self._marker()
+        found = self._there
         return found if found and found.installation else self._seen or found
 
     def _marker(self) -> Marker | None:
@@ -122,13 +159,10 @@ class Installation:
         except OSError as error:
             if self._seen:
                 return self._seen
-            raise UnavailableError(
-                f"whose sessions these are is not known: {error}",
-                field="paths.sessions",
-                retry_after=RETRY_AFTER,
-            ) from None
+            raise _unread(error) from None
 
-    def _write(self, marker: Marker) -> None:
+    def _write(self, marker: Marker) -> Marker | None:
+        """The marker, once it is there."""
         sessions = self._config().paths.sessions
         try:
             if installation_file.read(sessions) != marker:
@@ -141,8 +175,9 @@ class Installation:
                     why=str(error),
                 )
             self._unwritten = True
-        else:
-            self._unwritten = False
+            return None
+        self._unwritten = False
+        return marker
 
     def accept(self) -> str:
         """See ``ports.store.DatabaseControl``."""
@@ -171,3 +206,11 @@ class Installation:
             expected=before,
         )
         return f"the database, with etcd {etcd},"
+
+
+def _unread(why: object) -> UnavailableError:
+    return UnavailableError(
+        f"whose sessions these are is not known: {why}",
+        field="paths.sessions",
+        retry_after=RETRY_AFTER,
+    )

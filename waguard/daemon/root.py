@@ -346,7 +346,8 @@ class Daemon:
             await stop_sequence.stop_sessions(
                 self._stop, self._supervisor, self._outbox, webhooks, self._cluster
             )
-            await asyncio.gather(renewing, marking, self._database.asked())
+            await stop_sequence.wait_for_files(renewing, marking)
+            await self._database.asked()
 
     @contextlib.asynccontextmanager
     async def _fed(self, webhooks: Webhooks) -> AsyncIterator[None]:

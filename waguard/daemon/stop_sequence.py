@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from loguru import logger
 from msgspec import Struct
@@ -18,6 +18,7 @@ from waguard.supervision.supervisor import Supervisor
 if TYPE_CHECKING:
     from waguard.daemon.cluster import Cluster
 
+FILES: Final = 2.0  # s for small files
 DRAIN: Final = 3.0  # s for webhooks at the end; what is left is delivered by the next daemon
 
 
@@ -71,6 +72,11 @@ async def stop_sessions(
         if cluster:
             await cluster.release_all()
         await supervisor.stop(shipping=patience.credentials)
+
+
+async def wait_for_files(*writing: asyncio.Task[Any], within: float = FILES) -> None:
+    """Until the run's file says how far the daemon was. A disk that hangs must not keep the lease from being released."""
+    await asyncio.wait(writing, timeout=within)
 
 
 async def deliver_last_events(stop: StopRequest, journal: Journal, webhooks: Webhooks) -> None:

@@ -82,6 +82,8 @@ class LeaseKeeper:
         self._left_behind_at: float | None = None
         """When the lease of a holder was taken that may have left messages behind."""
         self._renewal: asyncio.Task[None] | None = None
+        self._begun_at = 0.0
+        """When that was begun."""
         self._lost: str | None = None
         self.took_over = False
         """Whether another host had held it before."""
@@ -229,17 +231,18 @@ class LeaseKeeper:
         A task of its own: the ticker cuts off what still runs at its end, and of a call of the database
         that was cut off nobody closes the connection, which keeps the daemon from ending.
         """
-        if (
-            self._epoch is None
-            or self._lost is not None
-            or (self._renewal and not self._renewal.done())
-        ):
+        if self._epoch is None or self._lost is not None:
+            return
+        if self._renewal and not self._renewal.done():
+            if not self._failing and self._clock() - self._begun_at >= RENEWAL_DEADLINE:
+                self._fail(f"it takes longer than {RENEWAL_DEADLINE:g} s")
             return
         if self._left_behind_at and self._clock() - self._left_behind_at >= LEFT_BEHIND_SHOWN:
             self._left_behind_at = None
             self._outages.update("events_left_behind", None)
         age = self._clock() - self._renewed_at
         if self._failing or not 0 <= age < self._terms().renewed_every:
+            self._begun_at = self._clock()
             self._renewal = asyncio.create_task(self._renew(self._epoch), name="lease")
 
     async def renewed(self) -> None:
@@ -257,12 +260,13 @@ class LeaseKeeper:
                 await self._reacquire(epoch, terms, began)
         except Exception as error:  # noqa: BLE001 - a lease that is renewed no more is lost
             why = error.line() if isinstance(error, WaguardError) else repr(error)
-            level = "DEBUG" if self._failing else "ERROR"
-            said = "the database's lease is not renewed, trying again"
-            logger.log(
-                level, said, event="lease_not_renewed", condition="lease_not_renewed", why=why
-            )
-            self._failing = True
+            self._fail(why)
+
+    def _fail(self, why: str) -> None:
+        level = "DEBUG" if self._failing else "ERROR"
+        said = "the database's lease is not renewed, trying again"
+        logger.log(level, said, event="lease_not_renewed", condition="lease_not_renewed", why=why)
+        self._failing = True
 
     async def _reacquire(self, epoch: int, terms: Terms, began: float) -> None:
         """Acquire a lease that is not as we left it: lost, or the database was restored from a copy."""
