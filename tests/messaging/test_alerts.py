@@ -338,6 +338,28 @@ async def test_the_heartbeat_is_called_each_minute_while_waguard_supervises(worl
         assert {call[:2] for call in receiver.calls} == {("GET", "/beat")}
 
 
+async def test_a_standby_says_that_the_database_is_back_and_says_the_next_outage_too(
+    world: World,
+) -> None:
+    world.write("webhook https://first.example/\n")
+    world.alerts.configure()
+    waits = fleet_condition("standby", "it waits", since=0.0)
+    down = fleet_condition("database_down", "it is away", since=0.0)
+    dead = fleet_condition("dead_letters", "3 of them", since=0.0)
+    said = []
+    world.see(PARKED, dead, down)
+    for found in ((down,), (), (down,), ()):
+        world.see(waits, *found, after=APART, supervising=False, restored=False)
+        world.see(waits, *found, after=FOLD, supervising=False, restored=False)
+        await world.idle()
+        said += [notice for _, notice in world.got]
+        world.got.clear()
+    begun = [[it["type"] for it in notice.content["begun"]] for notice in said]
+    ended = [[it["type"] for it in notice.content["ended"]] for notice in said]
+    assert begun == [["parked", "dead_letters", "database_down"], [], ["database_down"], []]
+    assert ended == [[], ["database_down"], [], ["database_down"]], "of the rest it knows nothing"
+
+
 async def test_the_heartbeat_is_not_called_while_the_start_fails(world: World) -> None:
     failed = fleet_condition("begin_failed", "there is no table whatsapp_accounts", since=0.0)
     async with alert_receiver() as receiver:

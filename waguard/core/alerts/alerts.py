@@ -20,6 +20,14 @@ RETRY: Final = 30.0  # s until a destination that failed is tried again; doubled
 RETRY_LONGEST: Final = 900.0  # s
 UNDELIVERABLE: Final = "alerts_undeliverable"
 """The condition of destinations that fail; it is no alert."""
+WAITS: Final = "standby"
+OF_DAEMON: Final = frozenset(
+    {
+        *("begin_failed", "database_down", "database_unknown", "disk_low"),
+        *("keys_unreadable", "lease_held", "release_rolled_back", "runtime_removed"),
+    }
+)
+"""What a standby sees of itself and of the database. Of the rest, sessions and messages, the other daemon knows."""
 
 
 class Alert(Struct, frozen=True, kw_only=True):
@@ -100,6 +108,16 @@ class Observed(Struct, frozen=True):
     def is_over(self, key: str) -> bool:
         """Whether an alert that is not among the conditions has ended."""
         return self.complete and key not in self.unknown
+
+
+def of_one_host(
+    conditions: Sequence[Condition], state: "AlertState", *, complete: bool
+) -> Observed:
+    """What one daemon says alone. A standby never says all, and what it does know of may end all the same."""
+    if complete or not any(it.type == WAITS for it in conditions):
+        return Observed(conditions, complete)
+    unknown = {key for key, it in pending(state).items() if it.type not in OF_DAEMON}
+    return Observed(conditions, complete=True, unknown=frozenset(unknown))
 
 
 class Delivered(Struct, frozen=True):

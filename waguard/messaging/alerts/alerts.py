@@ -121,7 +121,8 @@ class Alerts:
     def tick(self, health: Health) -> None:
         """Take in what waguard knows of itself now. Returns at once."""
         if self._destinations:
-            own = Observed(health.conditions, health.supervising and health.restored)
+            complete = health.supervising and health.restored
+            own = core.of_one_host(health.conditions, self._state, complete=complete)
             fact = self.several.observed(own, self._state) if self.several else own
             self._holds = fact is None
             if fact:
