@@ -297,6 +297,29 @@ async def test_a_file_whose_webhook_waits_is_not_tidied_away(
         assert await tidy_media(files, it.store.messages, keep, tomorrow) == 1
 
 
+async def test_a_file_that_comes_while_it_is_tidied_stays_for_its_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is there before its message is stored."""
+    async with gateway(tmp_path, None) as it:
+        files = MediaFolder(tmp_path / "media")
+        old = files.keep(b"x" * (2 << 20), "a/b")
+        long_ago = time.time() - 2 * 3_600
+        for path in (tmp_path / "media").glob(f"??/{old}*"):
+            os.utime(path, (long_ago, long_ago))
+        asked = it.store.messages.files_awaited
+
+        async def awaited() -> set[str]:
+            found = await asked() | {old}
+            files.keep(PICTURE, "a/b")
+            return found
+
+        monkeypatch.setattr(it.store.messages, "files_awaited", awaited)
+        now = WallAges(time.time)
+        assert await tidy_media(files, it.store.messages, Media(limit=1), now) == 0
+        assert files.read(NAME) == PICTURE
+
+
 async def test_while_the_database_does_not_say_what_waits_nothing_is_tidied_away(
     tmp_path: Path,
 ) -> None:

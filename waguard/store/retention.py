@@ -22,6 +22,9 @@ from waguard.ports.store import Store
 ALL: Final = 1_000_000  # an open incident may have begun any number of entries ago
 AT_ONCE: Final = 500  # rows a transaction
 CHANGES_KEPT: Final = 100_000  # whoever has a key can ask for any number of them a day
+ON_ITS_WAY: Final = (
+    3_600.0  # s within which the message of a file that came is stored, and names it
+)
 CHECKPOINT_WAIT: Final = 200  # ms for readers to end; every writer waits meanwhile
 _INCREMENTAL: Final = 2
 _DAY: Final = 86_400.0  # s
@@ -83,14 +86,17 @@ async def tidy_audit(
 async def tidy_media(
     files: MediaFolder, messages: MessageStore, keep: MediaKeeping, ages: Ages
 ) -> int:
-    """Delete old received files, but those whose webhooks still wait. How many files."""
+    """Delete old received files, but those whose webhooks still wait, or may be on their way to the database. How many
+    files."""
     keep_for = keep.keep_days * _DAY
     limits: dict[str, Any] = {"keep_for": keep_for, "size_limit": keep.limit << 20}
     now = ages.ago(keep_for) + keep_for
     spared: Collection[str] = ()
     if await asyncio.to_thread(files.expired, now=now, **limits):
         spared = await messages.files_awaited()
-    return await asyncio.to_thread(files.tidy, now=now, spared=spared, **limits)
+    return await asyncio.to_thread(
+        files.tidy, now=now, spared=spared, spared_for=ON_ITS_WAY, **limits
+    )
 
 
 async def tidy_outgoing(
