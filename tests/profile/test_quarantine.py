@@ -35,7 +35,8 @@ pytestmark = pytest.mark.usefixtures("used")
 # ---- quarantine and the commands ----
 
 
-def test_retention_spares_the_last_copy(at: Places, sessions: Path) -> None:
+def quarantine_two(at: Places) -> None:
+    """One after the other; a third one is used."""
     for word in ("one", "two"):
         held = ProfileLock(at.profile)
         repair.replace_profile(at, held.descriptor, why=word)
@@ -43,6 +44,10 @@ def test_retention_spares_the_last_copy(at: Places, sessions: Path) -> None:
         (at.profile.with_name("draft") / "Default").rename(at.profile / "Default")
         shutil.rmtree(at.profile.with_name("draft"))
         held.release()
+
+
+def test_retention_spares_the_last_copy(at: Places, sessions: Path) -> None:
+    quarantine_two(at)
     (at.quarantine / "of somebody else").mkdir()
     kept = quarantine.quarantined(sessions)
     assert [copy.only for copy in kept] == [True, True]
@@ -57,6 +62,35 @@ def test_retention_spares_the_last_copy(at: Places, sessions: Path) -> None:
         for copy in quarantine.purge(sessions, now=time.time(), keep_for=0.0, size_limit=0)
     ] == [kept[1].name]
     assert [path.name for path in at.quarantine.iterdir()] == ["of somebody else"]
+
+
+def test_a_purge_that_is_interrupted_leaves_nothing_that_stays(
+    at: Places, sessions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quarantine_two(at)
+    _, second = quarantine.quarantined(sessions)
+
+    def killed(path: Path, **_: object) -> None:
+        (path / quarantine.NOTE).unlink()  # as it comes first
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            quarantine.purge(sessions, now=time.time(), keep_for=0.0, size_limit=0)
+    assert [copy.name for copy in quarantine.quarantined(sessions)] == [second.name]
+    later = time.time() + 2 * quarantine.STALE
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert quarantine.purge(sessions, now=time.time(), keep_for=0.0, size_limit=0) == []
+    assert [path.name for path in at.quarantine.iterdir()] == [second.name]
+
+
+def test_what_cannot_be_purged_is_not_said_to_be_gone(
+    at: Places, sessions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quarantine_two(at)
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    assert quarantine.purge(sessions, now=time.time(), keep_for=0.0, size_limit=0) == []
 
 
 def test_the_commands_follow_a_profile_through_damage_and_restore(

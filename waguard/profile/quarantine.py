@@ -72,12 +72,23 @@ def quarantined(sessions: Path) -> list[Copy]:
 
 
 def purge(sessions: Path, *, now: float, keep_for: float, size_limit: int) -> list[Copy]:
-    """Delete what retention lets go; what was deleted. Blocks: call it in a thread."""
+    """Delete what retention lets go; what is gone. Blocks: call it in a thread."""
     doomed = expired(quarantined(sessions), now=now, keep_for=keep_for, size_limit=size_limit)
-    for copy in doomed:
-        shutil.rmtree(sessions / "quarantine" / copy.name, ignore_errors=True)
+    gone = [copy for copy in doomed if _delete(sessions / "quarantine" / copy.name)]
     moving.clear_unfinished(sessions / "quarantine", before=time.time() - STALE)
-    return doomed
+    return gone
+
+
+def _delete(path: Path) -> bool:
+    """Whether it is gone. Under a name that ``clear_unfinished`` knows: its note may go first, and without one a crash
+    would leave the credentials forever."""
+    doomed = path.with_name(f"{moving.UNFINISHED}{path.name}")
+    try:
+        path.rename(doomed)
+    except OSError:
+        return False
+    shutil.rmtree(doomed, ignore_errors=True)
+    return not doomed.exists()
 
 
 def retire(at: Places, lock: int, *, token: str | None, why: str) -> Path | None:
