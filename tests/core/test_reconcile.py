@@ -357,6 +357,13 @@ def test_a_profile_without_a_row_is_a_finding_and_stays() -> None:
     assert "has another profile" in found.remedy
 
 
+def test_a_profile_whose_name_is_no_text_is_shown_by_one_that_is() -> None:
+    [found] = findings({}, {}, Host(profiles={(1, "caf\udce9"): THERE}))
+    assert found.session == "caf\\udce9"
+    assert "caf\\udce9" in found.remedy
+    assert f"{found.session}{found.about}{found.remedy}".isprintable()
+
+
 def test_two_rows_with_one_phone_are_a_finding_on_both() -> None:
     rows = {
         "a": row(phone="62811"),

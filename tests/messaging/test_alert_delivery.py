@@ -200,6 +200,15 @@ async def test_a_process_that_cannot_be_started_or_fails_is_said(
     )
 
 
+async def test_what_is_no_text_starts_no_process(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would end it."""
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", None)
+    with pytest.raises(ValueError, match="surrogates"):
+        await deliver(mail(post), replace(NOTICE, title="caf\udce9"))
+
+
 # ---- by Apprise ----
 
 

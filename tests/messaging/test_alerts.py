@@ -1,6 +1,7 @@
 """The daemon's alerts: from a condition to a destination and back, over restarts, reloads and failures."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from loguru import logger
 
 from tests.clocks import Clock
 from tests.messaging.alert_receiver import alert_receiver
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE, wait_until
 from waguard.config.sections import Alerts as Section
 from waguard.config.sections import Config
 from waguard.core.alerts.alerts import APART, FOLD, RETRY
@@ -336,6 +337,21 @@ async def test_the_heartbeat_is_called_each_minute_while_waguard_supervises(worl
             counts.append(len(receiver.calls))
         assert counts == [1, 1, 2, 2]
         assert {call[:2] for call in receiver.calls} == {("GET", "/beat")}
+
+
+async def test_the_end_goes_on_where_what_was_sent_cannot_be_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: AlertMemory, __: object) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(AlertMemory, "save", broken)
+    await world.alerts.close()
+    hangs = threading.Event()
+    monkeypatch.setattr(AlertMemory, "save", lambda *_: hangs.wait())
+    async with asyncio.timeout(DEADLINE):
+        await world.alerts.close()
+    hangs.set()
 
 
 async def test_a_standby_says_that_the_database_is_back_and_says_the_next_outage_too(

@@ -267,10 +267,12 @@ def _without_rows(wanted: Mapping[str, Wanted], host: Host) -> list[Finding]:
     owned = {(row.workspace, name) for name, row in wanted.items()}
     return [
         Finding(
-            name,
+            _as_text(name),
             Kind.PROFILE_WITHOUT_ROW,
             f"there is a profile in workspace {workspace}, and no row",
-            remedies.text(_remedy_of_stray(name, wanted.get(name), host), name, w=workspace),
+            remedies.text(
+                _remedy_of_stray(name, wanted.get(name), host), _as_text(name), w=workspace
+            ),
         )
         for (workspace, name), stored in (host.profiles or {}).items()
         if stored.profile and (workspace, name) not in owned and not _follows(name, wanted, host)
@@ -281,6 +283,11 @@ def _remedy_of_stray(name: str, row: Wanted | None, host: Host) -> str:
     if row is None:
         return remedies.FINDINGS[Kind.PROFILE_WITHOUT_ROW]
     return remedies.PROFILE_ELSEWHERE if _has_own(name, row, host) else remedies.PROFILE_IN_DOUBT
+
+
+def _as_text(name: str) -> str:
+    """The name of a folder, which may be no UTF-8: no alert could be sent, and no reply given, with such a name."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _follows(name: str, wanted: Mapping[str, Wanted], host: Host) -> bool:

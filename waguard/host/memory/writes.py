@@ -21,7 +21,7 @@ class Writes:
         """The body writes the file, and records what it wrote."""
         try:
             yield
-        except (OSError, UnreadableError, WaguardError) as error:
+        except (OSError, UnicodeEncodeError, UnreadableError, WaguardError) as error:
             if not self._fail:
                 logger.warning(self._words, event="state_not_written", why=str(error))
             self._fail = True

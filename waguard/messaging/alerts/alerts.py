@@ -38,6 +38,7 @@ from waguard.ports.store import AuditEntry
 BEAT_EVERY: Final = 60.0  # s
 _HISTORY_WITHIN: Final = 3.0  # s for the database to say what was tried
 ANSWER_WITHIN: Final = 1.0  # s that the end of the daemon waits for answers
+SAVED_WITHIN: Final = 3.0  # s that it waits for a small file
 _ASKED: Final = 6  # sessions whose history is read for one notice
 
 Deliver = Callable[[AlertDestination, Notice], Awaitable[str | None]]
@@ -154,7 +155,13 @@ class Alerts:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._save()
+        try:
+            async with asyncio.timeout(SAVED_WITHIN):
+                await self._save()
+        except TimeoutError:  # its disk hangs: what follows, as a last lease, must not wait for it
+            logger.warning("the alerts that were sent are not kept", event="state_not_written")
+        except Exception:  # noqa: BLE001 - nor be left out for a bug
+            logger.exception("waguard failed at an alert", event="alert_failed")
 
     # ---- one notification ----
 

@@ -50,6 +50,7 @@ async def _in_child(
     to: AlertDestination, notice: Notice, within: float, child: Sequence[str]
 ) -> str | None:
     """Have a process do it that may hang in a library; it is killed after ``within`` seconds."""
+    job = msgspec.json.encode(forms.Job(destination=to, notice=notice, within=within))
     pipe = asyncio.subprocess.PIPE
     try:
         # in the daemon's own session: what is in another one is reaped as an orphan
@@ -58,7 +59,6 @@ async def _in_child(
         )
     except OSError as error:
         return f"no process can be started for it: {error.strerror}"
-    job = msgspec.json.encode(forms.Job(destination=to, notice=notice, within=within))
     try:
         async with asyncio.timeout(within):
             out, _ = await process.communicate(job)
