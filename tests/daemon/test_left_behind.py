@@ -357,6 +357,34 @@ async def test_what_is_of_no_session_stays(world: World) -> None:
     assert not world.asked
 
 
+async def test_what_is_in_memory_of_a_deleted_session_is_quarantined(world: World) -> None:
+    """Its events would be left until a restart, which forgets them."""
+    world.memory.keep([record("a", "gone"), record("b", "deleted"), record("c", "new")])
+    world.owners["deleted"] = None
+    world.deleted.add("deleted")
+    world.ours.add("new")  # and not read yet
+    await world.tick()
+    assert world.memory.counts()["gone"] == 1, "it may be a moment between two rows"
+    await world.tick()
+    [file] = world.files()
+    assert file.startswith(f"{layout.key('gone')}.memory.")
+    kept = msgspec.msgpack.decode((world.workers / file).read_bytes(), type=list[InboxRecord])
+    assert kept == [record("a", "gone")]
+    assert world.memory.counts() == {"deleted": 1, "new": 1}
+    assert "events that no host takes are kept in" in str(world.why)
+    assert not world.asked
+
+
+async def test_a_session_that_is_in_the_next_reading_again_keeps_its_events(world: World) -> None:
+    world.memory.keep([record("a", "x")])
+    for owner in (None, a_host("b"), None):
+        world.owners = {"s": a_host("b"), **({"x": owner} if owner else {})}
+        world.answers["b"] = 503
+        await world.tick()
+    assert world.memory.counts() == {"x": 1}
+    assert world.files() == []
+
+
 async def test_while_the_owners_are_not_known_nothing_is_handed(world: World) -> None:
     world.leave()
     world.known = False

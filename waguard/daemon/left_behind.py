@@ -85,13 +85,17 @@ class LeftBehind:
         """By session, the last attempt that failed."""
         self._before: set[str | None] = set()
         """Sessions of which something was left at the last tick, too."""
+        self._without_row: set[str] = set()
+        """Sessions with something in memory that were in no row at the last tick."""
         self._living: set[str] = set()
         """The keys of workers that live: one that ends may still write its file."""
 
     async def tick(self) -> None:
         """Hand over what is due, and renew the condition: of what was there at the last tick, too."""
-        if not self._whose.rows():  # they are not read yet, or this host may not ask now
+        rows = self._whose.rows()
+        if not rows:  # they are not read yet, or this host may not ask now
             return
+        self._quarantine_deleted(rows)
         silent: set[str] = set()  # no other session waits for an owner that does not answer
         names = self._names()
         if left := self._left(names):
@@ -182,7 +186,7 @@ class LeftBehind:
             return answer
         if answer is Answer.REFUSED:
             quarantined = path.with_name(f"{name}.{path.lstat().st_ino}{UNTAKEN}")
-            if not self._quarantine(session, owner, lambda: path.rename(quarantined)):
+            if not self._quarantine(session, owner.host, lambda: path.rename(quarantined)):
                 return Answer.AWAY
         else:
             try:
@@ -199,14 +203,10 @@ class LeftBehind:
         self, session: str, records: Sequence[InboxRecord], owner: HostRecord
     ) -> Answer:
         answer = await self._hand(session, None, owner, records=records)
-        if answer is Answer.REFUSED:
-            began = f"{self._clock.wall():.0f}"
-            quarantined = self._workers / f"{layout.key(session)}.memory.{began}{UNTAKEN}"
-            if not self._quarantine(session, owner, lambda: _write_new(quarantined, records)):
-                return Answer.AWAY
-        if answer in {Answer.STORED, Answer.REFUSED}:
-            self._memory.remove(session, records)
+        if answer is Answer.REFUSED and not self._quarantine_memory(session, records, owner.host):
+            return Answer.AWAY
         if answer is Answer.STORED:
+            self._memory.remove(session, records)
             self._report(session, owner, len(records))
         return answer
 
@@ -247,7 +247,24 @@ class LeftBehind:
 
     # ---- what becomes of it ----
 
-    def _quarantine(self, session: str, owner: HostRecord, do: Callable[[], object]) -> bool:
+    def _quarantine_deleted(self, rows: Mapping[str, Owner]) -> None:
+        """What is in memory of sessions that nobody will own any more: a restart would forget it."""
+        counts = self._memory.counts()
+        gone = {it for it in counts.keys() - rows.keys() if not self._whose.is_ours(it)}
+        for session in gone & self._without_row:
+            self._quarantine_memory(session, self._memory.of(session), None)
+        self._without_row = gone
+
+    def _quarantine_memory(
+        self, session: str, records: Sequence[InboxRecord], owner: str | None
+    ) -> bool:
+        name = f"{layout.key(session)}.memory.{self._clock.wall():.0f}{UNTAKEN}"
+        if not self._quarantine(session, owner, lambda: _write_new(self._workers / name, records)):
+            return False
+        self._memory.remove(session, records)
+        return True
+
+    def _quarantine(self, session: str, owner: str | None, do: Callable[[], object]) -> bool:
         try:
             do()
         except OSError as error:
@@ -256,10 +273,10 @@ class LeftBehind:
             )
             return False
         logger.error(
-            "another host never takes what was received of its session here: it is quarantined",
+            "no host takes what was received of this session here: it is quarantined",
             event="left_events_untaken",
             session=session,
-            owner=owner.host,
+            owner=owner,
         )
         return True
 
