@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 import msgspec
@@ -89,7 +90,7 @@ class World:
     """So many of the next answers are lost after the commit."""
 
     def __post_init__(self) -> None:
-        outages: Any = self
+        outages: Any = SimpleNamespace(update=self.update, why=lambda _: self.why)
         whose = Whose(self.rows, self.is_ours, self.owner)
         self.it = LeftBehind(self.workers, self.memory, whose, self, lambda: outages, self.clock)
 
@@ -355,6 +356,23 @@ async def test_what_is_of_no_session_stays(world: World) -> None:
     assert len(world.files()) == 2
     assert "whose session is not there any more: they stay there" in str(world.why)
     assert not world.asked
+
+
+async def test_what_a_lost_lease_left_behind_is_shown_for_its_day(world: World) -> None:
+    """The keeper of the lease has begun that condition, and ends it."""
+    lost = world.why = "the waguard on beta lost its lease"
+    await world.tick()
+    world.answers["b"] = 503
+    world.leave()
+    for _ in range(2):
+        await world.tick()
+    assert world.why == lost
+    world.why = None  # its day is over
+    await world.tick()
+    assert "being handed to b" in str(world.why)
+    world.answers.clear()
+    await world.tick(later=sum(PAUSES))
+    assert world.why is None
 
 
 async def test_what_is_in_memory_of_a_deleted_session_is_quarantined(world: World) -> None:

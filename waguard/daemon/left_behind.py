@@ -85,6 +85,8 @@ class LeftBehind:
         """By session, the last attempt that failed."""
         self._before: set[str | None] = set()
         """Sessions of which something was left at the last tick, too."""
+        self._shows = False
+        """Whether the condition is this one's."""
         self._without_row: set[str] = set()
         """Sessions with something in memory that were in no row at the last tick."""
         self._living: set[str] = set()
@@ -107,8 +109,16 @@ class LeftBehind:
         lasting = [it for it in left if it.session in self._before]
         self._before = {it.session for it in left}
         self._failures = {it: one for it, one in self._failures.items() if it in self._before}
-        words = left_by.left_behind_words(lasting, [it for it in names if it.endswith(_NOT_TAKEN)])
-        self._outages().update("events_left_behind", words)
+        self._show(
+            left_by.left_behind_words(lasting, [it for it in names if it.endswith(_NOT_TAKEN)])
+        )
+
+    def _show(self, words: str | None) -> None:
+        """But what the keeper of the lease shows of the last holder: it ends that after a day."""
+        outages, kind = self._outages(), "events_left_behind"
+        if self._shows or outages.why(kind) is None:
+            outages.update(kind, words)
+            self._shows = words is not None
 
     # ---- what there is ----
 
