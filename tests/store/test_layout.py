@@ -132,6 +132,18 @@ async def test_a_needed_column_that_is_missing_is_named(database: str, missing: 
     await store.close()
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_a_table_that_was_renamed_is_named(database: str) -> None:
+    store = SqlStore(database)
+    await store.open()
+    await store.close()
+    await SqlApplication(database).run("ALTER TABLE whatsapp_accounts RENAME TO old")
+    with pytest.raises(WaguardError) as caught:
+        await store.open()
+    assert "whatsapp_accounts: there is no such table (run " in caught.value.line()
+    await store.close()
+
+
 @pytest.mark.parametrize("database", BACKENDS, indirect=True)
 async def test_a_table_that_refuses_new_rows_still_serves_its_own(database: str) -> None:
     app = SqlApplication(database)

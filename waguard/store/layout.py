@@ -26,6 +26,7 @@ from waguard.errors import WaguardError
 from waguard.store.models import ACCOUNTS, SESSIONS, Provider
 from waguard.store.types import JsonText, NativeEnum, UtcDateTime, length_of, storable
 
+_MIGRATE = "run the application's migrations, or name another database in database.url"
 NEEDED = ("session_id", "workspace_id", "phone_number", "status")
 
 
@@ -92,7 +93,7 @@ def reflect(connection: Connection) -> Layout:
     try:
         found = inspect(connection).get_columns(ACCOUNTS.name)
     except NoSuchTableError:
-        raise WaguardError("there is no such table") from None
+        raise WaguardError("there is no such table", field=ACCOUNTS.name, remedy=_MIGRATE) from None
     columns = (Column(it["name"], _portable_type(it["name"], it["type"])) for it in found)
     accounts = Table(ACCOUNTS.name, MetaData(), *columns)
     for name in NEEDED:
@@ -100,7 +101,7 @@ def reflect(connection: Connection) -> Layout:
             raise WaguardError(
                 f"the table has no column {name}",
                 field=f"{ACCOUNTS.name}.{name}",
-                remedy="run the application's migrations, or name another database in database.url",
+                remedy=_MIGRATE,
             )
     return Layout(accounts, bytewise=connection.dialect.name in {"mysql", "mariadb"})
 
