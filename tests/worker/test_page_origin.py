@@ -56,7 +56,14 @@ class Pipe:
     def on(self, event: str, listener: Any) -> None:
         self.listeners[event] = listener
 
-    async def send(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
+    def send(
+        self, method: str, params: dict[str, Any] | None = None
+    ) -> asyncio.Future[dict[str, Any]]:
+        answered = asyncio.get_running_loop().create_future()
+        answered.set_result(self._answer(method, params))
+        return answered
+
+    def _answer(self, method: str, params: dict[str, Any] | None) -> dict[str, Any]:
         if method != "Runtime.evaluate" or params is None:
             return {}
         self.asked.append(params["expression"])

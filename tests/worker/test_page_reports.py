@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.host.processes import worker_spec
 from waguard.core.link import link_of
+from waguard.errors import TooLargeError
 from waguard.wire import qr
 from waguard.wire.calls import CatchUp
 from waguard.wire.events import (
@@ -217,7 +218,7 @@ def test_whatever_is_in_the_chats_reading_them_ends_and_finds_no_bug(
 
 @pytest.mark.parametrize("answer", ["AAAAAAAAAAAA", None, 7, "no base64"])
 async def test_what_is_no_file_or_too_large_a_one_is_refused(answer: Any) -> None:
-    with pytest.raises((EvaluationError, ValueError)):
+    with pytest.raises((EvaluationError, ValueError, TooLargeError)):
         await page_that_reports(answer).media("id", 5)
 
 
