@@ -358,9 +358,9 @@ def test_a_profile_without_a_row_is_a_finding_and_stays() -> None:
 
 
 def test_a_profile_whose_name_is_no_text_is_shown_by_one_that_is() -> None:
-    [found] = findings({}, {}, Host(profiles={(1, "caf\udce9"): THERE}))
-    assert found.session == "caf\\udce9"
-    assert "caf\\udce9" in found.remedy
+    [found] = findings({}, {}, Host(profiles={(1, "jos\udce9"): THERE}))
+    assert found.session == "jos\\udce9"
+    assert "jos\\udce9" in found.remedy
     assert f"{found.session}{found.about}{found.remedy}".isprintable()
 
 

@@ -41,5 +41,6 @@ async def test_a_lease_that_could_not_be_resumed_is_resumed_at_the_next_try() ->
     it._greeted = lambda _: contextlib.nullcontext()
     it._cluster, it._store = SimpleNamespace(resume=resume), SimpleNamespace(open=opened)
     it._stop = SimpleNamespace(lose_database=ends.append)
+    it._outages, it._retry = SimpleNamespace(update=lambda *_: None), (0.0,)
     await it.run()
     assert [str(end) for end in ends] == ["it was resumed"]

@@ -89,7 +89,7 @@ def test_what_cannot_be_written_is_logged_once_and_written_later(tmp_path: Path)
 
 
 def test_what_is_no_text_ends_no_daemon(tmp_path: Path) -> None:
-    broken = replace(ALERTS, destinations={"caf\udce9": next(iter(ALERTS.destinations.values()))})
+    broken = replace(ALERTS, destinations={"jos\udce9": next(iter(ALERTS.destinations.values()))})
     memory = AlertMemory(tmp_path)
     memory.save(broken)
     assert not (tmp_path / FILE).exists()

@@ -206,7 +206,7 @@ async def test_what_is_no_text_starts_no_process(
     """Nobody would end it."""
     monkeypatch.setattr(asyncio, "create_subprocess_exec", None)
     with pytest.raises(ValueError, match="surrogates"):
-        await deliver(mail(post), replace(NOTICE, title="caf\udce9"))
+        await deliver(mail(post), replace(NOTICE, title="jos\udce9"))
 
 
 # ---- by Apprise ----
