@@ -36,8 +36,11 @@ async def test_a_lease_that_could_not_be_resumed_is_resumed_at_the_next_try() ->
     async def opened() -> None:
         raise InstanceHeldError("it was opened")
 
+    async def looked() -> None:
+        pass
+
     it: Any = object.__new__(RestoreLoop)
-    it._leftovers, it._installation = SimpleNamespace(workers=list), SimpleNamespace(workers=0)
+    it._leftovers, it._installation = SimpleNamespace(workers=list), SimpleNamespace(look=looked)
     it._greeted = lambda _: contextlib.nullcontext()
     it._cluster, it._store = SimpleNamespace(resume=resume), SimpleNamespace(open=opened)
     it._stop = SimpleNamespace(lose_database=ends.append)

@@ -49,6 +49,7 @@ class Run:
 
     async def begin(self) -> None:
         try:
+            await self.it.look()
             await self.store.open()
             await self.it.mark()
         except BaseException:
@@ -299,6 +300,17 @@ async def test_while_the_folders_disk_hangs_what_was_seen_last_counts(
     async with asyncio.timeout(DEADLINE):
         with pytest.raises(DatabaseUnknownError):
             await daemon.it.mark()
+
+
+async def test_a_disk_that_hangs_at_a_start_holds_up_nothing_else(
+    run: Begin, free: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ours(run)
+    with monkeypatch.context() as patch:
+        patch.setattr(installation_file, "read", lambda _: free.wait())
+        async with asyncio.timeout(DEADLINE):
+            with pytest.raises(UnavailableError, match="its disk does not answer"):
+                await run().begin()
 
 
 async def test_a_marker_that_cannot_be_read_is_quarantined_where_the_database_has_one(

@@ -33,7 +33,7 @@ class Start:
         self.attempts = 0
         self.bench = bench
         other: Any = SimpleNamespace(
-            **dict.fromkeys(("begin", "close", "mark", "report_restored"), _nothing),
+            **dict.fromkeys(("begin", "close", "look", "mark", "report_restored"), _nothing),
             acquire=self._acquire,
             held_elsewhere=None,
             lost=(),

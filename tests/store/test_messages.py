@@ -113,6 +113,23 @@ async def test_a_file_that_came_later_is_awaited_like_others(messages: SqlMessag
 
 
 @every_database
+async def test_a_file_that_failed_waits_behind_those_that_were_not_tried(
+    messages: SqlMessages,
+) -> None:
+    def deferred(key: str) -> InboxRecord:
+        coming = Deferred(message_id=key, mimetype="a/b", size=9)
+        return entry(key, message={"media": {}}, deferred=coming)
+
+    await messages.write([*map(deferred, ("m1", "m2", "m3"))])
+    order = []
+    for _ in range(4):
+        [first] = await messages.files_to_fetch()
+        order.append(first.message_id)
+        await messages.begin_file(first.handle)
+    assert order == ["m1", "m2", "m3", "m1"]
+
+
+@every_database
 async def test_what_is_written_is_kept_and_queued_in_order(
     messages: SqlMessages, database: str, wall: Wall
 ) -> None:

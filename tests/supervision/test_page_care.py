@@ -35,6 +35,7 @@ from waguard.wire.calls import (
     Unlink,
     Value,
 )
+from waguard.wire.events import BackfillGap
 
 GHOST = "its socket is OPENING, its stream MAIN NORMAL"
 
@@ -306,6 +307,25 @@ async def test_a_pairing_that_is_still_to_come_holds_up_no_backfill(
     process = await empty.connected()
     await wait_until(lambda: process.caught_up, "what was missed is read")
     assert process.caught_up == [CatchUp(since={}, floor=int(now))]
+
+
+@pytest.mark.timings(backfill_quiet=0.0, backfill_retry=0.0)
+async def test_what_a_worker_owes_is_read_also_where_it_was_asked_in_vain_before(
+    empty: Bench, world: World
+) -> None:
+    """Its line was made again meanwhile: it had dropped messages while no daemon stored them."""
+    world.spawn.scripts["s"] = Script(backfills=Failed(kind="error", error="gone"))
+    await empty.create("s")
+    await until(empty.session(), lambda s: s.link is Link.CONNECTED)
+    process = empty.process()
+    await wait_until(lambda: process.caught_up, "it is asked in vain")
+    process.event(
+        BackfillGap(chat="49170@c.us", why="dropped", since=process.caught_up[0].floor + 9)
+    )
+    await wait_until(lambda: world.audited("backfill_gap"), "the gap is known")
+    process.script.backfills = Value()
+    await wait_until(lambda: process.caught_up[-1].since, "it is asked for")
+    assert process.caught_up[-1].since == {"49170@c.us": process.caught_up[0].floor + 9}
 
 
 @pytest.mark.timings(backfill_quiet=0.0)

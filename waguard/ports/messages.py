@@ -110,7 +110,8 @@ class DeferredFiles(Protocol):
         """By its handle."""
 
     async def files_to_fetch(self) -> list[DeferredFile]:
-        """The oldest of each session that waits, the oldest first; in a cluster of those that this host owns."""
+        """Of each session the one that waits and was tried least, then the oldest; the oldest first. In a cluster of
+        sessions that this host owns."""
 
     async def begin_file(self, handle: str) -> None:
         """Count another try."""

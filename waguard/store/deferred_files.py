@@ -68,9 +68,12 @@ class SqlDeferredFiles:
         return await self._one(_FOUND.where(_OWN.handle == handle))
 
     async def files_to_fetch(self) -> list[DeferredFile]:
-        waits = _OWN.state == FileState.WAITING
-        first = select(func.min(_OWN.id)).where(waits).group_by(_OWN.session_id)
-        first = owned.only(self._database.owning(), first, _OWN.session_id)
+        # what has failed waits behind what was not tried
+        place = func.row_number().over(partition_by=_OWN.session_id, order_by=(_OWN.tries, _OWN.id))
+        waiting = select(_OWN.id, place.label("place")).where(_OWN.state == FileState.WAITING)
+        waiting = owned.only(self._database.owning(), waiting, _OWN.session_id)
+        ranked = waiting.subquery()
+        first = select(ranked.c.id).where(ranked.c.place == 1)
         async with self._database.reading() as (connection, _):
             commit_with_next(connection)
             found = await connection.execute(_FOUND.where(_OWN.id.in_(first)).order_by(_OWN.id))

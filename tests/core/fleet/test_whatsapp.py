@@ -15,9 +15,12 @@ from waguard.core.host.admission import Cause
 from waguard.core.incidents.folding import fleet_condition
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.replace import replace
+from waguard.core.session import worker as workers
 from waguard.core.session.effects import Reload
 from waguard.core.session.facts import Adopted, RestartRequested, StartRequested, StopRequested
 from waguard.core.session.page_load import LONGEST_PAUSE, MOST
+from waguard.core.session.state import Replacement, Slot
 
 KIND = "whatsapp_refuses"
 WHY = "WhatsApp answers with HTTP status 500"
@@ -413,6 +416,13 @@ def test_what_is_urgent_is_replaced_while_no_page_is_served(
         bench.live(2.0)
     bench.post("a", news)
     assert bench.spawned == ["a", "b", "a"]
+
+
+def test_a_restart_that_a_person_requested_is_not_made_less_urgent() -> None:
+    bench = Bench("a")
+    bench.start("a")
+    waits = replace(bench.state("a"), slot=Slot.REQUESTED, replacement=Replacement(None))
+    assert workers.with_replacement(waits, RestartRequested(why="its memory", urgent=True)) is waits
 
 
 def test_a_version_that_wajs_does_not_know_is_met_by_one_at_a_time() -> None:

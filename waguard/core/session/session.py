@@ -271,9 +271,7 @@ def _on_restart(state: SessionState, it: RestartRequested, now: Moment, out: Out
     if state.intent is Intent.DOWN or (state.worker and state.worker.waits):
         return state  # it was stopped meanwhile, or has not begun
     if state.worker and state.worker.stage in _LIVING:
-        waits = not it.urgent or (state.replacement and state.replacement.urgent)
-        slot = state.slot if waits or state.slot is Slot.HELD else Slot.FREE  # renewed, as above
-        return replace(state, replacement=Replacement(it.why, urgent=it.urgent), slot=slot)
+        return workers.with_replacement(state, it)
     return _on_start(state, StartRequested(), now, out)
 
 

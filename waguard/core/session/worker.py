@@ -23,10 +23,18 @@ from waguard.core.session.effects import (
     Terminate,
     WorkerFailed,
 )
-from waguard.core.session.facts import Beat, Exited, Moment, Reported
+from waguard.core.session.facts import Beat, Exited, Moment, Reported, RestartRequested
 from waguard.core.session.out import Out
 from waguard.core.session.restart import Retries
-from waguard.core.session.state import Intent, Pairing, SessionState, Slot, Stage, Worker
+from waguard.core.session.state import (
+    Intent,
+    Pairing,
+    Replacement,
+    SessionState,
+    Slot,
+    Stage,
+    Worker,
+)
 from waguard.core.session.views import UNPAIRED, unlinked
 
 HUNG: Final = "a worker or its page hung"
@@ -34,6 +42,15 @@ NOT_READY: Final = "it did not become ready"
 _HAS_BROWSER: Final = frozenset({"loading", "settling", "ready"})
 _ELSEWHERE: Final = "WhatsApp Web is open elsewhere with this device"
 _DELAYED_BY_SLOTS: Final = frozenset({"browser_unusable", "lease_expired"})
+
+
+def with_replacement(state: SessionState, it: RestartRequested) -> SessionState:
+    """Have its worker replaced as planned. What is requested already stays, but where this one is more urgent."""
+    before, waits = state.replacement, state.slot is Slot.REQUESTED
+    if before and waits and (before.why is None or before.stuck or before.urgent):
+        return state
+    slot = Slot.FREE if waits and it.urgent else state.slot
+    return replace(state, replacement=Replacement(it.why, urgent=it.urgent), slot=slot)
 
 
 def new_worker(state: SessionState, stage: Stage, now: Moment, *, waits: bool = False) -> Worker:

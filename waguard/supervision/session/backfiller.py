@@ -76,6 +76,7 @@ class Backfiller:
                 asked = asked or await self._intake.backfill_request(self._profile.at.profile)
                 fresh_for = self._fresh_for()
                 if fresh_for <= 0 or not has_read:  # by itself, so the session is no less idle
+                    asked = self._intake.and_owed(asked)
                     await link.call(replace(asked, fresh=fresh_for > 0))
                     self._ended = self._ended if has_read else (worker, loads, now())
                     has_read = True

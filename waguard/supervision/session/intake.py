@@ -12,6 +12,7 @@ from loguru import logger
 from waguard.core.messages.backfill import with_owed
 from waguard.core.messages.content import POLL_VOTE
 from waguard.core.messages.inbox import BACKFILL_LIMIT, InboxRecord, Kind, backfill_since
+from waguard.core.messages.people import People
 from waguard.core.messages.phone_use import phone_of
 from waguard.core.messages.sent_events import ack_of
 from waguard.core.messages.sentinel import has_id_of_sentinel
@@ -79,6 +80,7 @@ class Intake:
         """By chat, since when messages may be missing; unix time. A worker that ended has forgotten it."""
         self._asked: dict[str, int] = {}
         """What the backfill that runs has been asked for of that."""
+        self._people = People()
         self.phone_used_at: float | None = None
         """Unix time of the newest message that was written on the phone, as far as this daemon knows."""
 
@@ -256,11 +258,16 @@ class Intake:
         now = self._ctx.clock.wall()
         paired_at = owner_mark.paired_by(profile, now)
         since, floor = backfill_since(newest, paired_at=paired_at, oldest=oldest, now=now)
-        people = await self._ctx.inbox.people(self._writer.row.session_id)
+        self._people = await self._ctx.inbox.people(self._writer.row.session_id)
+        return self.and_owed(CatchUp(since=since, floor=floor))
+
+    def and_owed(self, asked: CatchUp) -> CatchUp:
+        """With what workers owe since that was made."""
         for chat, at in self._owed.items():
             self._asked[chat] = min(at, self._asked.get(chat, at))
         self._owed.clear()
-        return CatchUp(since=with_owed(since, self._asked, floor, people), floor=floor)
+        since = with_owed(asked.since, self._asked, asked.floor, self._people)
+        return msgspec.structs.replace(asked, since=since)
 
     def _owe(self, chat: str, since: int | None) -> None:
         if since is not None:
