@@ -113,7 +113,7 @@ def node(old: Old) -> None:
     old.host.machine.running = [
         Running(pid=4_242, parent=1, user="www", command="node server.js"),
     ]
-    old.host.machine.ports[3002] = 4_242
+    old.host.machine.ports[3002] = [4_242]
 
 
 def crontab(old: Old) -> None:
@@ -368,10 +368,23 @@ async def test_a_repeated_plan_does_not_overwrite_the_way_back(old: Old) -> None
     assert (old.env.read_text(), kept.exists()) == (before, False)  # the next cut-over keeps anew
 
 
+async def test_what_systemd_keeps_of_the_port_is_no_old_service(old: Old) -> None:
+    """As root one sees its copy of the daemon's socket, too."""
+    port = old.host.port
+    for has in ([1, os.getpid()], [os.getpid(), 1]):
+        old.host.machine.ports[port] = has
+        checks = [check for checks in (await old.examine()).plan.values() for check in checks]
+        assert [check for check in checks if check.name == "port"] == []
+    await old.host.stop()
+    old.host.machine.ports[port] = [1]
+    commands = [c.command for checks in (await old.examine()).plan.values() for c in checks]
+    assert "kill 1" not in commands
+
+
 async def test_pm2_is_asked_as_its_user(old: Old) -> None:
     await old.host.stop()
     pm2(old)
-    old.host.machine.ports[3002] = 21
+    old.host.machine.ports[3002] = [21]
     cutover = await old.examine()
     asked = [c.command for checks in cutover.plan.values() for c in checks]
     asked += [command for _, command in cutover.back]

@@ -58,7 +58,7 @@ class FakeMachine(Machine):
         self.follows: bool | None = True
         self.foreign: list[Seen] = []
         self.running: list[Running] = []
-        self.ports: dict[int, int] = {}
+        self.ports: dict[int, list[int]] = {}
         self.theirs: dict[str, str] = {}
         self.own: set[int] = set()
         self.missing: set[str] = set()
@@ -83,8 +83,8 @@ class FakeMachine(Machine):
     def unsupervised(self) -> list[Seen]:
         return self.foreign
 
-    def listener(self, port: int) -> int | None:
-        return self.ports.get(port)
+    def listeners(self, port: int) -> list[int]:
+        return self.ports.get(port, [])
 
     def left(self, pid: int | None) -> Reading:
         return self.reading
@@ -269,7 +269,7 @@ async def healthy(folder: Path) -> AsyncIterator[Host]:
         port = await inner.enter_async_context(daemon.on())
         await inner.enter_async_context(daemon.on(folder / "run/waguard.sock"))
         host = Host(folder, FakeMachine(folder / "root"), receiver, daemon, port, hook, inner)
-        host.machine.ports[port] = os.getpid()
+        host.machine.ports[port] = [os.getpid()]
         host.configure("api", port=port)
         host.configure("webhook", url=f"http://127.0.0.1:{hook}{HOOK}", secret_file="state/secret")
         host.configure("whatsapp", url=f"http://127.0.0.1:{hook}/")

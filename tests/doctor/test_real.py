@@ -61,7 +61,7 @@ def test_who_has_a_port() -> None:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         port = listening.getsockname()[1]
-        assert machine.listener(port) == os.getpid()
+        assert machine.listeners(port) == [os.getpid()]
         assert machine.taken("127.0.0.1", port) == (True, None)
     assert machine.taken("127.0.0.1", port) == (False, None)
     taken, refusal = machine.taken("192.0.2.1", port)

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,13 +59,16 @@ def waguard(
 
 
 @contextlib.contextmanager
-def program(code: str, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+def program(
+    code: str, *arguments: str, pass_fds: Collection[int] = ()
+) -> Iterator["subprocess.Popen[str]"]:
     """Python code that has printed its first line; killed at the end, whatever it does."""
     with subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        pass_fds=pass_fds,
     ) as running:
         assert running.stdout
         try:

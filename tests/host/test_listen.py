@@ -12,6 +12,7 @@ import pytest
 from tests.host.processes import program
 from waguard.api.door import CONNECTIONS
 from waguard.errors import ConfigError, PortInUseError
+from waguard.host.process import procfs
 from waguard.host.system.listen import BACKLOG, base_url, listen, public_url
 
 OTHER: Final = """
@@ -121,6 +122,17 @@ def test_a_port_in_use_names_the_process(host: str) -> None:
     assert Path(os.path.realpath("/proc/self/exe")).name.startswith("python")
     assert "python" in error.message
     assert error.line().isprintable()
+
+
+def test_nobody_is_to_stop_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(procfs, "listeners", lambda _: [1])
+    with (
+        listening("127.0.0.1") as first,
+        pytest.raises(PortInUseError, match="in use by pid 1 ") as refused,
+    ):
+        listen("127.0.0.1", first.getsockname()[1])
+    assert "stop that process" not in refused.value.line()
+    assert "systemctl list-sockets" in refused.value.line()
 
 
 def test_a_port_in_use_by_oneself_is_named_too() -> None:

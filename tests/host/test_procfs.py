@@ -125,18 +125,27 @@ def test_who_listens_on_a_port(host: str) -> None:
     )
     with program(code) as other:
         assert other.stdout
-        assert procfs.listener(int(other.stdout.readline())) == other.pid
+        assert procfs.listeners(int(other.stdout.readline())) == [other.pid]
+
+
+def test_all_that_have_a_listening_socket_are_seen_systemd_last() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as kept,
+        program(WAITS, pass_fds=[kept.fileno()]) as other,
+    ):
+        holders = procfs.listeners(kept.getsockname()[1])
+        assert holders == sorted([os.getpid(), other.pid], reverse=True)
 
 
 def test_a_connection_is_not_a_listener() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        assert procfs.listener(port) == os.getpid()
+        assert procfs.listeners(port) == [os.getpid()]
         with socket.create_connection(("127.0.0.1", port)) as client:
-            assert procfs.listener(client.getsockname()[1]) is None
+            assert procfs.listeners(client.getsockname()[1]) == []
 
 
 def test_nobody_listens_on_a_port_that_is_only_bound() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        assert procfs.listener(bound.getsockname()[1]) is None
+        assert procfs.listeners(bound.getsockname()[1]) == []

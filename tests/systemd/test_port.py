@@ -4,6 +4,7 @@ The short form of those marked ``long`` is ``tests/host/test_api_port.py``."""
 
 import asyncio
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -19,7 +20,7 @@ import pytest
 
 from tests.ports import reserved_port
 from tests.systemd.namespace import SystemdNamespace
-from tests.systemd.unit import CHECKOUT, UNIT, configure, drop_in, shipped, why_not
+from tests.systemd.unit import CHECKOUT, UNIT, command, configure, drop_in, shipped, why_not
 
 pytestmark = [
     pytest.mark.timeout(900),
@@ -174,6 +175,15 @@ async def test_no_flood_without_a_key_gets_it_restarted(
     after = systemd.wait(UNIT, ActiveState="active")
     assert (after["MainPID"], after["NRestarts"]) == (before["MainPID"], "0")
     assert set(answers) == {"200"}
+
+
+def test_the_doctor_as_root_knows_it_as_the_daemons(systemd: SystemdNamespace, port: int) -> None:
+    """Root sees the copy that pid 1 has, too."""
+    systemd.systemctl("start", UNIT)
+    assert systemd.show(UNIT)["NFileDescriptorStore"] == "1"
+    answer = json.loads(command(systemd, "doctor", "--json").stdout)
+    [check] = [it for it in answer["checks"] if it["check"] == "port"]
+    assert (check["result"], check["seen"]) == ("ok", f"127.0.0.1:{port} is waguard's")
 
 
 def test_after_a_stop_calls_are_refused_and_no_child_has_it(

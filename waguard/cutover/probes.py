@@ -136,10 +136,11 @@ def listeners(
     ports = dict.fromkeys((config.api.port, *_OLD_PORTS))
     found = []
     for port in ports:
-        pid = machine.listener(port) if port else None
-        command = commands.get(pid or 0, "")
-        if pid is None or pid == ours:
+        holders = machine.listeners(port) if port else []
+        pid = next(iter(holders), 1)
+        if ours in holders or pid == 1:  # what systemd alone has is no process of the old service
             continue
+        command = commands.get(pid, "")
         if port == config.api.port or "server.js" in command or "whatsapp" in command:
             found.append(Listener(port=port, pid=pid, command=command))
     return tuple(found)

@@ -178,9 +178,15 @@ def another_users_doctor(host: Host, patch: pytest.MonkeyPatch) -> None:
 @fault("port", FAILED, "is taken by pid", "pm2 delete all")
 async def the_old_service_on_the_port(host: Host, patch: pytest.MonkeyPatch) -> None:
     await host.stop()
-    host.machine.ports[host.port] = 4_242
+    host.machine.ports[host.port] = [4_242]
     command = ["node", "/srv/whatsapp-service/server.js"]
     patch.setattr(procfs, "command_line", lambda pid: command)
+
+
+@fault("port", WARNING, "is held by pid 1 (", "systemctl list-sockets")
+async def a_port_that_only_systemd_has(host: Host, _: pytest.MonkeyPatch) -> None:
+    await host.stop()
+    host.machine.ports[host.port] = [1]
 
 
 @fault("port", FAILED, "runs with another configuration", "systemctl restart waguard")

@@ -158,8 +158,8 @@ def _socket(seen: Instance) -> list[Check]:
 
 
 class Port(Struct, frozen=True, kw_only=True):
-    """The port of the API. ``pid`` and ``command``: who listens there, where that is visible; ``ours``: that
-    process holds the lock, whether it answers yet or not."""
+    """The port of the API. ``pid`` and ``command``: who listens there, where that is visible; ``ours``: one of those
+    holds the lock, whether it answers yet or not."""
 
     host: str
     port: int
@@ -191,6 +191,14 @@ def port(seen: Port, daemon: Instance) -> Check:
         )
     if seen.ours or (daemon.up and seen.pid in {None, daemon.pid}):
         return ok("port", f"{where} is waguard's")
+    if seen.pid == 1:
+        return warning(
+            "port",
+            f"{where} is held by pid 1 ({seen.command[:120]}): a socket unit's, or kept for a service that does not"
+            " run now",
+            "Where it is neither waguard.socket's nor waguard.service's, disable that unit",
+            "systemctl list-sockets",
+        )
     who = f"pid {seen.pid} ({seen.command[:120]})" if seen.pid else "a process of another user"
     pm2 = "server.js" in seen.command or "PM2" in seen.command
     end = f"kill {seen.pid}" if seen.pid else f"ss -ltnp 'sport = :{seen.port}'"

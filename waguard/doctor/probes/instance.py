@@ -101,16 +101,17 @@ def port(machine: Machine, config: Config, daemon: Instance) -> Port:
     host, number = config.api.host, config.api.port
     if not number:
         return Port(host=host, port=number, taken=False)
-    pid = machine.listener(number)
-    # seen after the listener: a daemon may have started since ``daemon`` was seen
+    holders = machine.listeners(number)
+    # seen after the listeners: a daemon may have started since ``daemon`` was seen
     holder = machine.locked_by(config.paths.runtime / lock.LOCK_FILE)
     taken, refusal = machine.taken(host, number)
+    pid = next(iter(holders), None)
     return Port(
         host=host,
         port=number,
         taken=taken or pid is not None,
         pid=pid,
         command=" ".join(procfs.command_line(pid)) if pid else "",
-        ours=pid is not None and pid in {holder, daemon.pid, daemon.holder},
+        ours=not {holder, daemon.pid, daemon.holder}.isdisjoint(holders),
         refusal=None if daemon.up else refusal,
     )

@@ -121,9 +121,9 @@ class Machine:
         path = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
         return shutil.which(program, path=path) is not None
 
-    def listener(self, port: int) -> int | None:
-        """Who listens on TCP ``port``; None: nobody, or not visible to this user."""
-        return procfs.listener(port)
+    def listeners(self, port: int) -> list[int]:
+        """Who listens on TCP ``port``, as far as this user sees it; the service manager last."""
+        return procfs.listeners(port)
 
     def taken(self, host: str, port: int) -> tuple[bool, str | None]:
         """Whether somebody listens there, and why nobody could."""

@@ -170,13 +170,13 @@ def flock_holder(path: Path) -> int | None:
     return None
 
 
-def listener(port: int) -> int | None:
-    """The pid that listens on TCP ``port``; None where it is not visible to us."""
-    inodes = _listening_inodes(port)
-    for folder in Path("/proc").glob("[0-9]*/fd"):
-        if not inodes.isdisjoint(_open_files(folder)):
-            return int(folder.parent.name)
-    return None
+def listeners(port: int) -> list[int]:
+    """All that have a socket which listens on TCP ``port`` and are visible to us. Pid 1 comes last: a service
+    manager keeps copies of others' sockets."""
+    if not (inodes := _listening_inodes(port)):
+        return []
+    holders = (pid for pid in pids() if not inodes.isdisjoint(_open_files(Path(f"/proc/{pid}/fd"))))
+    return sorted(holders, reverse=True)
 
 
 def _open_files(folder: Path) -> Iterator[str]:

@@ -90,7 +90,7 @@ def called(base: str) -> str:
 
 
 def _in_use(port: int) -> PortInUseError:
-    pid = procfs.listener(port)
+    pid = next(iter(procfs.listeners(port)), None)
     who = (
         f"pid {pid} ({' '.join(procfs.command_line(pid))[:120]})"
         if pid
@@ -100,7 +100,9 @@ def _in_use(port: int) -> PortInUseError:
         f"port {port} is in use by {who}",
         field="api.port",
         value=port,
-        remedy="stop that process, or set another api.port",
+        remedy="disable the unit that `systemctl list-sockets` names, or set another api.port"
+        if pid == 1
+        else "stop that process, or set another api.port",
     )
 
 
