@@ -7,6 +7,7 @@ from typing import Final
 import pytest
 
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
+from waguard.core.replace import replace
 from waguard.core.restored import EVERY, KIND, Restored
 from waguard.core.webhooks.delivery import Doubt
 from waguard.daemon.restored import RestoredInstallation
@@ -99,6 +100,23 @@ async def test_groups_of_a_session_that_another_host_had_used_wait(tmp_path: Pat
     assert older.group_waits("a", "1@g.us")
     assert older.group_waits("b", "1@g.us")
     assert older.marked(RECORD).repeated is Doubt.WAIT
+
+
+async def test_groups_of_a_session_that_has_the_newest_credentials_wait_no_more(
+    tmp_path: Path,
+) -> None:
+    it = installation(tmp_path)
+    await it.undo_roll_back("b")
+    assert list(tmp_path.iterdir()) == [], "it was never restored"
+    for name in ("a", "b"):
+        await it.roll_back(name, 1.7e9)
+    await it.undo_roll_back("b")
+    for now in (it, installation(tmp_path)):
+        assert [name for name in ("a", "b") if now.group_waits(name, "1@g.us")] == ["a"]
+    restored_file.write(tmp_path, replace(HERE, groups=(EVERY,)))
+    whole = installation(tmp_path)
+    await whole.undo_roll_back("b")
+    assert whole.group_waits("b", "1@g.us"), "nobody knows which sessions there were"
 
 
 async def test_sessions_that_are_taken_over_at_once_all_wait(tmp_path: Path) -> None:

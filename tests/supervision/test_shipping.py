@@ -21,6 +21,7 @@ from tests.waiting import wait_until
 from waguard.core.blame import Failure
 from waguard.core.replace import replace
 from waguard.core.shipping import Claim, Note, Part
+from waguard.daemon.restored import RestoredInstallation
 from waguard.errors import DatabaseUnavailableError
 from waguard.profile import layout, owner_mark, quarantine, shipping, start_marks
 from waguard.profile.layout import Places
@@ -107,9 +108,9 @@ class Host:
     shipping: CredentialShipping
     ctx: ShippingContext
     at: Places
+    restored: RestoredInstallation
     why: list[str | None] = field(default_factory=list)
     rolled_back: list[str] = field(default_factory=list)
-    waits: set[str] = field(default_factory=set)
 
     def pair(self, word: str = "credentials") -> None:
         profile(self.at.profile, word)
@@ -170,11 +171,13 @@ async def make(tmp_path: Path, memory: Memory) -> AsyncIterator[Make]:
         again: float = 60.0,
         cluster: bool = False,
     ) -> Host:
-        async def roll_back(session: str, _: float) -> None:
+        async def roll_back(session: str, copied_at: float) -> None:
             host.rolled_back.append(session)
+            await restored.roll_back(session, copied_at)
 
-        def waits(session: str) -> bool:
-            return session in host.waits
+        state = tmp_path / f"state-{name}"
+        state.mkdir(exist_ok=True)
+        restored = RestoredInstallation(state, uses_lookup=lambda: False)
 
         ctx = ShippingContext(
             store=memory,
@@ -183,7 +186,8 @@ async def make(tmp_path: Path, memory: Memory) -> AsyncIterator[Make]:
             epoch=lambda _: epoch,
             clock=Now(),
             rolled_back=roll_back,
-            waits=waits,
+            not_rolled_back=restored.undo_roll_back,
+            waits=lambda session: restored.group_waits(session, "@g.us"),
             all_share=cluster,
             rate=1 << 30,
             limit=limit,
@@ -191,7 +195,7 @@ async def make(tmp_path: Path, memory: Memory) -> AsyncIterator[Make]:
         )
         why: list[str | None] = []
         at = layout.places(tmp_path / name, 7, "abc")
-        host = Host(CredentialShipping(ctx, why.append), ctx, at, why)
+        host = Host(CredentialShipping(ctx, why.append), ctx, at, restored, why)
         hosts.append(host)
         return host
 
@@ -238,7 +242,7 @@ async def test_nothing_is_rolled_back_after_an_end_in_order(make: Make, memory: 
     assert await b.start() is None
     assert not memory.claims["abc"].orderly, "from now on there is something newer"
     assert b.rolled_back == []
-    b.waits.add("abc")
+    await b.restored.roll_back("abc", 1.7e9)
     await b.stop()
     assert not memory.claims["abc"].orderly, "its groups wait for a person still"
 
@@ -617,6 +621,30 @@ async def test_a_shipment_that_is_cut_off_while_it_reads_closes_its_files(
     await closed.wait()
 
 
+async def test_a_release_of_groups_comes_along_with_credentials_that_are_handed_over_in_order(
+    make: Make, memory: Memory
+) -> None:
+    a, b = make("a"), make("b", epoch=2)
+    a.pair()
+    await a.start()
+    await a.ship()
+    await b.start()
+    await b.restored.roll_back("another", 1.7e9)
+    await b.stop()
+    a = make("a", epoch=3)
+    await a.start()
+    assert a.rolled_back == ["abc"], "those of the other host, whose groups waited"
+    assert await a.restored.release_groups() == 1
+    await a.stop()
+    b = make("b", epoch=4)
+    assert b.ctx.waits("abc")
+    await b.start()
+    assert b.rolled_back == []
+    assert [it for it in ("abc", "another") if b.ctx.waits(it)] == ["another"]
+    await b.stop()
+    assert memory.claims["abc"].orderly
+
+
 # ---- a cluster: each session has an epoch of its own, and moves while its hosts go on ----
 
 
@@ -801,6 +829,7 @@ async def test_epochs_that_begin_again_make_no_profile_the_newer_one(
         assert await host.start() is None, "it is not said to be newer than what is shared"
         host.grow(f"before epoch {epoch}")
         shared = (host.at.profile / LOG).read_bytes()
+        await host.restored.release_groups()
         await host.stop()
         assert memory.claims["abc"].orderly
     assert (make("a").at.profile / LOG).read_bytes() == shared

@@ -90,6 +90,13 @@ def rolled_back(
     return replace(restored, groups=tuple(dict.fromkeys((*restored.groups, session))))
 
 
+def not_rolled_back(restored: Restored | None, session: str) -> Restored | None:
+    """After the newest credentials of a session took the place of all that were here: it has rolled nothing back."""
+    if restored is None:
+        return None
+    return replace(restored, groups=tuple(it for it in restored.groups if it != session))
+
+
 def released(restored: Restored) -> Restored:
     """After a person has released the groups."""
     return replace(restored, groups=())

@@ -46,6 +46,13 @@ class RestoredInstallation:
             after = policy.rolled_back(self._now, session, copied_at=copied_at, now=time.time())
             await self._write(after)
 
+    async def undo_roll_back(self, session: str) -> None:
+        """Undoes ``roll_back``: the session's credentials are the newest now. Raises ``OSError``."""
+        async with self._changing:
+            after = policy.not_rolled_back(self._now, session)
+            if after is not None and after != self._now:
+                await self._write(after)
+
     async def release_groups(self) -> int:
         """From now on all sessions send to groups; how many did not. Raises ``OSError``."""
         async with self._changing:

@@ -41,6 +41,7 @@ def shared(
         epoch=ownership.epoch if ownership else lambda _: later()[0].fence,
         clock=base.clock,
         rolled_back=base.restored.roll_back,
+        not_rolled_back=base.restored.undo_roll_back,
         waits=lambda session: base.restored.group_waits(session, "@g.us"),
         all_share=ownership is not None,
     )

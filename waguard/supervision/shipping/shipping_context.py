@@ -23,6 +23,8 @@ class ShippingContext(Struct, frozen=True, kw_only=True):
     clock: Clock
     rolled_back: Callable[[str, float], Awaitable[None]]
     """Called before older credentials of a session are used, with the unix time of them."""
+    not_rolled_back: Callable[[str], Awaitable[None]]
+    """Called after the newest credentials of a session are in their place, before they are used."""
     waits: Callable[[str], bool]
     """Whether a session's groups wait for a person."""
     all_share: bool = False

@@ -107,6 +107,8 @@ async def _lay_down(
             shipping.put_in_place, at, lock.descriptor, snapshot, shipment.paired_at
         )
         await asyncio.to_thread(shipping.write_note, at.profile, note)
+        if not rolled_back:  # last: groups wait as long as an earlier copy may be used
+            await ctx.not_rolled_back(it.name)
     await it.say(replace(claim, note=note, orderly=False))
     logger.warning(
         "credentials of another host are laid down",
