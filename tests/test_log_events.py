@@ -5,7 +5,7 @@ import functools
 import re
 from collections import defaultdict
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final, TypeGuard, get_args
 
 from waguard.core.incidents.kinds import DIED, FLEET_ENDS, SESSION_ENDS
 from waguard.core.page_care import Kind
@@ -38,10 +38,12 @@ Call = tuple[ast.Call, str, ast.AST]
 
 
 class Calls(ast.NodeVisitor):
-    """Log calls of one file, with the function that each is in."""
+    """Log calls of one file, with the function that each is in; ``unnamed``: lines that take a log method for a
+    call elsewhere, whose event nobody would find."""
 
     def __init__(self) -> None:
         self.found: list[Call] = []
+        self.unnamed: list[int] = []
         self._function: ast.AST = ast.Module([], [])
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
@@ -52,14 +54,28 @@ class Calls(ast.NodeVisitor):
     visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 - the base's names
 
     def visit_Call(self, node: ast.Call) -> None:
-        self.generic_visit(node)
         func = node.func
-        if (
-            isinstance(func, ast.Attribute)
-            and func.attr in CALLS
-            and LOGS.search(ast.unparse(func.value))
-        ):
+        if not is_method(func):
+            self.generic_visit(node)
+            return
+        for part in (func.value, *node.args, *node.keywords):
+            self.visit(part)
+        if func.attr in CALLS:
             self.found.append((node, func.attr, self._function))
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        self.generic_visit(node)
+        if is_method(node):
+            self.unnamed.append(node.lineno)
+
+
+def is_method(node: ast.AST) -> TypeGuard[ast.Attribute]:
+    """Whether it is one of a log's that writes a line."""
+    return (
+        isinstance(node, ast.Attribute)
+        and node.attr in {*CALLS, "debug"}
+        and bool(LOGS.search(ast.unparse(node.value)))
+    )
 
 
 @functools.cache
@@ -71,6 +87,7 @@ def files() -> tuple[tuple[str, ast.Module, list[Call]], ...]:
         if name.parts[0].removesuffix(".py") not in LEFT_OUT and LOGS.search(text):
             calls = Calls()
             calls.visit(module := ast.parse(text))
+            assert not calls.unnamed, f"{name}:{calls.unnamed}: call the log's method by its name"
             found.append((str(name), module, calls.found))
     return tuple(found)
 
@@ -204,3 +221,9 @@ def test_a_call_without_an_event_is_found() -> None:
     calls.visit(ast.parse("async def f(self):\n self._log.bind(session=1).error('x', why=2)"))
     [(call, method, _)] = calls.found
     assert (event_of(call, {}), method) == (None, "error")
+
+
+def test_a_log_method_that_is_called_by_another_name_is_found() -> None:
+    calls = Calls()
+    calls.visit(ast.parse("log = logger.error if first else logger.debug\nlog('x', why=2)"))
+    assert (calls.found, calls.unnamed) == ([], [1, 1])

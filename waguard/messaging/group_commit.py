@@ -102,12 +102,9 @@ class GroupCommit:
                 await self._write(batch)
             except DatabaseUnavailableError as error:
                 delay = RETRY[min(failures, len(RETRY) - 1)]
-                log = logger.error if failures == 0 else logger.debug
-                log(
-                    "nothing can be stored, retrying",
-                    why=error.line(),
-                    waiting=self._queue.rest,
-                )
+                if failures == 0:
+                    said, why = "nothing can be stored, retrying", error.line()
+                    logger.error(said, event="writes_wait", why=why, waiting=self._queue.rest)
                 failures += 1
                 self.failing = True
                 self._refuse(batch, error)
