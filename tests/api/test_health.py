@@ -6,6 +6,7 @@ import pytest
 
 from tests.api.conftest import Api
 from tests.api.fake_sessions import BLOCKED, HEALTHY, SESSION, STATUS
+from waguard.core.incidents.folding import fleet_condition
 from waguard.core.replace import replace
 from waguard.core.replace import replace as replaced
 
@@ -64,6 +65,27 @@ class TestHealth:
         assert answer.headers["Retry-After"]
         api.sessions.status = HEALTHY
         assert (await api.call("GET", "/health/ready", key=None)).status == 200
+
+    @pytest.mark.parametrize(
+        ("kind", "why"),
+        [
+            ("database_unknown", "the database, or the etcd, is not known"),
+            ("lease_held", "another daemon has the database's lease"),
+            ("host_without_lease", "this host is without its lease"),
+        ],
+    )
+    async def test_ready_says_why_a_database_that_answers_is_not_used(
+        self, api: Api, kind: str, why: str
+    ) -> None:
+        barred = fleet_condition(kind, "at 10.0.0.1", since=1.0)
+        api.sessions.status = replace(
+            HEALTHY, database=False, restored=False, conditions=(barred,), total=0, connected=0
+        )
+        answer = await api.call("GET", "/health/ready", key=None)
+        assert answer.status == 503
+        assert answer.json()["error"].startswith(why)
+        assert "answer" not in answer.json()["error"]
+        assert "10.0.0.1" not in answer.content.decode(), "no address without a key"
 
     async def test_detailed_health_names_each_condition(self, api: Api) -> None:
         api.sessions.status = replace(HEALTHY, conditions=(BLOCKED,))

@@ -113,13 +113,27 @@ def test_what_all_of_them_wait_for_is_said_once(
     assert [line.split()[-2:] for line in out[-2:]] == [["97", "MB"]] * 2
 
 
+@pytest.mark.parametrize(
+    ("kind", "database", "why"),
+    [
+        ("database_unknown", "it is another one", "the database, or the etcd, is not known"),
+        ("lease_held", "answers", "another daemon has the database's lease"),
+        ("host_without_lease", "answers", "this host is without its lease"),
+        ("database_down", "no answer within 2 s", "the database does not answer"),
+        ("restoring", "answers", "waguard has not read them yet"),
+    ],
+)
 def test_sessions_that_are_unknown_are_not_none(
-    api: Api, capsys: pytest.CaptureFixture[str]
+    api: Api, capsys: pytest.CaptureFixture[str], kind: str, database: str, why: str
 ) -> None:
-    health = says(api, bad=True)
-    api.says(ONE, Answer(200, {**health, "details": None}))
+    health = says(api, bad=True, more=(DISK | {"type": kind},))
+    api.says(ONE, Answer(200, {**health, "details": None, "database": database}))
     assert main(["status"]) == 5
-    assert said(capsys)[0][1:] == ["  The sessions are unknown while the database does not answer."]
+    [first, *_, last] = said(capsys)[0]
+    assert first == f"waguard at {api.url}: degraded, the number of sessions is unknown"
+    assert last.startswith(f"  The sessions are unknown: {why}")
+    assert main(["status", "alpha"]) == 1
+    assert f"the sessions are unknown: {why}" in said(capsys)[1][0]
     assert main(["status", "--json"]) == 5
     assert json.loads(capsys.readouterr().out)["sessions"] is None
 

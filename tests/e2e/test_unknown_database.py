@@ -33,6 +33,13 @@ async def unknown(daemon: Daemon) -> None:
     await daemon.until(check)
     _, found = await daemon.call("GET", "/health")
     assert found["status"] == "degraded"
+    assert found["sessions"]["total"] == 0
+    code, said = await daemon.call("GET", "/health/ready")
+    assert (code, "does not answer" in said["error"]) == (503, False)
+    shown = await asyncio.to_thread(
+        waguard, "status", folder=daemon.folder, environ=daemon.settings
+    )
+    assert shown.stdout.splitlines()[0].endswith("degraded, the number of sessions is unknown")
 
 
 async def test_a_daemon_that_finds_no_database_keeps_the_workers_until_it_is_back(

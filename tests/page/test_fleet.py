@@ -13,6 +13,7 @@ from tests.supervision.fake_host import START, FakeClock
 from tests.waiting import wait_until
 from waguard.core import remedies
 from waguard.core.blame import Blame, Condition
+from waguard.core.incidents.folding import fleet_condition
 from waguard.core.page_care import Kind
 from waguard.core.replace import replace
 from waguard.core.row_status import ParkCause
@@ -335,6 +336,20 @@ async def test_what_is_not_known_is_not_empty(api: Api, shown: Page) -> None:
     assert len(await rows(shown)) == 3
     await shown.open(key=KEY)
     await shown.says("Which sessions there are is not known now")
+    assert await shown.value("$('#counts').textContent") == "Sessions unknown"
+    assert "0" not in await shown.value("document.title")
+
+
+async def test_of_a_database_that_answers_it_is_not_said_that_it_does_not(
+    api: Api, shown: Page
+) -> None:
+    why = "the database app belongs to another installation of waguard"
+    barred = fleet_condition("database_unknown", why, since=time.time())
+    api.sessions.status = replace(HEALTHY, conditions=(barred,), total=0, connected=0, known=False)
+    api.sessions.fail = DatabaseUnavailableError(why)
+    shown.expected = ("status of 503",)
+    await shown.open(key=KEY)
+    await shown.says(f"The sessions are not known now: {why}")
 
 
 async def test_a_daemon_that_is_away_leaves_what_was_shown(api: Api, shown: Page) -> None:

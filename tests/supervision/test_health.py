@@ -4,6 +4,19 @@ from tests.supervision.bench import Bench
 from tests.supervision.sessions import until
 from tests.supervision.world import World
 from waguard.core.link import Link
+from waguard.supervision.fleet.readiness import status_line
+
+
+async def test_sessions_that_nobody_has_read_are_not_none(bench: Bench) -> None:
+    await bench.row("a")
+    bench.it.fleet.outages.update("database_unknown", "it is another one")
+    health = bench.it.health.read()
+    assert (health.total, health.known) == (0, False)
+    assert status_line(health) == "the number of sessions is unknown; it is another one"
+    bench.it.fleet.outages.update("database_unknown", None)
+    await bench.restore()
+    health = bench.it.health.read()
+    assert (health.total, health.known) == (1, True)
 
 
 async def test_health_counts_and_names(empty: Bench, world: World) -> None:

@@ -21,6 +21,7 @@ from waguard.api.session_view import Condition, Session, condition
 from waguard.api.sessions import Removed
 from waguard.api.standby import ASK_THE_HOLDER
 from waguard.api.timings import TIMINGS
+from waguard.core import unknown_sessions
 from waguard.core.keys import Right
 from waguard.core.lease import HeldElsewhere, held_elsewhere_words
 from waguard.core.replace import replace
@@ -34,7 +35,7 @@ _INSTALLED: Final = os.sysconf("SC_PHYS_PAGES") * _PAGE
 
 _MISSING: Final = {
     "supervising": "waguard is stopping, or waits for the database's lease, which another one holds",
-    "database": "the database does not answer yet",
+    "database": f"{unknown_sessions.NOT_ANSWERED} yet",
     "restored": "sessions are still being restored",
 }
 
@@ -233,6 +234,8 @@ async def ready(request: web.Request) -> Ready | NotReady:
         error = held_elsewhere_words(standby)
         return NotReady(status="standby", error=error, remedy=ASK_THE_HOLDER, checks=checks)
     missing = [words for name, words in _MISSING.items() if not getattr(checks, name)]
+    if missing and (why := unknown_sessions.barred({it.type for it in found.conditions})):
+        missing = [why]
     return NotReady(error="; ".join(missing), checks=checks) if missing else Ready(checks=checks)
 
 

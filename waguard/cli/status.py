@@ -24,6 +24,7 @@ from waguard.cli.render import (
 )
 from waguard.cli.rows import Session, column_style, needs_scan, of_workspace, others, row
 from waguard.cli.unanswered import explained
+from waguard.core import unknown_sessions
 from waguard.core.exits import EXIT_UNHEALTHY
 from waguard.errors import printable
 
@@ -57,7 +58,7 @@ def _status(arguments: argparse.Namespace) -> int:
     every = health.pop("details")
     shown = None if every is None else of_workspace(every, arguments.workspace)
     if arguments.sessions:
-        return _of_some(client, shown, arguments)
+        return _of_some(client, health, shown, arguments)
     if arguments.json:
         print_json({"health": health, "sessions": shown})
     else:
@@ -73,12 +74,21 @@ def _is_healthy(health: Mapping[str, Any]) -> bool:
     return waits or health["status"] == "healthy"
 
 
+def _unknown(health: Mapping[str, Any]) -> str:
+    types = {it["type"] for it in health["conditions"]}
+    why = unknown_sessions.why(types, answers=health["database"] == "answers")
+    return f"the sessions are unknown: {why}"
+
+
 def _of_some(
-    client: ApiClient, known: Sequence[Session] | None, arguments: argparse.Namespace
+    client: ApiClient,
+    health: Mapping[str, Any],
+    known: Sequence[Session] | None,
+    arguments: argparse.Namespace,
 ) -> int:
     """The named ones alone. Raises where one is not known."""
     if known is None:
-        raise ApiCallError("the sessions are unknown: the database does not answer", answered=503)
+        raise ApiCallError(_unknown(health), answered=503)
     by_name = {it["session_id"]: it for it in known}
     for name in arguments.sessions:
         if name not in by_name:
@@ -108,14 +118,17 @@ def fleet(
         return
     scans = sum(map(needs_scan, sessions or ()))
     rest = f", {scans} to be scanned" if scans else ""
-    yield f"waguard at {base}: {word}, {counts['connected']} of {counts['total']} connected{rest}"
+    number = f"{counts['connected']} of {counts['total']} connected{rest}"
+    if sessions is None and not counts["total"]:
+        number = "the number of sessions is unknown"
+    yield f"waguard at {base}: {word}, {number}"
     if cluster := health.get("cluster"):
         yield _of_hosts(cluster)
     for it in others(health["conditions"], sessions or ()):
         whose = f"{it['session_id']}: " if it["session_id"] else ""
         yield from condition({**it, "message": f"{whose}{it['message']}"})
     if sessions is None:
-        yield "  The sessions are unknown while the database does not answer."
+        yield f"  {_unknown(health).capitalize()}"
 
 
 def _of_hosts(cluster: Mapping[str, Any]) -> str:

@@ -79,6 +79,8 @@ class Health(Struct, frozen=True, kw_only=True):
     total: int
     connected: int
     disconnected: int
+    known: bool = True
+    """Whether the rows were read; False: all counts are 0."""
     browsers_outdated: int = 0
     """Sessions that run another Chromium than the installed one."""
     conditions: tuple[Condition, ...] = ()

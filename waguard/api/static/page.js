@@ -38,13 +38,15 @@ function showHeader() {
   $('create').hidden = !(inside && may('operate'));
   for (const it of document.querySelectorAll('[data-whole]')) it.hidden = !seesAll();
   const { connected, total } = counts();
-  set($('counts'), inside ? `${connected} of ${total} connected` : { login: 'Needs a key', refused: 'Needs a key' }[phase] ?? 'Connecting …');
+  const counted = inside && (!unknown || total);
+  set($('counts'), counted ? `${connected} of ${total} connected` : inside ? 'Sessions unknown' : { login: 'Needs a key', refused: 'Needs a key' }[phase] ?? 'Connecting …');
   set($('up'), inside ? ` · up ${duration(health.uptime)}${may('send') ? '' : ' · read only'}` : '');
   mark($('dot'), 'data-kind', !inside ? 'off' : phase === 'stale' || state.conditions.some((it) => it.needs_person) ? 'bad' : health.status === 'healthy' ? 'good' : 'wait');
   const title = document.body.dataset.title;
-  document.title = [inside ? `${connected}/${total}` : '', title, 'waguard'].filter(Boolean).join(' · ');
+  document.title = [counted ? `${connected}/${total}` : '', title, 'waguard'].filter(Boolean).join(' · ');
+  const unused = state.conditions.find((it) => /^(standby|lease_held|host_without_lease|database_unknown)$/.test(it.type));
   const why = phase === 'stale' ? `waguard does not answer. ${inside ? 'What is shown is from before; this' : 'This'} page tries again.`
-    : inside && unknown ? `The sessions are not known now: ${health.database === 'answers' ? 'waguard still starts' : `the database: ${health.database}`}. What is shown is from before.` : '';
+    : inside && unknown ? `The sessions are not known now: ${unused?.message ?? (health.database === 'answers' ? 'waguard still starts' : `the database: ${health.database}`)}. What is shown is from before.` : '';
   $('stale').hidden = !why;
   set($('why'), why);
   // beside the alert, which is read aloud whenever it changes

@@ -55,6 +55,7 @@ class HealthReport:
             total=len(sessions),
             connected=connected,
             disconnected=len(sessions) - connected,
+            known=self._state.loaded,
             browsers_outdated=self._ctx.browsers.outdated,
             conditions=(*self._of_all(), *self._of_sessions()),
         )

@@ -103,6 +103,8 @@ def status_line(health: Health) -> str:
     line = (
         f"{health.connected} of {health.total} sessions connected" if health.total else "no session"
     )
+    if not health.known:
+        line = "the number of sessions is unknown"
     if not health.problems:
         return line
     first, *more = health.problems

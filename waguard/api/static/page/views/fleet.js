@@ -251,7 +251,7 @@ function drawNone(parts, all) {
   const said = {
     '': [],
     loading: [h('p', {}, 'Loading the sessions …')],
-    unknown: [h('p', {}, 'Which sessions there are is not known now: the database does not answer.')],
+    unknown: [h('p', {}, 'Which sessions there are is not known now.')],
     hidden: [h('p', {}, 'No session is like that.'), h('button', { type: 'button', onclick: everything }, 'Show all sessions')],
     empty: [h('h2', {}, 'No sessions yet'), may('operate')
       ? h('p', {}, 'Create the first one, and scan its QR code with the phone: ', h('a', { href: '#/new' }, 'New session'), ', or ', h('code', {}, 'waguard sessions create NAME'), '.')
