@@ -91,6 +91,15 @@ def test_what_runs_since_when_why_and_what_next(
     assert start == "    → `waguard sessions start gamma`"
 
 
+def test_who_is_down_by_the_application_says_so(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    says(api, GAMMA | {"disconnect_details": "the application switched the account off"})
+    assert main(["status"]) == 0
+    out, _ = said(capsys)
+    assert out[2].endswith(" the application switched the account off")
+
+
 def test_what_concerns_no_row_is_said_first(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     says(api, ALPHA | {"conditions": [LINK, DIALOG]}, bad=True, more=(DISK, STRAY))
     assert main(["status"]) == 5

@@ -323,6 +323,7 @@ class MemoryStore:
             workspace_id=account.workspace_id,
             status=account.status,
             desired_up=own.desired_up and account.is_active,
+            switched_off=not account.is_active,
             generation=own.generation,
             phone_number=account.phone_number,
             disconnect_reason=account.disconnect_reason,

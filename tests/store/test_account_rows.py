@@ -130,13 +130,14 @@ async def test_an_account_that_is_switched_off_is_not_wanted_up(bench: Bench) ->
     await bench.store.create("a", 1, account_id=None, priority=0)
     await bench.app.update("a", is_active=False)
     [row] = await bench.store.sessions()
-    assert not row.desired_up
+    assert (row.desired_up, row.switched_off) == (False, True)
     assert await bench.store.write_status(
         "a", row.generation, DerivedStatus(Status.DISCONNECTED, Reason.TIMEOUT)
     )
     await bench.app.update("a", is_active=True)
     [row] = await bench.store.sessions()
     assert row.desired_up, "the desired state was not touched"
+    assert not row.switched_off
 
 
 @shapes("memory", *SHAPES)

@@ -171,6 +171,25 @@ async def test_every_correction_is_on_the_trail_and_in_the_stream(
     assert await empty.it.reconciler.correct() == []
 
 
+async def test_an_account_that_the_application_switched_off_says_so(
+    empty: Bench, world: World
+) -> None:
+    why = "the application switched the account off (is_active = 0)"
+
+    async def details() -> str | None:
+        await empty.it.reconciler.correct()
+        return (await empty.it.sessions.view("s")).disconnect_details
+
+    await empty.connected()
+    world.store.accounts["s"].is_active = False
+    assert await details() == why
+    await empty.until_written("s")
+    assert world.audited("reconciled") == [("running", "stopped", why)]
+    await empty.it.sessions.stop("s")
+    world.store.accounts["s"].is_active = True
+    assert await details() is None
+
+
 async def test_the_difference_can_be_seen_before(empty: Bench, world: World) -> None:
     await empty.row("new", up=False, status="error")
     corrections, found = await empty.it.reconciler.difference()

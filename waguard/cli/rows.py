@@ -94,7 +94,7 @@ def _reason(session: Session) -> str | None:
     if session.get("removed_at"):
         return "deleted"
     if is_down_on_purpose(session):
-        return "stopped on purpose"
+        return str(session.get("disconnect_details") or "stopped on purpose")
     found = (session.get(key) for key in ("degraded", "waiting", "disconnect_details"))
     return next((str(one) for one in found if one), None)
 

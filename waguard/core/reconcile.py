@@ -12,7 +12,7 @@ from msgspec import Struct, field
 
 from waguard.core import remedies
 from waguard.core.lifecycle import HAS_PROCESS, WANTED_UP, State
-from waguard.core.row_status import LIVE_STATUSES, Status
+from waguard.core.row_status import LIVE_STATUSES, SWITCHED_OFF, Status
 
 _STOPPABLE = WANTED_UP | {State.PARKED, State.PARKING}
 _LINKED = frozenset({Status.CONNECTED, Status.AUTHENTICATED})
@@ -27,6 +27,8 @@ class Wanted(Struct, frozen=True, kw_only=True):
     phone: str | None = None
     paired: bool
     """There is a profile to miss."""
+    switched_off: bool = False
+    """The application has switched the account off."""
 
 
 class Observed(Struct, frozen=True, kw_only=True):
@@ -343,7 +345,7 @@ def explain(
         case Start():
             after, reason = "started", "the row wants it up, and it was stopped"
         case Stop():
-            after, reason = "stopped", "it was up, and the row does not want it up"
+            after, reason = "stopped", _why_down(row)
         case EndWorker(pid=pid):
             state, after = f"worker {pid} runs", "ended"
             reason = "this worker serves no session of this daemon"
@@ -362,6 +364,11 @@ def explain(
     return Correction(
         session=name, action=WORDS[type(action)], before=state, after=after, reason=reason
     )
+
+
+def _why_down(row: Wanted | None) -> str:
+    off = row is not None and row.switched_off
+    return SWITCHED_OFF if off else "it was up, and the row does not want it up"
 
 
 WORDS: dict[type[Action], str] = {

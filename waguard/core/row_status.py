@@ -82,6 +82,8 @@ LEFT: Final = DerivedStatus(Status.DISCONNECTED, Reason.USER_INITIATED)
 """The status of a session that was logged out or deleted."""
 
 
+SWITCHED_OFF: Final = "the application switched the account off (is_active = 0)"
+"""Why it is down, where that is so."""
 REQUESTED: Final = "a person or the application requested a start"
 RESTORED: Final = "its worker had ended when waguard took it over"
 """Why it starts, where no failure says so."""

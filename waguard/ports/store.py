@@ -34,6 +34,8 @@ class SessionRow(Struct, frozen=True, kw_only=True):
     miss, and a QR code is what comes next."""
     limits: str | None = None
     """JSON: what WhatsApp grants no more of for a while."""
+    switched_off: bool = False
+    """The application has switched the account off (``is_active = 0``)."""
 
 
 class AuditEntry(Struct, frozen=True, kw_only=True):

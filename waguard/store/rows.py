@@ -89,6 +89,7 @@ def session_row(row: Row[Any]) -> SessionRow:
         removed_at=row.removed_at,
         unpaired=bool(row.unpaired),
         limits=row.limits,
+        switched_off=not _active(row),
     )
 
 

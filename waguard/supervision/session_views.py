@@ -4,7 +4,7 @@ from typing import Final
 
 from waguard.core.blame import Condition
 from waguard.core.link import Link
-from waguard.core.row_status import understood
+from waguard.core.row_status import SWITCHED_OFF, understood
 from waguard.core.session import views
 from waguard.ports.sessions import SessionView
 from waguard.ports.store import SessionRow
@@ -27,7 +27,9 @@ def view_of(session: SessionActor, conditions: tuple[Condition, ...]) -> Session
         last_activity=row.last_activity,
         phone_used_at=session.traffic.intake.phone_used_at,
         disconnect_reason=str(derived.reason) if derived.reason else None,
-        disconnect_details=derived.details or (worker.unresponsive if worker else None),
+        disconnect_details=_switched_off(row)
+        or derived.details
+        or (worker.unresponsive if worker else None),
         account_id=row.account_id,
         priority=row.priority,
         desired_up=row.desired_up,
@@ -58,7 +60,7 @@ def view_of_row(row: SessionRow, address: str | None) -> SessionView:
         connected_at=row.connected_at,
         last_activity=row.last_activity,
         disconnect_reason=str(said.reason) if said.reason else None,
-        disconnect_details=said.details,
+        disconnect_details=_switched_off(row) or said.details,
         account_id=row.account_id,
         priority=row.priority,
         desired_up=row.desired_up,
@@ -71,3 +73,7 @@ def view_of_row(row: SessionRow, address: str | None) -> SessionView:
         elsewhere=True,
         address=address,
     )
+
+
+def _switched_off(row: SessionRow) -> str | None:
+    return SWITCHED_OFF if row.switched_off else None

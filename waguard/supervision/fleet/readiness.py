@@ -120,6 +120,7 @@ def wanted(rows: Mapping[str, SessionRow]) -> dict[str, Wanted]:
             workspace=row.workspace_id,
             phone=row.phone_number,
             paired=is_paired(row),
+            switched_off=row.switched_off,
         )
         for name, row in rows.items()
     }

@@ -107,7 +107,7 @@ class Reconciler:
             self._report_findings(self._findings_of(sources))
             done = []
             planned = self._plan(sources)
-            self._follow_workspaces(sources.rows)
+            self._follow_rows(sources.rows)
             concerned = {action.session for action in planned}
             for session in self._registry.sessions:
                 if session.row.session_id not in concerned:
@@ -163,21 +163,22 @@ class Reconciler:
         now = self._ctx.clock.wall()
         self._findings = {it: self._findings.get(it, now) for it in found}
 
-    def _follow_workspaces(self, rows: Mapping[str, SessionRow]) -> None:
-        """The application may put a session into another workspace; its worker goes on."""
+    def _follow_rows(self, rows: Mapping[str, SessionRow]) -> None:
+        """The application may put a session into another workspace; its worker goes on. Or it switches the account of
+        one that is down anyway."""
         for session in self._registry.sessions:
-            row = rows.get(session.row.session_id)
-            if (
-                row
-                and row.workspace_id != session.row.workspace_id
-                and row.generation >= session.row.generation
-            ):
+            was, row = session.row, rows.get(session.row.session_id)
+            if row is None or row.generation < was.generation:
+                continue
+            moved = row.workspace_id != was.workspace_id
+            if moved:
                 logger.warning(
                     "the session's workspace changed",
                     event="workspace_changed",
                     session=row.session_id,
                     workspace=row.workspace_id,
                 )
+            if moved or (row.switched_off != was.switched_off and _wants(row) == _wants(was)):
                 session.update_row(row)
 
     async def _is_meant(self, action: Action, it: _Sources) -> bool:
