@@ -100,10 +100,13 @@ async def test_what_is_no_webhook(api: Api, body: dict[str, Any], field: str) ->
 
 
 async def test_a_private_address_needs_the_configurations_leave(api: Api) -> None:
+    refused = (await api.call("PUT", HOOK, {"url": "http://127.0.0.1:8000/"})).json()
+    assert refused["error"].endswith("it is a private address (allow_private)"), "no (got None)"
+    assert "webhook.allow_private = true" in refused["remedy"]
     api.configure("webhook", allow_private=True)
     assert (await api.call("PUT", HOOK, {"url": "http://127.0.0.1:8000/"})).status == 200
     answer = await api.call("PUT", HOOK, {"url": "http://169.254.169.254/"})
-    assert answer.status == 400
+    assert (answer.status, answer.json()["remedy"]) == (400, "use another address")
 
 
 async def test_an_unknown_session_has_none(api: Api) -> None:

@@ -282,6 +282,9 @@ def test_messages_are_listed_by_session_and_state(
     assert json.loads(capsys.readouterr().out) == {"messages": [MESSAGE]}
     assert main(["messages", "show", "true_1@c.us_3"]) == 0
     assert json.loads(capsys.readouterr().out) == MESSAGE
+    with pytest.raises(SystemExit):
+        main(["messages", "show", "nope"])
+    assert "'nope' is neither waguard's number nor WhatsApp's id" in capsys.readouterr().err
     assert main(["messages", "cancel", "12"]) == 0
     assert capsys.readouterr().out == "message 12 is cancelled\n"
     assert main(["messages", "cancel", "12", "--json"]) == 0

@@ -41,6 +41,12 @@ def test_a_dry_run_shows_the_plan_as_a_table(api: Api, capsys: pytest.CaptureFix
     assert json.loads(capsys.readouterr().out) == DIFFERENCE
 
 
+def test_what_is_only_found_is_no_agreement(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    api.says("GET /api/reconcile", Answer(200, DIFFERENCE | {"corrections": []}))
+    assert main(["reconcile", "--dry-run"]) == 0
+    assert said(capsys)[0][0] == "  ! old: there is no row"
+
+
 def test_a_reconcile_says_what_it_did(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     done = {"corrections": DIFFERENCE["corrections"]}
     api.says("POST /api/reconcile", Answer(200, done), Answer(200, {"corrections": []}))

@@ -126,5 +126,7 @@ async def _target(request: web.Request, given: str, view: SessionView) -> str:
         raise fields.bad("id", given, "not a message id", "waguard's number, or WhatsApp's id")
     row = await request.app[DEPS].outgoing.find(int(given))
     if row is None or row.session_id != view.session_id or row.kind in ACTIONS:
-        raise NotFoundError("there is no such message", remedy="see GET /api/messages")
+        raise NotFoundError(
+            "there is no such message", remedy="see `waguard messages list` (GET /api/messages)"
+        )
     return row.message_id

@@ -140,7 +140,9 @@ async def _find(request: web.Request, given: str) -> Outgoing:
     else:
         row = await outgoing.find_message(given[:ID_LIMIT])
     if row is None or not await rights.sees(request, row.session_id):
-        raise NotFoundError("there is no such message", remedy="see GET /api/messages")
+        raise NotFoundError(
+            "there is no such message", remedy="see `waguard messages list` (GET /api/messages)"
+        )
     return row
 
 

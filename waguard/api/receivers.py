@@ -13,10 +13,11 @@ from waguard.api.route import Done, OfSession, Reply, route
 from waguard.core import outgoing_address as address
 from waguard.core.keys import Right
 from waguard.core.webhooks.delivery import EVENTS, OLD_SERVICE, MessageFields
-from waguard.errors import NotFoundError
+from waguard.errors import InvalidInputError, NotFoundError
 from waguard.ports.webhooks import Endpoint
 
 SECRET_LIMIT: Final = 1_000  # characters
+_OTHER: Final = "use another address"
 SECRET_LENGTH: Final = 16  # characters; a shorter one could be guessed
 
 
@@ -30,8 +31,8 @@ def _secret(value: Any, field: str) -> str:
     secret: str = short(SECRET_LIMIT).read(value, field)
     if len(secret) >= SECRET_LENGTH and secret.isprintable():
         return secret
-    raise fields.bad(
-        field, None, "the secret cannot be used", f"{SECRET_LENGTH} printable characters"
+    raise InvalidInputError(
+        "the secret cannot be used", field=field, remedy=f"{SECRET_LENGTH} printable characters"
     )
 
 
@@ -103,9 +104,13 @@ async def put(request: web.Request, session_id: SessionId, body: PutReceiver) ->
     view = await request.app[DEPS].sessions.view(session_id)
     allow = request.app[DEPS].config().webhook.allow_private
     if why := address.url_refusal(body.url, allow_private=allow):
-        raise fields.bad("url", None, f"the address is refused: {why}", "use another address")
+        private = address.url_refusal(body.url, allow_private=True) is None
+        remedy = "use a public address, or set webhook.allow_private = true" if private else _OTHER
+        raise InvalidInputError(f"the address is refused: {why}", field="url", remedy=remedy)
     if address.has_user(body.url):
-        raise fields.bad("url", None, "it has a user or password", "use a secret instead")
+        raise InvalidInputError(
+            "it has a user or password", field="url", remedy="use a secret instead"
+        )
     endpoint = Endpoint(
         session_id=view.session_id,
         url=body.url,

@@ -19,6 +19,7 @@ from waguard.ports import webhooks
 from waguard.ports.webhooks import GLOBAL
 
 LISTED: Final = 100  # dead letters at a time
+_LISTS: Final = "see `waguard webhooks list` (GET /api/webhooks/dead)"
 
 
 def _state(value: str, field: str) -> DeadLetterState:
@@ -32,7 +33,7 @@ def _number(value: str, field: str) -> int:
         return fields.number(value, field)
     except InvalidInputError:
         wrong = "not the number of a dead letter"
-        raise fields.bad(field, value, wrong, "see GET /api/webhooks/dead") from None
+        raise fields.bad(field, value, wrong, _LISTS) from None
 
 
 Number = Annotated[int, Kind(_number), Meta(ge=0, le=10**18 - 1)]
@@ -252,12 +253,13 @@ def _some(count: int, chat: str) -> int:
     if count:
         return count
     raise NotFoundError(
-        f"nothing waits for the number of {chat}", remedy="see GET /api/webhooks/unidentified"
+        f"nothing waits for the number of {chat}",
+        remedy="see `waguard webhooks unidentified` (GET /api/webhooks/unidentified)",
     )
 
 
 def _no_such(number: int) -> NotFoundError:
-    return NotFoundError(f"there is no dead letter {number}", remedy="see GET /api/webhooks/dead")
+    return NotFoundError(f"there is no dead letter {number}", remedy=_LISTS)
 
 
 def _letter(letter: webhooks.DeadLetter, **alone: Any) -> DeadLetter:

@@ -265,7 +265,9 @@ def _add_credentials(writer: archive.ArchiveWriter, number: int, at: Places) -> 
         try:
             taken, files = _open_credentials(at, stack)
         except (WaguardError, OSError) as error:
-            why = error.line() if isinstance(error, WaguardError) else str(error)
+            why = str(error)
+            if isinstance(error, WaguardError):  # of this session anyway: no field
+                why = WaguardError(error.message, remedy=error.remedy).line()
             return SavedSession(session=at.session, workspace=at.workspace, why=why)
         for name, file in files.items():
             writer.add(policy.place_of(number, name), file, _size(file))

@@ -25,9 +25,15 @@ def add(parser: argparse.ArgumentParser) -> None:
         ("cancel", _messages_cancel, "do not send a message that has not begun"),
     ):
         one = verb(verbs, name, work, about)
-        one.add_argument("id", help="waguard's number, or WhatsApp's id")
+        one.add_argument("id", type=_id, help="waguard's number, or WhatsApp's id")
         with_json(one)
         with_daemon(one)
+
+
+def _id(text: str) -> str:
+    if not any(one in "0123456789" for one in text):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither waguard's number nor WhatsApp's id")
+    return text
 
 
 def _messages_list(arguments: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ def _reconcile(arguments: argparse.Namespace) -> int:
         return 0
     if answer["corrections"]:
         print_table(answer["corrections"], ("session", "action", "before", "after", "reason"))
-    else:
+    elif not answer.get("findings"):
         print("database, memory and host agree")
     for finding in answer.get("findings", []):
         said = {**finding, "message": f"{finding['session']}: {finding['about']}"}

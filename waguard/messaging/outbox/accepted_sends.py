@@ -34,7 +34,7 @@ class AcceptedSends:
         if len(self) + count > self._at_most:
             raise TooManyError(
                 f"{len(self)} messages wait already",
-                remedy="see GET /api/messages?state=accepted",
+                remedy="see `waguard messages list --state accepted` (GET /api/messages?state=accepted)",
                 retry_after=60,
             )
 
