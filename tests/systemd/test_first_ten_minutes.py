@@ -4,7 +4,6 @@ import contextlib
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,8 @@ from tests.systemd.unit import CHECKOUT, UNIT, why_not
 __all__ = ["wheels"]
 
 PAGE = CHECKOUT / "docs/first-ten-minutes.md"
-WITHIN = 90.0  # s until a command prints what it should
+WITHIN = "300"  # s for a command
+
 # what others may use on this machine: the ports of the page
 PORTS = ("3001", "8000", "8443", "8480")
 
@@ -94,7 +94,7 @@ def moved(systemd: SystemdNamespace, ports: dict[str, str]) -> None:
 
 
 def perform(systemd: SystemdNamespace, step: Step, ports: dict[str, str]) -> None:
-    """Once; where something is to be printed, until it is."""
+    """Once, as a person who pastes the block: what takes a while waits by itself."""
     text, pattern = step.command, step.pattern
     for shown, free in ports.items():
         text, pattern = text.replace(shown, free), pattern.replace(shown, free)
@@ -102,17 +102,10 @@ def perform(systemd: SystemdNamespace, step: Step, ports: dict[str, str]) -> Non
         "waguard standin$", f"\\g<0> --port {ports['8443']} --phone-port {ports['8480']}", text
     )
     print(f"$ {text}")
-    deadline = time.monotonic() + WITHIN
-    while True:
-        done = run(systemd, text, ports["8480"])
-        assert done.returncode == 0 or step.prints, (text, done.stdout, done.stderr)
-        if done.returncode == 0 and re.match(pattern, f"{done.stdout}\n"):
-            print(done.stdout)
-            return
-        assert time.monotonic() < deadline, (
-            f"{text}\n{done.stdout}{done.stderr}\n{systemd.journal(UNIT)[-3000:]}"
-        )
-        time.sleep(0.2)
+    done = run(systemd, text, ports["8480"])
+    is_done = done.returncode == 0 and re.match(pattern, f"{done.stdout}\n")
+    assert is_done, f"{text}\n{done.stdout}{done.stderr}\n{systemd.journal(UNIT)[-3000:]}"
+    print(done.stdout)
 
 
 def run(systemd: SystemdNamespace, text: str, phone: str) -> "subprocess.CompletedProcess[str]":
@@ -121,4 +114,6 @@ def run(systemd: SystemdNamespace, text: str, phone: str) -> "subprocess.Complet
         f"PIP_FIND_LINKS={WHEELS}",
         f"WAGUARD_STANDIN=http://127.0.0.1:{phone}",
     )
-    return systemd.run("env", "-C", str(CHECKOUT), *environment, "bash", "-c", text)
+    return systemd.run(
+        "env", "-C", str(CHECKOUT), *environment, "timeout", WITHIN, "bash", "-c", text
+    )
