@@ -23,7 +23,7 @@ from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, migrated_by_a_newer_waguard
 from waguard.store import migrations
 from waguard.store.migrate import configuration, upgrade
-from waguard.store.models import METADATA
+from waguard.store.models import ACCOUNTS, METADATA
 from waguard.store.revision import HEAD, VERSION_TABLE, VERSIONS, is_newer, noted
 from waguard.store.sql import SqlStore
 
@@ -96,6 +96,23 @@ async def test_a_new_database_is_as_the_migrations_leave_it(database: str) -> No
     await opened(database, drop)
     await migrate_by_steps(database)
     assert (created, revisions) == await opened(database, lambda it: (tables_of(it), noted(it)))
+
+
+@every_database
+async def test_a_first_start_beside_the_applications_table_warns_of_nothing(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await migrate(database)
+
+    def drop(connection: Connection) -> None:
+        METADATA.drop_all(connection, [it for it in METADATA.sorted_tables if it is not ACCOUNTS])
+        VERSIONS.drop(connection)
+        connection.commit()
+
+    await opened(database, drop)
+    caplog.clear()
+    await migrate(database)
+    assert [it.getMessage() for it in caplog.records if it.levelno >= logging.WARNING] == []
 
 
 @every_database

@@ -1,6 +1,6 @@
 """A database without any table of ours gets all of them at once, without Alembic."""
 
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, MetaData, Table, inspect
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from waguard.store.models import ACCOUNTS, METADATA
@@ -17,9 +17,20 @@ def is_new(connection: Connection) -> bool:
 
 def create(connection: Connection) -> None:
     """Create the tables as the newest migration leaves them; the application's own table stays as it is."""
-    for table in (*METADATA.sorted_tables, VERSIONS):
-        connection.execute(CreateTable(table, if_not_exists=True))
+    has_accounts = inspect(connection).has_table(ACCOUNTS.name)
+    for table in (*METADATA.sorted_tables, _versions(connection)):
+        if table is not ACCOUNTS or not has_accounts:  # MariaDB warns of IF NOT EXISTS
+            connection.execute(CreateTable(table, if_not_exists=True))
         if table is not ACCOUNTS:
             for index in sorted(table.indexes, key=str):
                 connection.execute(CreateIndex(index))
     connection.execute(VERSIONS.insert().values(version_num=HEAD))
+
+
+def _versions(connection: Connection) -> Table:
+    """Without the name of its key where that is ignored: MariaDB warns of it, as of a migration that failed."""
+    if connection.dialect.name in {"postgresql", "sqlite"}:
+        return VERSIONS
+    versions = VERSIONS.to_metadata(MetaData())
+    versions.primary_key.name = None
+    return versions
