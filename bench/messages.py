@@ -43,6 +43,7 @@ from waguard.supervision.event_bus import Bus
 from waguard.supervision.proxy_records import ProxyRecords
 from waguard.supervision.supervisor import Ports, Supervisor
 from waguard.supervision.timings import Timings
+from waguard.supervision.versions.decision import Packed
 from waguard.wire.events import Event, InboundMessage
 
 SESSIONS, CHATS = 4, 25
@@ -180,7 +181,7 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
         ),
         Bus(clock),
         instance="bench",
-        packed="0" * 64,
+        packed=Packed("0" * 64, "4.6.0"),
         timings=Timings(),
     )
     async with journal, webhooks:

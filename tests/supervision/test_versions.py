@@ -264,6 +264,8 @@ async def test_a_bundle_is_used_by_all_after_canaries(drill: Drill) -> None:
     await drill.bench.it.operators.use_bundle(sha256[:8], by=ME)
     row = next(it for it in drill.bench.it.operators.listing().bundles if it.sha256 == sha256)
     assert (row.candidate, row.in_use, row.version) == (True, False, "4.7.0")
+    [packed] = [it for it in drill.bench.it.operators.listing().bundles if it.packed]
+    assert packed.version == "4.6.0"
     await drill.until(lambda: drill.bench.it.versions.state.wajs == sha256)
     given = drill.bench.it.observer.for_worker("new")
     assert (given.sha256, given.wajs) == (
@@ -360,6 +362,17 @@ async def test_missing_exports_that_end_the_worker_are_evidence(drill: Drill) ->
         if drill.page("a") == OLD and drill.page("b") == OLD:
             return
     raise AssertionError(drill.bench.it.versions.state)
+
+
+async def test_the_same_page_after_a_stop_is_no_news(drill: Drill) -> None:
+    await drill.up()
+    before = len(drill.world.events("page_version", session="a"))
+    await drill.bench.it.sessions.stop("a")
+    await drill.run(1)
+    await drill.bench.it.sessions.start("a", restart=False)
+    await drill.until(lambda: drill.page("a") == OLD)
+    await drill.run(3)
+    assert len(drill.world.events("page_version", session="a")) == before == 1
 
 
 async def test_the_page_of_an_adopted_worker_is_no_news(drill: Drill) -> None:

@@ -37,6 +37,7 @@ from waguard.supervision.event_bus import Bus
 from waguard.supervision.proxy_records import ProxyRecords
 from waguard.supervision.supervisor import Ports, Supervisor
 from waguard.supervision.timings import Timings
+from waguard.supervision.versions.decision import Packed
 from waguard.wire.protocol import PROTOCOL
 from waguard.wire.worker import WorkerRecord
 
@@ -114,7 +115,7 @@ class World:
             ),
             self.bus,
             instance="test",
-            packed=PACKED,
+            packed=Packed(PACKED, "4.6.0"),
             timings=self.timings,
         )
 

@@ -7,11 +7,13 @@ from msgspec.structs import replace
 
 from tests.host.processes import worker_spec
 from waguard.errors import ConfigError
+from waguard.host.memory.wajs_store import version_of
 from waguard.worker.page import wajs
 
 
 def test_the_packed_one_is_the_one_that_was_tested() -> None:
     assert len(wajs.bundle(None)) > 500_000
+    assert version_of(wajs.PACKED.read_bytes()) == wajs.VERSION
     assert wajs.bundle(None) is wajs.bundle(None)  # workers share it with their fork server
 
 

@@ -67,6 +67,7 @@ from waguard.supervision.fleet.disk_reserve import DiskReserve
 from waguard.supervision.log_control import LogControl
 from waguard.supervision.supervisor import Ports, Supervisor
 from waguard.supervision.timings import Timings
+from waguard.supervision.versions.decision import Packed
 from waguard.worker.page import wajs
 
 
@@ -125,7 +126,7 @@ class Daemon:
             ),
             base.bus,
             instance=lock.instance,
-            packed=wajs.SHA256,
+            packed=Packed(wajs.SHA256, wajs.VERSION),
             timings=timings,
         )
         fleet = self._supervisor.fleet

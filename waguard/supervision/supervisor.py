@@ -38,7 +38,7 @@ from waguard.supervision.session.passkeys import Passkeys
 from waguard.supervision.session.session_context import SessionContext
 from waguard.supervision.session_service import SessionService
 from waguard.supervision.timings import Timings
-from waguard.supervision.versions.decision import Documents, VersionDecision
+from waguard.supervision.versions.decision import Documents, Packed, VersionDecision
 from waguard.supervision.versions.observer import VersionObserver
 from waguard.supervision.versions.operators import VersionOperators
 from waguard.wire.heartbeat_slots import NAME
@@ -93,7 +93,7 @@ class Supervisor:
         bus: Bus,
         *,
         instance: str,
-        packed: str,
+        packed: Packed,
         timings: Timings,
     ) -> None:
         """``packed``: see ``VersionDecision``."""

@@ -7,7 +7,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, assert_never
+from typing import Literal, NamedTuple, Protocol, assert_never
 
 from loguru import logger
 
@@ -71,9 +71,15 @@ class Documents(Protocol):
         """Read and check it. Raises ``DocumentError``."""
 
 
+class Packed(NamedTuple):
+    """The wa-js that waguard ships; ``version`` is its own word."""
+
+    sha256: str
+    version: str
+
+
 class VersionDecision:
-    """The state of ``core.versions``, kept over restarts. ``packed`` is the SHA-256 of the wa-js that waguard
-    ships, ``documents`` where the stored documents lie."""
+    """The state of ``core.versions``, kept over restarts. ``documents`` is where the stored documents lie."""
 
     def __init__(
         self,
@@ -82,12 +88,12 @@ class VersionDecision:
         fleet: Fleet,
         mailbox: Mailbox,
         *,
-        packed: str,
+        packed: Packed,
         documents: Documents,
     ) -> None:
         self.config = config
         self.clock = clock
-        self.packed = packed
+        self.packed, self.packed_version = packed
         self.documents = documents
         self.fleet = fleet
         self._known = config()

@@ -40,7 +40,7 @@ class VersionOperators:
         )
 
     def _bundle_row(self, sha256: str) -> BundleRow:
-        state = self._decision.state
+        state, packed = self._decision.state, sha256 == self._decision.packed
         having = (
             name
             for name, it in state.members.items()
@@ -48,8 +48,8 @@ class VersionOperators:
         )
         return BundleRow(
             sha256=sha256,
-            version=self._decision.bundles.get(sha256),
-            packed=sha256 == self._decision.packed,
+            version=self._decision.packed_version if packed else self._decision.bundles.get(sha256),
+            packed=packed,
             in_use=sha256 == state.wajs,
             candidate=sha256 == state.candidate,
             rolled_back=state.rejected.get(sha256),

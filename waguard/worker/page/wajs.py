@@ -15,6 +15,7 @@ PACKED: Final = (
     Path(waguard.__file__).parent / "wajs/node_modules/@wppconnect/wa-js/dist/wppconnect-wa.js"
 )
 _SETUP: Final = "install waguard again (in a checkout: `make setup`)"
+VERSION: Final = "4.6.0"
 SHA256: Final = "5bfb88027f14a4d8c9e319374e8bb4083201906881cf8c74f75789b32e4106bd"
 
 
