@@ -1,8 +1,16 @@
 """How the daemon is asked to end, and until when another request changes that."""
 
 import signal
+from typing import TYPE_CHECKING
+
+import pytest
+from loguru import logger
 
 from waguard.daemon.stop_request import StopRequest
+from waguard.errors import InstanceHeldError
+
+if TYPE_CHECKING:
+    from loguru import Message
 
 
 def test_a_stop_after_a_restart_closes_the_sessions_until_they_are_left() -> None:
@@ -22,3 +30,18 @@ def test_sessions_that_are_being_left_are_not_given_up_by_a_later_stop() -> None
     stop.by_signal(signal.SIGTERM)
     assert stop.hands_over
     assert stop.why == "SIGTERM"
+
+
+@pytest.mark.parametrize(
+    ("had", "line"), [(True, ("CRITICAL", "lease_lost")), (False, ("ERROR", "lease_refused"))]
+)
+def test_only_who_had_the_lease_has_lost_it(*, had: bool, line: tuple[str, str]) -> None:
+    lines: list[tuple[str, str]] = []
+
+    def record(it: "Message") -> None:
+        lines.append((it.record["level"].name, it.record["extra"]["event"]))
+
+    sink = logger.add(record)
+    StopRequest().lose_database(InstanceHeldError("another instance holds it"), had=had)
+    logger.remove(sink)
+    assert lines == [line]

@@ -108,3 +108,19 @@ def test_no_mutation_makes_anything_older(tmp_path: Path) -> None:
         for since in (0.0, clock.at - 3 * DAY, clock.at):
             assert found.age(since) <= clock.at - since
         assert found.age(found.ago(DAY)) == pytest.approx(DAY, abs=1e-3)
+
+
+def test_only_a_clock_that_was_set_is_a_warning(tmp_path: Path) -> None:
+    levels: list[str] = []
+    sink = logger.add(lambda it: levels.append(it.record["level"].name))
+    clock = Clock()
+    LivedTime(tmp_path, clock).save()
+    clock.at += 1_000.0  # an ordinary start after a quarter of an hour
+    second = LivedTime(tmp_path, clock)
+    second.age(0.0)
+    clock.at += 1_000.0
+    second.save()
+    clock.at -= DAY
+    LivedTime(tmp_path, clock).age(0.0)
+    logger.remove(sink)
+    assert levels == ["INFO", "WARNING", "WARNING"]

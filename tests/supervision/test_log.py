@@ -46,6 +46,18 @@ async def test_a_worker_that_is_replaced_is_said_once_by_each_who_has_something_
     assert said[1]["why"] == "the worker was stopped (SIGSTOP)"
 
 
+async def test_a_status_is_said_in_words(bench: Bench, world: World) -> None:
+    lines: list[str] = []
+    sink = logger.add(lambda it: lines.append(it.record["message"]), level="INFO", format="")
+    session = await bench.add()
+    process = await up(session)
+    process.report("offline", details="the phone is away")
+    await until(session, lambda s: not connected(s))
+    logger.remove(sink)
+    assert "connected" in lines
+    assert lines[-1] == "disconnected: the phone is away"
+
+
 async def test_what_a_worker_reports_is_said_once(
     bench: Bench, world: World, said: list[dict[str, Any]]
 ) -> None:

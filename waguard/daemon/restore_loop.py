@@ -101,7 +101,7 @@ class RestoreLoop:
                     await company.aclose()  # from here on they are their sessions'
                     await self._restore(left_behind)
                 except InstanceHeldError as error:
-                    self._stop.lose_database(error)
+                    self._stop.lose_database(error, had=False)
                     return
                 except Exception as error:  # noqa: BLE001 - a daemon that restores nothing must not idle
                     delay = self._retry[min(attempt, len(self._retry) - 1)]

@@ -48,9 +48,12 @@ class StopRequest:
             self.why = "a restart"
             self._requested.set()
 
-    def lose_database(self, error: InstanceHeldError) -> None:
-        """``error`` is how the run ends."""
-        logger.critical("waguard ends: {}", error.line(), event="lease_lost")
+    def lose_database(self, error: InstanceHeldError, *, had: bool = True) -> None:
+        """``error`` is how the run ends. ``had``: this daemon supervised sessions until now."""
+        if had:
+            logger.critical("waguard ends: {}", error.line(), event="lease_lost")
+        else:
+            logger.error("waguard ends: {}", error.line(), event="lease_refused")
         self.database_lost = self.database_lost or error
         self.why = "another daemon has the database"
         self._requested.set()

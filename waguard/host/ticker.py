@@ -24,7 +24,15 @@ def _is_worth_logging(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
 
 
+def _for_nobody(record: logging.LogRecord) -> bool:
+    """A tick that is left out because the one before still runs is as it is meant: no warning."""
+    if record.levelno == logging.WARNING and "skipped" in str(record.msg):
+        record.levelno, record.levelname = logging.DEBUG, logging.getLevelName(logging.DEBUG)
+    return True
+
+
 logging.getLogger("apscheduler.executors.default").addFilter(_is_worth_logging)
+logging.getLogger("apscheduler.scheduler").addFilter(_for_nobody)
 
 
 class Monotonic(tzinfo):

@@ -55,6 +55,7 @@ class LivedTime:
 
     def _read_clocks(self) -> Lived:
         now, moment = self._clock.wall(), self._clock.monotonic()
+        starts = self._read_at is None
         passed = 0.0 if self._read_at is None else moment - self._read_at
         before, self._read_at = self._lived, moment
         self._lived = lived = policy.seen(before, now=now, passed=passed)
@@ -62,13 +63,11 @@ class LivedTime:
             return lived
         ahead = now - before.at - passed
         if abs(ahead) > policy.STEP:
-            what = "it was set" if passed else "it was set, or no daemon was there"
-            logger.warning(
-                "the clock jumped; the step counts for no age",
-                event="clock_jumped",
-                by=round(ahead),
-                why=what,
-            )
+            # at a start it is as a rule the time since the last daemon
+            level, words = "WARNING", "the clock was set; the step counts for no age"
+            if starts and ahead > 0:
+                level, words = "INFO", "no daemon ran, or the clock was set: it counts for no age"
+            logger.log(level, words, event="clock_jumped", by=round(ahead))
         return lived
 
     def _read(self) -> Lived | None:

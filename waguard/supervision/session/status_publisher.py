@@ -88,7 +88,7 @@ class StatusPublisher:
             "wajs": it.wajs,
             "wajs_version": it.wajs_version,
         }
-        self._log.info("the page's version is another one", event="page_version", **about)
+        self._log.info("the page has another version", event="page_version", **about)
         self.publish("page_version", about)
         whose = "the store" if it.served_by == "store" else "WhatsApp"
         self.writer.record("page_version", reason=f"WhatsApp Web {it.page}, from {whose}")
@@ -101,6 +101,8 @@ class StatusPublisher:
             said["condition"] = condition
         if it.kind not in UNLOGGED:
             level, line = LEVELS.get(it.kind, "WARNING"), it.kind.replace("_", " ")
+            if it.kind == "status":
+                line = "{after}: {why}" if it.reason else "{after}"
             self._log.log(level, _LINES.get(it.kind, line), event=it.kind, every=True, **said)
         self.writer.record(
             it.kind,

@@ -38,6 +38,8 @@ class VersionObserver:
     def __init__(self, decision: VersionDecision) -> None:
         self.decision = decision
         self._watched: dict[str, Watched] = {}
+        self._shown: dict[str, object] = {}
+        """By session: the version of its last page."""
         self._lacks: dict[int, frozenset[str]] = {}
         """What pages of each version lack of that which waguard calls."""
         self._given: dict[str, int | None] = {}
@@ -69,10 +71,11 @@ class VersionObserver:
                 ):  # unknown changes nothing; the next load has them listed again
                     self.decision.handle_documents()
             self.decision.post(fact)
-        known = before.page is None and adopted
-        return (
-            after.page is not None and not known and _version(after.page) != _version(before.page)
-        )
+        if after.page is None:
+            return False
+        known, shown = self._shown.get(session), _version(after.page)
+        self._shown[session] = shown
+        return shown != known and not (known is None and adopted)
 
     def _lost(self, page: Page, missing: tuple[str, ...]) -> tuple[str, ...]:
         """What the last good version had; nothing where that is unknown."""
@@ -94,6 +97,7 @@ class VersionObserver:
         self.watch(session, Seen(wanted=False, worker=0, lives=False))
         self._watched.pop(session, None)
         self._given.pop(session, None)
+        self._shown.pop(session, None)
 
     def has_other(self, session: str, page: Page | None) -> bool:
         """Whether the next load may get it another version than this page, which is too old."""
@@ -142,5 +146,5 @@ class VersionObserver:
         return Given(document, documents, self.decision.store.path(arm.wajs), arm.wajs)
 
 
-def _version(page: Page | None) -> object:
-    return page and (page.revision, page.wajs, page.stored)
+def _version(page: Page) -> object:
+    return page.revision, page.wajs, page.stored
