@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -92,6 +93,22 @@ async def test_a_row_that_disappears_is_stopped_and_forgotten(empty: Bench, worl
     assert await empty.it.sessions.views() == []
     with pytest.raises(NotFoundError):
         await empty.it.sessions.view("s")
+
+
+@pytest.mark.parametrize("paired", [False, True])
+async def test_the_profile_of_a_deleted_row_is_a_finding_only_where_it_was_paired(
+    empty: Bench, world: World, *, paired: bool
+) -> None:
+    await empty.row("s", status="connected" if paired else "qr_scanning")
+    await empty.it.reconciler.reconcile()
+    await until(empty.session(), lambda s: s.lifecycle is State.RUNNING)
+    profile = empty.session().profile.at.profile
+    assert profile.exists()
+    world.store.accounts["s"].deleted_at = datetime.now(UTC)
+    await empty.it.reconciler.reconcile()
+    await empty.it.reconciler.reconcile()
+    assert profile.exists() == paired
+    assert [it.type for it in empty.it.reconciler.conditions] == ["profile_without_row"] * paired
 
 
 async def test_the_desired_state_is_followed_both_ways(empty: Bench, world: World) -> None:

@@ -6,15 +6,17 @@ it: ``begin`` has marked its profile.
 """
 
 import asyncio
+import contextlib
 from typing import Final
 
 from loguru import logger
 
 from waguard.core.link import Link
+from waguard.core.profile.old_profiles import Credentials
 from waguard.core.session.facts import Left
 from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.sessions import THE_API
-from waguard.profile import inspection, leaving_mark, owner_mark, quarantine
+from waguard.profile import inspection, leaving_mark, old_profiles, owner_mark, quarantine
 from waguard.profile.leaving_mark import Leaving
 from waguard.supervision.session.actor import SessionActor
 from waguard.wire.calls import Unlink
@@ -77,6 +79,18 @@ def _is_left(session: SessionActor) -> bool:
     at = session.profile.at
     begun = leaving_mark.read(at.profile) or quarantine.was_begun(at.profile)
     return bool(begun or inspection.something_left(at) or session.profile.old())
+
+
+async def tidy(session: SessionActor) -> None:
+    """After its end: the application has deleted its row. Where it was never paired nobody misses its profile, and no
+    person has to decide about it."""
+    profile = session.profile.at.profile
+    if session.profile.paired or owner_mark.was_ours(profile):
+        return
+    found = await asyncio.to_thread(old_profiles.examine, profile)
+    if found.credentials is Credentials.UNPAIRED:
+        with contextlib.suppress(WaguardError, OSError):  # it stays, and is a finding
+            await session.profile.quarantine(None, "its row was deleted, and it was never paired")
 
 
 def _require_here(session: SessionActor) -> None:

@@ -35,7 +35,7 @@ from waguard.errors import DatabaseUnavailableError, UnavailableError, WaguardEr
 from waguard.host.process import strays
 from waguard.host.process.children import read_records
 from waguard.ports.store import SessionRow
-from waguard.supervision.fleet import shutdown
+from waguard.supervision.fleet import leaving, shutdown
 from waguard.supervision.fleet.inventory import read_inventory
 from waguard.supervision.fleet.readiness import linked_number, promises_too_much, wanted
 from waguard.supervision.fleet.registry import Registry
@@ -286,6 +286,7 @@ class Reconciler:
         with self._registry.leaving(name):
             _record(session, correction)
             await session.stop()
+            await leaving.tidy(session)
             await self._registry.flush(session)
             await self._registry.remove(name)
         return True
