@@ -105,6 +105,22 @@ async def test_each_action_shows_that_it_runs_and_its_outcome(
     assert known.sessions.done == [done]
 
 
+async def test_an_outcome_goes_when_it_is_not_true_any_more(known: Api, shown: Page) -> None:
+    await shown.show(VIEW)
+    await shown.enter("Restart")
+    await shown.says("It starts again")
+    await shown.enter("Log out")
+    await shown.says("a phone has to scan a new code")
+    gone = "!document.body.innerText.includes"
+    await shown.until(f"{gone}('Running …')", "nothing runs while a person is asked")
+    await shown.enter("Cancel", within="dialog")
+    await shown.until(f"{gone}('It starts again')", "another action began")
+    await shown.enter("Restart")
+    await shown.says("It starts again")
+    becomes(known, status="qr_scanning", link="qr_pending")
+    await shown.until(f"{gone}('It starts again')", "the session's state changed")
+
+
 async def test_who_does_not_confirm_loses_nothing(known: Api, shown: Page) -> None:
     await shown.show(VIEW)
     await shown.enter("Delete")

@@ -1,6 +1,8 @@
-// Buttons that do something: each shows that it runs, its outcome, and what to do where it failed.
+// Buttons that do something: each shows its outcome.
 import { h, remedy } from './dom.js';
 import { may } from './state.js';
+
+export const forget = (group) => group?.querySelectorAll(':not([aria-busy]) + .outcome').forEach((it) => it.replaceChildren());
 
 // `run` gives what `call` gives, or null where it was not confirmed; '' where the key may not do it
 export function action(label, run, { right = 'operate', kind = '', done = 'Done.', name = null } = {}) {
@@ -13,6 +15,7 @@ export function action(label, run, { right = 'operate', kind = '', done = 'Done.
   };
   button.addEventListener('click', async () => {
     if (button.ariaBusy === 'true') return; // it stays in the order of the keyboard
+    forget(button.closest('.buttons'));
     button.ariaBusy = 'true';
     say('Running …', false);
     try {

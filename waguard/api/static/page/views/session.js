@@ -1,5 +1,5 @@
 // One session: its status, what can be done with it, pairing its phone, and five tabs about it.
-import { action, confirmByName, entered } from '../actions.js';
+import { action, confirmByName, entered, forget } from '../actions.js';
 import { call, pause, picture, session as at } from '../api.js';
 import { ago, h, mark, patch, remedy, set, setAgo } from '../dom.js';
 import { passkeys } from '../passkey.js';
@@ -38,7 +38,7 @@ const RESULTS = { done: 'good', refused: 'bad', failed: 'bad', unknown: 'bad' };
 
 export const title = (id) => id;
 
-// What a person can do with it; each button is there in the states in which it helps.
+// Each button is there in the states in which it helps.
 function actions(id) {
   const post = (verb) => () => call('POST', at(id, `/${verb}`));
   const leaving = (name, lost, run) => confirmByName({ title: `${name} ${id}`, lost, name: id, verb: name }, run);
@@ -55,9 +55,13 @@ function actions(id) {
     remove: action('Delete', () => leaving('Delete', [UNLINKED, FAILS, 'The session leaves all lists.'], remove), { kind: 'danger', done: 'Deleted.' }),
   };
   const slots = Object.fromEntries(Object.entries(all).map(([name, it]) => [name, h('div', {}, it)]));
+  const element = h('div', { class: 'buttons', role: 'group', 'aria-label': 'Actions' }, Object.values(slots));
+  let was;
   return {
-    element: may('operate') ? h('div', { class: 'buttons', role: 'group', 'aria-label': 'Actions' }, Object.values(slots)) : null,
+    element: may('operate') && element,
     update(row) {
+      if (row.status !== was && row.status !== 'disconnected') forget(element);
+      was = row.status;
       const down = STOPPED.includes(row.lifecycle);
       slots.start.hidden = !down;
       slots.stop.hidden = down;
