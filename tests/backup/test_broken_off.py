@@ -3,18 +3,21 @@
 import contextlib
 import os
 from collections.abc import Callable
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from tests.backup.installation import API_KEY, PAIRED, Installation
+from tests.cli.program import main
 from tests.profile.leveldb_files import word_of
-from waguard.backup import restoring
+from tests.profile.old_profile_files import old_profile
+from waguard.backup import journal, restoring
+from waguard.backup.archive import BackupDamagedError
 from waguard.backup.journal import Journal
 from waguard.core import backup_contents as policy
 from waguard.errors import ConflictError
-from waguard.host.memory import run_file
 from waguard.profile import layout
 
 OWN: Final = "the key of a first start"
@@ -92,17 +95,92 @@ def test_a_restore_that_was_killed_can_be_repeated(
     assert not (new.folder / "state/.restore").exists()
 
 
-def test_what_a_daemon_has_used_since_then_stays(
-    old: Installation, new: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file, _ = old.save(tmp_path / "backups")
-    with monkeypatch.context() as patched:
-        dies_at(patched, policy.MARKER)
+NEWER: Final = "Default/newer-credentials"
+PROFILES: Final = ("workspace_7", "snapshots/workspace_7")
+
+
+def used_since_then(old: Installation, new: Installation, patched: pytest.MonkeyPatch) -> Path:
+    """A backup whose restore was killed behind the credentials, which have gone on since then."""
+    file, _ = old.save(new.folder.parent / "backups")
+    with patched.context() as context:
+        dies_at(context, policy.MARKER)
         killed(lambda: new.restore(file))
-    (new.folder / "state" / run_file.FILE).write_text("{}")
+    (layout.path(new.config.paths.sessions, 7, "alpha") / NEWER).touch()
+    return file
+
+
+def test_what_a_daemon_has_used_since_then_stays(
+    old: Installation, new: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = used_since_then(old, new, monkeypatch)
+    journal.forget(new.config.paths.state)
     with pytest.raises(ConflictError, match="profiles or snapshots: alpha, beta"):
         new.restore(file)
     assert word_of(layout.path(new.config.paths.sessions, 7, "alpha")) == "alpha"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("import", "--from", "service"),
+        ("profile", "restore", "beta"),
+        ("profile", "quarantine", "beta"),
+    ],
+)
+def test_what_a_person_put_there_since_then_stays(
+    old: Installation,
+    new: Installation,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+) -> None:
+    file = used_since_then(old, new, monkeypatch)
+    new.file.write_text('[paths]\nstate = "state"\nsessions = "sessions"\nruntime = "run"\n')
+    monkeypatch.chdir(new.folder)
+    old_profile(new.folder / "service/7/gamma/session-gamma")
+    assert main([*command, "--config", str(new.file)]) == 0
+    with pytest.raises(ConflictError, match="profiles or snapshots: alpha"):
+        new.restore(file)
+    assert (layout.path(new.config.paths.sessions, 7, "alpha") / NEWER).exists()
+
+
+def test_an_archive_that_cannot_be_read_undoes_nothing(
+    old: Installation, new: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = used_since_then(old, new, monkeypatch)
+    before = new.files()
+    none = new.folder.parent / "none"
+    none.write_text("no archive")
+    with pytest.raises(BackupDamagedError):
+        new.restore(none)
+    assert {name: it for name, it in new.files().items() if not name.startswith("run/")} == {
+        name: it for name, it in before.items() if "/unpacked/" not in name and "run/" not in name
+    }
+    assert new.restore(file).moved
+
+
+def test_credentials_are_renamed_not_removed(
+    old: Installation, new: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = used_since_then(old, new, monkeypatch)
+    renamed = [str(new.config.paths.sessions / it / "broken-off-*") for it in PROFILES]
+    result = new.restore(file)
+    found = [Path(it).parent.glob(Path(it).name) for it in renamed]
+    profiles, copies = [sorted(it) for it in found]
+    assert [it.name.rpartition(".")[2] for it in profiles] == ["session-alpha", "session-beta"]
+    assert (profiles[0] / NEWER).exists()
+    assert len(copies) == len(profiles)
+    assert all(fnmatch(*it) for it in zip(result.moved, sorted(renamed), strict=True))
+    assert word_of(layout.path(new.config.paths.sessions, 7, "alpha")) == "alpha"
+
+
+def test_a_refusal_says_where_they_lie(
+    old: Installation, new: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = used_since_then(old, new, monkeypatch)
+    (new.config.paths.sessions / "quarantine/copy").mkdir(parents=True)
+    with pytest.raises(ConflictError, match="quarantine") as refused:
+        new.restore(file)
+    assert f"{new.config.paths.sessions}/workspace_7/broken-off-" in str(refused.value.remedy)
 
 
 def test_what_was_restored_as_a_whole_stays(
@@ -126,14 +204,14 @@ def dying_at_its_end(run: Callable[..., object]) -> Callable[..., None]:
     return dying
 
 
-@pytest.mark.parametrize("journal", [b"", b"half", b"{}\n[1]\n", b'{"run":1}\n'])
+@pytest.mark.parametrize("content", [b"", b"half", b"{}\n[1]\n", b'{"run":1}\n'])
 def test_a_journal_that_says_nothing_undoes_nothing(
-    old: Installation, new: Installation, tmp_path: Path, journal: bytes
+    old: Installation, new: Installation, tmp_path: Path, content: bytes
 ) -> None:
     file, _ = old.save(tmp_path / "backups")
     left = new.folder / "state/.restore"
     left.mkdir(mode=0o700)
-    (left / "journal").write_bytes(journal)
+    (left / "journal").write_bytes(content)
     assert len(new.restore(file).lost) > 1
 
 
@@ -147,9 +225,9 @@ def test_a_journal_of_the_daemons_user_removes_nothing_of_roots(
     roots.write_text("root's")
     state = new.config.paths.state
     (state / ".restore").mkdir()
-    with contextlib.closing(Journal.begun(state)) as journal:
-        journal.made(roots)
-        journal.moved(short_path / "other", roots)
+    with contextlib.closing(Journal.begun(state)) as steps:
+        steps.made(roots)
+        steps.moved(short_path / "other", roots)
     for path in (new.folder, *new.folder.rglob("*")):
         os.chown(path, DAEMON, DAEMON)
     file, _ = old.save(short_path)

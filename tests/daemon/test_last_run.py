@@ -19,6 +19,7 @@ from tests.daemon.test_running_daemon import ALONE
 from tests.e2e.harness import Daemon, short_folder
 from tests.host.processes import waguard
 from waguard.core.host.last_run import SEEN_EVERY
+from waguard.host.files.private_files import write_private
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -109,6 +110,13 @@ async def test_an_orderly_stop_is_no_incident(daemon: Daemon) -> None:
     await started(daemon)
     await daemon.logs("restore finished", 2)
     assert "no incidents recorded" in await why(daemon)
+
+
+async def test_what_a_restore_left_is_not_undone_behind_a_start(daemon: Daemon) -> None:
+    journal = daemon.folder / "state/.restore/journal"
+    write_private(journal, b"")
+    await daemon.start()
+    assert not journal.exists()
 
 
 async def test_a_reboot_is_distinguished_from_a_crash(daemon: Daemon) -> None:

@@ -9,14 +9,13 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from msgspec import Struct
 
 from waguard.backup import archive, room, rows
-from waguard.backup.journal import STAGING, Journal
+from waguard.backup.journal import STAGING, Journal, stamp
 from waguard.config.passwords import without_passwords
 from waguard.config.sections import Config
 from waguard.core import backup_contents as policy
@@ -42,6 +41,7 @@ from waguard.store.engine import sqlite_file
 from waguard.store.revision import HEAD
 from waguard.supervision.fleet import inventory
 
+_UNPACKED: Final = Path(STAGING, "unpacked")
 _CONFIGURATION: Final = "restored-configuration"
 _ROOM: Final = 32 << 20  # bytes that stay free
 
@@ -65,34 +65,39 @@ def run(
 ) -> Result:
     """Restore what ``raw`` has. ``used``: the configuration that is used here; ``from_dump``: the server's database is, or
     will be, restored from a dump. Raises ``WaguardError``, ``OSError``."""
-    state = config.paths.state
+    state, now = config.paths.state, time.time()
     with _no_daemon(config):
-        with as_owner_of(state):
-            private_folders(state)
-            _undo_what_was_killed(state)
-            try:
-                size = os.fstat(raw.fileno()).st_size
-                room.require([(state, size)], reserve=_ROOM)  # all of it is unpacked first
-                (state / STAGING).mkdir(mode=0o700)
-                manifest = archive.read(raw, key, into=state / STAGING)
-                journal = Journal.begun(state)
-            except BaseException:
-                shutil.rmtree(state / STAGING, ignore_errors=True)
-                raise
         try:
-            with contextlib.closing(journal):
-                restore = _Restore(config, manifest, journal, time.time(), from_dump=from_dump)
-                return restore.run(used)
+            with as_owner_of(state):
+                manifest = _unpacked(state, raw, key)
+                renamed = _undo_what_was_killed(state, now)
+            return _Restore(config, manifest, now, renamed, from_dump=from_dump).run(used)
         finally:
             with as_owner_of(state):
-                shutil.rmtree(state / STAGING, ignore_errors=True)
+                _clear(state)
 
 
-def _undo_what_was_killed(state: Path) -> None:
-    if journal := Journal.left(state):
-        with contextlib.closing(journal):
-            journal.undo()
-    shutil.rmtree(state / STAGING, ignore_errors=True)
+def _unpacked(state: Path, raw: BinaryIO, key: bytes | None) -> Manifest:
+    private_folders(state)
+    _clear(state)
+    size = os.fstat(raw.fileno()).st_size
+    room.require([(state, size)], reserve=_ROOM)  # all of it is unpacked first
+    private_folders(state / _UNPACKED)
+    return archive.read(raw, key, into=state / _UNPACKED)
+
+
+def _undo_what_was_killed(state: Path, now: float) -> list[str]:
+    if not (journal := Journal.left(state, now)):
+        return []
+    with contextlib.closing(journal):
+        return journal.undo()
+
+
+def _clear(state: Path) -> None:
+    """A journal that is left there stays, for the next restore."""
+    shutil.rmtree(state / _UNPACKED, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        (state / STAGING).rmdir()
 
 
 @contextlib.contextmanager
@@ -113,13 +118,21 @@ class _Restore:
     """One backup that was read to its end, and unpacked."""
 
     def __init__(
-        self, config: Config, manifest: Manifest, journal: Journal, now: float, *, from_dump: bool
+        self,
+        config: Config,
+        manifest: Manifest,
+        now: float,
+        renamed: list[str],
+        *,
+        from_dump: bool,
     ) -> None:
         self._config = config
         self._manifest = manifest
-        self._journal = journal
-        self._unpacked = config.paths.state / STAGING
+        self._journal: Journal
+        self._unpacked = config.paths.state / _UNPACKED
         self._now = now
+        self._renamed = renamed
+        """Where the credentials lie that a restore which was killed had put in place."""
         self._from_dump = from_dump
         self._database = sqlite_file(config.database.url)
 
@@ -129,16 +142,22 @@ class _Restore:
             raise ConflictError(
                 f"this is no place for a restore: {'; '.join(refused)}",
                 value=str(self._config.paths.sessions),
-                remedy="restore into an installation without sessions; nothing was changed",
+                remedy=f"restore into an installation without sessions; {self._unchanged()}",
             )
         self._require_room()
-        try:
-            result = self._carry_out(used)
-            self._journal.end()
-        except BaseException:
-            self._journal.undo()
-            raise
-        return result
+        with contextlib.closing(Journal.begun(self._config.paths.state)) as self._journal:
+            try:
+                result = self._carry_out(used)
+                self._journal.end()
+            except BaseException:
+                self._journal.undo()
+                raise
+            return result
+
+    def _unchanged(self) -> str:
+        if not self._renamed:
+            return "nothing was changed"
+        return f"the credentials of a restore that was killed lie in {', '.join(self._renamed)}"
 
     def _require_room(self) -> None:
         """All of it is copied from where it was unpacked; of the credentials profiles are made, too."""
@@ -193,7 +212,7 @@ class _Restore:
             manifest=shown,
             lost=lost(shown, counts),
             counts=counts,
-            moved=self._journal.moves,
+            moved=[*self._renamed, *self._journal.moves],
             statements=rows.statements() if self._from_dump else [],
             configuration=self._keep_configuration(used),
         )
@@ -247,8 +266,7 @@ class _Restore:
         with as_owner_of(place):
             if not os.path.lexists(place):
                 return
-            stamp = f"{datetime.fromtimestamp(self._now, UTC):%Y%m%dT%H%M%SZ}"
-            moved = place.with_name(f"{place.name}.before-restore-{stamp}")
+            moved = place.with_name(f"{place.name}.before-restore-{stamp(self._now)}")
             self._journal.moved(place, moved)
             place.rename(moved)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from waguard.backup import journal
 from waguard.cli import context
 from waguard.cli.client import ApiCallError, ApiClient
 from waguard.cli.parsing import with_config, with_json
@@ -15,6 +16,7 @@ from waguard.core.profile.old_profiles import Outcome
 from waguard.cutover import importing
 from waguard.cutover.importing import ImportedProfile, Report, Request
 from waguard.errors import ConfigError, printable
+from waguard.host.files.acting import as_owner_of
 from waguard.profile import layout
 
 
@@ -45,6 +47,9 @@ def _import(arguments: argparse.Namespace) -> int:
     sessions = reading.config.paths.sessions
     folder: Path = arguments.folder or sessions
     rows = _rows(reading.config)
+    if not arguments.dry_run:
+        with as_owner_of(reading.config.paths.state):
+            journal.forget(reading.config.paths.state)
     try:
         report = importing.run(
             Request(

@@ -9,11 +9,13 @@ from typing import Any
 
 from msgspec.structs import asdict
 
+from waguard.backup import journal
 from waguard.cli import profile_commands
 from waguard.cli.context import config_of, in_place
 from waguard.cli.parsing import verb, verbs_of, with_config, with_json
 from waguard.cli.profile_commands import ProfileLine
 from waguard.cli.render import print_either, print_json, print_table
+from waguard.host.files.acting import as_owner_of
 from waguard.profile import snapshot_now
 from waguard.profile.layout import Places
 
@@ -91,6 +93,13 @@ def _profile(arguments: argparse.Namespace) -> Iterator[Places]:
         yield profile_commands.find(sessions, arguments.session, workspace=arguments.workspace)
 
 
+def _forget_restore(arguments: argparse.Namespace) -> None:
+    """What a restore that was killed had put in place is used from now on."""
+    state = config_of(arguments).paths.state
+    with as_owner_of(state):
+        journal.forget(state)
+
+
 def _profile_verify(arguments: argparse.Namespace) -> int:
     with _profile(arguments) as at:
         verified = profile_commands.verify(at)
@@ -116,6 +125,7 @@ def _profile_snapshot(arguments: argparse.Namespace) -> int:
 
 
 def _profile_restore(arguments: argparse.Namespace) -> int:
+    _forget_restore(arguments)
     with _profile(arguments) as at:
         restored = profile_commands.restore(at, arguments.snapshot)
     print_either(
@@ -128,6 +138,7 @@ def _profile_restore(arguments: argparse.Namespace) -> int:
 
 
 def _profile_quarantine(arguments: argparse.Namespace) -> int:
+    _forget_restore(arguments)
     with _profile(arguments) as at:
         copy = profile_commands.quarantine(at)
     print_either(

@@ -17,6 +17,7 @@ from loguru import logger
 from waguard.api import ApiDeps, LocalApi, create_app, key_table, serve
 from waguard.api.door import CONNECTIONS
 from waguard.api.key_table import IssuedKeys
+from waguard.backup import journal as restore_journal
 from waguard.config.passwords import passwords
 from waguard.config.sections import Config, Log
 from waguard.core.host import last_run
@@ -196,6 +197,7 @@ class Daemon:
         self._runtime.make()
         make_private("paths.sessions", paths.sessions)
         make_private("paths.state", paths.state)
+        restore_journal.forget(paths.state)
         secrets = SecretFiles(self._config, self._base.clock)
         self._alerts.configure()
         logs.hide(*passwords(self._config().database.url))
