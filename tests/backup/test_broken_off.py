@@ -2,7 +2,10 @@
 
 import contextlib
 import os
-from collections.abc import Callable
+import resource
+import shutil
+import signal
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
@@ -233,3 +236,66 @@ def test_a_journal_of_the_daemons_user_removes_nothing_of_roots(
     file, _ = old.save(short_path)
     assert len(new.restore(file).lost) > 1
     assert roots.read_text() == "root's"
+
+
+@pytest.fixture
+def journal_is_full(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """From the marker on the disk has no room for another step."""
+    put, before = restoring._Restore._put, resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    def full(self: Any, of: str, place: Path) -> None:
+        if of == policy.MARKER:
+            size = os.fstat(self._journal._file.fileno()).st_size
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        put(self, of, place)
+
+    monkeypatch.setattr(restoring._Restore, "_put", full)
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.usefixtures("journal_is_full")
+def test_a_journal_without_room_keeps_nothing_from_being_undone(
+    old: Installation, new: Installation, tmp_path: Path
+) -> None:
+    file, _ = old.save(tmp_path / "backups")
+    (new.folder / "state/api-key").write_text(OWN)
+    before = new.files()
+    with pytest.raises(OSError, match="too large"):
+        new.restore(file)
+    assert {name: it for name, it in new.files().items() if not name.startswith("run/")} == before
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("no such device")])
+def test_what_was_not_undone_is_left_to_the_next_restore(
+    old: Installation,
+    new: Installation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+) -> None:
+    file, _ = old.save(tmp_path / "backups")
+    key = new.folder / "state/api-key"
+    key.write_text(OWN)
+    rmtree = shutil.rmtree
+
+    def broken(*_: object) -> None:
+        raise error
+
+    def stuck(path: Path, **how: Any) -> None:
+        if path.name == "session-alpha":
+            raise error
+        rmtree(path, **how)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(restoring._Restore, "_keep_configuration", broken)
+        patched.setattr("waguard.backup.journal.shutil.rmtree", stuck)
+        with pytest.raises(type(error)):
+            new.restore(file)
+    assert not (new.folder / "state/.restore/unpacked").exists()
+    moved = new.restore(file).moved
+    assert [Path(it).read_text() for it in moved if "api-key" in it] == [OWN]
+    assert key.read_text() == API_KEY
+    assert not (new.folder / "state/.restore").exists()

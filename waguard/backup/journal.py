@@ -5,11 +5,14 @@ Whoever owns ``paths.state`` can write there what he likes: what is read is undo
 """
 
 import contextlib
+import errno
 import os
 import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -34,43 +37,37 @@ class Journal:
     made; None: they are removed."""
 
     def __init__(
-        self,
-        state: Path,
-        file: BinaryIO,
-        steps: list[tuple[int, _Step]],
-        *,
-        prefix: str | None = None,
+        self, state: Path, file: FileIO, steps: list[_Step], *, prefix: str | None = None
     ) -> None:
         self._state = state
         self._file = file
         self._steps = steps
-        """With the place in the file where each begins."""
         self._prefix = prefix
+        self._undone = True
+        """Whether no step has resisted."""
 
     @classmethod
     def begun(cls, state: Path) -> "Journal":
         """A new one, in the folder that is made for it. Raises ``OSError``."""
         with as_owner_of(state):
-            journal = cls(state, _opened(state, os.O_CREAT | os.O_EXCL), [])
+            journal = cls(state, _opened(state, os.O_CREAT | os.O_TRUNC), [])
             sync_folder(state / STAGING)
             sync_folder(state)
         return journal
 
     @classmethod
     def left(cls, state: Path, now: float) -> "Journal | None":
-        """That of a restore that was killed; None: there is none. ``now``: unix time. Raises ``OSError``."""
+        """That of a restore that was killed, or could not undo all; None: there is none. ``now``: unix time. Raises
+        ``OSError``."""
         try:
-            file = _opened(state, 0)
+            with _opened(state, 0) as file:
+                lines = file.readall().splitlines()
         except FileNotFoundError:
             return None
-        steps: list[tuple[int, _Step]] = []
-        at = 0
-        try:
-            for line in file:  # the last one may be half of one: its step was not made
-                steps.append((at, msgspec.json.decode(line, type=_Step)))
-                at += len(line)
-        except (ValueError, RecursionError):
-            pass
+        steps: list[_Step] = []
+        with contextlib.suppress(ValueError, RecursionError):
+            for line in lines:  # the last one may be half of one: its step was not made
+                steps.append(msgspec.json.decode(line, type=_Step))  # noqa: PERF401 - those before it count
         return cls(state, file, steps, prefix=f"broken-off-{stamp(now)}.")
 
     def made(self, *paths: Path) -> None:
@@ -84,26 +81,40 @@ class Journal:
     @property
     def moves(self) -> list[str]:
         """Where everything lies that was in the way."""
-        return [step.moved[1] for _, step in self._steps if step.moved]
+        return [step.moved[1] for step in self._steps if step.moved]
 
     def undo(self) -> list[str]:
-        """Remove what was made, and have what was in the way come back. What cannot be undone stays: half a restore
-        refuses the next one. The patterns of what was renamed. Raises ``OSError`` where the journal cannot be
-        written."""
+        """Remove what was made, and have what was in the way come back; the patterns of what was renamed instead.
+
+        What cannot be undone stays, and the journal with it: half a restore refuses the next one. A second time changes
+        nothing more.
+        """
+        moves = dict(step.moved for step in self._steps if step.moved)
         renamed: set[str] = set()
-        while self._steps:
-            at, step = self._steps.pop()
-            for path in reversed(step.made):
-                with contextlib.suppress(OSError), as_owner_of(Path(path)):
-                    renamed |= self._removed(Path(path))
+        for step in reversed(self._steps):
+            for path in map(Path, reversed(step.made)):
+                with self._undoing(path):
+                    if os.path.lexists(moves.get(str(path), path)):  # else it has come back
+                        renamed |= self._removed(path)
             if step.moved:
                 place, to = map(Path, step.moved)
-                with contextlib.suppress(OSError), as_owner_of(place):
+                with self._undoing(place):
                     to.rename(place)
                     sync_folder(place.parent)
-            self._cut(at)  # a second time would remove what has come back
-        self.end()
+        if self._undone:
+            with contextlib.suppress(OSError):
+                self.end()
         return sorted(renamed)
+
+    @contextlib.contextmanager
+    def _undoing(self, path: Path) -> Iterator[None]:
+        try:
+            with as_owner_of(path):
+                yield
+        except FileNotFoundError:
+            pass  # it was not made, or is undone
+        except OSError:
+            self._undone = False
 
     def _removed(self, path: Path) -> set[str]:
         """The pattern of its new name, where it may have been used since then."""
@@ -124,25 +135,17 @@ class Journal:
         self._file.close()
 
     def _add(self, step: _Step) -> None:
-        self._steps.append((self._file.seek(0, os.SEEK_END), step))
-        self._write(step)
-
-    def _write(self, line: _Step) -> None:
-        self._file.write(msgspec.json.encode(line) + b"\n")
-        self._sync()
-
-    def _cut(self, at: int) -> None:
-        self._file.truncate(at)
-        self._sync()
-
-    def _sync(self) -> None:
-        self._file.flush()
+        line = msgspec.json.encode(step) + b"\n"
+        if self._file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._state))
         os.fsync(self._file.fileno())
+        self._steps.append(step)
 
 
-def _opened(state: Path, flags: int) -> BinaryIO:
+def _opened(state: Path, flags: int) -> FileIO:
+    """Without a buffer: what does not fit on the disk is not tried again behind the steps."""
     flags |= os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    return os.fdopen(os.open(state / STAGING / _FILE, flags, 0o600), "r+b")
+    return FileIO(os.open(state / STAGING / _FILE, flags, 0o600), "r+")
 
 
 def forget(state: Path) -> None:

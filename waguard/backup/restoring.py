@@ -87,10 +87,8 @@ def _unpacked(state: Path, raw: BinaryIO, key: bytes | None) -> Manifest:
 
 
 def _undo_what_was_killed(state: Path, now: float) -> list[str]:
-    if not (journal := Journal.left(state, now)):
-        return []
-    with contextlib.closing(journal):
-        return journal.undo()
+    journal = Journal.left(state, now)
+    return journal.undo() if journal else []
 
 
 def _clear(state: Path) -> None:
