@@ -19,7 +19,7 @@ from waguard.cutover.examination import Cutover, examine
 from waguard.cutover.text import lines
 from waguard.doctor.probes.machine import Running
 from waguard.doctor.report import Check
-from waguard.profile import layout
+from waguard.profile import layout, owner_mark
 
 DOCS = Path(__file__).parents[2] / "docs/cutover.md"
 SECRET = "the-secret-of-the-application"
@@ -403,24 +403,36 @@ async def test_after_the_cut_over_whoever_saved_its_list_resurrects_it(old: Old)
     assert f"sudo -iu {me.pw_name} pm2 resurrect" in back
 
 
-async def test_the_way_back_mixes_no_profiles(old: Old) -> None:
-    theirs = old.host.folder / "theirs"
-    ours = old.host.sessions / "workspace_1/session-s1/Default"
-    for profile, file in ((theirs / "session-s1/Default", "theirs"), (ours, "ours")):
-        profile.mkdir(parents=True, exist_ok=True)
-        (profile / file).touch()
+async def test_the_way_back_mixes_no_profiles_and_loses_none(old: Old) -> None:
+    theirs, mark = old.host.folder / "their profiles", owner_mark.PAIRING
+    ours = old.host.sessions / "workspace_1"
+    for path in (
+        *(theirs / name for name in ("session-s7/theirs", "session-s2/theirs", "RemoteAuth-s3/x")),
+        *(ours / name for name in (f"session-s7/{mark}", f"session-s4/{mark}", "session-s2/new")),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
     if os.geteuid() == 0:
         os.chown(theirs, 4_242, 4_242)
     [command] = [c for what, c in (await old.examine()).back if "Copy each profile back" in what]
-    subprocess.run(["sh", "-c", command.replace("SESSIONS_FOLDER", str(theirs))], check=True)
-    assert not (theirs / "session-s1/Default/theirs").exists()
-    copied = theirs / "session-s1/Default/ours"
-    assert (
-        copied.stat().st_uid
-        == theirs.stat().st_uid
-        == (4_242 if os.geteuid() == 0 else os.getuid())
-    )
-    assert (theirs.with_name("theirs.before-way-back") / "session-s1/Default/theirs").exists()
+    command = command.replace("SESSIONS_FOLDER", str(theirs))
+    subprocess.run(["bash", "-n", "-c", command], check=True)
+    subprocess.run(["sh", "-c", command], check=True)
+    assert names(theirs) == {
+        *(f"session-{name}/{mark}" for name in ("s7", "s4")),
+        *("session-s2/theirs", "RemoteAuth-s3/x"),  # waguard never connected these
+    }
+    owner = 4_242 if os.geteuid() == 0 else os.getuid()
+    assert (theirs / "session-s7" / mark).stat().st_uid == owner
+    before = theirs.with_name(f"{theirs.name}.before-way-back")
+    assert names(before) == {"session-s7/theirs"}
+    again = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
+    assert (again.returncode != 0, names(before)) == (True, {"session-s7/theirs"})
+
+
+def names(folder: Path) -> set[str]:
+    """Of the files, without those of the host's own session."""
+    return {str(it.relative_to(folder)) for it in files(folder) if "session-s1" not in it.parts}
 
 
 async def test_what_is_set_and_found_is_ok(old: Old) -> None:

@@ -10,6 +10,7 @@ from waguard.cutover.checks.configuration import configure
 from waguard.cutover.checks.old_service import KEPT, applications_env, as_users, cron, keep, stop
 from waguard.cutover.checks.seen import Seen
 from waguard.doctor.report import Check, Cli, ok, warning
+from waguard.profile.owner_mark import PAIRING
 
 
 class Step(IntEnum):
@@ -82,10 +83,11 @@ def way_back(seen: Seen) -> list[tuple[str, str]]:
 
 
 def _copied_back(sessions: str) -> str:
-    """A copy into the old folders would be a mixture, and belong to waguard's user."""
-    before = "SESSIONS_FOLDER.before-way-back"
+    """Each profile that waguard has connected. A copy into the old one would be a mixture, and belong to waguard's user."""
+    ours = f"{shlex.quote(sessions)}/workspace_*/session-*/{PAIRING}"
+    before, theirs = "SESSIONS_FOLDER.before-way-back", '"SESSIONS_FOLDER/$name"'
     return (
-        f"mv -T SESSIONS_FOLDER {before} && mkdir -m 700 SESSIONS_FOLDER"
-        f" && cp -a {shlex.quote(sessions)}/workspace_*/session-* SESSIONS_FOLDER/"
-        f" && chown -R --reference={before} SESSIONS_FOLDER"
+        f'(set -e; mkdir -p -m 700 "{before}"; for mark in {ours}; do profile=${{mark%/*}}; name=${{profile##*/}};'
+        f' test ! -e {theirs} || mv -T {theirs} "{before}/$name"; cp -aT "$profile" {theirs};'
+        f' chown -R --reference="SESSIONS_FOLDER" {theirs}; done)'
     )
