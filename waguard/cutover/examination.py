@@ -64,7 +64,7 @@ async def examine(
         settings=probes.settings(config, found.path, called.url, _port(config, daemon)),
         env=probes.env(env, config) if env else None,
         pm2=probes.pm2(machine, running),
-        pm2_users=await asyncio.to_thread(probes.pm2_users, machine.root),
+        pm2_users=await asyncio.to_thread(probes.pm2_users, machine.root, env),
         cron=probes.cron(machine.root),
         listeners=probes.listeners(machine, config, running, daemon.pid if daemon.up else None),
         archives=folder.archives,

@@ -5,7 +5,7 @@ import os
 import pwd
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -80,17 +80,22 @@ def pm2(machine: Machine, running: Sequence[Running]) -> tuple[Pm2, ...]:
     )
 
 
-def pm2_users(root: Path) -> tuple[str, ...]:
-    """Whose PM2 has saved a list of processes, as far as this user sees."""
+def pm2_users(root: Path, env: Path | None) -> tuple[str, ...]:
+    """Whose PM2 has saved a list of processes, as far as this user sees; with the old service beside the ``.env``, where it
+    lies there."""
+    service = env.absolute().parent / SERVICE if env else None
+    paths = {str(service), str(service.resolve())} if service and service.is_dir() else {""}
     homes = {one.pw_dir: one.pw_name for one in pwd.getpwall()}  # several may have /
-    return tuple(sorted(user for home, user in homes.items() if _has_list(root, home)))
+    return tuple(sorted(user for home, user in homes.items() if _has_list(root, home, paths)))
 
 
-def _has_list(root: Path, home: str) -> bool:
+def _has_list(root: Path, home: str, paths: Collection[str]) -> bool:
+    """Whether there is one that names one of the paths."""
     try:
-        return (root / home.lstrip("/") / ".pm2/dump.pm2").is_file()
+        found = (root / home.lstrip("/") / ".pm2/dump.pm2").read_text(errors="replace")
     except OSError:
         return False
+    return any(path in found for path in paths)
 
 
 def _boot_unit(root: Path, user: str) -> str | None:

@@ -36,7 +36,7 @@ def keep(seen: Seen) -> list[Check]:
 
 def as_users(command: str, users: Sequence[str]) -> str:
     """The command as each of them: every user has a PM2 of its own."""
-    return "; ".join(f"sudo -iu {shlex.quote(user)} {command}" for user in dict.fromkeys(users))
+    return "; ".join(f"sudo -Hu {shlex.quote(user)} {command}" for user in dict.fromkeys(users))
 
 
 def applications_env(seen: Seen) -> str:

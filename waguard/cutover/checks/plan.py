@@ -69,7 +69,6 @@ def _start(seen: Seen, cli: Cli) -> list[Check]:
 def way_back(seen: Seen) -> list[tuple[str, str]]:
     """What each step is for, and its command; the other way round."""
     path = applications_env(seen)
-    users = [one.user for one in seen.pm2] or seen.pm2_users or ["PM2_USER"]
     return [
         ("Stop waguard; the pairings stay", "systemctl disable --now waguard"),
         (
@@ -77,9 +76,18 @@ def way_back(seen: Seen) -> list[tuple[str, str]]:
             _copied_back(seen.settings.sessions),
         ),
         ("Put the application's .env back", f"mv {path}{KEPT} {path} && {REREAD}"),
-        ("Start the old service", as_users("pm2 resurrect", users)),
+        _resurrected(seen),
         ("Put the cron line back", "crontab -e"),
     ]
+
+
+def _resurrected(seen: Seen) -> tuple[str, str]:
+    """By one PM2 alone: two copies of the old service destroy the profiles."""
+    what = "Start the old service"
+    users = list(dict.fromkeys(one.user for one in seen.pm2)) or seen.pm2_users
+    if len(users) > 1:
+        what += f"; PM2_USER is the one as whom it ran last, of {', '.join(users)}"
+    return what, as_users("pm2 resurrect", users if len(users) == 1 else ["PM2_USER"])
 
 
 def _copied_back(sessions: str) -> str:

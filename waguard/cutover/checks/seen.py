@@ -88,7 +88,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     env: Env | None
     pm2: tuple[Pm2, ...] = ()
     pm2_users: tuple[str, ...] = ()
-    """Whose PM2 has saved a list, whether it runs or not."""
+    """Whose PM2 has saved a list that may have the old service, whether it runs or not."""
     cron: tuple[CronLine, ...] = ()
     listeners: tuple[Listener, ...] = ()
     archives: tuple[str, ...] = ()
