@@ -201,7 +201,10 @@ def test_an_import_takes_one_that_was_used_after_it_was_copied() -> None:
 
 def test_one_that_was_used_after_waguard_connected_its_own_is_left_to_a_person() -> None:
     kept = replace(KEPT, used_at=10)
-    why = "it was used later, and waguard has it: quarantine it"
+    why = (
+        "it was used until 1970-01-01T00:00:20Z, waguard's until 1970-01-01T00:00:10Z, and waguard has it: only if"
+        " the old service ran after that (the times of a copy made without -a say nothing), quarantine it"
+    )
     for own in (replace(OWN, used_at=10), UNPAIRED, None):
         assert outcomes(NEWER, own=own, kept=kept) == [(NEWER, Outcome.FAILED, why)]
     unpaired = replace(UNPAIRED, path="/old")

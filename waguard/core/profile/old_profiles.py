@@ -7,6 +7,7 @@ name; the service that waguard replaces had ``workspace_<n>`` for its data path 
 
 import re
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
@@ -216,7 +217,10 @@ def _of_chosen(chosen: Profile, own: Profile | None, kept: Kept | None) -> Decis
 def _held(chosen: Profile, own: Profile | None, kept: Kept | None) -> Decision | None:
     """Where the profile in its place stays; None: it may go to the quarantine."""
     if kept and _is_later(chosen, kept.used_at):
-        why = f"it was used later, and {kept.why}: {kept.remedy}"
+        why = (
+            f"it was used until {_second(chosen.used_at)}, waguard's until {_second(kept.used_at)}, and {kept.why}: only if"
+            f" the old service ran after that (the times of a copy made without -a say nothing), {kept.remedy}"
+        )
         return Decision(chosen, Outcome.FAILED, why)
     if kept:
         return Decision(chosen, Outcome.LEFT, kept.why)
@@ -226,6 +230,10 @@ def _held(chosen: Profile, own: Profile | None, kept: Kept | None) -> Decision |
     if own and _is_paired(own) and not _is_later(chosen, own.used_at):
         return Decision(chosen, Outcome.LEFT, f"a paired profile is in its place, {own.path}")
     return None
+
+
+def _second(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _is_later(chosen: Profile, used_at: float) -> bool:
