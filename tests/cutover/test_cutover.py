@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -364,9 +365,33 @@ async def test_a_repeated_plan_does_not_overwrite_the_way_back(old: Old) -> None
     check = await first(old)
     assert (check.result, check.command) == ("ok", None)
     assert str(kept) in check.seen
-    [back] = [c for what, c in (await old.examine()).back if ".env" in what]
-    subprocess.run(["sh", "-c", back.split(" && ")[0]], check=True)
+    now = datetime.fromtimestamp(kept.stat().st_ctime, UTC)
+    assert f"since {now:%Y-%m-%dT%H:%M:%SZ}" in check.seen, "it may be an earlier cut-over's"
+    waguards = old.env.read_text()
+    await put_back(old)
     assert (old.env.read_text(), kept.exists()) == (before, False)  # the next cut-over keeps anew
+    assert old.env.with_name(".env.waguard").read_text() == waguards
+
+
+async def put_back(old: Old) -> None:
+    [back] = [c for what, c in (await old.examine()).back if ".env" in what]
+    subprocess.run(["sh", "-c", back.replace("php artisan config:clear", "true")], check=True)
+
+
+async def test_a_linked_file_of_the_applications_is_kept_as_a_file(old: Old) -> None:
+    await old.host.stop()
+    old.write()
+    shared, kept = old.host.folder / "shared.env", old.env.with_name(".env.before-waguard")
+    old.env.rename(shared)
+    old.env.symlink_to(shared)
+    before = shared.read_text()
+    kept.symlink_to(shared)  # as a copy of the link would be
+    command = (await first(old)).command or ""
+    subprocess.run(["sh", "-c", command], check=True)
+    shared.write_text("changed for waguard")
+    assert (kept.is_symlink(), kept.read_text()) == (False, before)
+    await put_back(old)
+    assert (old.env.readlink(), shared.read_text()) == (shared, before)
 
 
 async def test_what_systemd_keeps_of_the_port_is_no_old_service(old: Old) -> None:

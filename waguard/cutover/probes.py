@@ -1,10 +1,10 @@
 """What is left of the old service on this machine, and what the application is configured with."""
 
 import hmac
-import os
 import pwd
 import re
 import shlex
+import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -186,7 +186,7 @@ def env(path: Path, config: Config) -> Env:
         service = {}
     return Env(
         path=str(path),
-        kept=os.path.lexists(f"{path}{KEPT}"),
+        kept_at=_kept_at(path.with_name(f"{path.name}{KEPT}")),
         keys=_keys(env, config.api.key_file),
         secret=_secret(env, config.webhook.secret_file),
         instances=_number(env.get("WHATSAPP_INSTANCE_COUNT"), 1),
@@ -195,6 +195,14 @@ def env(path: Path, config: Config) -> Env:
         database=_database(env),
         remote_auth="remoteauth" in {_auth(env), _auth(service)},
     )
+
+
+def _kept_at(path: Path) -> float | None:
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_ctime if stat.S_ISREG(found.st_mode) else None  # it has the original's mtime
 
 
 def _auth(env: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from waguard.cutover.checks.seen import CronLine, Pm2, Seen
@@ -19,15 +20,20 @@ def keep(seen: Seen) -> list[Check]:
     if seen.up:
         return [ok("way back", "waguard runs already")]
     commands = [as_users("pm2 save", [one.user for one in seen.pm2])] if seen.pm2 else []
-    if seen.env is None or not seen.env.kept:
-        path = applications_env(seen)
-        commands.append(f"test -e {path}{KEPT} || cp -a {path} {path}{KEPT}")
+    path, since = applications_env(seen), seen.env.kept_at if seen.env else None
+    kept, state = f"{path}{KEPT}", "which is not kept yet"
+    if since is None:
+        there = f"test ! -L {kept} && test -f {kept}"
+        commands.append(f"{there} || cp -aLT --remove-destination {path} {kept}")
+    else:
+        at = f"{datetime.fromtimestamp(since, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        state = f"which is kept since {at} in {kept}: remove the copy of an earlier cut-over"
     if not commands:
-        return [ok("way back", f"the application's .env is kept, {applications_env(seen)}{KEPT}")]
+        return [ok("way back", f"it needs the application's .env, {state}")]
     return [
         warning(
             "way back",
-            "the old service's list of processes and the application's .env are what the way back needs",
+            f"it needs the old service's list of processes and the application's .env, {state}",
             "Keep both, and a copy of the old service's sessions folder",
             "; ".join(commands),
         )

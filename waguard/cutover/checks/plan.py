@@ -75,7 +75,10 @@ def way_back(seen: Seen) -> list[tuple[str, str]]:
             "Copy each profile back: the old service's own are as old as the cut-over",
             _copied_back(seen.settings.sessions),
         ),
-        ("Put the application's .env back", f"mv {path}{KEPT} {path} && {REREAD}"),
+        (
+            "Put the application's .env back",  # it may be a link
+            f"cp -aL {path} {path}.waguard && cp {path}{KEPT} {path} && rm {path}{KEPT} && {REREAD}",
+        ),
         _resurrected(seen),
         ("Put the cron line back", "crontab -e"),
     ]

@@ -49,8 +49,8 @@ class Env(Struct, frozen=True, kw_only=True):
 
     path: str
     error: str | None = None
-    kept: bool = False
-    """Whether a copy for the way back lies beside it."""
+    kept_at: float | None = None
+    """When the copy for the way back was made that lies beside it, unix time; None: there is none."""
     keys: tuple[Secret, ...] = ()
     secret: Secret | None = None
     instances: int = 1
