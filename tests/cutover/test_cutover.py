@@ -4,6 +4,7 @@ import json
 import os
 import pwd
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,10 +19,13 @@ from tests.profile.old_profile_files import NEW, OLD, old_profile
 from tests.store import tables
 from waguard.cutover.checks.plan import TITLES, Step
 from waguard.cutover.examination import Cutover, examine
+from waguard.cutover.probes import later
 from waguard.cutover.text import lines
+from waguard.doctor.checks.database import Row
 from waguard.doctor.probes.machine import Running
 from waguard.doctor.report import Check
 from waguard.profile import layout, owner_mark
+from waguard.profile.lock import ProfileLock
 
 DOCS = Path(__file__).parents[2] / "docs/cutover.md"
 SECRET = "the-secret-of-the-application"
@@ -489,6 +493,20 @@ async def test_the_way_back_mixes_no_profiles_and_loses_none(old: Old) -> None:
 def names(folder: Path) -> set[str]:
     """Of the files, without those of the host's own session."""
     return {str(it.relative_to(folder)) for it in files(folder) if "session-s1" not in it.parts}
+
+
+async def test_an_original_that_cannot_be_imported_is_not_called_later(old: Old) -> None:
+    await went_on(old)
+    old.write()
+    rows = [Row(session="s9", workspace=1, status="connected", active=True)]
+    assert later(old.env, old.host.sessions, rows) == {"s9"}
+    at = layout.places(old.host.sessions, 1, "s9")
+    with ProfileLock(at.profile) as lock:  # its session runs: the import fails for that
+        assert later(old.env, old.host.sessions, rows) == frozenset()
+        owner_mark.claim(at.profile, lock.descriptor, after_pairing=True)
+    assert later(old.env, old.host.sessions, rows) == {"s9"}
+    shutil.rmtree(at.profile)
+    assert later(old.env, old.host.sessions, rows) == frozenset()
 
 
 async def test_what_is_set_and_found_is_ok(old: Old) -> None:

@@ -51,6 +51,8 @@ class ImportedProfile(Struct, frozen=True, kw_only=True):
     outcome: Outcome
     why: str
     quarantined: str | None = None
+    held: bool = False
+    """As in ``Decision``."""
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -130,6 +132,7 @@ def _line(at: Places, done: tuple[Decision, Path | None]) -> ImportedProfile:
         outcome=decision.outcome,
         why=decision.why,
         quarantined=str(quarantined) if quarantined else None,
+        held=decision.held,
     )
 
 

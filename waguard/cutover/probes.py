@@ -27,6 +27,7 @@ from waguard.errors import ConfigError
 from waguard.host import small_file
 from waguard.host.small_file import UnreadableError
 from waguard.messaging.webhooks.signing import secrets_in
+from waguard.profile import layout
 
 # what the application sends as api_key, in the order in which it looks for them
 KEYS: Final = (
@@ -152,7 +153,7 @@ def listeners(
 
 
 def later(env: Path, sessions: Path, rows: Sequence[Row]) -> frozenset[str]:
-    """Sessions whose profile an import would take from the old service beside the ``.env``, or cannot. Blocks."""
+    """Sessions whose profile the old service beside the ``.env`` used after the one in waguard's place. Blocks."""
     try:
         report = importing.run(
             Request(
@@ -167,7 +168,9 @@ def later(env: Path, sessions: Path, rows: Sequence[Row]) -> frozenset[str]:
     return frozenset(
         line.session
         for line in report.lines
-        if line.session is not None and line.outcome is not Outcome.LEFT
+        if (line.outcome is Outcome.TAKEN or line.held)
+        and (line.session is not None and line.workspace is not None)
+        and layout.exists(layout.path(sessions, line.workspace, line.session))
     )
 
 

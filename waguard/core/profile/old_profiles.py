@@ -163,11 +163,12 @@ class Outcome(StrEnum):
 
 
 class Decision(Struct, frozen=True):
-    """``why`` is a sentence for a person."""
+    """``why`` is a sentence for a person. ``held``: only because waguard had the session before the old service used it."""
 
     profile: Profile
     outcome: Outcome
     why: str
+    held: bool = False
 
 
 class Kept(Struct, frozen=True, kw_only=True):
@@ -221,7 +222,7 @@ def _held(chosen: Profile, own: Profile | None, kept: Kept | None) -> Decision |
             f"it was used until {_second(chosen.used_at)}, waguard's until {_second(kept.used_at)}, and {kept.why}: only if"
             f" the old service ran after that (the times of a copy made without -a say nothing), {kept.remedy}"
         )
-        return Decision(chosen, Outcome.FAILED, why)
+        return Decision(chosen, Outcome.FAILED, why, held=True)
     if kept:
         return Decision(chosen, Outcome.LEFT, kept.why)
     if own and own.credentials is Credentials.UNKNOWN:

@@ -95,7 +95,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     """RemoteAuth's, below ``paths.sessions``."""
     with_profile: frozenset[str] = frozenset()
     later: frozenset[str] = frozenset()
-    """Sessions whose profile of the old service, beside the ``.env``, an import would take, or cannot."""
+    """Sessions whose profile the old service beside the ``.env`` used after the one in waguard's place."""
     rows: tuple[Row, ...] | None = None
     stored: Stored | None = None
     """The application's table of messages; None: the database does not answer."""
