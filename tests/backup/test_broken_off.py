@@ -16,11 +16,12 @@ from tests.backup.installation import API_KEY, PAIRED, Installation
 from tests.cli.program import main
 from tests.profile.leveldb_files import word_of
 from tests.profile.old_profile_files import old_profile
-from waguard.backup import journal, restoring
+from waguard.backup import restoring
 from waguard.backup.archive import BackupDamagedError
-from waguard.backup.journal import Journal
 from waguard.core import backup_contents as policy
 from waguard.errors import ConflictError
+from waguard.host.memory import restore_journal
+from waguard.host.memory.restore_journal import Journal
 from waguard.profile import layout
 
 OWN: Final = "the key of a first start"
@@ -116,7 +117,7 @@ def test_what_a_daemon_has_used_since_then_stays(
     old: Installation, new: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = used_since_then(old, new, monkeypatch)
-    journal.forget(new.config.paths.state)
+    restore_journal.forget(new.config.paths.state)
     with pytest.raises(ConflictError, match="profiles or snapshots: alpha, beta"):
         new.restore(file)
     assert word_of(layout.path(new.config.paths.sessions, 7, "alpha")) == "alpha"
@@ -291,7 +292,7 @@ def test_what_was_not_undone_is_left_to_the_next_restore(
 
     with monkeypatch.context() as patched:
         patched.setattr(restoring._Restore, "_keep_configuration", broken)
-        patched.setattr("waguard.backup.journal.shutil.rmtree", stuck)
+        patched.setattr("waguard.host.memory.restore_journal.shutil.rmtree", stuck)
         with pytest.raises(type(error)):
             new.restore(file)
     assert not (new.folder / "state/.restore/unpacked").exists()

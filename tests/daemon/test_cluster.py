@@ -36,14 +36,17 @@ async def test_a_lease_that_could_not_be_resumed_is_resumed_at_the_next_try() ->
     async def opened() -> None:
         raise InstanceHeldError("it was opened")
 
-    async def looked() -> None:
+    async def checked() -> None:
         pass
 
     it: Any = object.__new__(RestoreLoop)
-    it._leftovers, it._installation = SimpleNamespace(workers=list), SimpleNamespace(look=looked)
+    it._leftovers, it._installation = (
+        SimpleNamespace(workers=list),
+        SimpleNamespace(check_folder=checked),
+    )
     it._greeted = lambda _: contextlib.nullcontext()
     it._cluster, it._store = SimpleNamespace(resume=resume), SimpleNamespace(open=opened)
-    it._stop = SimpleNamespace(lose_database=ends.append)
+    it._stop = SimpleNamespace(lose_database=lambda error, **_: ends.append(error))
     it._outages, it._retry = SimpleNamespace(update=lambda *_: None), (0.0,)
     await it.run()
     assert [str(end) for end in ends] == ["it was resumed"]

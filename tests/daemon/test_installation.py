@@ -49,7 +49,7 @@ class Run:
 
     async def begin(self) -> None:
         try:
-            await self.it.look()
+            await self.it.check_folder()
             await self.store.open()
             await self.it.mark()
         except BaseException:

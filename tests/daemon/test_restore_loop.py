@@ -33,7 +33,9 @@ class Start:
         self.attempts = 0
         self.bench = bench
         other: Any = SimpleNamespace(
-            **dict.fromkeys(("begin", "close", "look", "mark", "report_restored"), _nothing),
+            **dict.fromkeys(
+                ("begin", "close", "check_folder", "mark", "report_restored"), _nothing
+            ),
             acquire=self._acquire,
             held_elsewhere=None,
             lost=(),

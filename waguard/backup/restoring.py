@@ -15,7 +15,6 @@ from typing import BinaryIO, Final
 from msgspec import Struct
 
 from waguard.backup import archive, room, rows
-from waguard.backup.journal import STAGING, Journal, stamp
 from waguard.config.passwords import without_passwords
 from waguard.config.sections import Config
 from waguard.core import backup_contents as policy
@@ -34,6 +33,7 @@ from waguard.host.memory import (
     restored_file,
     version_memory,
 )
+from waguard.host.memory.restore_journal import STAGING, Journal, stamp
 from waguard.profile import layout, repair
 from waguard.profile.lock import ProfileLock
 from waguard.profile.snapshot_archive import SnapshotDamagedError, read_manifest

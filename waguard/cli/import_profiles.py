@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from waguard.backup import journal
 from waguard.cli import context
 from waguard.cli.client import ApiCallError, ApiClient
 from waguard.cli.parsing import with_config, with_json
@@ -17,6 +16,7 @@ from waguard.cutover import importing
 from waguard.cutover.importing import ImportedProfile, Report, Request
 from waguard.errors import ConfigError, printable
 from waguard.host.files.acting import as_owner_of
+from waguard.host.memory import restore_journal
 from waguard.profile import layout
 
 
@@ -49,7 +49,7 @@ def _import(arguments: argparse.Namespace) -> int:
     rows = _rows(reading.config)
     if not arguments.dry_run:
         with as_owner_of(reading.config.paths.state):
-            journal.forget(reading.config.paths.state)
+            restore_journal.forget(reading.config.paths.state)
     try:
         report = importing.run(
             Request(

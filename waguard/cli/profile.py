@@ -9,13 +9,13 @@ from typing import Any
 
 from msgspec.structs import asdict
 
-from waguard.backup import journal
 from waguard.cli import profile_commands
 from waguard.cli.context import config_of, in_place
 from waguard.cli.parsing import verb, verbs_of, with_config, with_json
 from waguard.cli.profile_commands import ProfileLine
 from waguard.cli.render import print_either, print_json, print_table
 from waguard.host.files.acting import as_owner_of
+from waguard.host.memory import restore_journal
 from waguard.profile import snapshot_now
 from waguard.profile.layout import Places
 
@@ -97,7 +97,7 @@ def _forget_restore(arguments: argparse.Namespace) -> None:
     """What a restore that was killed had put in place is used from now on."""
     state = config_of(arguments).paths.state
     with as_owner_of(state):
-        journal.forget(state)
+        restore_journal.forget(state)
 
 
 def _profile_verify(arguments: argparse.Namespace) -> int:

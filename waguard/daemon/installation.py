@@ -47,7 +47,7 @@ class Installation:
         self._at_disk: asyncio.Future[Any] | None = None
         self._there: Marker | None = None
         """The folder's marker, as it was read last."""
-        self._looked = False
+        self._checked = False
         self._seen: Marker | None = None
         """The marker of the folder, as this run knows it."""
         self._marking = asyncio.Lock()
@@ -69,17 +69,17 @@ class Installation:
         """Why nobody may use the database; None: they may."""
         return installation.words(self._unknown) if self._unknown else self._other_etcd
 
-    async def look(self) -> None:
+    async def check_folder(self) -> None:
         """Read the folder's marker before the database is opened. Raises ``UnavailableError``."""
         if self._seen is None:
             if (read := await self._on_disk(self._read)) is None:
                 raise _unread("its disk does not answer")
-            self._there, self._looked = read[0], True
+            self._there, self._checked = read[0], True
 
     def recognize(self, found: Found) -> None:
         """Raises ``DatabaseUnknownError`` where it is not known to be ours, ``UnavailableError`` where the folder's
-        marker was not read yet, and cannot be now. Without ``look`` before it reads a small file."""
-        if self._seen is None and not self._looked:
+        marker was not read yet, and cannot be now. Without ``check_folder`` before it reads a small file."""
+        if self._seen is None and not self._checked:
             self._there = self._marker()
         self._identify(found)
 

@@ -91,7 +91,7 @@ class RestoreLoop:
                         await company.enter_async_context(self._greeted(left_behind))
                     if self._cluster:
                         self._cluster.resume()
-                    await self._installation.look()
+                    await self._installation.check_folder()
                     await self._store.open()
                     await self._lease.acquire(
                         before_waiting=partial(self._end, company, left_behind)

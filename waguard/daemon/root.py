@@ -17,7 +17,6 @@ from loguru import logger
 from waguard.api import ApiDeps, LocalApi, create_app, key_table, serve
 from waguard.api.door import CONNECTIONS
 from waguard.api.key_table import IssuedKeys
-from waguard.backup import journal as restore_journal
 from waguard.config.passwords import passwords
 from waguard.config.sections import Config, Log
 from waguard.core.host import last_run
@@ -42,6 +41,7 @@ from waguard.daemon.signals import Signals
 from waguard.daemon.stop_request import StopRequest
 from waguard.daemon.watch import Watch
 from waguard.host.files.lock import InstanceLock
+from waguard.host.memory import restore_journal
 from waguard.host.memory.alert_memory import AlertMemory
 from waguard.host.memory.documents import FOLDER, Documents
 from waguard.host.memory.lived import SAVED_EVERY

@@ -110,7 +110,7 @@ class DeferredFiles(Protocol):
         """By its handle."""
 
     async def files_to_fetch(self) -> list[DeferredFile]:
-        """Of each session the one that waits and was tried least, then the oldest; the oldest first. In a cluster of
+        """One of each session that waits: the oldest of those that were tried least; the oldest first. In a cluster of
         sessions that this host owns."""
 
     async def begin_file(self, handle: str) -> None:

@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 from typing import Final
 
+from waguard.core.profile.old_profiles import OWNER_MARK
 from waguard.profile import mark_files
 from waguard.profile.lock import prove_held
 from waguard.profile.start_marks import SUSPECT
 
-PAIRING: Final = "waguard-owner.json"
+PAIRING: Final = OWNER_MARK
 NO_TOKEN: Final = {"token": None}
 LOST: Final = {"token": None, "lost": True}
 """The mark of a profile that begins empty as no snapshot could be restored: nobody has logged it out."""

@@ -13,6 +13,8 @@ from typing import Final
 
 from msgspec import Struct
 
+OWNER_MARK: Final = "waguard-owner.json"
+"""The file of a profile that waguard has connected."""
 ARCHIVE: Final = ".zip"
 _SESSION: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _PREFIXES: Final = ("session-", "RemoteAuth-")

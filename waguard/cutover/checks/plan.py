@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Final
 
+from waguard.core.profile.old_profiles import OWNER_MARK
 from waguard.cutover.checks.application import REREAD, application, profiles, rows
 from waguard.cutover.checks.configuration import configure
 from waguard.cutover.checks.old_service import KEPT, applications_env, as_users, cron, keep, stop
 from waguard.cutover.checks.seen import Seen
 from waguard.doctor.report import Check, Cli, ok, warning
-from waguard.profile.owner_mark import PAIRING
 
 
 class Step(IntEnum):
@@ -95,7 +95,7 @@ def _resurrected(seen: Seen) -> tuple[str, str]:
 
 def _copied_back(sessions: str) -> str:
     """Each profile that waguard has connected. A copy into the old one would be a mixture, and belong to waguard's user."""
-    ours = f"{shlex.quote(sessions)}/workspace_*/session-*/{PAIRING}"
+    ours = f"{shlex.quote(sessions)}/workspace_*/session-*/{OWNER_MARK}"
     before, theirs = "SESSIONS_FOLDER.before-way-back", '"SESSIONS_FOLDER/$name"'
     return (
         f'(set -e; mkdir -p -m 700 "{before}"; for mark in {ours}; do profile=${{mark%/*}}; name=${{profile##*/}};'
