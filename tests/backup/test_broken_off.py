@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -300,3 +301,27 @@ def test_what_was_not_undone_is_left_to_the_next_restore(
     assert [Path(it).read_text() for it in moved if "api-key" in it] == [OWN]
     assert key.read_text() == API_KEY
     assert not (new.folder / "state/.restore").exists()
+
+
+def test_what_has_come_back_with_its_folder_is_not_removed_at_a_second_undo(tmp_path: Path) -> None:
+    state = tmp_path
+    (state / restore_journal.STAGING).mkdir(mode=0o700)
+    proxies, stuck = state / "proxies", state / "stuck"
+    for folder in (proxies, stuck, state / "stuck.before"):
+        folder.mkdir()
+    (proxies / "alpha.json").write_text(OWN)
+    (stuck / "busy").touch()  # nothing is renamed onto it
+    with contextlib.closing(Journal.begun(state)) as first:
+        first.moved(stuck, state / "stuck.before")
+        first.moved(proxies, state / "proxies.before")
+        proxies.rename(state / "proxies.before")
+        first.made(proxies / "alpha.json")
+        proxies.mkdir()
+        (proxies / "alpha.json").write_text("the backup's")
+        first.undo()
+    assert (proxies / "alpha.json").read_text() == OWN
+    second = Journal.left(state, time.time())
+    assert second, "a step resisted"
+    second.undo()
+    second.close()
+    assert (proxies / "alpha.json").read_text() == OWN

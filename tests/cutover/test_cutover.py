@@ -439,16 +439,16 @@ async def resurrected(old: Old) -> tuple[str, str]:
 
 
 async def test_after_the_cut_over_whoever_saved_its_list_resurrects_it(old: Old) -> None:
-    assert (await resurrected(old))[1] == "sudo -Hu PM2_USER pm2 resurrect"
+    assert (await resurrected(old))[1] == "cd / && sudo -Hu PM2_USER pm2 resurrect"
     saved_list(old, ME)
-    assert (await resurrected(old))[1] == f"sudo -Hu {ME.pw_name} pm2 resurrect"
+    assert (await resurrected(old))[1] == f"cd / && sudo -Hu {ME.pw_name} pm2 resurrect"
 
 
 async def test_two_copies_of_the_old_service_are_never_resurrected(old: Old) -> None:
     for user in (ME, OTHER):
         saved_list(old, user)
     what, command = await resurrected(old)
-    assert command == "sudo -Hu PM2_USER pm2 resurrect"
+    assert command == "cd / && sudo -Hu PM2_USER pm2 resurrect"
     assert ME.pw_name in what
     assert OTHER.pw_name in what
 
@@ -457,9 +457,9 @@ async def test_a_list_of_other_services_does_not_count(old: Old) -> None:
     service = old.env.parent / "whatsapp-service"
     service.mkdir(parents=True)
     saved_list(old, ME, '[{"name": "something else"}]')
-    assert (await resurrected(old))[1] == "sudo -Hu PM2_USER pm2 resurrect"
+    assert (await resurrected(old))[1] == "cd / && sudo -Hu PM2_USER pm2 resurrect"
     saved_list(old, OTHER, json.dumps([{"pm_cwd": str(service)}]))
-    assert (await resurrected(old))[1] == f"sudo -Hu {OTHER.pw_name} pm2 resurrect"
+    assert (await resurrected(old))[1] == f"cd / && sudo -Hu {OTHER.pw_name} pm2 resurrect"
 
 
 async def test_the_way_back_mixes_no_profiles_and_loses_none(old: Old) -> None:

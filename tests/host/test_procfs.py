@@ -134,7 +134,7 @@ def test_all_that_have_a_listening_socket_are_seen_systemd_last() -> None:
         program(WAITS, pass_fds=[kept.fileno()]) as other,
     ):
         holders = procfs.listeners(kept.getsockname()[1])
-        assert holders == sorted([os.getpid(), other.pid], reverse=True)
+        assert holders == sorted([os.getpid(), other.pid])
 
 
 def test_a_connection_is_not_a_listener() -> None:

@@ -425,6 +425,19 @@ def test_a_restart_that_a_person_requested_is_not_made_less_urgent() -> None:
     assert workers.with_replacement(waits, RestartRequested(why="its memory", urgent=True)) is waits
 
 
+def test_what_waits_for_a_stuck_link_is_no_reason_to_forget_another_restart() -> None:
+    """The link may move, and nothing is replaced for it then."""
+    bench = Bench("a")
+    bench.start("a")
+    stuck = Replacement("stuck", stuck=Link.SYNCING)
+    waits = replace(bench.state("a"), slot=Slot.REQUESTED, replacement=stuck)
+    for urgent in (False, True):
+        asked = RestartRequested(why="another proxy", urgent=urgent)
+        after = workers.with_replacement(waits, asked)
+        assert after.replacement == Replacement("another proxy", urgent=urgent)
+        assert after.slot is Slot.REQUESTED
+
+
 def test_a_version_that_wajs_does_not_know_is_met_by_one_at_a_time() -> None:
     bench = Bench(*NAMES)
     bench.start(*NAMES)

@@ -47,9 +47,11 @@ _DELAYED_BY_SLOTS: Final = frozenset({"browser_unusable", "lease_expired"})
 def with_replacement(state: SessionState, it: RestartRequested) -> SessionState:
     """Have its worker replaced as planned. What is requested already stays, but where this one is more urgent."""
     before, waits = state.replacement, state.slot is Slot.REQUESTED
-    if before and waits and (before.why is None or before.stuck or before.urgent):
+    if before and waits and (before.why is None or before.urgent):
         return state
-    slot = Slot.FREE if waits and it.urgent else state.slot
+    # a stuck link's may be cancelled, and waits for nobody
+    renewed = waits and it.urgent and not (before and before.stuck)
+    slot = Slot.FREE if renewed else state.slot
     return replace(state, replacement=Replacement(it.why, urgent=it.urgent), slot=slot)
 
 

@@ -77,7 +77,7 @@ def way_back(seen: Seen) -> list[tuple[str, str]]:
         ),
         (
             "Put the application's .env back",  # it may be a link
-            f"cp -aL {path} {path}.waguard && cp {path}{KEPT} {path} && rm {path}{KEPT} && {REREAD}",
+            f"test -f {path}{KEPT} && cp -aL {path} {path}.waguard && cp {path}{KEPT} {path} && rm {path}{KEPT} && {REREAD}",
         ),
         _resurrected(seen),
         ("Put the cron line back", "crontab -e"),
@@ -90,7 +90,11 @@ def _resurrected(seen: Seen) -> tuple[str, str]:
     users = list(dict.fromkeys(one.user for one in seen.pm2)) or seen.pm2_users
     if len(users) > 1:
         what += f"; PM2_USER is the one as whom it ran last, of {', '.join(users)}"
-    return what, as_users("pm2 resurrect", users if len(users) == 1 else ["PM2_USER"])
+    command = as_users("pm2 resurrect", users if len(users) == 1 else ["PM2_USER"])
+    return (
+        what,
+        f"cd / && {command}",
+    )  # PM2 starts in this folder, which must not be closed to its user
 
 
 def _copied_back(sessions: str) -> str:

@@ -8,7 +8,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
@@ -89,12 +89,12 @@ class Journal:
         What cannot be undone stays, and the journal with it: half a restore refuses the next one. A second time changes
         nothing more.
         """
-        moves = dict(step.moved for step in self._steps if step.moved)
+        moves = [step.moved for step in self._steps if step.moved]
         renamed: set[str] = set()
         for step in reversed(self._steps):
             for path in map(Path, reversed(step.made)):
                 with self._undoing(path):
-                    if os.path.lexists(moves.get(str(path), path)):  # else it has come back
+                    if not _has_come_back(path, moves):
                         renamed |= self._removed(path)
             if step.moved:
                 place, to = map(Path, step.moved)
@@ -140,6 +140,11 @@ class Journal:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._state))
         os.fsync(self._file.fileno())
         self._steps.append(step)
+
+
+def _has_come_back(path: Path, moves: Sequence[tuple[str, str]]) -> bool:
+    """Whether what lies there was in the way, or is in a folder that was."""
+    return any(path.is_relative_to(place) and not os.path.lexists(moved) for place, moved in moves)
 
 
 def _opened(state: Path, flags: int) -> FileIO:

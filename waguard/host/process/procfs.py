@@ -171,12 +171,12 @@ def flock_holder(path: Path) -> int | None:
 
 
 def listeners(port: int) -> list[int]:
-    """All that have a socket which listens on TCP ``port`` and are visible to us. Pid 1 comes last: a service
-    manager keeps copies of others' sockets."""
+    """All that have a socket which listens on TCP ``port`` and are visible to us, parents first. Pid 1 comes last: a
+    service manager keeps copies of others' sockets."""
     if not (inodes := _listening_inodes(port)):
         return []
     holders = (pid for pid in pids() if not inodes.isdisjoint(_open_files(Path(f"/proc/{pid}/fd"))))
-    return sorted(holders, reverse=True)
+    return sorted(holders, key=lambda pid: (pid == 1, pid))
 
 
 def _open_files(folder: Path) -> Iterator[str]:
