@@ -532,13 +532,29 @@ def test_what_cannot_leave_moves_for_nobody_but_a_person_until_its_pause_is_over
     assert keeper.state.stays == {}
 
 
-def test_what_cannot_leave_ends_where_the_lease_is_not_held_any_more() -> None:
+@pytest.mark.parametrize("held_since", [None, 900.0])
+def test_what_cannot_leave_ends_where_the_lease_was_not_held_meanwhile(
+    held_since: float | None,
+) -> None:
+    """Another host may have it."""
     keeper = Keeper()
     keeper.own("s0")
     keeper.hear(MoveAsked("s0", "b"))
     keeper.show(held_since=None)
+    keeper.hear(TimerDue())
+    keeper.show(held_since=held_since)
     assert keeper.hear(Stays("s0", 1, 60.0)) == [Lose("s0")]
     assert set(keeper.state.ending) == {"s0"}
+
+
+def test_what_was_released_before_does_not_stay() -> None:
+    """That release may still be on its way to the database."""
+    keeper = Keeper()
+    keeper.own("s0")
+    keeper.hear(DrainAsked(drain=True))
+    keeper.hear(Ended("s0"))
+    assert keeper.see(row("s0", "a", "one")) == [Release("s0", 1, "b")]
+    assert keeper.hear(Stays("s0", 1, 60.0)) == [Lose("s0")]
 
 
 def test_what_no_host_has_room_for_stays_until_one_has() -> None:

@@ -111,9 +111,11 @@ def leave(state: OwnerState, session: str, lease: LeaseView, now: Moment, out: O
 
 def stays(state: OwnerState, it: Stays, now: Moment, out: Out) -> OwnerState:
     """Keep a session that cannot leave; the next ones leave meanwhile. All of it is brought up again here."""
-    if it.session not in state.ending:
+    if (ending := state.ending.get(it.session)) is None:
         return state
-    if state.held_since is None:
+    if (
+        state.held_since is None or ending.held_since != state.held_since
+    ):  # another's by now, or may be
         return owning.lose(state, it.session, out)
     state = replace(state, ending=owning.without(state.ending, it.session))
     before = state.stays.get(it.session, Stay(0, now.at))

@@ -17,6 +17,9 @@ class Ending(Struct, frozen=True):
     """A session that is being ended here."""
 
     to_host: str | None
+    held_since: float | None = None
+    """``LeaseView.held_since`` when that began; None: its row alone was this host's, and an earlier release may be on its
+    way."""
 
 
 class Stay(Struct, frozen=True):
@@ -100,12 +103,13 @@ def lose(state: OwnerState, session: str, out: Out) -> OwnerState:
 
 
 def _end(state: OwnerState, session: str, to_host: str | None) -> OwnerState:
+    held_since = state.held_since if session in state.owned else None
     return replace(
         state,
         owned=without(state.owned, session),
         adopted=state.adopted - {session},
         deleted=state.deleted - {session},
-        ending={**state.ending, session: Ending(to_host)},
+        ending={**state.ending, session: Ending(to_host, held_since)},
     )
 
 
