@@ -29,6 +29,8 @@ from waguard.store.sql import SqlStore
 from waguard.supervision.outages import Outages
 from waguard.supervision.status_writer import AuditLog
 
+SOON = 0.1  # s, for a disk that never answers
+
 
 class Run:
     """What a daemon does about its database at a start, without the rest of it."""
@@ -39,9 +41,7 @@ class Run:
         self.store = SqlStore(f"sqlite+aiosqlite:///{database}")
         trail = AuditLog(None, made.store, made.clock, publish=lambda _: None, retry=1.0)
         self.outages = Outages(trail)
-        self.it = Installation(
-            lambda: made.config, self.store.installation, self.outages, disk_within=0.1
-        )
+        self.it = Installation(lambda: made.config, self.store.installation, self.outages)
         self.it.workers = workers
         self.store.guard(
             why_barred=self.it.why_barred, before_migration=_nothing, recognize=self.it.recognize
@@ -288,6 +288,7 @@ async def test_while_the_folders_disk_hangs_what_was_seen_last_counts(
 
     daemon = run()
     await daemon.begin()
+    daemon.it.disk_within = SOON
     monkeypatch.setattr(installation_file, "read", hung)
     async with asyncio.timeout(DEADLINE):
         for _ in range(3):
@@ -308,9 +309,11 @@ async def test_a_disk_that_hangs_at_a_start_holds_up_nothing_else(
     await ours(run)
     with monkeypatch.context() as patch:
         patch.setattr(installation_file, "read", lambda _: free.wait())
+        daemon = run()
+        daemon.it.disk_within = SOON
         async with asyncio.timeout(DEADLINE):
             with pytest.raises(UnavailableError, match="its disk does not answer"):
-                await run().begin()
+                await daemon.begin()
 
 
 async def test_a_marker_that_cannot_be_read_is_quarantined_where_the_database_has_one(

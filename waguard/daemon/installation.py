@@ -37,13 +37,11 @@ class Installation:
         config: Callable[[], Config],
         store: InstallationStore,
         outages: Outages,
-        *,
-        disk_within: float = DISK_DEADLINE,
     ) -> None:
         self._config = config
         self._store = store
         self._outages = outages
-        self._disk_within = disk_within
+        self.disk_within = DISK_DEADLINE
         self._at_disk: asyncio.Future[Any] | None = None
         self._there: Marker | None = None
         """The folder's marker, as it was read last."""
@@ -146,7 +144,7 @@ class Installation:
         doing = self._at_disk = asyncio.get_running_loop().run_in_executor(own, do)
         own.shutdown(wait=False)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._disk_within):
+            async with asyncio.timeout(self.disk_within):
                 return await asyncio.shield(doing)
         return None
 
