@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tests.waiting import DEADLINE
 from waguard.daemon import stop_sequence
 
@@ -19,3 +21,11 @@ async def test_a_disk_that_hangs_keeps_no_stop_from_releasing_the_lease() -> Non
 
     await stop_sequence.wait_for_files(asyncio.create_task(write()))
     assert written == ["it stops"]
+
+
+async def test_an_error_of_a_writer_is_raised() -> None:
+    async def write() -> None:
+        raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        await stop_sequence.wait_for_files(asyncio.create_task(write()))

@@ -75,8 +75,11 @@ async def stop_sessions(
 
 
 async def wait_for_files(*writing: asyncio.Task[Any], within: float = FILES) -> None:
-    """Until the run's file says how far the daemon was. A disk that hangs must not keep the lease from being released."""
-    await asyncio.wait(writing, timeout=within)
+    """Until the run's file says how far the daemon was. A disk that hangs must not keep the lease from being released.
+    Raises what a writer raised."""
+    written, _ = await asyncio.wait(writing, timeout=within)
+    for task in written:
+        task.result()
 
 
 async def deliver_last_events(stop: StopRequest, journal: Journal, webhooks: Webhooks) -> None:
