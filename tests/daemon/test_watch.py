@@ -20,6 +20,7 @@ def made() -> tuple[Watch, dict[str, Any], MagicMock]:
     names = ("runtime", "disk", "webhooks", "restore", *PARTS)
     parts = {name: MagicMock() for name in names}
     parts["local"] = MagicMock(keep=AsyncMock())
+    parts["ticker"] = MagicMock(under_way={})
     parts["restore"].why_not = "waiting"
     parts["supervisor"] = supervisor
     given = {name: part for name, part in parts.items() if name != "supervisor"}
@@ -56,3 +57,25 @@ async def test_a_release_that_came_back_is_an_outage(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(module, "rolled_back", lambda: "2.0 does not run")
     await watch.tick()
     outages.update.assert_any_call("release_rolled_back", "2.0 does not run")
+
+
+async def test_scheduled_work_that_does_not_end_is_an_outage() -> None:
+    watch, parts, _ = made()
+    under_way = parts["ticker"].under_way
+    outages = watch._outages = MagicMock()
+
+    async def said(ticks: int) -> str | None:
+        for _ in range(ticks):
+            await watch.tick()
+        why: str | None
+        [*_, why] = [
+            it.args[1] for it in outages.update.call_args_list if it.args[0] == "task_hangs"
+        ]
+        return why
+
+    under_way.update(reconcile=10.0, measure=10.0)
+    assert await said(module.HANGS_AFTER) is None
+    under_way["measure"] = 900.0
+    assert await said(1) == "reconcile: not ended after 15 minutes", "each measuring ended"
+    del under_way["reconcile"]
+    assert await said(1) is None

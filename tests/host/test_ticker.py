@@ -64,6 +64,25 @@ async def test_a_slow_tick_never_runs_twice_and_late_ones_are_left_out(
     assert most == 1
 
 
+async def test_what_is_under_way_is_known(ticker: Ticker) -> None:
+    go_on = asyncio.Event()
+    ends = 0
+
+    async def fails() -> None:
+        nonlocal ends
+        await go_on.wait()
+        ends += 1
+        raise LookupError("a bug")
+
+    ticker.every(SHORT, "fails", fails)
+    await wait_until(lambda: list(ticker.under_way) == ["fails"], "it is under way")
+    first = ticker.under_way["fails"]
+    go_on.set()
+    await wait_until(lambda: ends >= 2, "it is under way again")
+    go_on.clear()
+    await wait_until(lambda: ticker.under_way.get("fails", first) > first, "and counted anew")
+
+
 async def test_a_stop_while_a_tick_runs_is_not_an_error(caplog: pytest.LogCaptureFixture) -> None:
     running = asyncio.Event()
 

@@ -29,6 +29,7 @@ NEEDS_PERSON: Final[Mapping[str, bool | Mapping[str, bool]]] = {
     "sessions_folder_missing": True,
     "runtime_removed": True,
     "release_rolled_back": True,
+    "task_hangs": True,
     "version_held": False,
     "version_refused": True,
     "bundle_rolled_back": True,

@@ -249,6 +249,8 @@ FLEET: Final = {
     f" {_DOCTOR} checks the folder.",
     "release_rolled_back": "`waguard logs --level ERROR` has what the newer release reported. When the cause is removed, `dpkg-reconfigure"
     " waguard` tries it again; the next release takes its place.",
+    "task_hangs": f"See which disk or server does not answer: {_DOCTOR} asks them. Where all do, `systemctl restart waguard`:"
+    " the sessions stay connected.",
     "whatsapp_refuses": "See whether WhatsApp Web opens in a browser here; the sessions go on by"
     " themselves. `waguard status` shows who waits.",
     "version_held": "Nothing to do: canaries try newer versions by themselves. `waguard versions list` shows"

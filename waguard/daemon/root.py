@@ -304,6 +304,7 @@ class Daemon:
             self._supervisor,
             self._supervisor.fleet.outages,
             self._notifier,
+            ticker=self._ticker,
             runtime=self._runtime,
             local=local,
             disk=self._disk,

@@ -14,6 +14,7 @@ from waguard.daemon.restored import RestoredInstallation
 from waguard.daemon.runtime_folder import RuntimeFolder
 from waguard.host.system import logs
 from waguard.host.system.systemd import SystemdNotifier
+from waguard.host.ticker import Ticker
 from waguard.messaging.alerts.alerts import Alerts
 from waguard.messaging.health import MessageHealth
 from waguard.messaging.stored import StoredMessages
@@ -24,6 +25,7 @@ from waguard.supervision.outages import Outages
 from waguard.supervision.supervisor import Supervisor
 
 INTERVAL: Final = 1.0  # s
+HANGS_AFTER: Final = 900  # ticks of ours, so that a standstill of the daemon does not count; to compact a database takes minutes
 ROLLED_BACK: Final = "share/waguard/rolled-back"  # below a release, as systemd/release.py has it
 _WORDS: Final = 500  # characters of it
 
@@ -46,6 +48,7 @@ class Watch:
         outages: Outages,
         notifier: SystemdNotifier,
         *,
+        ticker: Ticker,
         runtime: RuntimeFolder,
         local: LocalApi,
         disk: DiskReserve,
@@ -59,6 +62,9 @@ class Watch:
         self._supervisor = supervisor
         self._outages = outages
         self._notifier = notifier
+        self._ticker = ticker
+        self._seen: dict[tuple[str, float], int] = {}
+        """In how many ticks in a row each tick of another part was seen under way."""
         self._runtime = runtime
         self._local = local
         self._disk = disk
@@ -76,6 +82,7 @@ class Watch:
         logs.tick()
         self._outages.update("runtime_removed", self._runtime.restore())
         self._outages.update("release_rolled_back", rolled_back())
+        self._outages.update("task_hangs", self._hanging())
         await self._local.keep()
         self._disk.check()
         self._webhooks.check()
@@ -95,6 +102,13 @@ class Watch:
         self._alone("alerts sent", lambda: self._alerts.tick(now))
         # only here: the watchdog learns that supervision moves, not that a timer fires
         self._notifier.alive()
+
+    def _hanging(self) -> str | None:
+        """Scheduled work that does not end, and so is never begun again: what it keeps in order is nobody's meanwhile."""
+        under_way = self._ticker.under_way.items()
+        self._seen = {one: self._seen.get(one, 0) + 1 for one in under_way}
+        hang = sorted(name for (name, _), ticks in self._seen.items() if ticks > HANGS_AFTER)
+        return f"{', '.join(hang)}: not ended after {HANGS_AFTER // 60} minutes" if hang else None
 
     def _alone(self, part: str, work: Callable[[], None]) -> None:
         """A bug in one part is logged once, and must not have systemd kill the daemon again and again."""

@@ -76,11 +76,21 @@ class Ticker:
 
     def __init__(self) -> None:
         self._scheduler = AsyncIOScheduler(timezone=Monotonic())
+        self.under_way: dict[str, float] = {}
+        """Monotonic time at which each tick began that has not ended, by its name."""
 
     def every(self, seconds: float, name: str, tick: Callable[[], Awaitable[object]]) -> None:
         """Call ``tick`` every ``seconds``, at first after one interval and a random part of it."""
+
+        async def timed() -> None:
+            self.under_way[name] = time.monotonic()
+            try:
+                await tick()
+            finally:
+                del self.under_way[name]
+
         self._scheduler.add_job(
-            tick,
+            timed,
             _Interval(seconds),
             id=name,
             max_instances=1,

@@ -24,7 +24,7 @@ WAITS: Final = "standby"
 OF_DAEMON: Final = frozenset(
     {
         *("begin_failed", "database_down", "database_unknown", "disk_low"),
-        *("keys_unreadable", "lease_held", "release_rolled_back", "runtime_removed"),
+        *("keys_unreadable", "lease_held", "release_rolled_back", "runtime_removed", "task_hangs"),
     }
 )
 """What a standby sees of itself and of the database. Of the rest, sessions and messages, the other daemon knows."""
