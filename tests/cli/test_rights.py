@@ -156,7 +156,9 @@ def test_the_documents_table_is_this_one() -> None:
     text = (Path(__file__).parents[2] / "docs/security.md").read_text()
     _, _, rows = text.partition("## Who may run what\n")
     rows, _, _ = rows.partition("\n## ")
-    cells = [[it.strip() for it in row.split("|")[1:-1]] for row in rows.splitlines() if "| `" in row]
+    cells = [
+        [it.strip() for it in row.split("|")[1:-1]] for row in rows.splitlines() if "| `" in row
+    ]
     found = {name: outcomes for names, *outcomes in cells for name in re.findall(r"`(.+?)`", names)}
     assert found == {command: outcomes for command, (_, *outcomes) in HERE.items()}
 
