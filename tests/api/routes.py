@@ -12,12 +12,17 @@ from waguard.api.openapi import document
 TARGET: Final = Path(__file__).parents[2] / "docs/routes.md"
 ERRORS: Final = {"400", "401", "403", "404", "405", "413", "415", "500", "503", "507"}
 SHARED: Final = {
-    "Session": "the [session](cli.md#session)",
+    "Session": "the [session](#objects)",
     "Sent": "[as all sends](api.md#sends)",
     **dict.fromkeys(("Accepted", "SendUncertain"), ""),
 }
 SENDS: Final = {"idempotency_key", "async", "queue", "send_at", "workspace_id"}
 OPTIONS: Final = "[options](messages.md#options-of-a-send)"
+OBJECTS: Final = (
+    *("Session", "LoadedVersion", "Condition", "Incident", "TimelineEntry", "Change", "Host"),
+    *("Waiting", "KnownKey", "Version", "Bundle", "Contact", "Chat", "Group", "WholeGroup"),
+    *("Member", "Participant", "Checked", "Message", "DeadLetter"),
+)
 HEAD: Final = """# Routes
 <!-- written by python -m tests.api.routes -->
 What each route takes and answers, as `/api/openapi.json` has it; `/docs` has types and meanings of the fields.
@@ -41,7 +46,9 @@ def text() -> str:
         f"\n## {tag.replace('_', ' ')}{heads}" + "\n".join(rows) + "\n"
         for tag, rows in groups.items()
     ]
-    return HEAD + "".join(tables)
+    known = described["components"]["schemas"]
+    objects = [f"| {name} | {_fields(known[name])} |\n" for name in OBJECTS]
+    return HEAD + "".join([*tables, "\n## objects\n| object | fields |\n|---|---|\n", *objects])
 
 
 def _takes(it: dict[str, Any], described: dict[str, Any]) -> str:
