@@ -1,5 +1,6 @@
 """What this host lacks, on real disks and with real executables."""
 
+import asyncio
 import subprocess
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from tests.e2e.test_full_disk import fill
 from tests.small_disk import small_disk
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE, wait_until
 from waguard.config.sections import Browser, Config, Paths
 from waguard.core.host.evidence import (
     BROWSER_HANGS,
@@ -18,11 +19,13 @@ from waguard.core.host.evidence import (
     UNWRITABLE,
     host_failure,
 )
+from waguard.core.replace import replace
 from waguard.host.process import procfs
 from waguard.host.system import conditions
 from waguard.host.system.evidence import HostEvidence, Timings, probed, usage
 
-QUICK = Timings(version=0.3)
+PATIENT = Timings(disks=DEADLINE, version=DEADLINE)
+QUICK = replace(PATIENT, version=0.3)  # for one that never answers
 
 
 @pytest.fixture
@@ -48,8 +51,8 @@ def remount(disk: Path, options: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{options}", str(disk)], check=True)
 
 
-async def reason(config: Config, *, browser: bool = True) -> str | None:
-    seen = await HostEvidence(lambda: config, QUICK).read(browser=browser)
+async def reason(config: Config, *, browser: bool = True, timings: Timings = PATIENT) -> str | None:
+    seen = await HostEvidence(lambda: config, timings).read(browser=browser)
     failure = host_failure(seen)
     return failure.reason if failure else None
 
@@ -104,21 +107,25 @@ def test_a_folder_that_is_missing_is_another_failure(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "expected"),
-    [("sleep 300 & wait", BROWSER_HANGS), ("exit 127", BROWSER_UNUSABLE)],
+    ("body", "timings", "expected"),
+    [("sleep 300 & wait", QUICK, BROWSER_HANGS), ("exit 127", PATIENT, BROWSER_UNUSABLE)],
 )
 async def test_an_executable_that_does_not_answer(
-    tmp_path: Path, config: Config, body: str, expected: str
+    tmp_path: Path, config: Config, body: str, timings: Timings, expected: str
 ) -> None:
     made = script(tmp_path, body)
-    assert await reason(config, browser=False) == expected
+    assert await reason(config, browser=False, timings=timings) == expected
     assert await reason(config, browser=True) is None, "it is not run where a Chromium has run"
     made.write_text("no program")
     assert await reason(config, browser=False) == BROWSER_UNUSABLE
 
 
 async def test_nothing_of_an_executable_that_hangs_is_left(tmp_path: Path, config: Config) -> None:
-    script(tmp_path, f"echo $$ > {tmp_path}/group; sleep 300 & wait")
-    await reason(config, browser=False)
-    group = int((tmp_path / "group").read_text())
+    said = tmp_path / "group"
+    said.touch()
+    script(tmp_path, f"echo $$ > {said}; sleep 300 & wait")
+    async with asyncio.timeout(DEADLINE):
+        while not said.read_text():  # on a busy machine its time may be over before it has begun
+            await reason(config, browser=False, timings=QUICK)
+    group = int(said.read_text())
     await wait_until(lambda: not procfs.group_members(group), "init has reaped them")
