@@ -173,16 +173,21 @@ async def test_a_relative_profile_is_found(start: Start, tmp_path: Path) -> None
     assert foreign.browser.pid == by_hand.pid
 
 
+@pytest.mark.virtual_time
 async def test_those_who_ask_soon_after_a_scan_share_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     began = itertools.count()
+
+    async def at_once(do: Callable[[], list[Seen]]) -> list[Seen]:
+        return do()
 
     def scan() -> list[Seen]:
         next(began)
         return []
 
     monkeypatch.setattr(strays, "scan", scan)
+    monkeypatch.setattr(asyncio, "to_thread", at_once)  # a thread has no virtual time
     scans = strays.Scans(apart=1.0)
     await scans.read()
     first = asyncio.create_task(scans.read())
