@@ -14,7 +14,7 @@ import pytest
 
 from tests.ports import reserved_port
 from tests.silent_names import ZONE, common_thread_is_free, silent_names
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE, wait_until
 from waguard.core.fleet.network import Reading
 from waguard.host.system.network import TIMINGS, Network, Timings, read, uses_proxy
 
@@ -97,7 +97,8 @@ async def answered(it: Network) -> Reading:
 
 async def test_an_address_that_accepts_a_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        it = Network(lambda: f"http://127.0.0.1:{server.getsockname()[1]}/")
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        it = Network(lambda: url, timings=Timings(answer_within=DEADLINE))
         assert it.read().pending
         assert (await answered(it)).reachable is True
         await it.close()
@@ -105,7 +106,10 @@ async def test_an_address_that_accepts_a_connection() -> None:
 
 async def test_an_address_that_refuses_it_and_then_accepts_it() -> None:
     with reserved_port() as port:
-        it = Network(lambda: f"http://127.0.0.1:{port}/", timings=Timings(ask_each=0.0))
+        it = Network(
+            lambda: f"http://127.0.0.1:{port}/",
+            timings=Timings(ask_each=0.0, answer_within=DEADLINE),
+        )
         found = await answered(it)
         assert (found.reachable, found.error) == (False, f"127.0.0.1:{port}: Connection refused")
         with socket.create_server(("127.0.0.1", port)):
@@ -143,6 +147,7 @@ async def test_a_name_that_nobody_answers_for_takes_one_thread_of_its_own(
             assert it._asking
             await it._asking
             assert it.read().error == said
+        await wait_until(lambda: names.asked, "its thread has begun")
         assert names.asked == [f"web{ZONE}"]
         assert await common_thread_is_free()
         await it.close()

@@ -247,6 +247,7 @@ async def test_a_name_that_nobody_answers_for_takes_one_thread_of_its_own(
         for _ in range(3):
             with pytest.raises(UnavailableError):
                 await server.fetcher.fetch(f"https://dead{ZONE}/a.png", "media_url", "s")
+        await wait_until(lambda: names.asked, "its thread has begun")
         assert names.asked == [f"dead{ZONE}"]
         assert await common_thread_is_free()
 

@@ -175,6 +175,7 @@ async def test_a_resolver_that_does_not_answer_takes_one_thread(
         async with forwarder(proxy, answer=0.1) as door:
             for _ in range(3):
                 assert (await refused(door)).endswith(" does not answer within 0.1 s")
+            await wait_until(lambda: asked_for, "its thread has begun")
             assert asked_for == [proxy.host]
             answers.set()
             await wait_until(lambda: not door._resolver._asked, "it has answered")
