@@ -42,6 +42,7 @@ class Run:
         trail = AuditLog(None, made.store, made.clock, publish=lambda _: None, retry=1.0)
         self.outages = Outages(trail)
         self.it = Installation(lambda: made.config, self.store.installation, self.outages)
+        self.it.disk_within = DEADLINE
         self.it.workers = workers
         self.store.guard(
             why_barred=self.it.why_barred, before_migration=_nothing, recognize=self.it.recognize
