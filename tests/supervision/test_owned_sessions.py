@@ -242,6 +242,7 @@ async def test_a_removal_that_is_cut_off_is_finished_when_acquiring_is_repeated(
 # ---- release ----
 
 
+@pytest.mark.timings(stop_grace=DEADLINE)  # however slow the machine is
 async def test_a_released_session_ends_in_order_and_is_forgotten(
     ownership: FakeOwnership, shared: Shared, host: Bench, world: World
 ) -> None:
@@ -652,6 +653,7 @@ async def test_the_reconciler_acquires_what_is_owned_and_not_in_memory(
     await until(host.session(), connected)
 
 
+@pytest.mark.timings(stop_grace=DEADLINE)  # however slow the machine is
 async def test_a_session_whose_row_was_deleted_is_removed_as_on_one_host(
     host: Bench, world: World
 ) -> None:
