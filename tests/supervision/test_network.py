@@ -1,6 +1,6 @@
 """The host's network is away: it is told once, nobody is restarted, and all come back by themselves."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -15,6 +15,7 @@ from waguard.core.incidents.sentences import sentences
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.ports.bus import BusEvent
+from waguard.supervision.session.actor import SessionActor
 
 FOUR = ("a", "b", "c", "d")
 REFUSED = "web.whatsapp.com:443: Connection refused"
@@ -134,10 +135,19 @@ async def test_a_start_needs_no_network_and_its_time_begins_when_it_is_back(
     await until(fleet.session("a"), lambda s: s.runner.process is not starting)
 
 
-async def test_a_restore_without_a_network_gives_nobody_up(bench: Bench, world: World) -> None:
+async def test_a_restore_without_a_network_gives_nobody_up(
+    bench: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def until_offline(
+        session: SessionActor, condition: Callable[[SessionActor], bool], **_: float
+    ) -> bool:
+        """Its time is over when it has said so, however slow the machine is."""
+        await wait_until(lambda: session.link is Link.OFFLINE, "it is offline")
+        return condition(session)
+
+    monkeypatch.setattr(SessionActor, "wait_until", until_offline)
     world.network = AWAY
     world.spawn.script = Script(reports=({"phase": "ready", "link": "offline"},))
-    world.change("restore", timeout=0.5)
     for name in "ab":
         await bench.row(name)
     assert await bench.restore() == "offline 2"
