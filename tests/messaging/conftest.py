@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
-from tests.messaging.outbox_world import World, outbox
+from tests.messaging.outbox_world import PATIENT, World, outbox
 from tests.messaging.receiver import Receiver, receiving
 from tests.ports import reserved_port
-from waguard.messaging.timings import BOUNDS, SEND, SendBounds, SendTimings
+from waguard.messaging.timings import BOUNDS, SendBounds, SendTimings
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 @pytest.fixture
 def timings() -> SendTimings:
-    """As the daemon has them; ``with_timings`` changes them for a test."""
-    return SEND
+    """As the daemon has them, but for a slow disk; ``with_timings`` changes them for a test."""
+    return PATIENT
 
 
 @pytest.fixture

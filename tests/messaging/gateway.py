@@ -128,6 +128,7 @@ async def gateway(
     path = folder / "w.db"
     url_of_it = f"sqlite+aiosqlite:///{path}"
     store = SqlStore(url_of_it, busy_timeout=patience, wall=wall, deadline=deadline)
+    store._database.answers_within = 60.0  # ``patience`` is for a lock, not for the machine
     if opened:
         if not path.exists():
             await template.copy_to(path)

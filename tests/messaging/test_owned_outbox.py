@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from tests.api.fake_sessions import SESSION, a_view
-from tests.messaging.outbox_world import CHAT, START, World
+from tests.messaging.outbox_world import CHAT, PATIENT, START, World
 from tests.messaging.restarts import in_flight, state
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.messages.repetitions import REPEATED_FOR
 from waguard.core.messages.send_states import State
+from waguard.core.replace import replace
 from waguard.errors import DatabaseUnavailableError, NotOwnedError, UnavailableError
 from waguard.messaging.outbox.commands import text
 from waguard.messaging.outbox.pending_sends import Options, PendingSend
 from waguard.messaging.outbox.repetitions import KeyReusedError
-from waguard.messaging.timings import SendTimings
 from waguard.ports.messages import Written
 from waguard.ports.outbox import StateUpdate
 from waguard.ports.outcomes import Acked, NotSent, Uncertain
@@ -30,7 +30,7 @@ BULK = Options(later=True, bulk_id="bulk")
 @contextlib.asynccontextmanager
 async def a_host(folder: Path, **seconds: Any) -> AsyncIterator[World]:
     """A host of a cluster, which has acquired nothing yet."""
-    host = World(folder, timings=SendTimings(**seconds))
+    host = World(folder, timings=replace(PATIENT, **seconds))
     host.owners = {}
     host.sessions.known[OTHER] = a_view(session_id=OTHER)
     await host.start()
