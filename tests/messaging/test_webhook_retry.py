@@ -76,7 +76,8 @@ async def test_one_that_hangs_has_a_deadline(receiver: Receiver, tmp_path: Path)
     async with gateway(tmp_path, receiver.url, timings=WebhookTimings(attempt=0.1)) as it:
         it.put(event(1))
         await receiver.wait_taken(1)
-    assert [attempt.answer for attempt in receiver.attempts] == [HANG, 200]
+    # a second one that the machine made late, too, is repeated
+    assert [attempt.answer for attempt in receiver.attempts][:2] == [HANG, 200]
 
 
 async def test_a_status_is_an_answer_also_when_its_body_is_torn(
