@@ -16,7 +16,7 @@ import pytest
 
 from tests.messaging.gateway import Gateway, gateway
 from tests.messaging.receiver import INSTANCE, Receiver
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE, wait_until
 from waguard.config.sections import Media
 from waguard.core.messages.inbox import EventPayload, File, InboxRecord, Kind
 from waguard.core.messages.received_media import GONE
@@ -171,6 +171,7 @@ async def test_a_disk_that_takes_nothing_any_more_holds_up_no_text(
         keeping = it.journal._stage._writer._last
         assert keeping
         await asyncio.wait({keeping})
+        it.journal._stage._writer._deadline = DEADLINE
         put(it, received(3))
         assert (await delivered(it, receiver))["sha256"] == NAME
 
