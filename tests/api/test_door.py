@@ -52,9 +52,10 @@ async def test_between_two_requests_it_may_be_quiet_for_longer(said: bytes) -> N
 
 async def test_a_request_may_take_its_time() -> None:
     async with house(timings=Timings(first_request=0.5, next_request=0.05)) as (made, knock):
-        client, other = await knock(), await knock()
+        client = await knock()
         asking = asyncio.create_task(client.ask(GET.replace(b"/ ", b"/slow ")))
-        await other.ended()
+        await wait_until(lambda: made.working, "it has asked")
+        await (await knock()).ended()
         assert made.working == 1
         made.free.set()
         assert b" 200 " in await asking
