@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from typing import Any, Final
 
 import aiohttp
@@ -305,10 +304,10 @@ async def test_without_the_database_changes_are_unknown_and_need_a_key(api: Api)
 
 
 async def test_incidents_name_who_asked(api: Api) -> None:
-    at = time.time()
     await api.call("POST", f"{ONE}/stop")
+    asked_at = api.store.entries[-1].at or 0.0
     down = AuditEntry(session_id=SESSION, kind="status", before="connected", after="disconnected")
-    await api.store.record(replace(down, at=at + 1))
+    await api.store.record(replace(down, at=asked_at + 1))
     said = (await api.call("GET", f"{ONE}/incidents")).json()["incidents"][0]["sentences"]
     assert said[1:] == [
         "Done: it was stopped by the application.",
