@@ -18,7 +18,6 @@ import pytest
 from tests.daemon.test_running_daemon import ALONE
 from tests.e2e.harness import Daemon, short_folder
 from tests.host.processes import waguard
-from waguard.core.host.last_run import SEEN_EVERY
 from waguard.host.files.private_files import write_private
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
@@ -191,8 +190,8 @@ async def test_daemons_that_die_young_are_each_reported_once(daemon: Daemon) -> 
     for _ in range(3):
         kept = await started(daemon)
         await noted(daemon)
-        assert run_file(daemon).stat().st_mtime - kept["began"] < SEEN_EVERY
         await daemon.stop(signal.SIGKILL)
+        os.utime(run_file(daemon), (kept["began"], kept["began"]))  # however slow the machine is
     await started(daemon)
     await noted(daemon)
     with closing(sqlite3.connect(daemon.folder / "state/waguard.db")) as database:
