@@ -73,15 +73,14 @@ def test_the_last_move_counts() -> None:
 def test_one_that_is_moved_on_or_disarmed_ends_nobody(
     killed: list[int], until: float | None
 ) -> None:
-    over = since_boot() + SOON
-
     def move() -> None:
         deadline = Deadline()
         deadline.move(None)
-        deadline.move(over)
+        deadline.move(since_boot() + SOON)
         deadline.move(None if until is None else since_boot() + until)
 
     killed.append(forked(move))
+    over = since_boot() + SOON
     block_until(lambda: since_boot() > over + SOON, "it would have ended")
     assert os.waitpid(killed[0], os.WNOHANG) == (0, 0)
 
@@ -90,7 +89,7 @@ def test_a_child_has_none(killed: list[int]) -> None:
     reads, writes = os.pipe()
 
     def move() -> None:
-        Deadline().move(since_boot() + SOON)
+        Deadline().move(since_boot() + 4 * SOON)  # it has a child by then
         killed_one = os.fork()
         if killed_one == 0:
             time.sleep(FAR)
