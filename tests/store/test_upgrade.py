@@ -1,7 +1,6 @@
 """A database from before LIDs is upgraded: chats got LIDs while the daemon was down, and nothing of
 what is told again is doubled, no send is lost, and the start does not accept long."""
 
-import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -11,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
-from sqlalchemy.util import await_only
 
 from tests.api.fake_sessions import FakeSessions, a_view
 from tests.store.application import SqlApplication
@@ -29,13 +26,11 @@ from waguard.messaging.journal import Journal
 from waguard.messaging.outbox.outbox import Outbox
 from waguard.ports.store import SessionRow
 from waguard.ports.webhooks import GLOBAL
-from waguard.store.migrate import upgrade
 from waguard.store.sql import SqlStore
 from waguard.supervision.session import application_events as translate
 from waguard.wire.calls import Acks
 from waguard.wire.events import Ack, Acquainted, Edit, InboundMessage, Reaction, Revoke
 
-PATIENCE = 0.5  # s
 BATCH = 200  # entries of a transaction, as the journal makes them
 SMALL, LARGE = Past(Wall().time, 2_000, 200), Past(Wall().time, 320_000, 45_000, waits=3)
 ROWS = {
@@ -326,21 +321,3 @@ async def test_450_000_rows(
         with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
             said(it, f"{database.partition(':')[0]} from {revision}")
         await holds_all(it, 11)
-
-
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-async def test_an_upgrade_may_take_longer_than_an_answer(
-    database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def past_the_deadline() -> None:
-        await asyncio.sleep(2 * PATIENCE + 0.1)
-
-    def slow(connection: Connection) -> None:
-        await_only(past_the_deadline())
-        upgrade(connection)
-
-    monkeypatch.setattr("waguard.store.migrate.upgrade", slow)
-    store = SqlStore(database, busy_timeout=PATIENCE)
-    await store.open()
-    assert await store.sessions() == []
-    await store.close()
