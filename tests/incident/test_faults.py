@@ -83,7 +83,7 @@ async def test_05_a_restored_session_can_send(bench: Bench, world: World) -> Non
     """Its record had been overwritten without a status."""
     await bench.row("s")
     assert await bench.restore() == "restored 1"
-    assert isinstance(await bench.it.sessions.send("s", TEXT, wait=1.0), Acked)
+    assert isinstance(await bench.it.sessions.send("s", TEXT, wait=DEADLINE), Acked)
 
 
 async def test_06_health_knows_what_is_so(bench: Bench, world: World) -> None:
@@ -190,7 +190,7 @@ async def test_the_row_says_connected_and_memory_has_no_session(empty: Bench, wo
     world.spawn.scripts["s"] = Script(reports=(CONNECTED,))
     await empty.it.reconciler.reconcile()
     await wait_until(lambda: empty.session().link is Link.CONNECTED, "it is up")
-    assert isinstance(await empty.it.sessions.send("s", TEXT, wait=1.0), Acked)
+    assert isinstance(await empty.it.sessions.send("s", TEXT, wait=DEADLINE), Acked)
     assert empty.session().state.phone == PHONE
     await empty.until_written()
     [(_, after, reason)] = world.audited("reconciled")
