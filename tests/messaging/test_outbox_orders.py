@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -159,5 +160,6 @@ class Applications(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-TestApplications = Applications.TestCase
+# a thousand steps, each with a write: a disk that takes 0.1 s for one needs minutes
+TestApplications = pytest.mark.timeout(600)(Applications.TestCase)
 TestApplications.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
