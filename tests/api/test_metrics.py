@@ -231,6 +231,7 @@ async def test_a_scrape_that_hangs_holds_up_neither_the_daemon_nor_another_threa
     try:
         for _ in range(3):
             assert (await api.call("GET", "/metrics")).status == 503
+        await wait_until(lambda: threads, "its thread has begun")
         assert len(threads) == 1
     finally:
         free.set()
