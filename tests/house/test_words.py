@@ -50,6 +50,7 @@ def test_the_glossary_has_a_term_for_each_word_that_it_replaces() -> None:
     assert all([*rules.words.values(), *rules.whole.values(), *rules.verbs.values()])
 
 
+@pytest.mark.timeout(600)  # it parses all of the source: 10 s of a core that others may have
 def test_every_name_follows_the_glossary() -> None:
     found = words.findings()
     assert not found, f"docs/glossary.md has other words for these:\n{words.show(found)}"
