@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,11 +12,13 @@ import aiohttp
 import pytest
 
 from tests.api.conftest import Api, serving
-from tests.api.fake_cluster import Everything, Pair, pair
+from tests.api.fake_cluster import SHARED_KEY, Everything, Pair, pair
 from tests.api.fake_sessions import SESSION
 from tests.waiting import wait_until
+from waguard.api.deps import SEALS
 from waguard.api.limits import LOAD
 from waguard.api.timings import Timings
+from waguard.core.cluster.forwarded_request import START, correction, opened
 from waguard.host.system.listen import base_url, listen
 from waguard.ports.store import AuditEntry
 
@@ -142,6 +144,81 @@ async def test_not_connected(hosts: Pair) -> None:
         ):
             answer = await hosts.one.call(method, path, body)
             assert (answer.status, answer.headers["Retry-After"]) == (503, "5"), path
+
+
+@contextlib.contextmanager
+def full(listener: socket.socket) -> Iterator[None]:
+    """Whoever connects there hangs, as at a host without power."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            one = stack.enter_context(socket.socket())
+            one.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+            with contextlib.suppress(BlockingIOError):
+                one.connect(listener.getsockname())
+        yield
+
+
+@contextlib.contextmanager
+def without_power(all_: Everything) -> Iterator[None]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        all_.add("bad", base_url(listener))
+        all_.owners[SESSION] = "bad"
+        with full(listener):
+            yield
+
+
+async def test_an_owner_that_dies_before_it_is_connected(hosts: Pair) -> None:
+    """Nothing has gone out: it was not sent."""
+    with without_power(hosts.all):
+        sending = asyncio.ensure_future(hosts.one.call("POST", SEND, TEXT))
+        others = hosts.one.app[LOAD]._shares[""]
+        await wait_until(lambda: others.requests, "it is under way")
+        hosts.all.change("bad", alive=False)
+        answer = await sending
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "5"), answer.content
+
+
+async def test_an_owner_that_dies_while_it_is_connected_once_more(hosts: Pair) -> None:
+    """It has taken nothing of the request that was sealed for another start, and nothing of the next one has gone out."""
+    with socket.socket() as listener, contextlib.ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        listener.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+        hosts.all.add("bad", base_url(listener))
+        hosts.all.owners[SESSION] = "bad"
+        sending = asyncio.ensure_future(hosts.one.call("POST", SEND, TEXT))
+        accepted, _ = await asyncio.get_running_loop().sock_accept(listener)
+        reader, writer = await asyncio.open_connection(sock=accepted)
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        seal = next(it for it in head.splitlines() if it.lower().startswith("authorization:"))
+        it = opened(seal.split()[-1], SHARED_KEY)
+        assert it
+        stack.enter_context(full(listener))
+        seals, real = hosts.one.app[SEALS], hosts.one.app[SEALS].corrected  # type: ignore[attr-defined]
+
+        def corrected(*given: Any) -> Any:
+            hosts.all.change("bad", alive=False)
+            return real(*given)
+
+        seals.corrected = corrected  # type: ignore[attr-defined]
+        said = correction(it.nonce, "another", SHARED_KEY)
+        writer.write(f"HTTP/1.1 401 No\r\n{START}: {said}\r\nContent-Length: 0\r\n\r\n".encode())
+        answer = await sending
+        writer.close()
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "5"), answer.content
+
+
+async def test_an_owner_that_is_not_connected_in_time(tmp_path: Path) -> None:
+    """Its change was certainly not made."""
+    timings = Timings(request=0.1, longer_elsewhere=0.1)
+    async with pair(serving, tmp_path, timings) as hosts:
+        with without_power(hosts.all):
+            answer = await hosts.one.call("POST", f"/api/sessions/{SESSION}/stop", {})
+            assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+            [entry] = changes(hosts.one)
+            assert entry.after == "failed"
 
 
 async def test_an_owner_that_hangs_until_it_is_dead(hosts: Pair) -> None:

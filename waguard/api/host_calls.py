@@ -11,6 +11,7 @@ import math
 from collections.abc import AsyncIterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final
+from weakref import WeakSet
 
 import aiohttp
 from aiohttp import web
@@ -22,16 +23,16 @@ from yarl import URL
 from waguard.api import connection
 from waguard.api.audit import CutOffError
 from waguard.api.auth import refused
-from waguard.api.body import LARGE
 from waguard.api.confirmations import CONFIRM
 from waguard.api.confirmations import PATH as CONFIRMED_AT
-from waguard.api.deps import BODY, BODY_BYTES, Cluster
+from waguard.api.deps import Cluster
+from waguard.api.forwarded_parts import OF_THE_CONNECTION, body_of, headers_of
 from waguard.api.gate import OWN_END, still_accepted
 from waguard.api.host_seals import HostSeals, digest, target_of
-from waguard.api.problems import REQUEST_ID, UNAUTHORIZED
+from waguard.api.problems import UNAUTHORIZED
 from waguard.api.timings import Timings
 from waguard.core.cluster.forwarded_request import START, ForwardedRequest
-from waguard.errors import InvalidInputError, UnavailableError
+from waguard.errors import UnavailableError
 
 CONNECT: Final = 3.0  # s
 WATCHED_EVERY: Final = 0.5  # s
@@ -40,29 +41,7 @@ WHOLE: Final = 256 << 10  # bytes of an answer that is there before any of it is
 PIECE: Final = 64 << 10  # bytes
 SAID: Final = 8 << 20  # bytes of an answer to this host itself
 RETRY_AFTER: Final = 5.0  # s
-_OF_THE_CONNECTION: Final = frozenset(
-    {
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
-_NOT_FORWARDED: Final = _OF_THE_CONNECTION | {
-    "authorization",
-    "content-encoding",  # it was unpacked
-    "content-length",
-    "cookie",
-    "expect",
-    "host",
-    "x-api-key",
-    "x-request-id",
-}
-_NOT_ANSWERED: Final = _OF_THE_CONNECTION | {
+_NOT_ANSWERED: Final = OF_THE_CONNECTION | {
     "content-length",
     "date",
     "server",
@@ -98,15 +77,23 @@ class HostCalls:
         self._seals = seals
         self._timings = timings
         self._http: aiohttp.ClientSession | None = None
+        self._connected = WeakSet[asyncio.Task[Any]]()
+        """Tasks that have a connection: something of what these have asked may have gone out."""
 
     async def begin(self) -> None:
         """Within the loop."""
+        traced = aiohttp.TraceConfig()
+        traced.on_connection_create_end.append(self._record_connection)
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, force_close=True),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+            trace_configs=[traced],
         )
+
+    async def _record_connection(self, *_: object) -> None:
+        self._connected.add(_this_task())
 
     async def close(self) -> None:
         """No more calls."""
@@ -223,11 +210,13 @@ class HostCalls:
                 self._require_worth(request, to, late=loop.time() > end)
             with as_ours(to):
                 answer = task.result()
-        except BaseException:
+        except BaseException as error:
             task.cancel()
             done = await asyncio.gather(task, return_exceptions=True)
             if isinstance(done[0], Answer):
                 done[0].head.close()
+            if isinstance(error, CutOffError) and task not in self._connected:
+                raise _not_connected(f"nothing was sent: {error.message}") from None
             raise
         if answer.head.status == UNAUTHORIZED:
             answer.head.close()
@@ -257,8 +246,8 @@ class HostCalls:
         return self._timings.request + self._timings.longer_elsewhere
 
     async def _exchange(self, request: web.Request, it: ForwardedRequest) -> Answer:
-        body = await _body(request)
-        headers = _headers(request)
+        body = await body_of(request)
+        headers = headers_of(request)
         if body:
             headers["Content-Length"] = str(len(body))
         head = await self._sent(it, headers, body)
@@ -297,6 +286,7 @@ class HostCalls:
         within: float | None,
     ) -> aiohttp.ClientResponse:
         assert self._http  # noqa: S101 - it has begun
+        self._connected.discard(_this_task())  # the host has done nothing of what went out before
         headers["Authorization"] = f"Bearer {self._seals.sealed(it)}"
         return await self._http.request(
             it.method,
@@ -348,49 +338,25 @@ def as_ours(to: str) -> Any:
         yield
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
         why = error.strerror if isinstance(error, aiohttp.ClientConnectorError) else "no answer"
-        raise NotConnectedError(
-            f"{to} cannot be reached: {why or error}",
-            remedy="repeat it; where that host is gone, another one takes its sessions over",
-            retry_after=RETRY_AFTER,
-        ) from None
+        raise _not_connected(f"{to} cannot be reached: {why or error}") from None
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise CutOffError(
             f"{to} was cut off: {type(error).__name__}", retry_after=RETRY_AFTER
         ) from None
 
 
-def _headers(request: web.Request) -> CIMultiDict[str]:
-    named = {it.strip().lower() for it in request.headers.get("Connection", "").split(",")}
-    kept = CIMultiDict(
-        (name, it)
-        for name, it in request.headers.items()
-        if name.lower() not in _NOT_FORWARDED and name.lower() not in named
+def _not_connected(message: str) -> NotConnectedError:
+    return NotConnectedError(
+        message,
+        remedy="repeat it; where that host is gone, another one takes its sessions over",
+        retry_after=RETRY_AFTER,
     )
-    for name, it in kept.items():
-        try:
-            it.encode()
-        except UnicodeEncodeError:
-            raise InvalidInputError(
-                "a header is no text", field=name[:60], remedy="send it in UTF-8"
-            ) from None
-    kept["X-Request-Id"] = request[REQUEST_ID]
-    return kept
 
 
-async def _body(request: web.Request) -> bytes | bytearray:
-    """What came, without a key."""
-    came: bytearray = request.get(BODY_BYTES, bytearray())
-    fields = request.get(BODY, {})
-    if "api_key" not in fields:
-        return came
-    rest = {name: it for name, it in fields.items() if name != "api_key"}
-    if len(came) > LARGE:
-        return await asyncio.to_thread(_encoded, rest)
-    return _encoded(rest)
-
-
-def _encoded(body: dict[str, Any]) -> bytes:
-    return json.dumps(body, ensure_ascii=False).encode()
+def _this_task() -> "asyncio.Task[Any]":
+    task = asyncio.current_task()
+    assert task  # noqa: S101 - every call is within one
+    return task
 
 
 async def _pieces(body: bytes | bytearray) -> AsyncIterator[bytes]:
