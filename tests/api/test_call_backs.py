@@ -1,9 +1,15 @@
 """What the application is told while it handles a message is known to the webhooks."""
 
+import asyncio
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
 import pytest
 
 from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import HEALTHY, SESSION, a_view
+from tests.waiting import wait_until
 from waguard.api.timings import Limits
 from waguard.core.replace import replace
 from waguard.core.webhooks.call_backs import Asked
@@ -84,3 +90,89 @@ async def test_health_is_good_while_anything_is_connected(api: Api) -> None:
         await api.call("GET", "/health/live", key=None)
         await api.call("GET", f"/api/sessions/{SESSION}/qr")
         assert (mine.health, mine.status) == (asked(1, 1), asked(0, 0))
+
+
+# ---- the application has given up ----
+
+
+def raw(path: str, *headers: str) -> bytes:
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: localhost", *headers, "", ""]).encode()
+
+
+KEYED = f"X-Api-Key: {KEY}"
+
+
+def connected(api: Api) -> socket.socket:
+    """Whatever is done to it before the next ``await``, the API has not run meanwhile."""
+    at = urlsplit(api.base)
+    return socket.create_connection((at.hostname, at.port))
+
+
+def asks_and_leaves(api: Api, said: bytes) -> None:
+    with connected(api) as client:
+        client.sendall(said)
+
+
+@pytest.mark.parametrize("limits", [Limits(), Limits(keyless=0)])
+async def test_a_question_of_a_client_that_left_before_it_was_accepted_is_bad(api: Api) -> None:
+    with api.webhooks.call_backs.watching(SESSION) as mine:
+        asks_and_leaves(api, raw("/health"))
+        asks_and_leaves(api, raw(STATUS, KEYED))
+        asks_and_leaves(api, raw(f"{STATUS.replace('_', '%5F')}?api_key={KEY}"))
+        await wait_until(lambda: mine.status == asked(0, 2), "its status is bad")
+        assert mine.health == asked(0, 1)
+
+
+async def test_what_others_ask_and_leave_is_not_the_applications(api: Api) -> None:
+    answer = await api.call("POST", "/api/keys", {"name": "shop", "right": "read"})
+    issued = f"X-Api-Key: {answer.json()['key']}"
+    with api.webhooks.call_backs.watching(SESSION) as mine:
+        for said in (
+            b"",
+            b"GET",
+            raw(STATUS),
+            raw(STATUS, "X-Api-Key: wrong"),
+            raw(STATUS, issued),
+            raw("/health", issued),
+            raw("/health/live", KEYED),
+            raw(f"/api/sessions/other/{SESSION}/status", KEYED),
+            raw(STATUS, KEYED).replace(b"GET", b"HEAD"),
+        ):
+            asks_and_leaves(api, said)
+        asks_and_leaves(api, raw(STATUS.replace(SESSION, "other"), KEYED))
+        asks_and_leaves(api, raw(STATUS, KEYED))
+        await wait_until(lambda: mine.status == asked(0, 1), "the application's own")
+        assert mine.health == asked(0, 0)
+
+
+async def test_a_question_of_a_client_that_left_before_it_was_begun_is_bad(api: Api) -> None:
+    """On a connection that was kept."""
+    loop = asyncio.get_running_loop()
+    with connected(api) as client:
+        client.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+        client.send(raw(STATUS, KEYED))
+        assert b" 200 " in await loop.sock_recv(client, 65_536)
+        with api.webhooks.call_backs.watching(SESSION) as mine:
+            client.send(raw(STATUS, KEYED))
+            client.close()
+            await wait_until(lambda: mine.status == asked(0, 1), "its status is bad")
+
+
+async def test_a_question_of_a_client_that_left_while_it_was_answered_is_bad(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view, begun, free = api.sessions.view, asyncio.Event(), asyncio.Event()
+
+    async def slow(*args: Any, **named: Any) -> Any:
+        begun.set()
+        await free.wait()
+        return await view(*args, **named)
+
+    monkeypatch.setattr(api.sessions, "view", slow)
+    with api.webhooks.call_backs.watching(SESSION) as mine:
+        with connected(api) as client:
+            client.sendall(raw(STATUS, KEYED))
+            await begun.wait()
+        free.set()
+        await wait_until(lambda: mine.status != asked(0, 0), "its status was answered")
+        assert mine.status == asked(0, 1)

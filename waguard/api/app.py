@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -44,7 +45,7 @@ from waguard.api import (
     versions,
     webhooks,
 )
-from waguard.api.call_backs import witnessed
+from waguard.api.call_backs import given_up, witnessed
 from waguard.api.deadline import CHANGES
 from waguard.api.deps import DEPS, ApiDeps
 from waguard.api.door import CONNECTIONS, Door, attend_requests
@@ -258,6 +259,8 @@ async def serve(
         kept=kept,
         accept=app[DEPS].keys.accept_any if DEPS in app else bool,
     )
+    if DEPS in app:
+        door.given_up = partial(given_up, app[DEPS])
     await door.start()
     logger.debug("API serves")
     return runner

@@ -4,12 +4,15 @@ Its requests have a key of ``api.key_file``, or none where none is needed. Answe
 and what another host answers are not its.
 """
 
+import re
+from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import web
 
+from waguard.api import connection
 from waguard.api.auth import APPLICATION, shown_keys
-from waguard.api.deps import BODY, CALLER, DEPS, ELSEWHERE
+from waguard.api.deps import BODY, CALLER, DEPS, ELSEWHERE, ApiDeps
 from waguard.api.health import Vitals
 from waguard.api.problems import Handler
 from waguard.api.route import REPLY
@@ -19,6 +22,27 @@ from waguard.core.webhooks.call_backs import is_good_health
 
 _HEALTH: Final = "/health"
 _STATUS: Final = frozenset({"/sessions/{session_id}/status", "/api/sessions/{session_id}/status"})
+
+_STATUS_PATH: Final = re.compile("(?:/api)?/sessions/([^/]+)/status")
+
+
+def given_up(deps: ApiDeps, method: str, path: str, keys: Sequence[str]) -> None:
+    """A client has left before its request was begun: where it is the application, it drops its message. ``keys``: what it
+    shows outside of the body."""
+    call_backs = deps.webhooks.call_backs
+    if method != "GET":
+        return
+    if path == _HEALTH and not any(map(is_key, keys)):
+        call_backs.health_answered(good=False)
+    elif (found := _STATUS_PATH.fullmatch(path)) and _opens_status(deps, keys):
+        call_backs.status_answered(found[1], good=False)
+
+
+def _opens_status(deps: ApiDeps, keys: Sequence[str]) -> bool:
+    """Whether it may be the application; also where another host forwards it, for somebody."""
+    if not keys:
+        return deps.config().api.keyless_loopback
+    return deps.keys.caller(keys) is APPLICATION or any(map(deps.keys.is_of_a_host, keys))
 
 
 @web.middleware
@@ -31,15 +55,18 @@ async def witnessed(request: web.Request, handler: Handler) -> web.StreamRespons
     call_backs = request.app[DEPS].webhooks.call_backs
     if resource is None or request.method != "GET":
         return response
-    reply = request.get(REPLY)
+    reply, of = request.get(REPLY), connection.of(request)
+    is_read = (
+        of is None or not of.has_hung_up
+    )  # else the application has given it up, and drops its message
     if resource.canonical == _HEALTH:
         connected = reply.sessions.connected if isinstance(reply, Vitals) else None
-        call_backs.health_answered(good=is_good_health(response.status, connected))
+        call_backs.health_answered(good=is_read and is_good_health(response.status, connected))
     elif resource.canonical in _STATUS:
         session_id = request.match_info["session_id"]
         good = response.status == web.HTTPOk.status_code
         is_connected = isinstance(reply, Session) and reply.status == "connected"
-        call_backs.status_answered(session_id, good=good and is_connected)
+        call_backs.status_answered(session_id, good=is_read and good and is_connected)
     return response
 
 

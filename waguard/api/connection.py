@@ -7,7 +7,7 @@ there as a whole never waits.
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from logging import Logger
 from typing import Final, Protocol
 
@@ -45,6 +45,10 @@ class CostlyBodyError(web.RequestPayloadError):
     """A body that costs too much to be read for somebody without a key."""
 
 
+GivenUp = Callable[[str, str, Sequence[str]], None]
+"""Hears of each request whose client left before it was begun, as far as that is known: method, path, what may be keys."""
+
+
 class Entrance(Protocol):
     """The door, as its connections see it."""
 
@@ -52,6 +56,7 @@ class Entrance(Protocol):
     intake: Intake
     accept: Callable[[list[str]], bool]
     """Whether one of the values is a key."""
+    given_up: GivenUp
     buffer: memoryview
     """What any of them reads next, until it has taken a copy."""
 
@@ -163,6 +168,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """See ``asyncio.Protocol``."""
+        self._door.given_up(*raw_http.asked(self._held))
         self._held = b""
         self._turn.set()
         self._door.intake.leave(self)
@@ -220,9 +226,9 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     # ---- its requests ----
 
-    async def attend(self, request: web.BaseRequest, task: "asyncio.Task[object]") -> None:
+    async def attend(self, request: web.BaseRequest, task: "asyncio.Task[object]") -> bool:
         """A request is under way, until the task has written its response. Where nobody has shown a key here, another
-        one than the first waits until there is time for it."""
+        one than the first waits until there is time for it. False: its client has left."""
         while self._request is not None:  # noqa: ASYNC110 - its task is done, and ``_done`` is called next
             await asyncio.sleep(0)
         self._request, self._content = request, request.content
@@ -230,12 +236,15 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self._expense.of_request()
         self._door.busy(self)
         task.add_done_callback(self._done)
-        if not self.answered or self._known or not self._door.intake.busy:
-            return
-        if not self._door.accept(shown_keys(request)):
+        may_wait = self.answered and not self._known and self._door.intake.busy
+        if may_wait and not self._door.accept(shown_keys(request)):
             self._turn.clear()
             self._door.intake.queue(self)
             await self._turn.wait()
+        if self.has_hung_up:
+            self._door.given_up(request.method, request.path, shown_keys(request))
+            return False
+        return True
 
     def recognize(self, *, known: bool) -> None:
         """Whether the request that is under way has shown a key."""

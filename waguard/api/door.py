@@ -15,14 +15,15 @@ from typing import Final
 from aiohttp import web
 from loguru import logger
 
-from waguard.api.connection import KNOWN_PIECE, Connection
+from waguard.api.connection import KNOWN_PIECE, Connection, GivenUp
 from waguard.api.intake import Intake
 from waguard.api.newcomers import Accept, Newcomers
 from waguard.api.problems import CLIENT_LEFT, answer, of_waguard
 from waguard.api.timings import DEFAULT_LIMITS, DEFAULT_TIMINGS, Limits, Timings
 from waguard.core.host import http_cost
+from waguard.core.text import raw_http
 from waguard.errors import WaguardError
-from waguard.host.system.listen import has_hung_up
+from waguard.host.system.listen import has_hung_up, unread
 
 CONNECTIONS: Final = 2_048  # about 8 kB of memory each
 ACCEPTED: Final = 16  # connections at a time; then it is the turn of what else is to be done …
@@ -43,10 +44,9 @@ def attend_requests(server: web.Server) -> None:
 
     async def attend(request: web.BaseRequest) -> web.StreamResponse:
         """A request is under way, until its task has written the response."""
-        if isinstance(request.protocol, Connection) and (task := asyncio.current_task()):
-            await request.protocol.attend(request, task)
-            if request.protocol.has_hung_up:
-                return web.Response(status=CLIENT_LEFT)
+        of, task = request.protocol, asyncio.current_task()
+        if isinstance(of, Connection) and task and not await of.attend(request, task):
+            return web.Response(status=CLIENT_LEFT)
         if request.headers.get("Expect", _CONTINUE).lower() != _CONTINUE:
             wrong = ExpectationError(
                 "unknown expectation", field="Expect", remedy=f"expect {_CONTINUE}, or nothing"
@@ -83,9 +83,14 @@ class Door(web.BaseSite):
         self._kept = kept
         self.limits = limits
         self.accept = accept
+        self.given_up: GivenUp = lambda *_: None
         self.intake = Intake(limits)
         self._newcomers = Newcomers(
-            self.intake, partial(self._receive, has_turn=True), accept, timings.first_request
+            self.intake,
+            partial(self._receive, has_turn=True),
+            accept,
+            timings.first_request,
+            lambda *said: self.given_up(*said),  # noqa: PLW0108 - it is set later
         )
         self.buffer = memoryview(bytearray(KNOWN_PIECE))
         self._loop = asyncio.get_running_loop()
@@ -225,6 +230,7 @@ class Door(web.BaseSite):
                 self._pause()
             return False
         if has_hung_up(accepted):  # it waited for longer than its client did
+            self.given_up(*raw_http.asked(unread(accepted)))
             accepted.close()
             return True
         accepted.setblocking(False)  # noqa: FBT003 - the standard library's own signature
@@ -253,6 +259,7 @@ class Door(web.BaseSite):
             await self._loop.connect_accepted_socket(lambda: connection, accepted)
         except OSError:  # it is gone already
             self.left(connection)
+            self.given_up(*raw_http.asked(unread(accepted)))
             accepted.close()
 
     def _make_room(self) -> bool:

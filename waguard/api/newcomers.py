@@ -11,11 +11,11 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
-from waguard.api.connection import LARGEST_PIECE, PIECE, REFUSAL
+from waguard.api.connection import LARGEST_PIECE, PIECE, REFUSAL, GivenUp
 from waguard.api.intake import Intake
 from waguard.core.host import http_cost
 from waguard.core.text import raw_http
-from waguard.host.system.listen import has_hung_up
+from waguard.host.system.listen import has_hung_up, unread
 
 Admit = Callable[[socket.socket], None]
 Accept = Callable[[list[str]], bool]
@@ -50,11 +50,14 @@ class Newcomer:
 class Newcomers:
     """Those of one door, the oldest first."""
 
-    def __init__(self, intake: Intake, admit: Admit, accept: Accept, within: float) -> None:
+    def __init__(
+        self, intake: Intake, admit: Admit, accept: Accept, within: float, given_up: GivenUp
+    ) -> None:
         """``accept`` says whether a key is among the values, ``within`` is for a request to begin in seconds."""
         self._intake = intake
         self._admit = admit
         self._accept = accept
+        self._given_up = given_up
         self._within = within
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[Newcomer, asyncio.TimerHandle] = {}
@@ -77,6 +80,7 @@ class Newcomers:
     def show_out(self, one: Newcomer) -> None:
         """End it."""
         self._leave(one)
+        self._given_up(*raw_http.asked(unread(one.socket)))
         one.socket.close()
 
     def make_room(self) -> bool:

@@ -2,12 +2,14 @@
 
 import re
 from typing import Final
+from urllib.parse import unquote
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*(?:\r\n|$)", re.IGNORECASE)
 _KEY: Final = re.compile(
     rb"(?:\nx-api-key:[ \t]*|\nauthorization:[ \t]*bearer[ \t]+|[?&]api_key=)([^\s&]+)",
     re.IGNORECASE,
 )
+_ASKED: Final = re.compile(rb"([A-Z]+) (/[^ ?#\r\n]*)[^ \r\n]* HTTP/1\.[01]\r\n")
 
 SHREDS: Final = 16  # bytes from one end of a line to the next: of chunks that hold fewer than 27
 _SPARED: Final = 4 << 10  # bytes, for a head and a short body
@@ -25,6 +27,13 @@ def is_in_shreds(data: bytes, *, chunked: bool | None) -> bool:
 def shown_keys(data: bytes) -> list[str]:
     """What may be a key in the head of a request, of which these are the first bytes."""
     return [key.decode("latin-1") for key in _KEY.findall(data.partition(b"\r\n\r\n")[0])]
+
+
+def asked(data: bytes) -> tuple[str, str, list[str]]:
+    """Method, path and what may be keys of the request of which these are the first bytes; empty: it is not one."""
+    if (line := _ASKED.match(data)) is None:
+        return "", "", []
+    return line[1].decode(), unquote(line[2].decode("latin-1")), shown_keys(data)
 
 
 def is_whole(data: bytes) -> bool:

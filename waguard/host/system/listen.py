@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # them there, and each is accepted before it is seen that nobody waits. The kernel has net.core.somaxconn at most.
 BACKLOG: Final = 2_048
 LOCAL_BACKLOG: Final = 128
+PEEKED: Final = 4 << 10  # bytes
 LOCAL_SOCKET: Final = "waguard.sock"
 """In the runtime folder: where the command line finds the API."""
 
@@ -144,6 +145,13 @@ def has_hung_up(connection: "socket.socket | TransportSocket") -> bool:
     except ValueError:  # it is closed here
         return True
     return bool(poll.poll(0))
+
+
+def unread(connection: socket.socket) -> bytes:
+    """What its client has said first, also where that is gone; the kernel keeps it for whoever reads it."""
+    with contextlib.suppress(OSError):
+        return connection.recv(PEEKED, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    return b""
 
 
 def peer_uid(connection: "socket.socket | TransportSocket") -> int:
