@@ -1,14 +1,23 @@
 """/api/hosts, moves and /health in a cluster."""
 
+import asyncio
+from types import SimpleNamespace
+from typing import Any, Final, cast
+
 import pytest
+from aiohttp import web
 
 from tests.api.conftest import Api
 from tests.api.fake_cluster import Pair
 from tests.api.fake_sessions import DOWN, SESSION, a_view
+from tests.waiting import wait_until
 from waguard.api.forwarding import CALLS
+from waguard.api.health import COUNTED, COUNTED_AGAIN
 from waguard.core.cluster import alert_duty
 from waguard.core.cluster.unowned import Unowned
 from waguard.errors import DatabaseUnavailableError, UnavailableError
+
+NOTHING_KNOWN: Final = {"total": 0, "connected": 0, "disconnected": 0}
 
 
 async def test_the_hosts(hosts: Pair) -> None:
@@ -155,10 +164,38 @@ async def test_health_counts_the_sessions_of_all_hosts(hosts: Pair) -> None:
 
 
 async def test_health_without_the_database(hosts: Pair) -> None:
-    """Where nothing was ever known, it counts this host's own."""
+    """Where nothing was ever known it does not pass this host's own sessions for all, and asks again soon."""
     hosts.one.sessions.fail = DatabaseUnavailableError("it is away")
     found = (await hosts.one.call("GET", "/health", key=None)).json()
+    assert found["sessions"] == NOTHING_KNOWN
+    hosts.one.sessions.fail = None
+    hosts.one.app[COUNTED]._due_at -= COUNTED_AGAIN
+    found = (await hosts.one.call("GET", "/health", key=None)).json()
     assert found["sessions"] == {"total": 1, "connected": 1, "disconnected": 0}
+
+
+async def test_who_asks_for_health_while_the_sessions_are_counted_waits_for_the_same(
+    hosts: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views, asked, free = hosts.one.sessions.views, list[bool](), asyncio.Event()
+
+    async def slow(**named: Any) -> Any:
+        asked.append(True)
+        await free.wait()
+        return await views(**named)
+
+    monkeypatch.setattr(hosts.one.sessions, "views", slow)
+    counted, request = (
+        hosts.one.app[COUNTED],
+        cast("web.Request", SimpleNamespace(app=hosts.one.app)),
+    )
+    first, second = [asyncio.ensure_future(counted.counts(request)) for _ in range(2)]
+    await wait_until(lambda: asked, "they are being counted")
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    free.set()
+    assert (await second).total == 1
+    assert len(asked) == 1
 
 
 async def test_what_a_person_must_act_on_there(hosts: Pair) -> None:

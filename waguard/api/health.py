@@ -1,7 +1,7 @@
 """/health: the truth. 200 while waguard supervises: a cron restarts the service on anything else."""
 
 import asyncio
-import contextlib
+import math
 import os
 import time
 from collections import Counter
@@ -120,28 +120,39 @@ class Detailed(Vitals, kw_only=True):
 
 
 COUNTED_EVERY: Final = 5.0  # s; whoever asks needs no key
+COUNTED_AGAIN: Final = 1.0  # s after a count that failed
 
 
 class Counted:
     """How many sessions all hosts together have: from the database, at most so often, and the last that is known."""
 
     def __init__(self) -> None:
-        self._counts: Counts | None = None
-        self._at = -COUNTED_EVERY
+        self._counts = Counts(total=0, connected=0, disconnected=0)
+        self._due_at = -math.inf
+        self._count: asyncio.Task[None] | None = None
 
-    async def counts(self, request: web.Request) -> Counts | None:
-        """None: they have never been known."""
-        now = asyncio.get_running_loop().time()
-        if now - self._at >= COUNTED_EVERY:
-            self._at = now
-            with contextlib.suppress(WaguardError, TimeoutError):
-                async with asyncio.timeout(request.app[TIMINGS].ping):
-                    views = await request.app[DEPS].sessions.views(elsewhere=True)
-                total, connected = len(views), sum(it.status == "connected" for it in views)
-                self._counts = Counts(
-                    total=total, connected=connected, disconnected=total - connected
-                )
+    async def counts(self, request: web.Request) -> Counts:
+        """0, as ``ports.sessions.Health`` has it, where they have never been known."""
+        if self._count is None and asyncio.get_running_loop().time() >= self._due_at:
+            self._count = asyncio.create_task(self._count_all(request.app), name="counted")
+        if self._count:
+            await asyncio.shield(self._count)  # others wait for it, too
         return self._counts
+
+    async def _count_all(self, app: web.Application) -> None:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            async with asyncio.timeout(app[TIMINGS].ping):
+                views = await app[DEPS].sessions.views(elsewhere=True)
+        except (WaguardError, TimeoutError):
+            self._due_at = clock() + COUNTED_AGAIN
+            return
+        finally:
+            self._count = None
+        total, connected = len(views), sum(it.status == "connected" for it in views)
+        self._counts = Counts(total=total, connected=connected, disconnected=total - connected)
+        self._due_at = began + COUNTED_EVERY
 
 
 COUNTED: Final = web.AppKey("counted", Counted)
@@ -154,12 +165,11 @@ async def _of_cluster(request: web.Request) -> dict[str, Any]:
         return {}
     view = cluster.hosts.view()
     alive = sum(it.record.alive for it in view.hosts)
-    counts = await request.app[COUNTED].counts(request)
     return {
         "cluster": ClusterCounts(
             hosts=len(view.hosts), alive=alive, without_owner=view.without_owner
         ),
-        **({"sessions": counts} if counts else {}),
+        "sessions": await request.app[COUNTED].counts(request),
     }
 
 
