@@ -192,3 +192,24 @@ async def test_an_address_that_may_not_be_called_is_400(api: Api, files: str) ->
 async def test_nothing_is_fetched_for_a_session_that_is_not_there(api: Api, files: str) -> None:
     answer = await api.call("POST", MEDIA, by_address(f"{files}/none", session_id="nobody"))
     assert answer.status == 404
+
+
+@pytest.mark.parametrize(
+    ("filename", "mimetype"),
+    [
+        ("//[x.pdf", "application/pdf"),
+        ("https://[1]/x.pdf", "application/pdf"),
+        ("Re: #1.pdf", "application/pdf"),
+        ("Which one?.pdf", "application/pdf"),
+        ("a.PDF", "application/pdf"),
+        ("data:x", "application/octet-stream"),
+    ],
+)
+async def test_the_type_of_a_file_by_a_name_like_a_url(
+    api: Api, filename: str, mimetype: str
+) -> None:
+    answer = await api.call("POST", MEDIA, body(filename=filename))
+    assert answer.status == 200, answer.content
+    [call] = api.sessions.sends()
+    assert isinstance(call, SendMedia)
+    assert (call.mimetype, call.filename) == (mimetype, filename)

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from dataclasses import field as hidden
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
@@ -313,7 +314,8 @@ def media(file: File) -> Media:
     mimetype = (
         file.mimetype
         or (uploaded and _said(uploaded.mimetype))
-        or mimetypes.guess_type(file.filename or "")[0]
+        # the suffix alone: a whole name may look like a URL, of which other parts count, or which is invalid
+        or mimetypes.guess_type(f"file{PurePosixPath(file.filename or '').suffix}")[0]
         or UNKNOWN_TYPE
     )
     return Media(

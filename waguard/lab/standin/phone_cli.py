@@ -257,7 +257,9 @@ def _file(path: Path, mimetype: str | None) -> dict[str, str]:
         data = path.read_bytes()
     except OSError as error:
         raise PhoneError(f"cannot read {path}: {error.strerror}") from None
-    guessed = mimetype or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    guessed = (
+        mimetype or mimetypes.guess_type(f"file{path.suffix}")[0] or "application/octet-stream"
+    )
     return {
         "mimetype": guessed,
         "filename": path.name,
