@@ -14,7 +14,7 @@ from waguard.api.deps import KEY_SHARING
 from waguard.api.forwarding import CALLS
 from waguard.api.key_table import IssuedKeys
 from waguard.api.shared_keys import DATABASE, NOTICE
-from waguard.core.issued_keys import IssuedKey, digest
+from waguard.core.issued_keys import IssuedKey, Wanted, digest
 from waguard.core.keys import Caller, Right
 from waguard.errors import DatabaseUnavailableError, UnavailableError
 from waguard.host.memory import key_memory
@@ -131,6 +131,68 @@ async def test_what_is_known_is_valid_and_none_is_made(hosts: Pair) -> None:
     names = {it.name for it in restarted(hosts.one).governed(*EVERYTHING)}
     assert names == {"shop"}, "nor is it in the file"
     assert (await hosts.one.call("GET", "/api/keys")).status == 200
+
+
+def lost_answers(hosts: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next key is written, and nobody hears so."""
+    rows, exchange = hosts.all.keys, hosts.all.keys.exchange
+
+    async def lost(decide: Callable[[Sequence[IssuedKey]], Sequence[IssuedKey]]) -> Any:
+        await exchange(decide)
+        monkeypatch.setattr(rows, "exchange", exchange)
+        raise DatabaseUnavailableError("no answer to COMMIT")
+
+    monkeypatch.setattr(rows, "exchange", lost)
+
+
+async def test_a_key_that_was_written_without_an_answer_is_revoked(
+    hosts: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has it."""
+    lost_answers(hosts, monkeypatch)
+    refused = await hosts.one.call("POST", "/api/keys", {"name": "shop", "right": "read"})
+    assert refused.status == 503
+    assert [it.ended_by for it in key_memory.read(hosts.one.deps.issued_keys._path)] == [
+        "the application"
+    ], "also where this host is started again"
+    await read(hosts.one)
+    assert [it.ended_by for it in hosts.all.keys.rows.values()] == ["the application"]
+
+
+async def test_a_key_that_was_written_without_an_answer_is_made_when_it_is_repeated(
+    hosts: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost_answers(hosts, monkeypatch)
+    asked: Any = ("POST", "/api/keys", {"name": "shop", "right": "read"})
+    assert (await hosts.one.call(*asked)).status == 503
+    answer = await hosts.one.call(*asked)
+    assert answer.status == 201, answer.content
+    assert [it.name for it in hosts.all.keys.rows.values() if it.ended_at is None] == ["shop"]
+    assert await status(hosts.two, answer.json()["key"]) == 200
+
+
+async def test_a_key_whose_maker_is_cancelled_is_revoked(
+    hosts: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at a stop of the daemon."""
+    rows, exchange, written = hosts.all.keys, hosts.all.keys.exchange, asyncio.Event()
+
+    async def hangs(decide: Callable[[Sequence[IssuedKey]], Sequence[IssuedKey]]) -> Any:
+        await exchange(decide)
+        written.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(rows, "exchange", hangs)
+    wanted = Wanted(name="shop", right=Right.READ)
+    making = asyncio.ensure_future(
+        hosts.one.deps.issued_keys.create(EVERYTHING[0], wanted, EVERYTHING[1])
+    )
+    await written.wait()
+    making.cancel()
+    await asyncio.gather(making, return_exceptions=True)
+    monkeypatch.setattr(rows, "exchange", exchange)
+    await read(hosts.one)
+    assert [it.ended_by for it in rows.rows.values()] == ["root"]
 
 
 async def test_a_key_of_the_page_is_this_hosts_until_then(hosts: Pair) -> None:

@@ -14,6 +14,7 @@ from waguard.api.host_calls import HostCalls
 from waguard.api.key_table import IssuedKeys, require_free
 from waguard.core.cluster import shared_keys
 from waguard.core.issued_keys import IssuedKey
+from waguard.core.replace import replace
 from waguard.errors import DatabaseUnavailableError, UnavailableError, WaguardError
 from waguard.ports.cluster import KeyRows
 
@@ -133,26 +134,41 @@ class SharedKeys:
 
     async def _publish(self, key: IssuedKey) -> None:
         """Raises ``ConflictError``, ``UnavailableError``. A page's key does without the database."""
+        may_be_there = False
 
         def with_it(rows: Sequence[IssuedKey]) -> Sequence[IssuedKey]:
+            nonlocal may_be_there
             self._learn(rows)
             if any(row.id == key.id for row in rows):
                 raise UnavailableError("the id of the key is taken", retry_after=RETRY_AFTER)
             require_free(self._issued.known.values(), key.name, for_page=key.for_page)
+            may_be_there = True
             return [*self._missing(rows), key]
 
         try:
             async with self._turn:
                 self._seen, rows = await self._rows.exchange(with_it)
                 self._learn(rows)
+        except asyncio.CancelledError:
+            if may_be_there:
+                self._withdraw(key)
+            raise
         except DatabaseUnavailableError as error:
             if key.for_page:
                 return  # who looks at it wants to know what is wrong: it is this host's until then
+            if may_be_there:
+                self._withdraw(key)
             raise UnavailableError(
                 f"no key is made while the database is away, where all hosts find it: {error.message}",
                 remedy="repeat it; keys that are known stay valid",
                 retry_after=RETRY_AFTER,
             ) from None
+
+    def _withdraw(self, key: IssuedKey) -> None:
+        """The table may have a key that nobody gets: the next one who writes to it revokes that."""
+        ended = replace(key, ended_at=key.created_at, ended_by=key.created_by)
+        self._issued.adopt({**self._issued.known, key.id: ended})
+        self._is_due = True
 
     async def _notify(self, hosts: Mapping[str, str], body: Mapping[str, str | None]) -> list[str]:
         """The hosts that did not answer."""
