@@ -421,6 +421,15 @@ async def test_a_file_that_cannot_be_read_learns_nothing(hosts: Pair) -> None:
     assert await status(hosts.two, key) == 503
 
 
+async def test_a_reload_of_a_file_that_could_not_be_written_forgets_no_key(hosts: Pair) -> None:
+    key, _ = await made(hosts.one)
+    issued = hosts.two.deps.issued_keys
+    await wait_until(lambda: issued.find(key), "it is known")
+    key_memory.write(issued._path, ())
+    issued.load()
+    assert issued.find(key)
+
+
 async def test_the_database_says_so(hosts: Pair) -> None:
     hosts.all.keys.away = True
     with pytest.raises(DatabaseUnavailableError):

@@ -205,6 +205,20 @@ def test_what_has_ended_stays_so_whatever_the_file_says() -> None:
     assert issued_keys.merged({valid.id: valid}, []) == {}, "it was taken out by hand"
 
 
+def test_what_a_file_has_beside_what_all_hosts_know() -> None:
+    """It may be older than that, and have another key by the same id."""
+    valid = key()
+    ended = replace(valid, ended_at=NOW, ended_by="ani")
+    assert issued_keys.completed({valid.id: valid}, []) == {valid.id: valid}
+    assert issued_keys.completed({}, [valid]) == {valid.id: valid}
+    assert issued_keys.completed({valid.id: ended}, [valid]) == {valid.id: ended}
+    assert issued_keys.completed({valid.id: valid}, [ended]) == {valid.id: ended}
+    renamed = replace(valid, id="0badc0de")
+    assert issued_keys.completed({renamed.id: renamed}, [valid]) == {renamed.id: renamed}
+    other = replace(valid, sha256="0" * 64)
+    assert issued_keys.completed({other.id: other}, [valid]) == {other.id: other}
+
+
 def test_what_ended_long_ago_is_forgotten() -> None:
     old, fresh = (replace(key(), ended_at=at) for at in (NOW - KEPT, NOW - KEPT + 1))
     assert issued_keys.worth_keeping([old, fresh, key()], now=NOW) == (fresh, key())

@@ -67,7 +67,8 @@ class IssuedKeys:
             self.unreadable = f"{self._path}: {error}"
             return
         self.unreadable = None
-        found = issued_keys.merged(self._keys, read)
+        # of what all hosts share the file may lack some: it was written when that was possible last
+        found = (issued_keys.completed if self.share else issued_keys.merged)(self._keys, read)
         self._replace(found)
         self._changed = list(found.values()) != list(read)
 

@@ -221,6 +221,17 @@ def merged(known: Mapping[str, IssuedKey], read: Iterable[IssuedKey]) -> dict[st
     return {it.id: _renewed(it, known.get(it.id)) for it in read}
 
 
+def completed(known: Mapping[str, IssuedKey], read: Iterable[IssuedKey]) -> dict[str, IssuedKey]:
+    """What is known, by id, and what was read from a file that may be older. A key that has ended in one of them has."""
+    of_file = {it.sha256: it for it in read}
+    kept = {it.id: _same(of_file.pop(it.sha256, it), it) for it in known.values()}
+    return {it.id: it for it in of_file.values()} | kept
+
+
+def _same(read: IssuedKey, known: IssuedKey) -> IssuedKey:
+    return replace(_renewed(read, known), id=known.id)
+
+
 def _renewed(read: IssuedKey, known: IssuedKey | None) -> IssuedKey:
     if known is None:
         return read
