@@ -7,9 +7,11 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+from loguru import logger
 
 from tests.api.conftest import KEY, Answer, Api
 from tests.api.fake_sessions import SESSION
@@ -158,3 +160,20 @@ async def test_nothing_is_left_of_one_that_breaks_off(api: Api) -> None:
     await uploading
     await wait_until(lambda: not left(api), "nothing of it is left")
     assert not await asyncio.to_thread(api.deps.outgoing_files.folder.size)
+
+
+async def test_a_client_that_leaves_is_no_lack_of_room(api: Api) -> None:
+    lines: list[str] = []
+    sink = logger.add(lines.append, level="DEBUG", format="{level} {message} {extra}")
+    at = urlsplit(api.base)
+    head = f"POST {UPLOAD} HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {KEY}\r\nContent-Length: 9000000\r\n\r\n"
+    try:
+        _, writer = await asyncio.open_connection(at.hostname, at.port)
+        writer.write(head.encode() + bytes(2 << 20))
+        await wait_until(lambda: left(api), "a part of it is there")
+        writer.transport.abort()
+        await wait_until(lambda: any(UPLOAD in it for it in lines), "its request has ended")
+    finally:
+        logger.remove(sink)
+    assert not [it for it in lines if not it.startswith("DEBUG")]
+    assert not left(api)

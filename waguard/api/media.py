@@ -117,7 +117,8 @@ async def _pieces(request: web.Request) -> AsyncIterator[bytes]:
         while piece := await source.next():
             empty = False
             yield piece
-    except (web.RequestPayloadError, CostlyBodyError) as error:
+    except (web.RequestPayloadError, CostlyBodyError, ConnectionError) as error:
+        # to whoever writes it, an error of the network would be one of the disk
         raise InvalidInputError(
             f"the body cannot be read: {error}"[:200],
             field="body",
