@@ -144,8 +144,17 @@ class EngineUnavailableError(UnavailableError):
     """The engine of the hosts' leases does not answer: whether a write took place is unknown."""
 
 
+class DatabaseUnfitError(DatabaseUnavailableError):
+    """The database answers and refuses what no row is to blame for: a table, a column or a right is missing."""
+
+
 class DatabaseUnknownError(DatabaseUnavailableError):
     """The database answers, and is not known to be ours: nobody uses it until a person says so."""
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether it passes by itself, and is reported once for all: the database does not answer, or may not be used."""
+    return isinstance(error, DatabaseUnavailableError) and not isinstance(error, DatabaseUnfitError)
 
 
 class TooManyError(UnavailableError):

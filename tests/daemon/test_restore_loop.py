@@ -11,11 +11,12 @@ from tests.supervision.bench import Bench
 from tests.supervision.conftest import bench, world
 from tests.waiting import wait_until
 from waguard.daemon.restore_loop import RestoreLoop
-from waguard.errors import DatabaseUnavailableError, WaguardError
+from waguard.errors import DatabaseUnavailableError, DatabaseUnfitError, WaguardError
 
 __all__ = ["bench", "world"]  # pytest finds fixtures by name
 LOST = WaguardError("the table whatsapp_accounts has no column status")
 AWAY = DatabaseUnavailableError("the database is away")
+UNFIT = DatabaseUnfitError("there is no table waguard_inbox")
 
 
 async def _nothing(*_: object, **__: object) -> None:
@@ -95,6 +96,13 @@ async def test_a_start_that_fails_for_good_is_for_a_person_until_it_works(start:
     start.error = None
     await start.beginning
     assert start.conditions == []
+
+
+async def test_a_start_without_a_table_is_for_a_person_too(start: Start) -> None:
+    assert await start.fails(AWAY) == ["restoring", "database_down"]
+    assert await start.fails(UNFIT) == ["begin_failed"]
+    [found] = start.bench.it.health.read().conditions
+    assert found.message == UNFIT.line()
 
 
 async def test_what_failed_is_over_where_another_daemon_has_the_lease(start: Start) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from waguard.errors import ConflictError
-from waguard.store.failures import is_away, is_late, unavailable
+from waguard.store.failures import is_away, is_late, unavailable, unfit
 
 
 class _PostgreSQLError(Exception):
@@ -18,6 +18,12 @@ class _PostgreSQLError(Exception):
 
 def _of(cause: BaseException | None) -> Exception:
     error = unavailable("the test's", cause or "it was moved")
+    error.__cause__ = cause
+    return error
+
+
+def _unfit(cause: BaseException) -> Exception:
+    error = unfit("the test's", cause)
     error.__cause__ = cause
     return error
 
@@ -43,6 +49,7 @@ def _statement(cause: BaseException) -> OperationalError:
         (_of(TimeoutError()), False),
         (_of(PoolTimeoutError()), False),
         (ConflictError("it is another's"), False),
+        (_unfit(_statement(sqlite3.OperationalError("no such table: chats"))), False),
     ],
     ids=[
         "moved",
@@ -59,6 +66,7 @@ def _statement(cause: BaseException) -> OperationalError:
         "deadline",
         "pool",
         "no outage",
+        "SQLite without a table",
     ],
 )
 def test_a_database_is_away_where_no_statement_would_be_answered(

@@ -11,7 +11,7 @@ from tests.store.memory import MemoryStore
 from tests.supervision.world import World
 from tests.waiting import DEADLINE
 from waguard.core.incidents.changes import CHANGE
-from waguard.errors import DatabaseUnavailableError
+from waguard.errors import DatabaseUnavailableError, DatabaseUnfitError
 from waguard.host.clock import SystemClock
 from waguard.ports.store import AuditEntry
 from waguard.supervision.status_writer import TRAIL_LIMIT, AuditLog
@@ -101,3 +101,27 @@ async def test_an_entry_whose_commit_was_not_heard_of_is_stored_once(
         await trail.recorded()
     writing.cancel()
     assert [entry.kind for entry in store.entries] == ["a", "b", "b"]
+
+
+async def test_while_the_table_is_missing_nothing_is_lost_and_it_is_said_once(
+    store: MemoryStore,
+    audit: AuditLog,
+    lost: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    record, tries = store.record, 0
+
+    async def missing(entry: AuditEntry, *, again: bool = False) -> None:
+        nonlocal tries
+        tries += 1
+        if tries <= 3:
+            raise DatabaseUnfitError("there is no table waguard_events")
+        await record(entry, again=again)
+
+    monkeypatch.setattr(store, "record", missing)
+    for number in range(2):
+        audit.append(change(number))
+    async with asyncio.timeout(DEADLINE):
+        await audit.recorded()
+    assert [entry.session_id for entry in store.entries] == ["s0", "s1"]
+    assert [line["event"] for line in lost] == ["audit_waits"]

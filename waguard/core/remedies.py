@@ -227,8 +227,8 @@ FLEET: Final = {
     " restart waguard; the sessions go on by themselves. Where this database is meant: `waguard database accept`"
     " (POST /api/database/accept). With several hosts, where it is about etcd: correct `cluster.endpoints`; where etcd was"
     " replaced, end waguard on all other hosts, then accept it here.",
-    "database_behind": "Check why the database of `database.url` is slow or unreachable; what waits is stored by"
-    f" itself. {_DOCTOR} asks it.",
+    "database_behind": "Check why the database of `database.url` is slow or unreachable, or what it refuses: `why` of"
+    f" `writes_wait` in the log. What waits is stored by itself. {_DOCTOR} asks it.",
     "disk_low": f"Free some space there, or lower `limits.disk_reserve`. {_DOCTOR} checks the disks.",
     "browser_missing": "Install Chromium, or set `browser.executable`; the sessions start by themselves."
     f" {_DOCTOR} starts it once and says what is wrong.",

@@ -15,9 +15,11 @@ from waguard.daemon.run_history import RunHistory
 from waguard.daemon.stop_request import StopRequest
 from waguard.errors import (
     DatabaseUnavailableError,
+    DatabaseUnfitError,
     DatabaseUnknownError,
     InstanceHeldError,
     WaguardError,
+    is_outage,
 )
 from waguard.messaging.outbox.outbox import Outbox
 from waguard.ports.process import Process
@@ -164,14 +166,14 @@ class RestoreLoop:
 
     def _report(self, error: Exception, delay: float) -> None:
         why = error.line() if isinstance(error, WaguardError) else repr(error)
-        known = isinstance(error, DatabaseUnavailableError | DatabaseUnknownError)
-        self._outages.update("begin_failed", None if known else why)
-        if isinstance(error, DatabaseUnknownError):
+        passes = is_outage(error)
+        self._outages.update("begin_failed", None if passes else why)
+        if isinstance(error, DatabaseUnknownError | DatabaseUnfitError):
             self._outages.update("database_down", None)  # it answers
         elif isinstance(error, DatabaseUnavailableError):
             logger.debug("the database is not open; trying again", why=why, delay=delay)
             self._outages.update("database_down", error.message)
-        else:
+        if not passes:
             logger.opt(exception=error).critical(
                 "the start failed; trying again", event="begin_failed", why=why, delay=delay
             )

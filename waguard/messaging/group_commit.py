@@ -1,8 +1,8 @@
 """Group commit: everything that waits for the database is one transaction, and while that is on its way
 to the disk what comes in gathers for the next.
 
-A database that is locked or gone is asked again. What it always refuses is tried alone, so that it
-holds up nobody else, and is logged.
+A database that is locked or gone, or has not what it has to have, is asked again. A record that it always refuses is
+tried alone, so that it holds up nobody else, and is logged.
 """
 
 import asyncio
@@ -93,7 +93,7 @@ class GroupCommit:
             self._some.set()
 
     async def _work(self) -> None:
-        failures = 0
+        failures, said = 0, None
         while True:
             await self._some.wait()
             if not (batch := self._queue.next()):
@@ -102,9 +102,16 @@ class GroupCommit:
                 await self._write(batch)
             except DatabaseUnavailableError as error:
                 delay = RETRY[min(failures, len(RETRY) - 1)]
-                if failures == 0:
-                    said, why = "nothing can be stored, retrying", error.line()
-                    logger.error(said, event="writes_wait", why=why, waiting=self._queue.rest)
+                if failures == 0 or said is not type(
+                    error
+                ):  # a table may be missing after an outage
+                    said, waiting = type(error), self._queue.rest
+                    logger.error(
+                        "nothing can be stored, retrying",
+                        event="writes_wait",
+                        why=error.line(),
+                        waiting=waiting,
+                    )
                 failures += 1
                 self.failing = True
                 self._refuse(batch, error)

@@ -1,15 +1,16 @@
-"""Which errors mean that the database does not answer, and which are mistakes of ours."""
+"""Which errors mean that the database does not answer, which that it is not as it has to be, and which may be the
+fault of the row."""
 
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, InternalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError, InternalError
 from sqlalchemy.exc import OperationalError as DatabaseOperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from waguard.errors import DatabaseUnavailableError, WaguardError
+from waguard.errors import DatabaseUnavailableError, DatabaseUnfitError, WaguardError, is_outage
 
 RETRY_AFTER = 5.0  # s
 
@@ -18,12 +19,15 @@ RETRY_AFTER = 5.0  # s
 _POSTGRESQL_OUTAGES = {"08", "28", "3D", "40", "53", "55", "57", "58", "F0", "XX"}
 _POSTGRESQL_READ_ONLY = "25006"  # a primary that became a standby
 
+# what may be the fault of the values, with those that the driver cannot bind: data, constraints, too large for an index
+_ROW_FAULTS = {"22", "23", "54"}
+
 # the same for the whole server: connection, resources; the server ends or begins
 _POSTGRESQL_AWAY = {"08", "53"}
 _POSTGRESQL_ENDS = "57P"
 
 # MySQL reports these among its operational errors: no default for a column, a CHECK (MySQL's,
-# MariaDB's); unknown column, duplicate key name, wrong number of values
+# MariaDB's); denied; unknown column, duplicate key name, wrong number of values
 _MYSQL_REFUSALS = {1364, 3819, 4025}
 _MYSQL_DENIALS = {1142, 1143}
 # too many connections (of all, of this user), a server that ends; no connection, or a lost one
@@ -31,35 +35,51 @@ _MYSQL_AWAY = {1040, 1203, 1226, 1053, 2002, 2003, 2006, 2013}
 # a lock was waited for too long; a statement took too long: MariaDB's, MySQL's
 _MYSQL_LATE = {1205, 1969, 3024}
 _POSTGRESQL_LATE = {"55P03", "57014"}
-_MYSQL_MISTAKES = {1054, 1061, 1136} | _MYSQL_REFUSALS
+_MYSQL_UNFIT = {1054, 1061, 1136} | _MYSQL_DENIALS
 
 
 @asynccontextmanager
 async def answering(database: str, *, within: float) -> AsyncIterator[asyncio.Timeout]:
     """Turn every outage inside into ``DatabaseUnavailableError``, also ``within`` s without an answer.
 
-    Mistakes of the program (syntax, a missing column, a violated constraint) pass through.
+    Only what the row may be to blame for passes through: a violated constraint, a value that the column does not take.
+    Everything else that the database refuses is ``DatabaseUnfitError``: it may be put right.
     """
     try:
         async with asyncio.timeout(within) as deadline:
             yield deadline
     except DBAPIError as error:
-        if not _is_outage(error):
+        if _is_of_the_row(error):
             raise
-        raise unavailable(database, error.orig or error) from error
+        made = unavailable if _is_outage(error) else unfit
+        raise made(database, error.orig or error) from error
     except (OSError, PoolTimeoutError) as error:
         raise unavailable(database, error) from error
 
 
 def unavailable(database: str, cause: BaseException | str) -> DatabaseUnavailableError:
     """The error, with the first line of its cause; ``database`` names it without a password."""
-    lines = str(cause).splitlines() or [type(cause).__name__]
     return DatabaseUnavailableError(
-        f"the database {database} does not answer: {lines[0]}",
+        f"the database {database} does not answer: {_first_line(cause)}",
         field="database.url",
         remedy="check that it runs, can be reached and written, and is intact",
         retry_after=RETRY_AFTER,
     )
+
+
+def unfit(database: str, cause: BaseException) -> DatabaseUnfitError:
+    """As ``unavailable``, where a table, a column or a right is missing."""
+    return DatabaseUnfitError(
+        f"the database {database} refuses a statement: {_first_line(cause)}",
+        field="database.url",
+        remedy="put back the table, the column or the right that is missing; after a dump of an older waguard was"
+        " restored, restart this one: it migrates the database",
+        retry_after=RETRY_AFTER,
+    )
+
+
+def _first_line(cause: BaseException | str) -> str:
+    return (str(cause).splitlines() or [type(cause).__name__])[0]
 
 
 def is_refusal(error: DBAPIError) -> bool:
@@ -67,11 +87,24 @@ def is_refusal(error: DBAPIError) -> bool:
     return isinstance(error, IntegrityError) or _mysql_code(error.orig) in _MYSQL_REFUSALS
 
 
+def _is_of_the_row(error: DBAPIError) -> bool:
+    """Whether the row may be to blame: the database refuses its values, or the driver cannot bind them."""
+    if error.connection_invalidated:
+        return False
+    if isinstance(error, DataError) or is_refusal(error):
+        return True
+    cause = error.orig
+    if isinstance(cause, sqlite3.Error):
+        by_module = getattr(cause, "sqlite_errorcode", None) is None
+        return by_module and not isinstance(cause, sqlite3.OperationalError)
+    state = getattr(cause, "pgcode", None) or getattr(cause, "sqlstate", None) or ""
+    return state[:2] in _ROW_FAULTS
+
+
 def _is_outage(error: DBAPIError) -> bool:
+    """Whether the database does not answer now; ``error`` is no row's fault."""
     if error.connection_invalidated:
         return True
-    if isinstance(error, IntegrityError):
-        return False
     cause = error.orig
     if isinstance(cause, sqlite3.Error):
         return _is_sqlite_outage(cause)
@@ -79,16 +112,13 @@ def _is_outage(error: DBAPIError) -> bool:
     if state is not None:
         return state[:2] in _POSTGRESQL_OUTAGES or state == _POSTGRESQL_READ_ONLY
     if isinstance(error, DatabaseOperationalError | InterfaceError | InternalError):
-        return _mysql_code(cause) not in _MYSQL_MISTAKES
+        return _mysql_code(cause) not in _MYSQL_UNFIT
     return False
 
 
 def _is_sqlite_outage(cause: sqlite3.Error) -> bool:
-    """Busy, full, corrupt, read-only, no database…: all but SQLITE_ERROR, which is a mistake."""
-    code = getattr(cause, "sqlite_errorcode", None)
-    if code is None:  # raised by the module, not by the library
-        return isinstance(cause, sqlite3.OperationalError)
-    return bool(code != sqlite3.SQLITE_ERROR)
+    """Busy, full, corrupt, read-only, no database…: all but SQLITE_ERROR, which is about the statement."""
+    return getattr(cause, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR
 
 
 def _mysql_code(cause: BaseException | None) -> object:
@@ -103,7 +133,7 @@ def is_denial(error: DBAPIError) -> bool:
 
 def is_away(error: Exception) -> bool:
     """Whether the database as a whole is away now. A deadline may be the statement's own, and a denial stays."""
-    if not isinstance(error, DatabaseUnavailableError):
+    if not is_outage(error):
         return False
     cause = error.__cause__
     if not isinstance(cause, DBAPIError):
@@ -131,6 +161,8 @@ def is_late(error: Exception) -> bool:
 
 def in_words(error: Exception) -> str:
     """What went wrong, in one line, without the statement."""
+    if isinstance(error, DatabaseUnfitError) and isinstance(error.__cause__, DBAPIError):
+        error = error.__cause__
     if isinstance(error, DBAPIError):
-        return (str(error.orig or error).splitlines() or [type(error).__name__])[0]
+        return _first_line(error.orig or error)
     return error.message if isinstance(error, WaguardError) else str(error)

@@ -15,7 +15,13 @@ from loguru import logger
 
 from waguard.core.replace import replace
 from waguard.core.row_status import DerivedStatus
-from waguard.errors import DatabaseUnavailableError, WaguardError, printable
+from waguard.errors import (
+    DatabaseUnavailableError,
+    DatabaseUnfitError,
+    WaguardError,
+    is_outage,
+    printable,
+)
 from waguard.ports.clock import Clock
 from waguard.ports.store import AuditEntry, SessionRow, Store
 
@@ -124,7 +130,13 @@ class AuditLog:
             try:
                 await self._store.record(self._waiting[0], again=again)
             except DatabaseUnavailableError as error:
-                self._log.debug("an audit entry is not written; trying again", why=error.line())
+                is_first = isinstance(error, DatabaseUnfitError) and not again
+                self._log.log(
+                    "ERROR" if is_first else "DEBUG",  # that the database is down is said for all
+                    "an audit entry is not written; trying again",
+                    event="audit_waits",
+                    why=error.line(),
+                )
                 await asyncio.sleep(self._retry)
                 continue
             except Exception as error:  # noqa: BLE001 - this entry is lost, not those after it
@@ -154,6 +166,8 @@ class StatusWriter(AuditLog):
         self.row = row
         self._newest: tuple[DerivedStatus, str | None] | None = None
         self._unwritten = asyncio.Event()
+        self._unfit = False
+        """The database lacked something at the last try."""
 
     def write(self, derived: DerivedStatus, phone: str | None) -> None:
         """The row should say this; the newest wins."""
@@ -185,14 +199,17 @@ class StatusWriter(AuditLog):
             )
         except WaguardError as error:
             status = str(derived.status)
-            # that the database is down is said once for all sessions
-            level = "DEBUG" if isinstance(error, DatabaseUnavailableError) else "ERROR"
+            # that the database is down is said once for all sessions, and what it lacks once for each
+            is_unfit = isinstance(error, DatabaseUnfitError)
+            is_said = is_outage(error) or (is_unfit and self._unfit)
+            level, self._unfit = "DEBUG" if is_said else "ERROR", is_unfit
             said = "the row is not written; trying again"
             self._log.log(level, said, event="row_not_written", status=status, why=error.line())
             return False
         except Exception as error:  # noqa: BLE001 - a row that is never written again is a lie
             self._log.opt(exception=error).critical("a bug in waguard", event="bug", task="row")
             return False
+        self._unfit = False
         if not written:
             self._log.warning(
                 "the row did not accept the status",

@@ -31,7 +31,7 @@ from waguard.core.reconcile import (
     plan,
 )
 from waguard.core.session.facts import RowRead
-from waguard.errors import DatabaseUnavailableError, UnavailableError, WaguardError
+from waguard.errors import UnavailableError, WaguardError, is_outage
 from waguard.host.process import strays
 from waguard.host.process.children import read_records
 from waguard.ports.store import SessionRow
@@ -93,8 +93,8 @@ class Reconciler:
             living = {s.runner.process.pid for s in self._registry.sessions if s.runner.process}
             await sweep(self._ctx, living)
         except WaguardError as error:
-            level = "DEBUG" if isinstance(error, DatabaseUnavailableError) else "ERROR"
-            said = "the comparison was skipped: the database did not answer"
+            level = "DEBUG" if is_outage(error) else "ERROR"
+            said = "the comparison was skipped: the rows could not be read"
             logger.log(level, said, event="reconcile_skipped", why=error.line())
 
     async def correct(self) -> list[Correction]:

@@ -1,6 +1,6 @@
 """What all parts of supervision ask before they change a session: how far the daemon is."""
 
-from waguard.errors import DatabaseUnknownError, UnavailableError, WaguardError
+from waguard.errors import DatabaseUnfitError, DatabaseUnknownError, UnavailableError, WaguardError
 from waguard.supervision.outages import Outages
 
 
@@ -68,9 +68,8 @@ class RunState:
     def database_failed(self, error: WaguardError) -> None:
         """The rows could not be read."""
         self._database = False
-        if not isinstance(
-            error, DatabaseUnknownError
-        ):  # it answers, and that it is unknown is reported
+        # it answers, and what else is wrong with it is reported by who sees it
+        if not isinstance(error, DatabaseUnknownError | DatabaseUnfitError):
             self._outages.update("database_down", error.message)
 
     def require_loaded(self) -> None:

@@ -15,7 +15,7 @@ from loguru import logger
 from waguard.core.blame import Blame, Failure
 from waguard.core.profile.snapshots import STORED_AFTER
 from waguard.core.shipping import LAST_ONES, MESSAGES, NEWER, due_in, not_shared_words
-from waguard.errors import DatabaseUnavailableError, WaguardError
+from waguard.errors import DatabaseUnavailableError, WaguardError, is_outage
 from waguard.host.small_file import UnreadableError
 from waguard.profile.layout import Places
 from waguard.profile.leveldb import DamageError
@@ -313,7 +313,7 @@ class CredentialShipping:
         log = logger.bind(session=name).opt(exception=not isinstance(error, _EXPECTED))
         log.debug("credentials are not shipped", why=why)
         it.failures += 1
-        if it.failures >= SHOWN_AFTER and not isinstance(error, DatabaseUnavailableError):
+        if it.failures >= SHOWN_AFTER and not is_outage(error):
             self._report(name, why)
         it.first = self._ctx.clock.monotonic()  # it is due again
 
