@@ -42,6 +42,7 @@ def content_type(reported: Any) -> str:
 def with_media(data: Mapping[str, Any], /, **details: Any) -> Mapping[str, Any]:
     """``data`` of a ``message_received``, with these ``details`` of its file; unchanged where it has no file."""
     message = data.get("message")
-    if not isinstance(message, Mapping) or not message.get("media"):
+    media = message.get("media") if isinstance(message, Mapping) else None
+    if not isinstance(message, Mapping) or not isinstance(media, Mapping) or not media:
         return data
-    return {**data, "message": {**message, "media": {**message["media"], **details}}}
+    return {**data, "message": {**message, "media": {**media, **details}}}

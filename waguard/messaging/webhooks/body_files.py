@@ -1,7 +1,8 @@
 """Received files in the bodies of webhooks, which are stored without them."""
 
 import asyncio
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -10,7 +11,9 @@ from waguard.messaging.file_stage import DEADLINE, NO_ANSWER
 from waguard.ports.inbox import MediaStore
 
 TOO_LARGE: Final = "larger than the receiver takes; the file is at its url"
-_MARK: Final = b'"sha256":'  # in a text the quotes would have backslashes, or no colon after them
+_MARK: Final = (
+    b'"sha256":'  # no text has it; a page may name a field so that comes in the message's content
+)
 
 
 async def completed(
@@ -34,8 +37,8 @@ async def with_content(body: bytes, files: MediaStore, *, deadline: float = DEAD
     if _MARK not in body:
         return body
     event = msgspec.json.decode(body)
-    name = event["data"]["message"]["media"]["sha256"]
-    if name is None:  # it was left out
+    name = _name(event["data"])
+    if name is None:
         return body
     try:
         async with asyncio.timeout(deadline):
@@ -45,3 +48,11 @@ async def with_content(body: bytes, files: MediaStore, *, deadline: float = DEAD
     except OSError:  # a TimeoutError is one
         more = {"error": NO_ANSWER}
     return msgspec.json.encode(event | {"data": with_media(event["data"], **more)})
+
+
+def _name(data: Mapping[str, Any]) -> str | None:
+    """The name of the message's file; None: it has none, or that was left out."""
+    message = data.get("message")
+    media = message.get("media") if isinstance(message, Mapping) else None
+    name = media.get("sha256") if isinstance(media, Mapping) else None
+    return name if isinstance(name, str) else None

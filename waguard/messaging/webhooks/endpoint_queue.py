@@ -248,12 +248,16 @@ class EndpointQueue:
 
     async def _attempt(self, effect: Attempt) -> Fact:
         item = effect.item
-        outcome = await self._attempts.deliver(
-            item,
-            calls_back=effect.calls_back,
-            lookup_first=effect.lookup_first,
-            is_announced=lambda: self.state.is_announced(item.key),
-        )
+        try:
+            outcome = await self._attempts.deliver(
+                item,
+                calls_back=effect.calls_back,
+                lookup_first=effect.lookup_first,
+                is_announced=lambda: self.state.is_announced(item.key),
+            )
+        except Exception:  # noqa: BLE001 - its place would never be free again
+            _log(item).exception("a bug in waguard", event="bug", endpoint=self.endpoint)
+            outcome = Answer(error="a bug in waguard", reached=False)
         if not isinstance(outcome, Later):
             self._attempts.bodies.drop(item.id)
         return Answered(key=item.key, id=item.id, outcome=outcome)
@@ -278,7 +282,12 @@ class EndpointQueue:
 
 
 async def _stored_there(attempts: Attempts, item: Pending) -> Fact:
-    return LookupDone(key=item.key, id=item.id, found=await attempts.is_stored(item))
+    found: bool | None = None
+    try:
+        found = await attempts.is_stored(item)
+    except Exception:  # noqa: BLE001 - nobody would search for it again, nor deliver what follows
+        _log(item).exception("a bug in waguard", event="bug")
+    return LookupDone(key=item.key, id=item.id, found=found)
 
 
 async def _end(tasks: "Sequence[asyncio.Future[None]]") -> None:
