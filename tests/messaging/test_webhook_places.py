@@ -1,23 +1,72 @@
 """No bug, and nothing that a page or the database says, takes one of the places of a delivery queue for good."""
 
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest.mock import AsyncMock, Mock
 
+from sqlalchemy.exc import DataError
+
 from tests.core.webhooks.queues import item
-from tests.messaging.gateway import gateway
+from tests.messaging.gateway import Gateway, gateway
 from tests.messaging.receiver import Receiver, event
 from tests.waiting import wait_until
+from waguard.core.replace import replace
 from waguard.core.webhooks.facts import LookupDone, Outcome
 from waguard.core.webhooks.pending import Pending
 from waguard.core.webhooks.state import CONCURRENT
+from waguard.messaging.timings import WEBHOOK
 from waguard.messaging.webhooks import endpoint_queue
+from waguard.messaging.webhooks.attempt import Attempts
 from waguard.ports.bus import BusEvent
+from waguard.ports.messages import MessageStore
 
 
 def message(number: int, chat: str = "1@c.us", session: str = "a") -> BusEvent:
     payload = {"id": f"false_{chat}_{number}", "body": f"body {number}"}
     return event(number, session=session, message=payload)
+
+
+FAILS: dict[str, Callable[..., bool]] = {
+    "body": lambda number: number <= CONCURRENT,
+    "endpoints": lambda: True,
+    "write": lambda _, results, **more: bool(results),
+}
+
+
+class Faulty:
+    """A store of which one call fails as no outage does, for as long as the test says so."""
+
+    def __init__(self, store: MessageStore, name: str) -> None:
+        self._store = store
+        self._name = name
+        self.broken = True
+        self.failures = 0
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._store, name)
+        return partial(self._call, found) if name == self._name else found
+
+    async def _call(self, found: Any, *args: Any, **more: Any) -> Any:
+        if self.broken and FAILS[self._name](*args, **more):
+            self.failures += 1
+            raise DataError("a statement", {}, Exception("no database takes this"))
+        return await found(*args, **more)
+
+
+@asynccontextmanager
+async def faulty(folder: Path, url: str, name: str) -> AsyncIterator[tuple[Gateway, Faulty]]:
+    made: list[Faulty] = []
+
+    def wrap(store: MessageStore) -> MessageStore:
+        made.append(Faulty(store, name))
+        return cast("MessageStore", made[0])
+
+    async with gateway(folder, url, wrap=wrap, timings=replace(WEBHOOK, retry=0.01)) as it:
+        yield it, made[0]
 
 
 async def test_a_field_that_a_page_calls_sha256_takes_no_place(
@@ -44,12 +93,12 @@ async def test_a_bug_in_an_attempt_takes_no_place(
         deliver = it.queue()._attempts.deliver
         broken = True
 
-        async def faulty(item: Pending, **more: Any) -> Outcome:
+        async def fails(item: Pending, **more: Any) -> Outcome:
             if broken and item.session_id == "a":
                 raise RuntimeError("a bug")
             return await deliver(item, **more)
 
-        it.queue()._attempts.deliver = faulty  # type: ignore[method-assign]
+        it.queue()._attempts.deliver = fails  # type: ignore[method-assign]
         it.put(*(message(n, chat=f"{n}@c.us") for n in range(CONCURRENT)))
         await wait_until(lambda: sum("a bug" in line for line in logged) >= CONCURRENT, "they fail")
         it.put(message(100, session="b"))
@@ -64,3 +113,57 @@ async def test_a_bug_in_a_search_for_a_message_does_not_hold_up_what_follows() -
     attempts = Mock(is_stored=AsyncMock(side_effect=RuntimeError("a bug")))
     found = await endpoint_queue._stored_there(attempts, item(1))
     assert found == LookupDone(key=item(1).key, id=1, found=None)
+
+
+async def test_a_body_that_cannot_be_read_takes_no_place_and_counts_as_no_attempt(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    async with faulty(tmp_path, receiver.url, "body") as (it, store):
+        large = [
+            event(n, message={"id": f"false_{n}@c.us_A", "body": "x" * 10_000})
+            for n in range(CONCURRENT)
+        ]
+        it.put(*large)
+        await wait_until(lambda: store.failures >= 2 * CONCURRENT, "each is tried again")
+        assert not any(one.attempts for one in await it.pending())
+        it.put(message(100, session="b"))
+        await receiver.wait_taken(1)
+        store.broken = False
+        assert await it.drained()
+    assert len(receiver.taken()) == CONCURRENT + 1
+
+
+async def test_a_search_goes_on_when_the_body_can_be_read() -> None:
+    body = json.dumps({"data": {"message": {"id": "m"}}}).encode()
+    store = Mock(body=AsyncMock(side_effect=[RuntimeError("a bug"), body]))
+    table = Mock(uses_lookup=True, is_away=False, received=AsyncMock(return_value=True))
+    attempts = Attempts(
+        Mock(retry=0.0, store=store), complete=Mock(), post=Mock(), table=cast("Any", table)
+    )
+    assert await attempts.is_stored(item(1)) is True
+
+
+async def test_results_that_the_database_refuses_take_no_place(
+    receiver: Receiver, tmp_path: Path, logged: list[str]
+) -> None:
+    """They are delivered again after a restart."""
+    async with faulty(tmp_path, receiver.url, "write") as (it, store):
+        it.put(*(message(n, chat=f"{n}@c.us") for n in range(CONCURRENT + 1)))
+        await receiver.wait_taken(CONCURRENT + 1)
+        assert await it.drained()
+        store.broken = False
+        it.put(message(100, session="b"), message(101))
+        await receiver.wait_taken(CONCURRENT + 3)
+        assert await it.drained()
+        assert len(await it.pending()) == CONCURRENT + 1
+    assert sum("message_lost" in line for line in logged) == CONCURRENT + 1
+
+
+async def test_webhooks_begin_when_the_receivers_can_be_read(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    async with faulty(tmp_path, receiver.url, "endpoints") as (it, store):
+        it.put(message(1))
+        await wait_until(lambda: store.failures > 1, "it is tried again")
+        store.broken = False
+        await receiver.wait_taken(1)

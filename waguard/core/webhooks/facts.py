@@ -108,7 +108,7 @@ class LookupDone(Fact, frozen=True, kw_only=True):
 
 
 class Saved(Fact, frozen=True, kw_only=True):
-    """The database knows what became of a webhook."""
+    """The database knows what became of a webhook, or never will: then it is delivered again after a restart."""
 
     key: Key
     id: int

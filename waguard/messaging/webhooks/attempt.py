@@ -129,8 +129,8 @@ class Attempts:
             return changed
         try:
             body = await self.bodies.get(item.id)
-        except WaguardError as error:  # the database, asked for the body
-            logger.debug("webhook not read, trying again", why=error.line())
+        except Exception as error:  # noqa: BLE001 - the database, asked for the body: the receiver is not to blame
+            _log_unread(error)
             return Later(self._ctx.retry)
         if body is None:
             return Gone()
@@ -157,7 +157,8 @@ class Attempts:
             try:
                 body = await self.bodies.get(item.id)
                 break
-            except WaguardError:
+            except Exception as error:  # noqa: BLE001 - as in ``deliver``
+                _log_unread(error)
                 await asyncio.sleep(self._ctx.retry)
         return None if body is None else await self._is_stored(item, body)
 
@@ -236,6 +237,13 @@ class Attempts:
         status = f"{answer.status // 100}xx" if answer.status else "none"
         self._ctx.tally.add(WEBHOOK, clock() - began, status)
         return answer
+
+
+def _log_unread(error: Exception) -> None:
+    if isinstance(error, WaguardError):
+        logger.debug("webhook not read, trying again", why=error.line())
+    else:
+        logger.opt(exception=error).error("a bug in waguard: a webhook is not read", event="bug")
 
 
 class _Message(msgspec.Struct):

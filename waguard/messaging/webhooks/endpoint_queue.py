@@ -272,13 +272,11 @@ class EndpointQueue:
         if saved.cancelled():  # the webhook is delivered again
             return
         with self._logging_bugs():
-            match saved.exception():
-                case None:
-                    self.post(Saved(key=effect.key, id=effect.result.id))
-                case NotOwnedError():  # before the keeper hears of the loss; else it would hold up the others
-                    self.post(Lost(session=effect.key[0]))
-                case _:
-                    pass  # the writer logs it
+            if isinstance(saved.exception(), NotOwnedError):
+                # before the keeper hears of the loss; else it would hold up the others
+                self.post(Lost(session=effect.key[0]))
+            else:  # where the database refuses it for good the writer logs it, and what follows goes on
+                self.post(Saved(key=effect.key, id=effect.result.id))
 
 
 async def _stored_there(attempts: Attempts, item: Pending) -> Fact:

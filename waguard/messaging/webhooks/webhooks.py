@@ -279,6 +279,9 @@ class Webhooks:
         except WaguardError as error:
             logger.debug("webhooks not begun, trying again", why=error.line())
             return False
+        except Exception:  # noqa: BLE001 - nobody else would begin them
+            logger.exception("a bug in waguard: webhooks not begun, trying again", event="bug")
+            return False
         return True
 
 
