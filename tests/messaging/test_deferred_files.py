@@ -224,6 +224,41 @@ async def test_a_database_that_is_away_is_no_failure_of_a_file(
     assert (len(world.workers.asked), row.tries) == (1, 1), "nor a try"
 
 
+async def test_what_cannot_be_given_up_yet_rests_and_is_said_once(
+    world: World, logged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that reads and does not write."""
+    store, given_up, reads = world.store.messages, [0], [0]
+    read, end = store.files_to_fetch, store.end_file
+
+    async def full(*_: Any, **__: Any) -> None:
+        given_up[0] += 1
+        raise DatabaseUnavailableError("the disk is full")
+
+    async def counted() -> list[DeferredFile]:
+        reads[0] += 1
+        return await read()
+
+    world.deferred._timings = replace(QUICK, retry=3_600.0)
+    world.workers.not_ready = NotFoundError("there is no such session")
+    monkeypatch.setattr(store, "end_file", full)
+    monkeypatch.setattr(store, "files_to_fetch", counted)
+    handle = await world.receive()
+    await wait_until(lambda: given_up[0], "it is to be given up")
+    for number in range(3):
+        reads[0] = 0
+        world.deferred._changed.set()
+        await wait_until(lambda: reads[0], f"what waits is read again, {number}")
+    assert given_up == [1]
+    assert not any("left out" in line for line in logged)
+    monkeypatch.setattr(store, "end_file", end)
+    world.deferred._rests.clear()
+    world.deferred._changed.set()
+    assert (await world.ends(handle, FileState.FAILED)).error == "there is no such session"
+    await wait_until(lambda: any("left out" in line for line in logged), "it is said")
+    assert sum("left out" in line for line in logged) == 1
+
+
 async def test_a_bug_is_said_and_given_up_like_any_other_failure(
     world: World, logged: list[str]
 ) -> None:

@@ -250,6 +250,12 @@ class DeferredFiles:
             await asyncio.shield(loop.run_in_executor(self._threads, self._files.discard, folder))
 
     async def _give_up(self, file: DeferredFile, why: str) -> None:
+        try:
+            await self._store.end_file(file.handle, error=why)
+        except WaguardError as error:  # without the database it is tried once more
+            logger.debug("a file is not given up yet", why=error.line())
+            self._rest(file)
+            return
         logger.warning(
             "a file is left out",
             event="media_left_out",
@@ -257,8 +263,6 @@ class DeferredFiles:
             session=file.session_id,
             key=file.message_id,
         )
-        with contextlib.suppress(WaguardError):  # without the database it is tried once more
-            await self._store.end_file(file.handle, error=why)
 
     def _rest(self, file: DeferredFile) -> None:
         now = asyncio.get_running_loop().time()
