@@ -133,7 +133,7 @@ class HostCalls:
                 said = await response.read()
         try:
             return json.loads(said)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UnavailableError(f"{to} answered no JSON") from None
 
     async def forward(

@@ -243,5 +243,5 @@ def _data(block: bytes) -> tuple[int, float, dict[str, Any]] | None:
         at = datetime.fromisoformat(data["at"]).timestamp()
         _ = data["event"], data["session_id"], data["data"]["workspace_id"]
         return int(data["id"]), at, data
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise CutOffError("an event of another host is none that this one can read") from None

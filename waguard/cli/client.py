@@ -257,7 +257,7 @@ def _decode(status: int, kind: str, content: bytes) -> Any:
 def _json(status: int, content: bytes) -> Any:
     try:
         return json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ApiCallError(
             f"HTTP {status} with an answer that is not JSON",
             answered=status,

@@ -183,7 +183,7 @@ def of_journal(found: dict[str, Any]) -> Entry:
     """An entry as ``journalctl -o json`` has it: ours, one of our lines on standard error, or
     another program's about the unit."""
     if isinstance(fields := found.get(FIELDS), str):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             return Entry(json.loads(fields))
     message = found.get("MESSAGE")
     if isinstance(message, list):  # bytes that are no text
@@ -222,7 +222,7 @@ def _moment(microseconds: Any) -> str | None:
 def of_line(line: str) -> Entry:
     """A line of a file, in either format; what is neither is its ``message``."""
     if line.startswith("{"):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             if isinstance(found := json.loads(line), dict):
                 return Entry(found)
     if (fields := logfmt.parse(line)) and "at" in fields:

@@ -188,7 +188,7 @@ def _watched(line: bytes) -> _Watched:
     """Raises ``EngineUnavailableError`` where the watch is over."""
     try:
         said = msgspec.json.decode(line, type=_WatchLine, strict=False)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise unavailable(f"what it reports is not etcd's: {error}") from error
     if said.result is None:
         raise unavailable(f"it ended the watch: {said.error}")

@@ -196,7 +196,7 @@ def _decoded(status: int, answer: bytes, kind: type[T]) -> T:
         raise MemberError(_words(status, answer))
     try:
         return msgspec.json.decode(answer, type=kind, strict=False)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise MemberError(f"its answer is not etcd's: {error}") from error
 
 
@@ -205,7 +205,7 @@ def _words(status: int, answer: bytes) -> str:
 
 
 def _message(answer: bytes) -> str:
-    with suppress(msgspec.MsgspecError, UnicodeError):
+    with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
         if message := msgspec.json.decode(answer, type=_Failure).message:
             return message
     return ascii(answer[:80])

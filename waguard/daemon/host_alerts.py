@@ -205,5 +205,5 @@ def _record(it: Destination) -> str:
 def _reported(record: str) -> Reported | None:
     try:
         return msgspec.json.decode(record, type=Reported)
-    except msgspec.MsgspecError:  # of another version
+    except (msgspec.MsgspecError, RecursionError):  # of another version
         return None

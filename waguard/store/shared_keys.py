@@ -122,7 +122,7 @@ class SqlSharedKeys:
         why = None
         try:
             key = msgspec.json.decode(row.record, type=IssuedKey)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             key = None
         if key is None or row.version != VERSION or key.sha256 != row.sha256:
             why = "it is not of this version"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waguard.core.messages.content import chosen, decoded, for_application, text_of
+from waguard.core.messages.content import LEVELS, chosen, decoded, for_application, text_of
 
 PLACE = {"latitude": -6.2, "longitude": 106.8}
 
@@ -67,6 +67,16 @@ def test_a_broken_worker_says_anything_and_there_is_a_text(kind: str, it: Any) -
 
 def test_what_was_chosen() -> None:
     assert chosen({"poll_update": {"options": ["red", 7, "green"]}}) == ["red", "green"]
+
+
+@pytest.mark.parametrize("depth", [LEVELS, 1_000, 100_000])
+def test_what_is_nested_without_an_end_is_nothing(depth: int) -> None:
+    assert decoded('{"raw":' + "[" * depth + "]" * depth + "}") == {}
+
+
+def test_what_is_nested_as_deeply_as_may_be_is_read() -> None:
+    depth = LEVELS - 1
+    assert decoded('{"raw":' + "[" * depth + "]" * depth + "}")
 
 
 @pytest.mark.parametrize("said", [None, "", "[1]", "{", "null"])

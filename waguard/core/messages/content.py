@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 CONTENT_LIMIT: Final = 65_536  # characters of JSON
+LEVELS: Final = 20  # a worker makes 4; what is nested without an end could be put into no webhook
 CONTENT: Final = "content"
 """The field of an event's message that holds it."""
 POLL_VOTE: Final = "poll_update"
@@ -18,11 +19,21 @@ _MAP: Final = "https://maps.google.com/?q={latitude},{longitude}"
 
 
 def decoded(content: str | None) -> dict[str, Any]:
-    """The content by what it is, as the worker read it; {}: there is none, or it is no JSON object."""
+    """The content by what it is, as the worker read it; {}: there is none, or it is no JSON object, or one that is nested
+    deeper than ``LEVELS``."""
     try:
-        return msgspec.json.decode(content or "{}", type=dict[str, Any])
-    except msgspec.MsgspecError:
+        found = msgspec.json.decode(content or "{}", type=dict[str, Any])
+    except (msgspec.MsgspecError, RecursionError):
         return {}
+    return found if _has_levels(found, LEVELS) else {}
+
+
+def _has_levels(value: Any, most: int) -> bool:
+    """Whether lists and objects are nested in it so deep at most."""
+    if not isinstance(value, dict | list):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return most > 0 and all(_has_levels(it, most - 1) for it in inner)
 
 
 def for_application(body: bytes) -> bytes:

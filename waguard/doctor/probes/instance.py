@@ -44,7 +44,7 @@ class Daemon:
                 return None
         try:
             answer = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         good = response.status == http.client.OK and isinstance(answer, dict)
         return answer if good else None

@@ -57,7 +57,7 @@ class Passkeys:
         _record(session, Entry.STARTED, by)
         worker = _worker(session)
         found = (await session.traffic.call(PasskeyStart())).passkey
-        asked = passkey.options(json.loads(found.options)) if found else None
+        asked = passkey.options(_read(found.options)) if found else None
         if found is None or asked is None or worker is None:
             raise ConflictError("the page asks for something else than a passkey of WhatsApp's")
         left = passkey_link.left(link, found.left, now=self._ctx.clock.wall())
@@ -118,6 +118,14 @@ class Passkeys:
             raise _not_that_far(session)
         if self._held.get(session_id) is held:  # nobody has started again meanwhile
             self._held.pop(session_id, None)
+
+
+def _read(options: str) -> object:
+    """None: the page gave none that can be read."""
+    try:
+        return json.loads(options)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _worker(session: SessionActor) -> int | None:
