@@ -1,18 +1,21 @@
 """A daemon that lost the lease writes nothing any more, not even what it had begun to write."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tests.store.conftest import BACKENDS
+from tests.store.application import SqlApplication
+from tests.store.conftest import BACKENDS, PATIENT
 from tests.waiting import DEADLINE
 from waguard.core.lease import Holder, Lease, Terms
 from waguard.core.row_status import DerivedStatus, Reason, Status
 from waguard.errors import DatabaseUnavailableError
+from waguard.store.lease import SqlLease
 from waguard.store.sql import SqlStore
 
 A = Holder(machine="m1", runtime="/run/a", host="alpha", pid=7, instance="i7")
@@ -137,3 +140,120 @@ async def test_who_waits_keeps_nobody_from_renewing_it(pair: Pair) -> None:
             await renewed.wait()
     assert await renewing
     assert len(decided) == 1
+
+
+# transactions that wait for a lock; the server is this test's alone
+_WAITING = {
+    "postgresql": "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock'",
+    "mysql": "SELECT count(*) AS n FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
+}
+
+
+async def waits(database: str, over: Callable[[], bool], *, waiters: int = 1) -> bool:
+    """Whether it waits for a lock, as the last of so many; else it is over."""
+    app, query = SqlApplication(database), _WAITING[database.partition("+")[0]]
+    async with asyncio.timeout(DEADLINE):
+        while not over():
+            [row] = await app.rows(query)
+            if row["n"] >= waiters:
+                return True
+            await asyncio.sleep(0.01)
+    return False
+
+
+@pytest.fixture
+async def patient(database: str) -> AsyncIterator[Pair]:
+    """As ``pair``; the server ends no transaction that stands still."""
+    async with AsyncExitStack() as stack:
+        made = [SqlStore(database, busy_timeout=PATIENT) for _ in range(2)]
+        for store in made:
+            await store.open()
+            stack.push_async_callback(store.close)
+        patient = Pair(*made)
+        await patient.first.create("s1", 1, account_id=None, priority=0)
+        assert await patient.first.lease.acquire(A, TERMS, always) == 1
+        patient.first.guard(before_migration=nothing, fence=lambda: 1)
+        yield patient
+
+
+@dataclass
+class Write:
+    """A write of the first daemon, whose transaction is open until it may end."""
+
+    begun: asyncio.Event
+    may_end: asyncio.Event
+    task: asyncio.Task[object]
+
+    @classmethod
+    def of(cls, store: SqlStore) -> "Write":
+        begun, may_end = asyncio.Event(), asyncio.Event()
+
+        async def write() -> None:
+            async with store._database.writing():
+                begun.set()
+                await may_end.wait()
+
+        return cls(begun, may_end, asyncio.create_task(write()))
+
+    async def end(self) -> None:
+        self.may_end.set()
+        await self.task
+
+
+async def within(it: Awaitable[object]) -> object:
+    async with asyncio.timeout(DEADLINE):
+        return await it
+
+
+@pytest.mark.parametrize("database", SERVERS, indirect=True)
+async def test_writes_that_overlap_without_an_end_do_not_starve_the_renewal(
+    patient: Pair, database: str
+) -> None:
+    first = Write.of(patient.first)
+    await within(first.begun.wait())
+    renewing = asyncio.create_task(patient.first.lease.renew(1, TERMS))
+    renewal_waits = await waits(database, renewing.done)
+    second = Write.of(patient.first)  # before the first one ends
+    if renewal_waits:
+        queued = await waits(database, second.begun.is_set, waiters=2)
+        assert queued, "the second one passes the renewal"
+    await first.end()
+    assert await within(renewing)
+    await second.end()
+
+
+@pytest.mark.parametrize("database", SERVERS, indirect=True)
+async def test_a_takeover_waits_for_a_write_that_has_begun(patient: Pair, database: str) -> None:
+    write = Write.of(patient.first)
+    await within(write.begun.wait())
+    taking = asyncio.create_task(patient.second.lease.acquire(B, TERMS, always))
+    assert await waits(database, taking.done)
+    await write.end()
+    assert await within(taking) == 2
+
+
+@pytest.mark.parametrize("database", SERVERS, indirect=True)
+async def test_a_write_waits_for_a_takeover_that_has_begun_and_is_refused(
+    patient: Pair, database: str
+) -> None:
+    """A write whose lock is weaker than a takeover's update would read the epoch before it."""
+    taken, may_end = asyncio.Event(), asyncio.Event()
+    second = patient.second._database
+
+    @asynccontextmanager
+    async def late() -> AsyncIterator[AsyncConnection]:
+        async with second.writing_the_lease() as connection:
+            yield connection
+            taken.set()
+            await may_end.wait()
+
+    assert await patient.first.lease.renew(1, TERMS)
+    lease = SqlLease(second.backend, late, second.reading_the_lease)
+    taking = asyncio.create_task(lease.acquire(B, TERMS, always))
+    await within(taken.wait())
+    write = Write.of(patient.first)
+    assert await waits(database, write.begun.is_set)
+    may_end.set()
+    assert await within(taking) == 2
+    with pytest.raises(DatabaseUnavailableError, match="another daemon"):
+        await within(write.task)

@@ -25,8 +25,13 @@ _NOW: Final = {
 _NOW_OF: Final = _NOW | {"mariadb": _NOW["mysql"]}
 
 
-LOCKED: Final = select(_OWN.epoch).where(_OWN.id == _ROW).with_for_update(read=True)
-"""The epoch, with a lock that lets others read it and nobody take the lease until the transaction ends."""
+LOCKED: Final = select(_OWN.epoch).where(_OWN.id == _ROW).with_for_update(read=True, key_share=True)
+"""The epoch, with a lock that lets others read it and nobody take the lease until the transaction ends.
+
+On PostgreSQL it does not wait for a renewal, nor a renewal for it: there new share locks pass an update that waits, and
+writes that overlap would starve it. Only ``FOR UPDATE``, as ``acquire`` locks the row, waits for it. On MySQL and MariaDB,
+whose locks wait in one queue, it is a share lock.
+"""
 
 Transaction = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
 
