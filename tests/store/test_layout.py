@@ -58,6 +58,26 @@ async def test_what_the_application_deletes_is_gone(bench: Bench) -> None:
     assert await bench.store.sessions() == [row]
 
 
+@shapes(*WITH_PROVIDER)
+async def test_what_is_written_of_an_account_that_is_switched_off_keeps_it_wanted(
+    bench: Bench,
+) -> None:
+    """Its worker may report until it has ended."""
+    row = await bench.store.create("a", 1, account_id=None, priority=0)
+    await bench.app.update("a", is_active=False)
+    await bench.store.keep_limits("a", '{"codes": [1.0]}')
+    await bench.store.touch("a")
+    await bench.store.set_metadata("a", {"x": 1})
+    assert await bench.store.write_status("a", row.generation, TIMEOUT)
+    off = await bench.store.session("a")
+    assert off
+    assert (off.desired_up, off.switched_off, off.limits) == (False, True, '{"codes": [1.0]}')
+    await bench.app.update("a", is_active=True)
+    on = await bench.store.session("a")
+    assert on
+    assert (on.desired_up, on.switched_off) == (True, False)
+
+
 @shapes(*APPLICATIONS)
 async def test_a_status_moves_the_columns_that_belong_to_it(bench: Bench) -> None:
     await bench.store.create("a", 1, account_id=None, priority=0)

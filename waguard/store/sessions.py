@@ -123,7 +123,7 @@ class SqlSessions:
         async with self._database.writing() as work:
             await work.own(session_id)
             if session := await work.lock_ours(session_id):
-                await work.want(session, up=session.row.desired_up, limits=limits)
+                await work.remember(session, {"limits": limits})
 
     async def soft_delete(self, session_id: str) -> None:
         async with self._database.writing() as work:

@@ -129,12 +129,12 @@ class Work(Struct, frozen=True):
         """Undo the deletion, whoever's and whichever it was."""
         await self.put(session, {**_REVIVED, "updated_at": self.now})
         own = {"deleted_at": None, "removed_at": None, "unpaired": True}
-        await self._remember(session, own)
+        await self.remember(session, own)
 
     async def delete(self, session: Held) -> None:
         """Mark it deleted, and down."""
         await self.update(session, {"deleted_at": self.now, "updated_at": self.now})
-        await self._remember(session, {"desired": "down"})
+        await self.remember(session, {"desired": "down"})
 
     async def want(self, session: Held, *, up: bool, **own: Any) -> None:
         """Set the desired state, and further columns of our own row.
@@ -143,7 +143,7 @@ class Work(Struct, frozen=True):
         """
         if up and not session.active:
             await self.update(session, {"is_active": True, "updated_at": self.now})
-        await self._remember(session, {"desired": _desired(up=up), **own})
+        await self.remember(session, {"desired": _desired(up=up), **own})
 
     async def read(self, session_id: str) -> SessionRow:
         """As it is now, for the world. Raises ``NoResultFound`` where it does not exist."""
@@ -200,18 +200,18 @@ class Work(Struct, frozen=True):
             await self._displace(session, number)
         else:
             if session.displaced:
-                await self._remember(session, {"displaced_phone": None})
+                await self.remember(session, {"displaced_phone": None})
 
     async def update(self, session: Held, values: Mapping[str, Any]) -> None:
         """Write each value to the application's row, or to its stand-in in ours."""
         shared, own = self.layout.split(values)
-        await self._remember(session, own)
+        await self.remember(session, own)
         if shared:
             same = self.layout.is_session(session.row.session_id)
             await self.connection.execute(update(self.layout.accounts).where(same).values(shared))
 
     async def _displace(self, session: Held, number: str) -> None:
-        await self._remember(session, fit(SESSIONS, {"displaced_phone": number}))
+        await self.remember(session, fit(SESSIONS, {"displaced_phone": number}))
         if session.displaced == number:
             return
         await self.connection.execute(
@@ -225,8 +225,8 @@ class Work(Struct, frozen=True):
             )
         )
 
-    async def _remember(self, session: Held, own: Mapping[str, Any]) -> None:
-        """Write to our row, and make it first where there is none yet.
+    async def remember(self, session: Held, own: Mapping[str, Any]) -> None:
+        """Write these columns to our row, and make it first where there is none yet.
 
         A row that is made now keeps the desired state of the status before this transaction.
         """
