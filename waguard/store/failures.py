@@ -27,7 +27,8 @@ _POSTGRESQL_AWAY = {"08", "53"}
 _POSTGRESQL_ENDS = "57P"
 
 # MySQL reports these among its operational errors: no default for a column, a CHECK (MySQL's,
-# MariaDB's); denied; unknown column, duplicate key name, wrong number of values
+# MariaDB's); denied; unknown column, duplicate key name, wrong number of values; a text of a character set that the
+# column has not, which is compared or written, a time that does not exist there
 _MYSQL_REFUSALS = {1364, 3819, 4025}
 _MYSQL_DENIALS = {1142, 1143}
 # too many connections (of all, of this user), a server that ends; no connection, or a lost one
@@ -36,6 +37,7 @@ _MYSQL_AWAY = {1040, 1203, 1226, 1053, 2002, 2003, 2006, 2013}
 _MYSQL_LATE = {1205, 1969, 3024}
 _POSTGRESQL_LATE = {"55P03", "57014"}
 _MYSQL_UNFIT = {1054, 1061, 1136} | _MYSQL_DENIALS
+_MYSQL_VALUES = {1267, 1292, 1366}
 
 
 @asynccontextmanager
@@ -91,9 +93,9 @@ def _is_of_the_row(error: DBAPIError) -> bool:
     """Whether the row may be to blame: the database refuses its values, or the driver cannot bind them."""
     if error.connection_invalidated:
         return False
-    if isinstance(error, DataError) or is_refusal(error):
-        return True
     cause = error.orig
+    if isinstance(error, DataError) or is_refusal(error) or _mysql_code(cause) in _MYSQL_VALUES:
+        return True
     if isinstance(cause, sqlite3.Error):
         by_module = getattr(cause, "sqlite_errorcode", None) is None
         return by_module and not isinstance(cause, sqlite3.OperationalError)

@@ -23,10 +23,12 @@ from sqlalchemy.schema import MetaData
 from sqlalchemy.types import JSON, DateTime, LargeBinary, TypeEngine
 
 from waguard.errors import WaguardError
+from waguard.store.charsets import holdable, of_accounts
 from waguard.store.models import ACCOUNTS, SESSIONS, Provider
 from waguard.store.types import JsonText, NativeEnum, UtcDateTime, length_of, storable
 
 _MIGRATE = "run the application's migrations, or name another database in database.url"
+_CHARSET = "charset"
 NEEDED = ("session_id", "workspace_id", "phone_number", "status")
 
 
@@ -56,9 +58,9 @@ class Layout(Struct, frozen=True):
 
     def is_session(self, session_id: str | BindParameter[str]) -> ColumnElement[bool]:
         """The application's row of exactly ``session_id``."""
-        if isinstance(session_id, str) and storable(session_id) != session_id:
-            return false()
         column = self.accounts.c.session_id
+        if isinstance(session_id, str) and as_held(column, session_id) != session_id:
+            return false()
         if not self.bytewise:
             return column == session_id
         given = literal(session_id) if isinstance(session_id, str) else session_id
@@ -83,9 +85,14 @@ class Layout(Struct, frozen=True):
 def fit(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
     """``values`` with every text as its column can hold it."""
     return {
-        name: storable(value, length_of(table.c[name].type)) if isinstance(value, str) else value
+        name: as_held(table.c[name], value) if isinstance(value, str) else value
         for name, value in values.items()
     }
+
+
+def as_held(column: Column[Any], value: str) -> str:
+    """``value`` as the column can hold it."""
+    return holdable(storable(value, length_of(column.type)), column.info.get(_CHARSET))
 
 
 def reflect(connection: Connection) -> Layout:
@@ -94,7 +101,15 @@ def reflect(connection: Connection) -> Layout:
         found = inspect(connection).get_columns(ACCOUNTS.name)
     except NoSuchTableError:
         raise WaguardError("there is no such table", field=ACCOUNTS.name, remedy=_MIGRATE) from None
-    columns = (Column(it["name"], _portable_type(it["name"], it["type"])) for it in found)
+    charsets = of_accounts(connection)
+    columns = (
+        Column(
+            it["name"],
+            _portable_type(it["name"], it["type"]),
+            info={_CHARSET: charsets.get(it["name"])},
+        )
+        for it in found
+    )
     accounts = Table(ACCOUNTS.name, MetaData(), *columns)
     for name in NEEDED:
         if name not in accounts.c:

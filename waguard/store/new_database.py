@@ -3,6 +3,7 @@
 from sqlalchemy import Connection, MetaData, Table, inspect
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from waguard.store.charsets import widen
 from waguard.store.models import ACCOUNTS, METADATA
 from waguard.store.revision import HEAD, VERSIONS
 
@@ -24,6 +25,7 @@ def create(connection: Connection) -> None:
         if table is not ACCOUNTS:
             for index in sorted(table.indexes, key=str):
                 connection.execute(CreateIndex(index))
+    widen(connection)
     connection.execute(VERSIONS.insert().values(version_num=HEAD))
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 VERSION_TABLE: Final = "waguard_alembic_version"
-HEAD: Final = "0016"
+HEAD: Final = "0017"
 
 VERSIONS: Final = Table(
     VERSION_TABLE,

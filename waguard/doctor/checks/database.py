@@ -46,6 +46,10 @@ class Database(Struct, frozen=True, kw_only=True):
     newest: str = ""
     """The revision that this version knows."""
     damage: str | None = None
+    narrow: tuple[str, ...] = ()
+    """Tables that cannot hold every text, and stay so …"""
+    widen: str | None = None
+    """… with what changes the first of them."""
     lease: Lease | None = None
     now: float | None = None
     """Unix time of its own clock."""
@@ -80,10 +84,22 @@ def database(
             )
         ]
     return [
-        ok("database", f"{seen.name} answers"),
+        _answers(seen),
         *_table(seen, daemon, cli),
         _lease(seen, daemon, runtime, cli, standby=standby),
     ]
+
+
+def _answers(seen: Database) -> Check:
+    if not seen.narrow:
+        return ok("database", f"{seen.name} answers")
+    return warning(
+        "database",
+        f"{seen.name} answers, but {some(seen.narrow)} cannot hold every text: columns are not utf8mb4",
+        "Stop waguard and convert them; until then what the application's table cannot hold becomes a question mark, and"
+        " what another one cannot hold is lost",
+        seen.widen,
+    )
 
 
 def _table(seen: Database, daemon: Instance, cli: Cli) -> list[Check]:

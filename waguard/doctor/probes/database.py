@@ -14,6 +14,7 @@ from waguard.config.addresses import is_loopback
 from waguard.core.lease import Lease
 from waguard.doctor.checks.database import Database, Row
 from waguard.errors import ConfigError, WaguardError
+from waguard.store import charsets
 from waguard.store import lease as leases
 from waguard.store.engine import connect, name_of, parse
 from waguard.store.layout import Layout, reflect
@@ -101,8 +102,13 @@ def _seen(connection: Connection, name: str, host: str | None = None) -> Databas
     except WaguardError as error:
         # an empty database gets its tables from the daemon
         refusal = error.message if "whatsapp_accounts" in tables or _is_theirs(tables) else None
+    narrow = [it for it in charsets.narrow(connection) if charsets.is_left(it)]
     return Database(
         name=name,
+        narrow=tuple(it.table for it in narrow),
+        widen=f"mysql {connection.engine.url.database} -e '{narrow[0].statement}'"
+        if narrow
+        else None,
         refusal=refusal,
         revision=_revision(connection) if VERSION_TABLE in tables else None,
         newest=HEAD,

@@ -1,0 +1,97 @@
+"""Character sets of MySQL and MariaDB: where the database's default is not utf8mb4, columns cannot hold every text.
+
+waguard's own columns are made wide when the tables are created or migrated. A table above ``WIDENED_AT_START`` is left as
+it is, for the server copies it and a start would end before: ``waguard doctor`` names it. The application's table is
+never altered: what it cannot hold is replaced.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct
+from sqlalchemy import Connection, text
+
+from waguard.store.models import ACCOUNTS, METADATA
+
+WIDE: Final = "utf8mb4"
+WIDENED_AT_START: Final = 1 << 30  # bytes
+_NARROW: Final = text(
+    "SELECT c.table_name, c.column_name, c.character_set_name, c.column_type, c.is_nullable,"
+    " t.data_length + t.index_length"
+    " FROM information_schema.columns c JOIN information_schema.tables t"
+    " ON t.table_schema = c.table_schema AND t.table_name = c.table_name"
+    " WHERE c.table_schema = DATABASE() AND c.character_set_name <> 'utf8mb4'"
+    " ORDER BY c.table_name, c.ordinal_position"
+)
+
+
+class Column(Struct, frozen=True):
+    """One that cannot hold every text; ``kind`` as the server writes its type."""
+
+    name: str
+    charset: str
+    kind: str
+    nullable: bool
+
+
+class Narrow(Struct, frozen=True):
+    """A table with such columns; ``size`` in bytes."""
+
+    table: str
+    columns: Sequence[Column]
+    size: int
+
+    @property
+    def statement(self) -> str:
+        """What makes them wide, and no other column: keys stay compared byte by byte."""
+        if self.table == ACCOUNTS.name:
+            return f"ALTER TABLE {self.table} CONVERT TO CHARACTER SET {WIDE}"
+        changes = (
+            f"MODIFY `{it.name}` {it.kind} CHARACTER SET {WIDE}{'' if it.nullable else ' NOT NULL'}"
+            for it in self.columns
+        )
+        return f"ALTER TABLE {self.table} {', '.join((f'DEFAULT CHARACTER SET {WIDE}', *changes))}"
+
+
+def narrow(connection: Connection) -> Sequence[Narrow]:
+    """waguard's tables and the application's accounts that cannot hold every text."""
+    if connection.dialect.name not in {"mysql", "mariadb"}:
+        return ()
+    columns, sizes = defaultdict[str, list[Column]](list), dict[str, int]()
+    for table, name, charset, kind, nullable, size in connection.execute(_NARROW):
+        if table in METADATA.tables:
+            columns[table].append(Column(name, charset, kind, nullable == "YES"))
+            sizes[table] = int(size or 0)
+    return [Narrow(table, found, sizes[table]) for table, found in columns.items()]
+
+
+def is_left(it: Narrow) -> bool:
+    """Whether a start does not make it wide."""
+    return it.table == ACCOUNTS.name or it.size > WIDENED_AT_START
+
+
+def widen(connection: Connection) -> None:
+    """Make waguard's own columns wide where they are not."""
+    for it in narrow(connection):
+        if not is_left(it):
+            connection.exec_driver_sql(it.statement)
+
+
+def of_accounts(connection: Connection) -> Mapping[str, str]:
+    """The character sets of the application's columns, but for those that hold every text."""
+    found = (it for it in narrow(connection) if it.table == ACCOUNTS.name)
+    return {column.name: column.charset for it in found for column in it.columns}
+
+
+def holdable(value: str, charset: str | None) -> str:
+    """``value`` with a question mark for each character that a column of ``charset`` cannot hold; None: it holds all."""
+    match charset:
+        case None:
+            return value
+        case "utf8mb3" | "utf8" | "ucs2":
+            return "".join(it if it <= "\uffff" else "?" for it in value)
+        case "latin1":  # MySQL's is Microsoft's
+            return value.encode("cp1252", "replace").decode("cp1252")
+        case _:
+            return value.encode("ascii", "replace").decode()
