@@ -25,7 +25,14 @@ from sqlalchemy.types import JSON, DateTime, LargeBinary, TypeEngine
 from waguard.errors import WaguardError
 from waguard.store.charsets import holdable, of_accounts
 from waguard.store.models import ACCOUNTS, SESSIONS, Provider
-from waguard.store.types import JsonText, NativeEnum, UtcDateTime, length_of, storable
+from waguard.store.types import (
+    JsonText,
+    MysqlTimestamp,
+    NativeEnum,
+    UtcDateTime,
+    length_of,
+    storable,
+)
 
 _MIGRATE = "run the application's migrations, or name another database in database.url"
 _CHARSET = "charset"
@@ -135,6 +142,8 @@ def _portable_type(name: str, found: TypeEngine[Any]) -> TypeEngine[Any]:
     match found:
         case mysql.ENUM():
             return ACCOUNTS.c[name].type if name in ACCOUNTS.c else found
+        case mysql.TIMESTAMP():
+            return MysqlTimestamp()
         case DateTime():
             return UtcDateTime(timezone=found.timezone)
         case _:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Dialect, String, Text, cast
+from sqlalchemy import Dialect, String, Text, cast, func
 from sqlalchemy.dialects import mysql
 from sqlalchemy.sql.elements import BindParameter, ColumnElement
 from sqlalchemy.types import DateTime, TypeDecorator, TypeEngine
@@ -36,6 +36,16 @@ class UtcDateTime(TypeDecorator[datetime]):
         if not isinstance(value, datetime):  # MySQL's zero date comes as text, and means none
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class MysqlTimestamp(UtcDateTime):
+    """As in a column without a zone, but for the hour a year that the server's zone leaves out: what is written in it
+    becomes the first time after it, where the server would refuse the row."""
+
+    cache_ok: bool | None = True
+
+    def bind_expression(self, bindparam: BindParameter[datetime]) -> ColumnElement[datetime]:
+        return func.from_unixtime(func.unix_timestamp(bindparam))
 
 
 class NativeEnum(TypeDecorator[str]):
