@@ -1,5 +1,6 @@
 """Migrating: from nothing, again, after an interruption, beside the application's table."""
 
+import asyncio
 import logging
 import re
 import sqlite3
@@ -20,10 +21,12 @@ from sqlalchemy.pool import NullPool
 
 from tests.store import tables
 from tests.store.application import SqlApplication
-from tests.store.conftest import BACKENDS, migrated_by_a_newer_waguard
+from tests.store.conftest import BACKENDS, PATIENT, migrated_by_a_newer_waguard
+from tests.store.test_standby import waits
 from waguard.store import migrations
 from waguard.store.migrate import configuration, upgrade
 from waguard.store.models import ACCOUNTS, METADATA
+from waguard.store.new_database import create
 from waguard.store.revision import HEAD, VERSION_TABLE, VERSIONS, is_newer, noted
 from waguard.store.sql import SqlStore
 
@@ -96,6 +99,22 @@ async def test_a_new_database_is_as_the_migrations_leave_it(database: str) -> No
     await opened(database, drop)
     await migrate_by_steps(database)
     assert (created, revisions) == await opened(database, lambda it: (tables_of(it), noted(it)))
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+async def test_two_that_open_a_new_database_at_once_both_can_use_it(database: str) -> None:
+    """The other one creates its tables, and commits them while this one waits to do the same."""
+    store = SqlStore(database, busy_timeout=PATIENT)
+    async with create_async_engine(database, poolclass=NullPool).connect() as other:
+        await other.run_sync(create)
+        opening = asyncio.create_task(store.open())
+        assert await waits(database, opening.done)
+        await other.commit()
+    try:
+        await opening
+        assert await store.sessions() == []
+    finally:
+        await store.close()
 
 
 @every_database

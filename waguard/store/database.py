@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from loguru import logger
 from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
@@ -123,13 +124,7 @@ class Database:
                     is_leased = layout is None and await connection.run_sync(_knows_leases)
             if is_leased:
                 await self._before_migration()
-            if layout is None:
-                async with (
-                    answering(self._name, within=UPGRADE_LIMIT),
-                    engines.writer.begin() as connection,
-                ):
-                    layout = await connection.run_sync(_upgraded)
-            self._layout = layout
+            self._layout = layout or await _upgrade(self._name, engines)
         except BaseException:
             await self.close()
             raise
@@ -287,6 +282,19 @@ def _layout_if_current(connection: Connection) -> Layout | None:
 def _knows_leases(connection: Connection) -> bool:
     """Whether a daemon that uses these tables holds one."""
     return inspect(connection).has_table(LEASE.name)
+
+
+async def _upgrade(name: str, engines: Engines, *, again: bool = False) -> Layout:
+    try:
+        async with (
+            answering(name, within=UPGRADE_LIMIT),
+            engines.writer.begin() as connection,
+        ):
+            return await connection.run_sync(_upgraded)
+    except IntegrityError:  # another daemon has created the tables a moment ago
+        if again:
+            raise
+    return await _upgrade(name, engines, again=True)
 
 
 def _upgraded(connection: Connection) -> Layout:
