@@ -366,6 +366,29 @@ async def test_an_audit_entry_comes_back_whole(bench: Bench) -> None:
     assert await bench.store.audit("a") == [entry, replace(entry, at=bench.wall.time)]
 
 
+async def test_a_long_audit_entry_is_cut_and_not_lost(bench: Bench) -> None:
+    """MySQL's TEXT ends at 64 KiB."""
+    long = '\U0001f600"' * 70_000
+    entry = AuditEntry(
+        session_id="a",
+        kind="k",
+        before=long,
+        after=long,
+        reason=long,
+        evidence={"said": long, "n": 1},
+        at=1.0,
+    )
+    for again in (False, True):
+        await bench.store.record(entry, again=again)
+    [found] = await bench.store.audit("a")
+    for part in (found.before, found.after, found.reason):
+        assert part
+        assert long.startswith(part)
+        assert len(part) >= 1_000
+    assert found.evidence
+    assert '"said"' in str(found.evidence) or found.evidence == entry.evidence
+
+
 async def test_changes_crowd_out_no_other_entry_and_are_bounded(bench: Bench) -> None:
     store = bench.store
     for number in range(6):

@@ -1,7 +1,7 @@
 """The audit log: rows of ``waguard_events``."""
 
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Row, Select, delete, select
 
@@ -9,10 +9,12 @@ from waguard.core.incidents.changes import CHANGE, DONE, EXPLAINING, merged
 from waguard.ports.store import AuditEntry
 from waguard.store.database import Database
 from waguard.store.models import EVENTS
-from waguard.store.types import length_of, storable
+from waguard.store.types import as_json, length_of, storable
 
 if TYPE_CHECKING:
     from waguard.core.cluster.records import Owning
+
+_TEXT: Final = 0xFFFF  # bytes of MySQL's TEXT; a character has 4 at most
 
 
 class SqlAudit:
@@ -94,12 +96,19 @@ def values(entry: AuditEntry, now: float, owning: "Owning | None") -> dict[str, 
         "before": _cut("before", entry.before),
         "after": _cut("after", entry.after),
         "reason": _cut("reason", entry.reason),
-        "evidence": dict(entry.evidence),
+        "evidence": _held(entry.evidence),
     }
 
 
+def _held(evidence: Mapping[str, Any]) -> dict[str, Any]:
+    """All of it, else as much of its JSON as a text of JSON has room for."""
+    found = as_json(evidence)
+    return dict(evidence) if len(found) <= _TEXT else {"cut": found[: _TEXT // 2 - 100]}
+
+
 def _cut(column: str, value: str | None) -> str | None:
-    return None if value is None else storable(value, length_of(EVENTS.c[column].type))
+    limit = length_of(EVENTS.c[column].type) or _TEXT // 4
+    return None if value is None else storable(value, limit)
 
 
 def _audit_entry(row: Row[Any]) -> AuditEntry:

@@ -81,7 +81,7 @@ class JsonText(TypeDecorator[Any]):
         del dialect
         if value is None:
             return None
-        return json.dumps(msgspec.to_builtins(value, str_keys=True, enc_hook=str))
+        return as_json(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
         del dialect
@@ -97,6 +97,11 @@ class LongJsonText(JsonText):
         if dialect.name in {"mysql", "mariadb"}:
             return dialect.type_descriptor(mysql.LONGTEXT())
         return self.impl_instance
+
+
+def as_json(value: Any) -> str:
+    """As ``JsonText`` writes it."""
+    return json.dumps(msgspec.to_builtins(value, str_keys=True, enc_hook=str))
 
 
 def storable(text: str, limit: int | None = None) -> str:
