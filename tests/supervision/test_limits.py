@@ -29,12 +29,13 @@ class Row:
     def __init__(self) -> None:
         self.limits: str | None = None
         self.down = 0
+        self.error: Exception = UnavailableError("the database is away")
         self.phone: str | None = PHONE
 
     async def write(self, limits: str | None) -> None:
         if self.down:
             self.down -= 1
-            raise UnavailableError("the database is away")
+            raise self.error
         self.limits = limits
 
 
@@ -60,13 +61,16 @@ def refused(limits: Limits, times: int = 3) -> None:
         limits.ended(name, outcome_of(answer))
 
 
+@pytest.mark.parametrize(
+    "error", [UnavailableError("the database is away"), RuntimeError("nobody expects it")]
+)
 async def test_a_pause_goes_on_after_a_restart_and_also_without_a_database_for_a_while(
-    row: Row,
+    row: Row, error: Exception
 ) -> None:
     clock = FakeClock()
     first = run(row, clock)
     refused(first)
-    row.down = 3
+    row.down, row.error = 3, error
     await kept(first)
     second = run(row, clock)
     assert second.pause == first.pause

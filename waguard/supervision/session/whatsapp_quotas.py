@@ -268,8 +268,12 @@ class Limits:
             try:
                 text = msgspec.json.encode(meant).decode()
                 await self._write(None if meant == _Kept() else text)
-            except WaguardError as error:
-                self._log.debug("the limits are not written; trying again", why=error.line())
+            except Exception as error:  # noqa: BLE001 - else no pause is ever stored again
+                if isinstance(error, WaguardError):
+                    self._log.debug("the limits are not written; trying again", why=error.line())
+                else:
+                    log = self._log.opt(exception=error)
+                    log.critical("a bug in waguard", event="bug", task="limits")
                 await asyncio.sleep(self._retry)
                 continue
             if meant is self._kept:
