@@ -1,17 +1,13 @@
 """Which conditions a person must act on: every type and reason that exists has decided it."""
 
-from collections.abc import Iterable
-
 import pytest
 
+from tests.core.made_reasons import made_reasons
 from waguard.core import remedies
 from waguard.core.blame import Blame, Condition
-from waguard.core.host.admission import Cause
-from waguard.core.link import Link
 from waguard.core.needs_person import NEEDS_PERSON, needs_person
 from waguard.core.page_care import Kind
 from waguard.core.reconcile import Kind as FindingKind
-from waguard.core.row_status import ParkCause
 
 OTHERS = {
     "unlinked",
@@ -32,18 +28,22 @@ def test_every_type_of_condition_has_decided() -> None:
     assert {kind for kind, it in NEEDS_PERSON.items() if not isinstance(it, bool)} == by_reason
 
 
-@pytest.mark.parametrize(
-    ("kind", "reasons"),
-    [
-        ("parked", set(ParkCause)),
-        ("link", set(Link) - {Link.CONNECTED}),
-        ("start", {*Cause, *remedies.FAILED}),
-    ],
-)
-def test_every_reason_has_decided(kind: str, reasons: Iterable[str]) -> None:
+MADE = made_reasons()
+
+
+@pytest.mark.parametrize("kind", ["parked", "link", "start"])
+def test_every_reason_that_is_made_has_decided(kind: str) -> None:
     decided = NEEDS_PERSON[kind]
     assert not isinstance(decided, bool)
-    assert set(decided) == set(map(str, reasons))
+    assert set(decided) == MADE[kind]
+
+
+@pytest.mark.parametrize("reason", sorted(MADE["start"]))
+def test_who_needs_a_person_to_start_says_what_to_do(reason: str) -> None:
+    waits = {str(cause): text for cause, text in remedies.STARTS.items()}
+    remedy = (waits | remedies.FAILED).get(reason, remedies.RETRIED)
+    assert not (needs_person("start", reason) and remedy.startswith("Nothing to do"))
+    assert remedies.FAILED.keys() <= MADE["start"]
 
 
 @pytest.mark.parametrize("kind", [it for it in NEEDS_PERSON if it in remedies.FLEET])
@@ -59,7 +59,9 @@ def test_whose_remedy_is_to_do_nothing_needs_nobody(kind: str) -> None:
         ("parked", "qr_expired", False),
         ("start", "page_not_ready", False),  # retried
         ("start", "memory", True),
+        ("start", "not_known_yet", True),
         ("link", "offline", False),
+        ("link", "proxy", True),
         ("database_down", "anything", True),
         ("not_known_yet", "", True),
     ],

@@ -85,13 +85,14 @@ NEEDS_PERSON: Final[Mapping[str, bool | Mapping[str, bool]]] = {
         "pairing": False,
         "passkey_required": False,
         "offline": False,
+        "proxy": True,  # only its own one fails, and waguard goes no other way
         "syncing": False,
         "unknown": False,
         "conflict": False,  # waguard takes it back, or parks it
         "blocked": True,
         "needs_update": True,
     },
-    # ---- what a session waits for, or why its last worker ended: what is not here is retried ----
+    # ---- what a session waits for, or why its last worker ended ----
     "start": {
         "place": False,
         "memory": True,
@@ -119,6 +120,42 @@ NEEDS_PERSON: Final[Mapping[str, bool | Mapping[str, bool]]] = {
         "proxy_unreadable": True,
         "credentials_unreadable": True,
         "profile_newer": True,
+        # what no restart counts, so that it is tried forever
+        "profile_held": True,
+        "profile_not_mounted": True,
+        "old_profile_in_use": True,
+        "runtime_unusable": True,
+        "spawn_failed": True,  # nothing else explains it
+        "exports_missing": True,  # where an older version helps it is over before anybody hears of it
+        "credentials_unknown": False,  # "database_down" says it of all
+        "lease_expired": False,  # as "lease"
+        "not_owned": False,  # another host has it
+        "orphaned": False,  # the next worker has this daemon
+        "profile_missing": False,  # it is parked for it
+        # what is planned, or under way
+        "starting": False,
+        "not_started": False,
+        "recycled": False,
+        "ended": False,
+        # the session's own: its restarts count, and then it is parked
+        "bad_spec": False,
+        "browser_not_started": False,
+        "browser_gone": False,
+        "browser_killed": False,
+        "credentials_lost": False,
+        "storage_closed": False,
+        "page_not_ready": False,
+        "page_restarts": False,
+        "page_silent": False,
+        "not_ready": False,
+        "link_unknown": False,
+        "no_new_code": False,
+        "stopped": False,
+        "worker_failed": False,
+        "worker_gone": False,
+        "worker_killed": False,
+        "worker_silent": False,
+        "worker_unusable": False,
     },
     # ---- what a page or the messages of a session show ----
     "passkey_required": False,
@@ -136,6 +173,6 @@ NEEDS_PERSON: Final[Mapping[str, bool | Mapping[str, bool]]] = {
 
 
 def needs_person(kind: str, reason: str) -> bool:
-    """Whether a person must act on a condition of this type with this reason; an unknown type is for a person."""
+    """Whether a person must act on a condition of this type with this reason; an unknown one is for a person."""
     found = NEEDS_PERSON.get(kind, True)
-    return found if isinstance(found, bool) else found.get(reason, False)
+    return found if isinstance(found, bool) else found.get(reason, True)

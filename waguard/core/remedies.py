@@ -128,6 +128,20 @@ FAILED: Final = {
     " itself. Where the other host's credentials are lost for good: docs/standby.md says how to scan a new code.",
     "profile_newer": "Decide whose is used; the session starts by itself. This host's: delete the session's row of"
     " `waguard_credentials`. What is shared: move the session's folder out of `paths.sessions`.",
+    "credentials_unknown": "See that the database of `database.url` runs and can be reached; the session starts by itself."
+    f" {_DOCTOR} asks it.",
+    "profile_held": "Remove what the message names: a full disk, a file that cannot be read, a snapshot whose disk is not"
+    " mounted; the session starts by itself. `waguard profile verify {s}` reads its profile and its snapshots.",
+    "profile_not_mounted": f"Mount the disk that the message names; the session starts by itself. {_DOCTOR} checks the profiles.",
+    "old_profile_in_use": "Stop the old service, or what else uses the old profile that the message names; the session starts"
+    " by itself. `waguard doctor --cutover` shows what is left of the old service.",
+    "runtime_unusable": "Let waguard's user write `paths.runtime`; the session starts by itself."
+    f" {_DOCTOR} checks the folder.",
+    "spawn_failed": "Remove the cause that the message names; waguard tries it again each 10 s. `waguard logs --session {s} --level"
+    f" ERROR` has the details, {_DOCTOR} checks the host.",
+    "exports_missing": "Where an older version of WhatsApp Web works, waguard takes it by itself; `waguard versions list` shows them"
+    " (GET /api/versions). Else add a newer wa-js, `waguard wajs add FILE --sha256 HEX`, or name it in `whatsapp.wajs`; the session"
+    " starts by itself.",
     "profile_locked": f"End the process that uses the profile; the session starts by itself. {_WHY}.",
 }
 """By the reason why its last worker ended; all others: ``RETRIED``."""

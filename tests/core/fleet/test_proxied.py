@@ -126,6 +126,7 @@ def test_a_proxy_that_fails_is_the_cause_and_nothing_else_is_tried() -> None:
     (it,) = views.conditions(them.state("a"))
     assert (it.type, it.blame, it.reason, it.message) == ("link", Blame.NETWORK, "proxy", DEAD)
     assert "`waguard sessions proxy a`" in it.remedy
+    assert it.needs_person, "nothing else says so: its link is not stuck, and the network is there"
     assert them.state("a").status.details == DEAD
     assert Kind.LINK_STUCK not in them.state("a").care.found
     assert (them.reloads("a"), them.state("a").workers, them.state("a").restarts) == (0, 1, 0)
