@@ -122,6 +122,7 @@ NEEDS_PERSON: Final[Mapping[str, bool | Mapping[str, bool]]] = {
         "profile_newer": True,
         # what no restart counts, so that it is tried forever
         "profile_held": True,
+        "profile_unreadable": True,
         "profile_not_mounted": True,
         "old_profile_in_use": True,
         "runtime_unusable": True,

@@ -132,6 +132,8 @@ FAILED: Final = {
     f" {_DOCTOR} asks it.",
     "profile_held": "Remove what the message names: a full disk, a file that cannot be read, a snapshot whose disk is not"
     " mounted; the session starts by itself. `waguard profile verify {s}` reads its profile and its snapshots.",
+    "profile_unreadable": "See in the kernel's log whether the disk of {at} fails, and let waguard's user use that folder; waguard tries"
+    " it again each 10 s. `waguard profile verify {s}` reads the profile and its snapshots.",
     "profile_not_mounted": f"Mount the disk that the message names; the session starts by itself. {_DOCTOR} checks the profiles.",
     "old_profile_in_use": "Stop the old service, or what else uses the old profile that the message names; the session starts"
     " by itself. `waguard doctor --cutover` shows what is left of the old service.",

@@ -317,7 +317,7 @@ class SessionService:
                 after="added and started",
                 reason="it was asked for, its row wants it up, and memory had no such session",
             )
-        begin(session, self._ctx.fleet)
+        begin(session)
         return session
 
     async def _usable(

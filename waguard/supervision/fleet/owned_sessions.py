@@ -87,7 +87,7 @@ class OwnedActors:
                     return
                 if why:
                     if it.row.desired_up:
-                        start_or_park(it, self._ctx.fleet, asked=False)
+                        start_or_park(it, asked=False)
                     raise UnavailableError(
                         f"the session's credentials are not shared: {why}", retry_after=60
                     )

@@ -243,7 +243,7 @@ class Reconciler:
             case Start():
                 registry[name].update_row(rows[name])
                 _record(registry[name], correction)
-                start_or_park(registry[name], self._ctx.fleet)
+                start_or_park(registry[name])
             case Stop():
                 registry[name].update_row(rows[name])
                 _record(registry[name], correction)
@@ -271,7 +271,7 @@ class Reconciler:
         # a new row that wants nothing is no trouble
         _record(session, correction, kind="reconciled" if wanted else "taken_in")
         if not self._owned:
-            begin(session, self._ctx.fleet)
+            begin(session)
         return True
 
     async def _lose(self, name: str) -> bool:

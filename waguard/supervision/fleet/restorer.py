@@ -150,7 +150,7 @@ class Restorer:
         if self._state.stopping:
             return "interrupted"
         with session.faults.alone("restore"):
-            return begin(session, self._ctx.fleet, asked=False)
+            return begin(session, asked=False)
         return _left_to_reconciler(session)
 
     async def _ended(self, session: SessionActor, begun: str | None) -> str:

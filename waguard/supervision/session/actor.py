@@ -185,12 +185,18 @@ class SessionActor:
         """Handle a fact about it."""
         self._ctx.mailbox.post(self.name, fact)
 
-    def start(self, *, restart: bool = False, asked: bool = True) -> None:
+    def start(
+        self, *, restart: bool = False, asked: bool = True, profile_unknown: bool = False
+    ) -> None:
         """Want it up; ``restart`` also replaces a living worker, which counts as no crash.
 
-        ``asked``: by somebody outside, whom the fleet breaker does not stop.
+        ``asked``: by somebody outside, whom the fleet breaker does not stop. ``profile_unknown``: whether it has one could
+        not be read now, and is checked before its worker is spawned.
         """
-        left = self.profile.is_there()
+        left = None
+        if not profile_unknown:
+            with contextlib.suppress(OSError):  # unknown is not missing
+                left = self.profile.is_there()
         self.post(
             StartRequested(
                 asked=asked,

@@ -1,6 +1,8 @@
 """One session's profile on disk: where it lies, whether it is there, what holds it up before a start."""
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from loguru import logger
@@ -30,6 +32,10 @@ def is_paired(row: SessionRow) -> bool:
     return row.status != Status.QR_SCANNING and not row.unpaired and row.removed_at is None
 
 
+class ProfileUnreadableError(WaguardError):
+    """The system does not let a profile be read now: whether it is there is unknown."""
+
+
 class SessionProfile:
     """Where it lies follows the newest row, which ``writer`` has."""
 
@@ -54,7 +60,7 @@ class SessionProfile:
 
     @property
     def paired_at(self) -> float | None:
-        """Unix time of its pairing; None: unknown, see ``owner_mark.paired_by``."""
+        """Unix time of its pairing; None: unknown, see ``owner_mark.paired_by``. Raises ``OSError``."""
         return owner_mark.paired_by(self.at.profile, self._ctx.clock.wall())
 
     def is_there(self) -> bool | None:
@@ -64,9 +70,9 @@ class SessionProfile:
         return True if here is False and self._is_shipped else here
 
     def _is_here(self) -> bool | None:
-        if self.logout_cut_off:
-            return False
         try:
+            if self.logout_cut_off:
+                return False
             if inspection.something_left(self.at) or self.old():
                 return True
         except OSError:
@@ -103,16 +109,18 @@ class SessionProfile:
         self._workspace = row.workspace_id
 
     async def migrate(self) -> None:
-        """Put its old profile, where there is one, in its place, before a start. Raises ``OSError``."""
-        self._old_unusable = None
-        if not self.old():
-            return
-        known = not self._writer.row.unpaired
-        try:
-            moved = await asyncio.to_thread(old_profiles.migrate, self.at, known=known)
-        except WaguardError as error:
-            self._old_unusable = error.line()
-            return
+        """Have it in its place before a start: in the workspace of its row; an old one, where there is one. Raises
+        ``ProfileUnreadableError``."""
+        self._old_unusable, moved = None, None
+        with _readable(self.at):
+            self.follow_row()
+            if not self.old():
+                return
+            known = not self._writer.row.unpaired
+            try:
+                moved = await asyncio.to_thread(old_profiles.migrate, self.at, known=known)
+            except WaguardError as error:
+                self._old_unusable = error.line()
         if moved:
             logger.info(
                 "an old profile is used",
@@ -126,8 +134,10 @@ class SessionProfile:
         return old_profiles.waiting(self.at, known=not self._writer.row.unpaired)
 
     def is_missing(self) -> bool:
-        """Whether the folder of all profiles has come back without its own."""
-        return self.paired and not inspection.something_left(self.at) and not self._is_shipped
+        """Whether the folder of all profiles has come back without its own. Raises ``ProfileUnreadableError``."""
+        with _readable(self.at):
+            left = inspection.something_left(self.at)
+        return self.paired and not left and not self._is_shipped
 
     @property
     def _is_shipped(self) -> bool:
@@ -137,9 +147,10 @@ class SessionProfile:
 
     async def have_newest(self) -> Failure | None:
         """Before a start, once nobody uses it: end a logout that was cut off; have the credentials of the host that used
-        the session last, where hosts share them. Why that cannot be done. Raises ``WaguardError``, ``OSError``."""
-        if mark := self.logout_cut_off:
-            await self.quarantine(owner_mark.pairing(self.at.profile), mark.why)
+        the session last, where hosts share them. Why that cannot be done. Raises ``WaguardError``."""
+        with _readable(self.at):
+            if mark := self.logout_cut_off:
+                await self.quarantine(owner_mark.pairing(self.at.profile), mark.why)
         if not self._ctx.shipping:
             return None
         return await self._ctx.shipping.prepare(self.at, unpaired=self._writer.row.unpaired)
@@ -155,7 +166,8 @@ class SessionProfile:
 
     @property
     def logout_cut_off(self) -> Leaving | None:
-        """The mark of a logout that no daemon has ended; None: there is none, or the row was never written."""
+        """The mark of a logout that no daemon has ended; None: there is none, or the row was never written. Raises
+        ``OSError`` where that cannot be read now."""
         row, mark = self._writer.row, leaving_mark.read(self.at.profile)
         return mark if mark and row.unpaired and row.generation > mark.generation else None
 
@@ -191,6 +203,15 @@ class SessionProfile:
             why = f"paths.runtime cannot be used: {error.strerror}"
             return _host("runtime_unusable", "paths.runtime cannot be used", why)
         return None
+
+
+@contextlib.contextmanager
+def _readable(at: Places) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = f"its profile cannot be used now: {error}"
+        raise ProfileUnreadableError(why, value=str(at.profile)) from None
 
 
 def _host(reason: str, cause: str, message: str) -> Failure:

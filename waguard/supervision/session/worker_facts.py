@@ -15,6 +15,7 @@ from waguard.host.memory.proxies import ProxyUnreadableError
 from waguard.ports.process import Process
 from waguard.supervision.session.page_watch import page_of
 from waguard.supervision.session.session_context import SessionContext
+from waguard.supervision.session.session_profile import ProfileUnreadableError
 from waguard.supervision.session.worker_link import WorkerLink
 from waguard.wire.reports import Passkey, Report
 from waguard.wire.stable import StableHeartbeat, StableReport
@@ -134,4 +135,7 @@ def spawn_failure(error: Exception) -> Failure:
     if isinstance(error, ProxyUnreadableError):
         cause = "a session's proxy cannot be read"
         return Failure(Blame.HOST, "proxy_unreadable", cause, why, str(error.value))
+    if isinstance(error, ProfileUnreadableError):
+        cause = "a profile cannot be read"
+        return Failure(Blame.HOST, "profile_unreadable", cause, why, str(error.value))
     return Failure(Blame.HOST, "spawn_failed", "no worker could be started", why)

@@ -227,7 +227,6 @@ class WorkerRunner:
 
     async def _spawn(self, worker: int, *, check_profile: bool, waits: bool) -> None:
         try:
-            self._profile.follow_row()
             await self._profile.migrate()
             await self._ctx.proxies.have_newest(self._writer.row.session_id)
             row, at = self._writer.row, self._profile.at
