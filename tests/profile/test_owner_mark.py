@@ -1,5 +1,6 @@
 """Whose a profile is: a token for each pairing, and what may be moved or changed by it."""
 
+import errno
 import os
 import shutil
 import time
@@ -9,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.host.odd_files import refuse
 from tests.profile.copies import files
 from waguard.core.profile.before_start import CredentialsLost, Damaged, Healthy
 from waguard.profile import (
     caches,
     chromium_lock,
     inspection,
+    leaving_mark,
     owner_mark,
     quarantine,
     repair,
@@ -22,6 +25,7 @@ from waguard.profile import (
     start_marks,
 )
 from waguard.profile.layout import Places
+from waguard.profile.leaving_mark import LEAVING
 from waguard.profile.lock import LOCK_NAME, NotHeldError, ProfileLock, prove_held
 from waguard.profile.owner_mark import PAIRING
 from waguard.profile.quarantine import PairedAgainError
@@ -41,6 +45,43 @@ def test_a_pairing_has_a_token_of_its_own(at: Places, lock: int) -> None:
     owner_mark.disown(at.profile, lock)
     assert owner_mark.pairing(at.profile) is None
     owner_mark.disown(at.profile, lock)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        owner_mark.pairing,
+        owner_mark.paired_at,
+        owner_mark.logged_out,
+        leaving_mark.read,
+        start_marks.tried,
+    ],
+)
+def test_a_mark_that_cannot_be_read_now_is_not_missing(
+    at: Places, ask: Callable[[Path], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (PAIRING, LEAVING, TRIED):
+        refuse(monkeypatch, at.profile / name, errno.EMFILE)
+    with pytest.raises(OSError, match="Too many open files"):
+        ask(at.profile)
+
+
+def test_a_pairing_that_cannot_be_read_now_stays_and_a_logout_ends_it_all_the_same(
+    at: Places, lock: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = owner_mark.claim(at.profile, lock, after_pairing=True)
+    with monkeypatch.context() as patch:
+        refuse(patch, at.profile / PAIRING, errno.EIO)
+        assert owner_mark.may_be_paired(at.profile)
+        with pytest.raises(OSError, match="error"):
+            owner_mark.claim(at.profile, lock, after_pairing=False)
+        with pytest.raises(OSError, match="error"):
+            quarantine.retire(at, lock, token=None, why="it left")
+    assert owner_mark.pairing(at.profile) == token, "else no snapshot of it fits any more"
+    with monkeypatch.context() as patch:
+        refuse(patch, at.profile / PAIRING, errno.EIO)
+        owner_mark.disown(at.profile, lock)
+    assert owner_mark.logged_out(at.profile)
 
 
 def test_a_pairing_while_the_clock_was_ahead_is_of_now_once_it_is_right(

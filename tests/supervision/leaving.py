@@ -43,3 +43,22 @@ async def unlinking(bench: Bench, name: str = "s") -> "asyncio.Task[None]":
     task = asyncio.create_task(bench.it.sessions.delete(name, purge=False))
     await wait_until(lambda: bench.process(name).calls, "it is being unlinked")
     return task
+
+
+async def logging_out(bench: Bench, world: World) -> None:
+    """The daemon is killed while a session is unlinked; the next one has not begun."""
+    await bench.restore()
+    world.profile("s")
+    process = await bench.connected()
+    await bench.until_written()
+
+    async def never(call: Call) -> None:
+        await asyncio.Event().wait()
+
+    process.script.answer = never
+    task = asyncio.create_task(bench.it.sessions.logout("s"))
+    await wait_until(lambda: process.calls, "it is being unlinked")
+    await bench.die()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    process.exit(-9)

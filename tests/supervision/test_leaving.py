@@ -12,7 +12,14 @@ import pytest
 from tests.sends import not_sent
 from tests.supervision.bench import QR_SHOWN, TEXT, Bench
 from tests.supervision.fake_workers import Script
-from tests.supervision.leaving import GONE, deleted, quarantined_now, read, unlinking
+from tests.supervision.leaving import (
+    GONE,
+    deleted,
+    logging_out,
+    quarantined_now,
+    read,
+    unlinking,
+)
 from tests.supervision.reports import qr
 from tests.supervision.sessions import until
 from tests.supervision.world import World
@@ -102,25 +109,6 @@ async def test_logout_goes_on_where_whatsapp_cannot_be_reached(
     assert view.disconnect_reason == "user_initiated"
     assert not layout.exists(empty.session().profile.at.profile)
     assert world.spawn.alive == []
-
-
-async def logging_out(bench: Bench, world: World) -> None:
-    """The daemon is killed while a session is unlinked; the next one has not begun."""
-    await bench.restore()
-    world.profile("s")
-    process = await bench.connected()
-    await bench.until_written()
-
-    async def never(call: Call) -> None:
-        await asyncio.Event().wait()
-
-    process.script.answer = never
-    task = asyncio.create_task(bench.it.sessions.logout("s"))
-    await wait_until(lambda: process.calls, "it is being unlinked")
-    await bench.die()
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-    process.exit(-9)
 
 
 async def test_the_next_daemon_ends_a_logout_that_was_cut_off(bench: Bench, world: World) -> None:

@@ -1,9 +1,12 @@
 """When a worker is asked for what came while nobody listened."""
 
+import errno
 import json
+from pathlib import Path
 
 import pytest
 
+from tests.host.odd_files import refuse
 from tests.supervision.bench import TEXT, Bench
 from tests.supervision.fake_host import START
 from tests.supervision.reports import message
@@ -11,7 +14,8 @@ from tests.supervision.sessions import until, up
 from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.link import Link
-from waguard.profile.owner_mark import PAIRING
+from waguard.profile import owner_mark
+from waguard.profile.owner_mark import PAIRING, paired_by
 from waguard.wire.calls import Failed, Value
 from waguard.wire.events import BackfillGap
 
@@ -69,6 +73,30 @@ async def test_chats_are_read_from_what_the_inbox_has(bench: Bench, world: World
     first, second = process.caught_up
     assert (first.since, first.floor) == ({}, int(now - 7_200.0))
     assert list(second.since.values()) == [int(START) - 3_600]
+
+
+@pytest.mark.timings(backfill_retry=0.01)
+async def test_nothing_is_asked_for_while_the_time_of_the_pairing_cannot_be_read(
+    bench: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, now = await bench.add(), world.clock.wall()
+    pairing = session.profile.at.profile / PAIRING
+    pairing.write_text(json.dumps({"token": "t", "at": now - 7_200.0}))
+    asked = 0
+
+    def read(profile: Path, now: float) -> float | None:
+        nonlocal asked
+        asked += 1
+        return paired_by(profile, now)
+
+    monkeypatch.setattr(owner_mark, "paired_by", read)
+    with monkeypatch.context() as patch:
+        refuse(patch, pairing, errno.EMFILE)
+        process = await up(session)
+        await wait_until(lambda: asked > 1, "it was read again")
+        assert process.caught_up == []
+    await wait_until(lambda: process.caught_up, "it was asked")
+    assert process.caught_up[0].floor == int(now - 7_200.0), "what came meanwhile is read back"
 
 
 async def test_what_was_not_read_is_asked_for_until_it_is_also_of_the_next_worker(

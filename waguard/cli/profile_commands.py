@@ -165,21 +165,25 @@ def quarantined(sessions: Path) -> list[Copy]:
 
 
 def _line(at: Places) -> ProfileLine:
-    state, why = "in use", None
+    state, why, paired = "in use", None, False
     with contextlib.ExitStack() as stack:
-        if at.profile.is_dir():
-            lock = stack.enter_context(snapshot_now.free(at.profile))
-            if lock is not None:
-                state, why = _words(inspection.inspect(at.profile))
-        else:
-            state = "missing"
+        try:
+            if at.profile.is_dir():
+                lock = stack.enter_context(snapshot_now.free(at.profile))
+                if lock is not None:
+                    state, why = _words(inspection.inspect(at.profile))
+            else:
+                state = "missing"
+            paired = owner_mark.pairing(at.profile) is not None
+        except OSError as error:
+            state, why = "unreadable", str(error)
         return ProfileLine(
             session=at.session,
             workspace=at.workspace,
             path=str(at.profile),
             state=state,
             why=why,
-            paired=owner_mark.pairing(at.profile) is not None,
+            paired=paired,
             size=disk.size_of(at.profile),
             snapshots=tuple(snapshots.known(at.snapshots)),
         )

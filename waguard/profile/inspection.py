@@ -29,7 +29,6 @@ from waguard.profile import (
 from waguard.profile.credentials import FOLDERS
 from waguard.profile.layout import Places
 from waguard.profile.lock import NotHeldError, prove_held
-from waguard.profile.owner_mark import PAIRING
 from waguard.profile.start_marks import SUSPECT
 
 ROOM: Final = 32 << 20  # bytes; with less, Chromium's own writes fail soon
@@ -54,16 +53,18 @@ def something_left(at: Places) -> bool:
 
 
 def inspect(profile: Path, *, room: int = ROOM) -> Finding:
-    """What is wrong, read from the files; nothing may be writing to them.
+    """What is wrong, read from the files; nothing may be writing to them. Raises ``OSError`` where something cannot be
+    read now, as the owner mark.
 
     ``Local State`` and ``Preferences`` are not read: Chromium makes them again.
     """
+    paired = owner_mark.pairing(profile) is not None
     try:
         # where to restore to must have room as well
         free = shutil.disk_usage(profile if profile.exists() else profile.parent).free
         if free < room:
             return NoRoom(f"only {free >> 20} MB are free on the disk of {profile}")
-        return _inspect(profile)
+        return _inspect(profile, paired=paired)
     except leveldb.DamageError as error:
         return Damaged(str(error))
     except FileNotFoundError:
@@ -81,12 +82,11 @@ def emptied(profile: Path) -> bool:
     return stored.is_dir() and not any(os.path.lexists(stored / name) for name in FOLDERS)
 
 
-def _inspect(profile: Path) -> Finding:
+def _inspect(profile: Path, *, paired: bool) -> Finding:
     if not os.path.lexists(profile / "Default"):
         return Missing()
     if emptied(profile):
         return Emptied()
-    paired = owner_mark.pairing(profile) is not None
     torn: list[Path] = []
     for name in FOLDERS:
         why = _lost(profile / "Default" / name, torn)
@@ -127,7 +127,6 @@ def examine(at: Places, lock: int | None, *, finding: Finding | None = None) -> 
         locked = False
     result = finding or _finding(at.profile)
     away = layout.dangling(at.snapshots)
-    mark_files.require_readable(at.profile / PAIRING)
     return Found(
         finding=result,
         owner=chromium_lock.owner(at.profile),

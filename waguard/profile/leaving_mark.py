@@ -30,7 +30,7 @@ def write(profile: Path, leaving: Leaving) -> None:
 
 
 def read(profile: Path) -> Leaving | None:
-    """None: it does not leave."""
+    """None: it does not leave. Raises ``OSError`` where that cannot be read now."""
     mark = mark_files.read(profile / LEAVING)
     try:
         return Leaving(int(mark["generation"]), str(mark["why"]))
@@ -44,6 +44,6 @@ def remove(profile: Path) -> None:
 
 
 def carry(profile: Path, other: Path) -> None:
-    """Have ``other``, which takes the place of ``profile``, leave as well."""
+    """Have ``other``, which takes the place of ``profile``, leave as well. Raises ``OSError``."""
     if leaving := read(profile):
         write(other, leaving)

@@ -11,22 +11,16 @@ from waguard.host.small_file import UnreadableError
 
 
 def read(path: Path) -> Any:
-    """JSON; None where there is none that can be read."""
+    """JSON; None where there is none, or something else. Raises ``OSError`` where the system does not let it be read now:
+    what it says is unknown."""
     try:
         return json.loads(small_file.read(path))
-    except (OSError, ValueError, RecursionError, UnreadableError):
-        return None
-
-
-def require_readable(path: Path) -> None:
-    """Raises ``OSError`` for one that the system does not let be read now: what it says is unknown."""
-    try:
-        small_file.read(path)
-    except FileNotFoundError:
-        pass
     except UnreadableError as error:
         if error.by_system:
             raise OSError(errno.EIO, str(error), str(path)) from None
+        return None
+    except (FileNotFoundError, ValueError, RecursionError):
+        return None
 
 
 def write(path: Path, content: Any) -> None:

@@ -1,9 +1,9 @@
 """Whose a profile is: the token of its pairing, which names what was meant for it.
 
-Whatever changes something asks for the descriptor of the profile's lock and proves that it is held.
+Whatever changes something asks for the descriptor of the profile's lock and proves that it is held. All that reads it
+raises ``OSError`` where the system does not let it be read now: unknown is not unpaired.
 """
 
-import os
 import secrets
 import time
 from pathlib import Path
@@ -24,6 +24,14 @@ def pairing(profile: Path) -> str | None:
     """The owner token; None: never connected, or logged out."""
     mark = mark_files.read(profile / PAIRING)
     return str(mark["token"]) if isinstance(mark, dict) and mark.get("token") else None
+
+
+def may_be_paired(profile: Path) -> bool:
+    """Whether it has an owner token, as far as that can be read now."""
+    try:
+        return pairing(profile) is not None
+    except OSError:
+        return True
 
 
 def paired_at(profile: Path) -> float | None:
@@ -68,12 +76,19 @@ def disown(profile: Path, lock: int) -> None:
     The mark stays, without a token: what others left of the session is as old.
     """
     prove_held(profile, lock)
-    if was_ours(profile) and mark_files.read(profile / PAIRING) != LOST:
+    if was_ours(profile) and not _is_lost(profile):
         try:
             mark_files.write(profile / PAIRING, NO_TOKEN)
         except OSError:  # a full disk: without the mark is better than with the token
             mark_files.remove(profile / PAIRING)
     mark_files.remove(profile / SUSPECT)
+
+
+def _is_lost(profile: Path) -> bool:
+    try:
+        return bool(mark_files.read(profile / PAIRING) == LOST)
+    except OSError:  # it was logged out, whatever it says
+        return False
 
 
 def logged_out(profile: Path) -> bool:
@@ -83,4 +98,8 @@ def logged_out(profile: Path) -> bool:
 
 def was_ours(profile: Path) -> bool:
     """Whether its session was ever connected by waguard, logged out since or not."""
-    return os.path.lexists(profile / PAIRING)
+    try:
+        (profile / PAIRING).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

@@ -1,5 +1,6 @@
 """Profiles that must not be used any more: kept with a note, and deleted when retention lets them go."""
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -47,7 +48,10 @@ def quarantined(sessions: Path) -> list[Copy]:
     found = []
     folder = sessions / "quarantine"
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        note = mark_files.read(path / NOTE)
+        try:
+            note = mark_files.read(path / NOTE)
+        except OSError:
+            continue
         if not isinstance(note, dict) or path.name.startswith(moving.UNFINISHED):
             continue
         try:
@@ -56,19 +60,24 @@ def quarantined(sessions: Path) -> list[Copy]:
         except (KeyError, TypeError, ValueError, OverflowError):
             continue
         where = layout.places(sessions, workspace, session)
-        only = owner_mark.pairing(where.profile) is None and not any(
-            snapshot.intact for snapshot in snapshots.known(where.snapshots)
-        )
         found.append(
             Copy(
                 name=path.name,
                 session=f"{workspace}/{session}",
                 at=at,
                 size=disk.size_of(path),
-                only=only,
+                only=_is_only(where),
             )
         )
     return sorted(found, key=lambda copy: (copy.at, copy.name))
+
+
+def _is_only(where: Places) -> bool:
+    """Whether nothing else of this session may be left; what cannot be read may be nothing."""
+    with contextlib.suppress(OSError):
+        if owner_mark.pairing(where.profile) is not None:
+            return False
+    return not any(snapshot.intact for snapshot in snapshots.known(where.snapshots))
 
 
 def purge(sessions: Path, *, now: float, keep_for: float, size_limit: int) -> list[Copy]:
@@ -95,7 +104,8 @@ def retire(at: Places, lock: int, *, token: str | None, why: str) -> Path | None
     """Quarantine the profile and its snapshots for good: the session was logged out or deleted.
 
     No later session of this name is given them. ``token`` is the pairing that is meant: raises
-    ``PairedAgainError`` where it was paired again meanwhile, ``UnavailableError`` while a disk of it is not mounted.
+    ``PairedAgainError`` where it was paired again meanwhile, ``UnavailableError`` while a disk of it is not mounted,
+    ``OSError``.
     None: there is nothing to move.
     """
     if link := layout.dangling(at.profile) or layout.dangling(at.snapshots):

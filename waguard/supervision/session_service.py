@@ -387,7 +387,7 @@ async def _refuse_linked_number(
     for other in registry.sessions:
         name = other.row.session_id
         same = name != session_id and other.state.phone == phone and not other.state.left
-        if same and owner_mark.pairing(other.profile.at.profile):
+        if same and owner_mark.may_be_paired(other.profile.at.profile):
             raise NumberLinkedError(phone, name)
     if not registry.ours.in_cluster:
         return

@@ -39,7 +39,7 @@ def work(spec: WorkerSpec) -> int:
 async def _run(spec: WorkerSpec) -> int:
     try:
         worker = SessionWorker(spec)
-    except UnreadableError as error:
+    except (UnreadableError, OSError) as error:
         logger.error(
             "unstored events cannot be read now: the worker is to be started again",
             event="unstored_unreadable",

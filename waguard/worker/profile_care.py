@@ -71,11 +71,11 @@ class ProfileCare:
         """Make it fit for Chromium. Raises ``ProfileHeldError``."""
         try:
             prepared = await asyncio.to_thread(self._prepare)
+            self._report_repairs(prepared)
+            self.paired = owner_mark.pairing(self._at.profile) is not None
+            self._paired_at = owner_mark.paired_at(self._at.profile) or 0.0
         except (OSError, WaguardError) as error:
             raise ProfileHeldError(f"the profile could not be prepared: {error}") from None
-        self._report_repairs(prepared)
-        self.paired = owner_mark.pairing(self._at.profile) is not None
-        self._paired_at = owner_mark.paired_at(self._at.profile) or 0.0
         if isinstance(prepared.end, Hold):
             raise ProfileHeldError(prepared.end.why)
 
@@ -180,9 +180,9 @@ class ProfileCare:
     def _copy(self, *, running: bool) -> bool:
         """Whether a copy was taken; there is none without a mark, which may be written yet."""
         at, now = self._at, time.time()
-        if (token := owner_mark.pairing(at.profile)) is None:
-            return False
         try:
+            if (token := owner_mark.pairing(at.profile)) is None:
+                return False
             taken = snapshots.create(
                 at.profile,
                 at.snapshots,

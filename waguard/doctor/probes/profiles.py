@@ -1,5 +1,6 @@
 """The profiles, read without their locks: a lock of the doctor's would keep a worker from starting."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from waguard.config.sections import Config
 from waguard.core.backup_contents import LastBackup
 from waguard.core.host import strays as policy
 from waguard.core.host.strays import Foreign, Stray
-from waguard.core.profile.before_start import Finding
+from waguard.core.profile.before_start import Damaged, Finding
 from waguard.core.profile.old_profiles import ARCHIVE
 from waguard.doctor.checks.profiles import Folder, Profile
 from waguard.doctor.probes.machine import Machine
@@ -71,7 +72,9 @@ def _profile(machine: Machine, at: Places) -> Profile:
     used = machine.locked_by(at.profile / LOCK_NAME) is not None
     owner = chromium_lock.owner(at.profile)
     known = snapshots.known(at.snapshots)
-    paired_at = owner_mark.paired_at(at.profile)
+    paired_at = None
+    with contextlib.suppress(OSError):  # the finding says so
+        paired_at = owner_mark.paired_at(at.profile)
     dangling = layout.dangling(at.profile)
     return Profile(
         session=at.session,
@@ -88,7 +91,10 @@ def _profile(machine: Machine, at: Places) -> Profile:
 
 
 def _finding(profile: Path) -> Finding:
-    return inspection.inspect(profile)
+    try:
+        return inspection.inspect(profile)
+    except OSError as error:
+        return Damaged(str(error))
 
 
 def strays(machine: Machine, config: Config) -> Sequence[Stray | Foreign]:

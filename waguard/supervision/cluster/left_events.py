@@ -1,6 +1,7 @@
 """Takes what another host has received of a session of this one, and nobody has stored."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -67,7 +68,9 @@ class LeftEventsHere:
 
 async def _require_same_link(session: SessionActor, left: LeftEvents) -> None:
     """The session was started, or created, since then; only where it was paired again it is another one."""
-    paired_at = await asyncio.to_thread(lambda: session.profile.paired_at)
+    paired_at = None
+    with contextlib.suppress(OSError):
+        paired_at = await asyncio.to_thread(lambda: session.profile.paired_at)
     if paired_at is None:
         raise UnavailableError("the session's pairing is not known yet", retry_after=RETRY_AFTER)
     if any(it.at < paired_at for it in left.events):

@@ -45,12 +45,14 @@ async def leave(session: SessionActor, *, why: str, deadline: float) -> None:
     ``deadline``: see ``Timings.unlink``. Raises ``WaguardError`` where the profile is in use, or another host has the
     session meanwhile.
     """
-    token = owner_mark.pairing(session.profile.at.profile)
+    profile, known, token = session.profile.at.profile, False, None
+    with contextlib.suppress(OSError):
+        token, known = owner_mark.pairing(profile), True
     session.post(Left())
     await _unlink(session, deadline)
     await session.stop()
     _require_here(session)
-    await _quarantine(session, token, why)
+    await _quarantine(session, token if known else owner_mark.pairing(profile), why)
 
 
 async def finish(session: SessionActor) -> None:
@@ -85,11 +87,11 @@ async def tidy(session: SessionActor) -> None:
     """After its end: the application has deleted its row. Where it was never paired nobody misses its profile, and no
     person has to decide about it."""
     profile = session.profile.at.profile
-    if session.profile.paired or owner_mark.was_ours(profile):
-        return
-    found = await asyncio.to_thread(old_profiles.examine, profile)
-    if found.credentials is Credentials.UNPAIRED:
-        with contextlib.suppress(WaguardError, OSError):  # it stays, and is a finding
+    with contextlib.suppress(WaguardError, OSError):  # it stays, and is a finding
+        if session.profile.paired or owner_mark.was_ours(profile):
+            return
+        found = await asyncio.to_thread(old_profiles.examine, profile)
+        if found.credentials is Credentials.UNPAIRED:
             await session.profile.quarantine(None, "its row was deleted, and it was never paired")
 
 

@@ -162,12 +162,18 @@ class Registry:
             del self._leaving[session_id]
 
     async def finish_removal(self, session: SessionActor) -> None:
-        """End a deletion or logout that was cut off, as by the end of a daemon; its pairing never comes back."""
+        """End a deletion or logout that was cut off, as by the end of a daemon; its pairing never comes back. Raises
+        ``UnavailableError`` where its profile cannot be read now, and as ``leaving.finish``."""
         if self.is_leaving(session.name):
             return
         name, removed = session.name, session.row.removed_at is not None
-        if removed or leaving_mark.read(session.profile.at.profile):
-            with self.leaving(name):
-                if not removed:  # memory may not know of a commit whose answer was lost
-                    session.update_row(await self._ctx.store.session(name) or session.row)
-                await leaving.finish(session)
+        try:
+            if removed or leaving_mark.read(session.profile.at.profile):
+                with self.leaving(name):
+                    if not removed:  # memory may not know of a commit whose answer was lost
+                        session.update_row(await self._ctx.store.session(name) or session.row)
+                    await leaving.finish(session)
+        except OSError as error:
+            raise UnavailableError(
+                f"its profile cannot be used now: {error}", remedy="try again", retry_after=5
+            ) from None

@@ -1,6 +1,7 @@
 """What came in while nobody listened is reported by the worker, once after each load."""
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Awaitable, Callable
 
@@ -52,9 +53,13 @@ class Backfiller:
 
     def paced(self, call: CatchUp) -> CatchUp:
         """The call as it may be read now."""
-        return replace(call, fresh=self._fresh_for() > 0)
+        fresh = True  # as long as that is unknown
+        with contextlib.suppress(OSError):
+            fresh = self._fresh_for() > 0
+        return replace(call, fresh=fresh)
 
     def _fresh_for(self) -> float:
+        """Seconds; raises ``OSError`` where the pairing cannot be read now."""
         quiet = self._ctx.config().inbox.backfill_after_pairing
         return deferral(self._profile.paired_at, quiet=quiet, now=self._ctx.clock.wall())
 
@@ -86,12 +91,12 @@ class Backfiller:
                 # on a whole second, as ticks: those of a burst wake the daemon together
                 due = now() + min(fresh_for, self._ctx.timings.backfill_quiet)
                 await asyncio.sleep(math.ceil(due) - now())
-            except WaguardError as error:
+            except (WaguardError, OSError) as error:
                 # a page that was reloaded meanwhile, or a worker that ended, is logged elsewhere
                 level, tried = "WARNING" if tried else "DEBUG", True
                 said = "messages are not backfilled; trying again"
                 log = logger.bind(session=self._state().session)
-                log.log(level, said, event="backfill_failed", why=error.line())
+                log.log(level, said, event="backfill_failed", why=str(error))
                 await asyncio.sleep(pause)
 
     def _is_number(self, worker: int) -> bool:

@@ -251,7 +251,8 @@ class Intake:
             self._begin(self._writer.touch(), "touch")
 
     async def backfill_request(self, profile: Path) -> CatchUp:
-        """From when on nobody may have listened. Raises ``WaguardError``."""
+        """From when on nobody may have listened. Raises ``WaguardError``, and ``OSError`` where the pairing cannot be read
+        now."""
         kept_for = self._ctx.config().retention.inbox_days * DAY
         oldest = self._ctx.ages.ago(min(kept_for, BACKFILL_LIMIT))
         newest = await self._ctx.inbox.newest(self._writer.row.session_id, after=oldest)

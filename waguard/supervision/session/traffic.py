@@ -112,7 +112,7 @@ class Traffic:
             row.session_id,
             ctx,
             reread=self._ask,
-            paired_at=lambda: profile.paired_at,
+            paired_at=lambda: _paired_at(profile),
             note=writer.record,
         )
         self.intake = Intake(
@@ -326,3 +326,11 @@ class Traffic:
         if (link := self._link()) is None:
             raise UnavailableError("its worker is not there")
         return await link.call(call)
+
+
+def _paired_at(profile: SessionProfile) -> float | None:
+    """As it has it; None also where that cannot be read now."""
+    try:
+        return profile.paired_at
+    except OSError:
+        return None
