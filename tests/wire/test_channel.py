@@ -98,7 +98,8 @@ def test_nothing_that_can_be_said_is_left_out_above() -> None:
 async def test_messages_keep_their_order_and_their_borders(pair: Pair) -> None:
     for message in TO_DAEMON * 20:
         pair.worker.post(message)
-    assert [await pair.daemon.receive() for _ in TO_DAEMON * 20] == list(TO_DAEMON * 20)
+    pair.worker.post(*TO_DAEMON)
+    assert [await pair.daemon.receive() for _ in TO_DAEMON * 21] == list(TO_DAEMON * 21)
 
 
 async def test_a_message_that_comes_byte_by_byte(pair: Pair) -> None:

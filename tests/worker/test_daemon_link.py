@@ -181,6 +181,24 @@ async def test_a_daemon_gets_the_state_and_then_every_change(bench: Bench) -> No
     assert await daemon.next() == Heartbeat(devtools=0.1, page=None)
 
 
+async def test_all_that_waits_is_one_write(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncio counts at each write all those that wait: for each event one is quadratic, and nothing else runs."""
+    bench.link.report(report())
+    for number in range(100):
+        bench.link.event(message(number))
+    write, writers = asyncio.StreamWriter.write, list[asyncio.StreamWriter]()
+
+    def counted(writer: asyncio.StreamWriter, content: bytes) -> None:
+        writers.append(writer)
+        write(writer, content)
+
+    monkeypatch.setattr(asyncio.StreamWriter, "write", counted)
+    daemon = await bench.greeted()
+    assert await daemon.next() == report()
+    assert [number for number, _ in await daemon.events(100)] == list(range(1, 101))
+    assert len([writer for writer in writers if writer is not daemon.writer]) == 1
+
+
 @pytest.mark.parametrize(
     "wrong", [{"generation": 2}, {"generation": 4}, {"protocol": PROTOCOL + 1}, {"session": "t"}]
 )

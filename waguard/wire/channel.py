@@ -94,16 +94,21 @@ class Channel(Generic[Incoming]):
         """Whether nothing that is posted now leaves any more."""
         return self._writer.is_closing()
 
-    def post(self, message: msgspec.Struct) -> None:
-        """Queue without waiting; what a dead peer does not take is lost with it."""
+    def post(self, *messages: msgspec.Struct) -> None:
+        """Queue without waiting, many with one write: each write counts all that wait. What a dead peer does not take is
+        lost with it."""
         if self.closing:
             return
-        frame = self._encoder.encode(message)
-        if len(frame) > self._limit:
-            raise ChannelError(
-                f"a message of {len(frame)} bytes is over the limit of {self._limit}"
-            )
-        self._writer.write(len(frame).to_bytes(_HEADER) + frame)
+        frames = bytearray()
+        for message in messages:
+            frame = self._encoder.encode(message)
+            if len(frame) > self._limit:
+                raise ChannelError(
+                    f"a message of {len(frame)} bytes is over the limit of {self._limit}"
+                )
+            frames += len(frame).to_bytes(_HEADER)
+            frames += frame
+        self._writer.write(frames)
 
     async def send(self, message: msgspec.Struct) -> None:
         """Queue and wait until the peer keeps up. Raises ``EOFError`` when it is gone."""

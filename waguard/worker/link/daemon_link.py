@@ -239,9 +239,7 @@ class DaemonLink:
             self._channel.close()
         self._channel, self.alone_since, self._slot = channel, None, hello.slot
         self.greeted.set()
-        for message in (self._report, *self._pending):
-            if message is not None:
-                channel.post(message)
+        channel.post(*((self._report,) if self._report else ()), *self._pending)
 
     def _handle(self, channel: Channel[FromDaemon], message: FromDaemon, answer: Answer) -> None:
         match message:
