@@ -13,6 +13,7 @@ from waguard.daemon import leftovers as under_test
 from waguard.daemon.leftovers import Leftovers
 from waguard.daemon.runtime_folder import RuntimeFolder
 from waguard.errors import UnavailableError
+from waguard.wire.worker import WorkerRecord
 
 
 class Left:
@@ -22,12 +23,20 @@ class Left:
         self.reported: list[str] = []
         lock: Any = SimpleNamespace(found_unreadable=None)
         trail: Any = SimpleNamespace(record=lambda *_, reason: self.reported.append(reason))
-        process: Any = SimpleNamespace()
         folder = RuntimeFolder(runtime, lock)
         folder.make()
         self.path = folder.workers / "a.json"
         self.path.write_bytes(written())
-        self.it = Leftovers(folder, (), lambda _: process, trail)
+        self.unknown = set[int]()
+        """Pids of which the system does not say whether they live."""
+        self.asked: list[int] = []
+        self.it = Leftovers(folder, (), self._adopt, trail)
+
+    def _adopt(self, it: WorkerRecord) -> Any:
+        self.asked.append(it.pid)
+        if it.pid in self.unknown:
+            raise UnavailableError("it is not known")
+        return SimpleNamespace(pid=it.pid)
 
     def sessions(self) -> list[str]:
         """Those whose workers are adopted."""
@@ -48,6 +57,20 @@ def test_a_worker_whose_record_cannot_be_read_now_is_adopted_when_it_can(
             left.sessions()
     assert left.sessions() == [record().session]
     assert left.reported == []
+
+
+def test_a_worker_of_which_nothing_is_known_now_is_adopted_when_it_is(
+    left: Left,
+) -> None:
+    """Its record stays. Those before it are adopted once: each holds a descriptor."""
+    left.path.with_name("b.json").write_bytes(written(2))
+    left.unknown.add(2)
+    with pytest.raises(UnavailableError, match="not known"):
+        left.sessions()
+    left.unknown.clear()
+    assert [process.pid for _, process in left.it.workers()] == [1, 2]
+    assert left.asked == [1, 2, 2]
+    assert left.it.lost == []
 
 
 def test_a_record_that_is_never_read_keeps_no_other_from_being_adopted(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -118,6 +119,19 @@ async def listening(process: PidfdProcess) -> None:
 def has_ended(pid: int) -> None:
     """Wait without the loop, which must not notice, and leave the zombie there."""
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
+@contextlib.contextmanager
+def no_descriptor(*, spare: int = 0) -> Iterator[None]:
+    """This process can open no file any more, but ``spare`` ones."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + spare, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def descriptors() -> int:

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.host.processes import descriptors, ended, has_ended, listening
+from tests.host.processes import descriptors, ended, has_ended, listening, no_descriptor
+from waguard.errors import UnavailableError
 from waguard.host.process import procfs
 from waguard.host.process.children import ExecSpawn, read_records
 from waguard.wire.worker import WorkerRecord
@@ -82,6 +83,21 @@ async def test_a_zombie_counts_as_gone(adopted: "subprocess.Popen[bytes]") -> No
     adopted.kill()
     has_ended(adopted.pid)
     assert ExecSpawn().adopt(known) is None
+
+
+@pytest.mark.parametrize("spare", [0, 1])
+async def test_without_a_descriptor_nobody_counts_as_gone(
+    adopted: "subprocess.Popen[bytes]", spare: int
+) -> None:
+    known, before = record(adopted.pid), descriptors()
+    with no_descriptor(spare=spare), pytest.raises(UnavailableError, match="Too many open files"):
+        ExecSpawn().adopt(known)
+    assert descriptors() == before
+    process = ExecSpawn().adopt(known)
+    assert process
+    with no_descriptor():
+        process.kill()
+    assert await ended(process) is None
 
 
 async def test_a_stopped_worker_is_alive(adopted: "subprocess.Popen[bytes]") -> None:

@@ -10,7 +10,7 @@ from typing import Final
 import psutil
 import pytest
 
-from tests.host.processes import program
+from tests.host.processes import no_descriptor, program
 from tests.waiting import block_until
 from waguard.host.process import procfs
 
@@ -35,6 +35,14 @@ def test_a_process_is_known_by_its_start_time() -> None:
         assert not procfs.is_same(other.pid, started + 1, procfs.boot_id())
         assert not procfs.is_same(other.pid, started, "another boot")
         assert not procfs.is_same(os.getpid(), started - 1, procfs.boot_id())
+
+
+def test_without_a_descriptor_nothing_is_known_of_a_process() -> None:
+    for read in (procfs.living, procfs.start_time, procfs.command_line, procfs.environment):
+        with no_descriptor(), pytest.raises(OSError, match="Too many open files"):
+            read(os.getpid())
+    with no_descriptor():
+        assert not procfs.is_stopped(os.getpid())
 
 
 def test_a_name_with_brackets_and_half_a_character_is_read_past() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.host.processes import no_descriptor
 from tests.waiting import wait_until
 from waguard.core.reconcile import EndRemains, plan
 from waguard.host.process import procfs, strays
@@ -73,6 +74,23 @@ async def test_what_is_left_of_its_group_is_ended(renderer: int) -> None:
 
 async def test_a_group_whose_leader_lives_is_not_touched() -> None:
     assert ExecSpawn().end_remains(os.getpgrp()) is False
+
+
+async def test_a_group_of_whose_leader_nothing_can_be_read_is_not_touched() -> None:
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as leader:
+        with no_descriptor():
+            assert ExecSpawn().end_remains(leader.pid) is False
+        assert leader.poll() is None
+        leader.kill()
+
+
+async def test_without_a_descriptor_a_sweep_does_not_say_that_nothing_is_left(
+    renderer: int, sessions: Path
+) -> None:
+    (left,) = strays.remains([renderer])
+    with no_descriptor(), pytest.raises(OSError, match="Too many open files"):
+        await strays.end(left, timings=strays.Timings(follows=0.0, browser_grace=0.05))
+    assert procfs.is_stopped(renderer)
 
 
 async def test_a_sweep_ends_it_by_its_profile(renderer: int, sessions: Path) -> None:

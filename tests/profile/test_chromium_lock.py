@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.host.processes import no_descriptor
 from tests.profile.leveldb_files import word_of
 from waguard.core.profile.before_start import (
     DeadOwner,
@@ -78,6 +79,8 @@ def test_a_living_browser_of_this_profile_keeps_its_lock(at: Places, lock: int) 
             while Path(f"/proc/{process.pid}/cmdline").read_bytes().count(b"\0") < 4:
                 assert process.poll() is None
             assert isinstance(chromium_lock.owner(at.profile), kind)
+            with no_descriptor():  # then nobody is proven to be gone
+                assert isinstance(chromium_lock.owner(at.profile), LivingOwner)
             if kind is LivingOwner:
                 with pytest.raises(NotHeldError, match="still uses"):
                     chromium_lock.remove_stale(at.profile, lock)

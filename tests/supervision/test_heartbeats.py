@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.host.processes import no_descriptor
 from tests.supervision.bench import Bench
 from tests.supervision.fake_workers import FakeProcess
 from tests.supervision.sessions import connected, heard_at, until
@@ -244,6 +245,16 @@ def test_a_slot_in_which_a_living_worker_writes_is_given_to_nobody(tmp_path: Pat
     assert slots.assign() == 1
     assert slots.adopt(os.getpid(), 3) == 0
     assert slots.adopt(os.getpid(), 4) is None
+    assert slots.assign() == 2
+
+
+def test_without_a_descriptor_no_slot_counts_as_free(tmp_path: Path) -> None:
+    path = tmp_path / "heartbeats"
+    slots = Heartbeats(path)
+    SlotFile(path).write(0, encode(SlotBeat(os.getpid(), 3, 7.0)))
+    assert slots.assign() == 1
+    with no_descriptor(), pytest.raises(OSError, match="Too many open files"):
+        slots.assign()
     assert slots.assign() == 2
 
 

@@ -1,14 +1,17 @@
 """One session that takes over the worker of an earlier daemon."""
 
 import asyncio
+import errno
+import os
+from typing import Any
 
 import pytest
 
 from tests.supervision.bench import TEXT, Bench
 from tests.supervision.fake_workers import Script
-from tests.supervision.sessions import connected, until, written
+from tests.supervision.sessions import connected, until, up, written
 from tests.supervision.world import World
-from tests.waiting import DEADLINE
+from tests.waiting import DEADLINE, wait_until
 from waguard.core.blame import Blame, Failure
 from waguard.core.exits import EXIT_DISK_FULL
 
@@ -69,6 +72,54 @@ async def test_an_adopted_worker_that_nobody_can_talk_to_is_replaced(
     await until(session, connected)
     assert left.process.signals == ["TERM"]
     assert session.runner.process is not left.process
+
+
+@pytest.mark.timings(greet_again=0.01)
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+async def test_what_the_host_lacks_for_a_line_ends_no_worker(
+    bench: Bench, world: World, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    session = await bench.add()
+    process = await up(session)
+    connect, refused = asyncio.open_unix_connection, list[int]()
+
+    async def refusing(*args: Any, **more: Any) -> Any:
+        if len(refused) < 3:
+            refused.append(code)
+            raise OSError(code, os.strerror(code))
+        return await connect(*args, **more)
+
+    monkeypatch.setattr(asyncio, "open_unix_connection", refusing)
+    before = session.runner.link
+    assert before
+    before.close()
+    await wait_until(lambda: session.runner.link not in {None, before}, "there is another line")
+    assert len(refused) == 3
+    assert session.runner.process is process
+    assert process.signals == []
+    assert session.state.counted == ()
+
+
+@pytest.mark.timings(greet_again=0.01, stop_grace=DEADLINE)
+async def test_a_worker_that_ends_meanwhile_is_replaced(
+    bench: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await bench.add()
+    process = await up(session)
+    tried = asyncio.Event()
+
+    async def refusing(*_: Any, **__: Any) -> Any:
+        tried.set()
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncio, "open_unix_connection", refusing)
+        assert session.runner.link
+        session.runner.link.close()
+        async with asyncio.timeout(DEADLINE):
+            await tried.wait()
+    process.exit(-9)
+    await until(session, lambda s: s.runner.process is not process and connected(s))
 
 
 @pytest.mark.timings(stop_grace=DEADLINE)  # however slow the machine is

@@ -1,5 +1,6 @@
 """What an earlier daemon left in its folders: living workers, records of dead ones, unreadable files."""
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
@@ -28,7 +29,7 @@ class Memory(Protocol):
 
 
 class Leftovers:
-    """``adopt`` is the process of a record; None: it is gone."""
+    """``adopt`` is the process of a record; None: it is gone. It raises ``UnavailableError`` where that is not known now."""
 
     def __init__(
         self,
@@ -39,7 +40,8 @@ class Leftovers:
     ) -> None:
         self._runtime = runtime
         self._memories = memories
-        self._adopt = adopt
+        self._adopt = functools.cache(adopt)
+        """Once each: they are known already where this is tried again."""
         self._trail = trail
         self._tries = 0
         self.lost: list[str] = []
@@ -49,7 +51,8 @@ class Leftovers:
         """Those that live. What nobody can read is quarantined and reported.
 
         Raises ``UnavailableError``, ``TRIES`` times, where the system does not let a record be read now: its worker would be
-        replaced. After that it is left where it is.
+        replaced. After that it is left where it is. Raises it as often as ``adopt`` does: no worker serves anybody then, and
+        ends by itself at last.
         """
         refused = refused_records(self._runtime.workers)
         if refused and self._tries < TRIES:

@@ -146,4 +146,5 @@ class Spawn(Protocol):
         """End what is left of the process group of a dead Chromium; whether there was anything."""
 
     def adopt(self, record: WorkerRecord) -> Process | None:
-        """The living process of ``record``, or None: gone, or the pid is another's now."""
+        """The living process of ``record``, or None: gone, or the pid is another's now. Raises ``UnavailableError`` where
+        this host lacks what it takes to know."""

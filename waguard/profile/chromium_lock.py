@@ -1,5 +1,6 @@
 """Chromium's own lock on a profile: who holds it, and how a stale one is removed."""
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -65,13 +66,17 @@ def locked_by(path: Path) -> int | None:
 
 def _may_be_browser(pid: int, profile: Path) -> bool:
     """False only where ``pid`` is proven to be gone, or to be something else: it is soon reused."""
+    try:
+        return _is_browser(pid, profile)
+    except OSError:  # not ours to read, or this host lacks the descriptor for it
+        return True
+
+
+def _is_browser(pid: int, profile: Path) -> bool:
+    """Raises ``OSError`` where that is not known."""
     if procfs.start_time(pid) is None:  # gone, a zombie, or hidden from us
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
         return False
     flag = f"--user-data-dir={profile}"
     argv = procfs.command_line(pid)
@@ -80,8 +85,6 @@ def _may_be_browser(pid: int, profile: Path) -> bool:
             Path(f"/proc/{pid}/exe").readlink()
         except FileNotFoundError:
             return False  # a thread of the kernel
-        except OSError:
-            return True
     # Chromium may rewrite its arguments into one
     return any(argument == flag or f" {flag} " in f" {argument} " for argument in argv)
 

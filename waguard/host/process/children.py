@@ -16,8 +16,9 @@ from pathlib import Path
 import msgspec
 
 from waguard.config.reading import ENV_PREFIX
-from waguard.errors import WaguardError
+from waguard.errors import UnavailableError, WaguardError
 from waguard.host import small_file
+from waguard.host.lacking import lacks
 from waguard.host.process import procfs
 from waguard.host.process.standstill import TIMINGS, Standstill, Timings
 from waguard.host.small_file import UnreadableError
@@ -68,9 +69,10 @@ class PidfdProcess:
         """SIGKILL to the whole group, and before to Chromium's: its worker is its parent and knows
         its number as long as it lives. Chromium would follow, its stopped renderers would not."""
         if not self._exit.done():
-            for child in procfs.children(self._pid):
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(child, signal.SIGKILL)
+            with contextlib.suppress(OSError):  # this host may lack the descriptor to read them
+                for child in procfs.children(self._pid):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(child, signal.SIGKILL)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._pid, signal.SIGKILL)
 
@@ -148,23 +150,33 @@ class ExecSpawn:
 
     def end_remains(self, browser: int) -> bool:
         """See ``ports.process.Spawn``. While anything of the group lives, no process gets its number."""
-        if procfs.start_time(browser) is not None:
-            return False  # it lives, or the number is another's
         try:
+            if procfs.start_time(browser) is not None:
+                return False  # it lives, or the number is another's
             os.killpg(browser, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
+        except OSError:  # nothing is left; or who has the number cannot be read now
             return False
         return True
 
     def adopt(self, record: WorkerRecord) -> PidfdProcess | None:
-        """The pidfd first, then the identity: in between the pid cannot change hands."""
+        """See ``ports.process.Spawn``. The pidfd first, then the identity: in between the pid cannot change hands."""
         try:
-            pidfd = os.pidfd_open(record.pid)
-        except (OSError, OverflowError):
+            with contextlib.ExitStack() as undo:
+                pidfd = os.pidfd_open(record.pid)
+                undo.callback(os.close, pidfd)
+                if not procfs.is_same(record.pid, record.start_time, record.boot_id):
+                    return None
+                undo.pop_all()
+        except OverflowError:
             return None
-        if not procfs.is_same(record.pid, record.start_time, record.boot_id):
-            os.close(pidfd)
-            return None
+        except OSError as error:
+            if not lacks(error):
+                return None
+            raise UnavailableError(
+                f"whether worker {record.pid} lives is not known: {error.strerror}",
+                remedy="check ulimit -n and free memory",
+                retry_after=5,
+            ) from None
         return PidfdProcess(record.pid, pidfd, stdout=None)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from waguard.host.lacking import lacks
+
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _START_TIME: Final = 19  # field 22, counted after the command name's closing bracket
 _STATE: Final = 0
@@ -32,22 +34,38 @@ def content(path: str) -> bytes:
     return found
 
 
-def _fields(pid: int) -> list[str] | None:
+def _of(pid: int, name: str) -> bytes | None:
+    """A file of a process; None: it is gone, or hidden. Raises ``OSError`` where this host lacks what reading takes."""
     try:
-        # the command name may hold spaces, brackets and half a character: count from the last one
-        return content(f"/proc/{pid}/stat").decode("latin-1").rpartition(")")[2].split()
-    except OSError:
+        return content(f"/proc/{pid}/{name}")
+    except OSError as error:
+        if lacks(error):
+            raise
         return None
 
 
+def _known_fields(pid: int) -> list[str] | None:
+    """As ``_of``."""
+    stat = _of(pid, "stat")
+    # the command name may hold spaces, brackets and half a character: count from the last one
+    return stat.decode("latin-1").rpartition(")")[2].split() if stat else None
+
+
+def _fields(pid: int) -> list[str] | None:
+    """None also where they cannot be read now."""
+    with contextlib.suppress(OSError):
+        return _known_fields(pid)
+    return None
+
+
 def start_time(pid: int) -> int | None:
-    """Clock ticks after boot at which ``pid`` started; None: no such process, or a zombie."""
+    """Clock ticks after boot at which ``pid`` started; None: no such process, or a zombie. Raises as ``living``."""
     it = living(pid)
     return it.start_time if it else None
 
 
 def is_same(pid: int, started: int, booted: str) -> bool:
-    """Whether ``pid`` is still the process that a record names: a pid is soon reused."""
+    """Whether ``pid`` is still the process that a record names: a pid is soon reused. Raises as ``living``."""
     return booted == boot_id() and start_time(pid) == started
 
 
@@ -71,19 +89,20 @@ class Living(NamedTuple):
 
 
 def living(pid: int) -> Living | None:
-    """What it is now, by one read; None: no such process, or a zombie."""
-    fields = _fields(pid)
+    """What it is now, by one read; None: no such process, or a zombie. Raises ``OSError`` where this host lacks what reading
+    takes: a living process would count as gone."""
+    fields = _known_fields(pid)
     if fields is None or fields[_STATE] == "Z":
         return None
     return Living(int(fields[_START_TIME]), int(fields[_PARENT]), int(fields[_GROUP]))
 
 
 def group_members(group: int) -> list[int]:
-    """The living processes of a process group; a zombie is gone already."""
+    """The living processes of a process group; a zombie is gone already. Raises as ``living``."""
     return [
         pid
         for pid in pids()
-        if (fields := _fields(pid))
+        if (fields := _known_fields(pid))
         and int(fields[_GROUP]) == group
         and fields[_STATE] not in {"Z", "X"}
     ]
@@ -137,19 +156,13 @@ def started_at(ticks: int) -> float:
 
 
 def command_line(pid: int) -> list[str]:
-    """The arguments of ``pid``; empty where it is gone or hidden."""
-    try:
-        return content(f"/proc/{pid}/cmdline").decode(errors="replace").split("\0")[:-1]
-    except OSError:
-        return []
+    """The arguments of ``pid``; empty where it is gone or hidden. Raises as ``living``."""
+    return (_of(pid, "cmdline") or b"").decode(errors="replace").split("\0")[:-1]
 
 
 def environment(pid: int) -> dict[str, str]:
-    """The environment that a process was executed with; empty where it is gone, or another user's."""
-    try:
-        block = content(f"/proc/{pid}/environ").decode(errors="surrogateescape")
-    except OSError:
-        return {}
+    """The environment that a process was executed with; empty where it is gone, or another user's. Raises as ``living``."""
+    block = (_of(pid, "environ") or b"").decode(errors="surrogateescape")
     # of a worker, whose title lies there too, it is hundreds of empty ones
     pairs = (entry.partition("=") for entry in block.split("\0") if entry)
     return {name: value for name, _, value in pairs if name}

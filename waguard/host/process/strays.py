@@ -238,15 +238,14 @@ class _Left(Struct, frozen=True):
 
 def _signal(pid: int, started: int, number: signal.Signals) -> None:
     try:
-        pidfd = os.pidfd_open(pid)
-    except OSError:
+        with contextlib.ExitStack() as at_the_end:
+            pidfd = os.pidfd_open(pid)
+            at_the_end.callback(os.close, pidfd)
+            if procfs.start_time(pid) == started:
+                signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
         return
-    try:
-        if procfs.start_time(pid) == started:
-            signal.pidfd_send_signal(pidfd, number)
     except OSError as error:
         logger.error(
             "a stray process cannot be ended", event="stray_not_ended", pid=pid, why=error.strerror
         )
-    finally:
-        os.close(pidfd)

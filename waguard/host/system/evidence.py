@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import os
 import resource
 import signal
@@ -18,11 +17,11 @@ from msgspec.structs import replace
 
 from waguard.config.sections import Config
 from waguard.core.host.evidence import Disk, Evidence
+from waguard.host.lacking import lacks
 from waguard.host.process.executable import BrowserNotFoundError, find_executable
 from waguard.host.system import resources
 
 SHARED_MEMORY: Final = "/dev/shm"  # noqa: S108 - Chromium's; waguard keeps nothing there
-_REFUSED: Final = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 # exits with the number of the error
 _NAMESPACE: Final = """
 import ctypes, sys
@@ -166,7 +165,7 @@ def _run(argv: list[str], timeout: float) -> int | str | None:
         )
     except OSError as error:
         # a fork that is refused says nothing of the executable
-        return 0 if error.errno in _REFUSED else error.strerror or str(error)
+        return 0 if lacks(error) else error.strerror or str(error)
     try:
         return child.wait(timeout)
     except subprocess.TimeoutExpired:

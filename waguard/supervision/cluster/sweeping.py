@@ -23,10 +23,13 @@ async def end_all(
     """Return when none of it runs. ``started``: workers of this daemon, which a sweep leaves alone. ``within``: seconds
     after SIGKILL. Raises ``UnavailableError``, and can then be repeated."""
     records = runtime / "workers"
-    left = [process for _, record in read_records(records) if (process := spawn.adopt(record))]
-    processes = [*started, *left]
+    processes = list(started)
     for process in processes:
         process.kill()
+    for _, record in read_records(records):
+        if left := spawn.adopt(record):
+            left.kill()
+            processes.append(left)
     ends = [asyncio.ensure_future(process.wait()) for process in processes]
     if ends:
         _, pending = await asyncio.wait(ends, timeout=within)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from pathlib import Path
 from typing import Final
 
 from loguru import logger
@@ -10,13 +11,15 @@ from waguard.core.blame import Blame, Failure
 from waguard.core.host.evidence import host_failure
 from waguard.core.passkey_link import PasskeyLink
 from waguard.core.session.facts import Beat, Fact, Reported, Unanswered
-from waguard.errors import WaguardError, printable
+from waguard.errors import UnavailableError, WaguardError, printable
 from waguard.host.memory.proxies import ProxyUnreadableError
 from waguard.ports.process import Process
 from waguard.supervision.session.page_watch import page_of
 from waguard.supervision.session.session_context import SessionContext
 from waguard.supervision.session.session_profile import ProfileUnreadableError
-from waguard.supervision.session.worker_link import WorkerLink
+from waguard.supervision.session.worker_link import Take, WorkerLink
+from waguard.supervision.timings import Timings
+from waguard.wire.protocol import Hello
 from waguard.wire.reports import Passkey, Report
 from waguard.wire.stable import StableHeartbeat, StableReport
 
@@ -121,6 +124,23 @@ async def has_ended(process: Process, seconds: float) -> bool:
             await process.wait()
             return True
     return False
+
+
+async def line_to(
+    process: Process, path: Path, hello: Hello, take: Take, timings: Timings
+) -> WorkerLink:
+    """As ``WorkerLink.connect``; where this host lacks what a line takes, it is tried again while the process lives."""
+    level = "WARNING"
+    while True:
+        try:
+            return await WorkerLink.connect(path, hello, take, timings)
+        except UnavailableError as error:
+            log = logger.bind(session=hello.session)
+            said = "this host lacks what a line to the worker takes; trying again"
+            log.log(level, said, event="worker_unconnected", worker=process.pid, why=error.line())
+            level = "DEBUG"
+            if await has_ended(process, timings.greet_again):
+                raise
 
 
 async def goes_on(process: Process, report: Report | None, seconds: float) -> bool:

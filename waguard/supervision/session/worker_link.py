@@ -11,7 +11,8 @@ from typing import Any, Final
 import msgspec
 from loguru import logger
 
-from waguard.errors import WaguardError
+from waguard.errors import UnavailableError, WaguardError
+from waguard.host.lacking import lacks
 from waguard.ports.outcomes import NotSent, Outcome
 from waguard.supervision.session import answers
 from waguard.supervision.timings import Timings
@@ -44,12 +45,14 @@ KEPT: Final = (
 
 async def connected(path: Path, hello: Hello, incoming: Any) -> Channel[Any]:
     """A greeted worker's line; ``incoming``: the types of what it may say. Raises ``WaguardError`` when
-    nobody listens there."""
+    nobody listens there, ``UnavailableError`` when this host lacks what a line takes, which says nothing of the worker."""
     try:
         reader, writer = await asyncio.open_unix_connection(path)
-    except (OSError, ValueError) as error:  # no path at all, as a record may say
-        why = error.strerror if isinstance(error, OSError) else error
-        raise WaguardError(f"{path}: {why}") from None
+    except OSError as error:
+        kind = UnavailableError if lacks(error) else WaguardError
+        raise kind(f"{path}: {error.strerror}") from None
+    except ValueError as error:  # no path at all, as a record may say
+        raise WaguardError(f"{path}: {error}") from None
     if (uid := peer_uid(writer)) != os.geteuid():
         writer.close()
         raise WaguardError(f"{path}: user {uid} listens there")
@@ -80,7 +83,7 @@ class WorkerLink:
 
     @classmethod
     async def connect(cls, path: Path, hello: Hello, take: Take, timings: Timings) -> "WorkerLink":
-        """Raises ``WaguardError`` when nobody listens there."""
+        """Raises as ``connected``."""
         return cls(await connected(path, hello, FromWorker), hello, take, timings)
 
     async def listen(self) -> None:

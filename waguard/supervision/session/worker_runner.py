@@ -41,6 +41,7 @@ from waguard.supervision.session.worker_facts import (
     goes_on,
     has_ended,
     host_lacks,
+    line_to,
     report_fact,
     spawn_failure,
     stable_fact,
@@ -278,7 +279,8 @@ class WorkerRunner:
             await process.listening()
         hello = own_greeting(self._ctx, spec, self.slot.number)
         try:
-            link = await WorkerLink.connect(
+            link = await line_to(
+                process,
                 Path(spec.socket),
                 hello,
                 functools.partial(self._handle, worker),
