@@ -59,6 +59,8 @@ class Script:
     refuses: str | None = None
     """Why the system does not start it at all."""
     backfills: Value | Failed = field(default_factory=Value)
+    while_read: Callable[[], object] = lambda: None
+    """Happens between the question for a backfill and its answer."""
     answer: Answer = _sent
     held: asyncio.Event | None = None
     """Its start takes until this is set."""
@@ -228,6 +230,7 @@ class FakeProcess:
         match message:
             case Request(id=number, call=CatchUp() as call):
                 self.caught_up.append(call)
+                self.script.while_read()
                 channel.post(Reply(id=number, outcome=self.script.backfills))
             case Request(id=number, call=call):
                 self.calls.append(call)

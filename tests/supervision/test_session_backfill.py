@@ -9,13 +9,17 @@ import pytest
 from tests.host.odd_files import refuse
 from tests.supervision.bench import TEXT, Bench
 from tests.supervision.fake_host import START
+from tests.supervision.fake_workers import FakeProcess
 from tests.supervision.reports import message
 from tests.supervision.sessions import until, up
 from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.link import Link
+from waguard.core.messages.backfill import DROPPED
 from waguard.profile import owner_mark
 from waguard.profile.owner_mark import PAIRING, paired_by
+from waguard.supervision.session.actor import SessionActor
+from waguard.supervision.session.deaf_watch import QUIET
 from waguard.wire.calls import Failed, Value
 from waguard.wire.events import BackfillGap
 
@@ -131,3 +135,93 @@ async def test_a_worker_that_cannot_read_them_is_asked_again(bench: Bench, world
     process.script.backfills = Value()
     count = len(process.caught_up)
     await wait_until(lambda: len(process.caught_up) > count, "and for the last time")
+
+
+# ---- what a worker had to drop ----
+
+CHAT = message(1).chat
+
+
+async def read(bench: Bench, world: World) -> tuple[SessionActor, FakeProcess]:
+    """A session whose backfill has ended."""
+    session = await bench.add()
+    paired = {"token": "t", "at": world.clock.wall() - 7_200}
+    (session.profile.at.profile / PAIRING).write_text(json.dumps(paired))
+    process = await up(session)
+    await wait_until(lambda: is_read(session), "it was read back after the load")
+    return session, process
+
+
+def is_read(session: SessionActor) -> bool:
+    worker = session.state.worker
+    assert worker
+    return session.traffic.backfiller.ended_at(worker.number, worker.loads) is not None
+
+
+def drops(world: World, process: FakeProcess, why: str = DROPPED) -> int:
+    """Since when it has dropped messages."""
+    at = int(world.clock.wall()) - 7_000
+    process.event(BackfillGap(chat=CHAT, why=why, since=at))
+    return at
+
+
+@pytest.mark.timings(backfill_retry=0.01)
+async def test_what_was_dropped_is_read_back_although_newer_ones_are_stored(
+    bench: Bench, world: World
+) -> None:
+    session, process = await read(bench, world)
+    at = drops(world, process)
+    process.event(message(1))
+    await wait_until(lambda: len(process.caught_up) == 2, "it was asked again")
+    assert process.caught_up[1].since[CHAT] == at
+    await wait_until(lambda: is_read(session), "it is read")
+    process.report("connected", loads=2)
+    await wait_until(lambda: len(process.caught_up) == 3, "it is asked after a load")
+    assert process.caught_up[2].since[CHAT] > at, "nothing is owed any more"
+
+
+@pytest.mark.timings(backfill_retry=0.01)
+async def test_what_is_dropped_while_chats_are_read_is_asked_for_too(
+    bench: Bench, world: World
+) -> None:
+    session, process = await read(bench, world)
+    since = list[int]()
+
+    def drop_once() -> None:
+        if not since:
+            since.append(drops(world, process))
+
+    process.script.while_read = drop_once
+    process.report("connected", loads=2)
+    await wait_until(lambda: len(process.caught_up) == 3, "it was asked again")
+    assert CHAT not in process.caught_up[1].since
+    assert process.caught_up[2].since[CHAT] == since[0]
+    await wait_until(lambda: is_read(session), "it is read")
+
+
+@pytest.mark.timings(backfill_retry=0.01)
+async def test_what_a_backfill_could_not_read_is_not_asked_for_again(
+    bench: Bench, world: World
+) -> None:
+    session, process = await read(bench, world)
+    process.script.while_read = lambda: drops(world, process, "its history cannot be read")
+    process.report("connected", loads=2)
+    await wait_until(lambda: is_read(session) and len(process.caught_up) == 2, "it is read")
+    process.script.while_read = lambda: None
+    process.report("connected", loads=3)
+    await wait_until(lambda: is_read(session) and len(process.caught_up) == 3, "it is read again")
+    assert CHAT not in process.caught_up[2].since
+
+
+async def test_a_page_that_is_asked_whether_it_hears_reads_what_is_owed(
+    bench: Bench, world: World
+) -> None:
+    session, process = await read(bench, world)
+    at = drops(world, process, "its history cannot be read")
+    await wait_until(lambda: world.audited("backfill_gap"), "it is known")
+    session.tick()
+    world.clock.advance(QUIET)
+    session.tick()
+    await wait_until(lambda: len(process.caught_up) == 2, "its chats are asked")
+    assert process.caught_up[1].since[CHAT] == at
+    assert process.caught_up[1].floor > at

@@ -400,6 +400,16 @@ async def test_what_was_overtaken_before_it_was_asked_for_is_read_for_a_day(
     assert bench.reported("b") == [9, 2, 3]
 
 
+async def test_what_was_dropped_is_read_although_the_next_daemon_asks_for_less() -> None:
+    bench = Bench(Page(a=4))
+    bench.inbound.owe(BackfillGap(chat="a", why="too much waited", since=1_001))
+    await bench.run({"a": 1_003})
+    assert bench.reported("a") == [1, 2, 3]
+    bench.page.rows["a"].insert(1, message("a", 1, id="false_a_late"))
+    await bench.run({"a": 1_003})
+    assert bench.reported("a") == [1, 2, 3], "it is owed nothing any more"
+
+
 async def test_what_was_owed_before_a_new_pairing_is_not_read() -> None:
     bench = Bench(Page(a=5))
     bench.inbound.owed["a"] = 1_001

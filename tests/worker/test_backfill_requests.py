@@ -7,9 +7,12 @@ from typing import cast
 import pytest
 
 from tests.host.processes import worker_spec
+from waguard.core.messages.backfill import DROPPED
 from waguard.profile.lock import ProfileLock
 from waguard.wire.calls import CatchUp, Failed, Value
+from waguard.wire.events import BackfillGap, Event, Undecryptable
 from waguard.worker.browser.devtools import EvaluationError
+from waguard.worker.link.daemon_link import LIMITS
 from waguard.worker.page.page import WhatsAppPage
 from waguard.worker.page_events import PageEvents
 from waguard.worker.profile_care import ProfileCare
@@ -74,6 +77,15 @@ async def test_another_daemon_asks_for_less(bench: Bench) -> None:
     assert failed.kind == "not_ready"
     bench.page.let.set()
     assert await second == Value()
+
+
+async def test_what_is_dropped_is_owed_also_what_the_worker_before_dropped(tmp_path: Path) -> None:
+    """The daemon that stores the gap may end before it asks for its chat."""
+    gap = Event(seq=1, at=0.0, body=BackfillGap(chat="a", why=DROPPED, since=50))
+    ctx = WorkerContext.of(worker_spec(tmp_path), [gap])
+    for _ in range(LIMITS.events + 1):
+        ctx.daemon.event(Undecryptable(id="u", chat="b", sender="b", timestamp=60))
+    assert ctx.inbound.owed == {"a": 50, "b": 60}
 
 
 async def test_a_page_that_is_loaded_again_ends_it(bench: Bench) -> None:

@@ -6,7 +6,7 @@ from typing import Self
 from msgspec import Struct
 
 from waguard.core.messages.people import People
-from waguard.wire.events import Event
+from waguard.wire.events import BackfillGap, Event
 from waguard.wire.protocol import PROTOCOL, Hello
 from waguard.wire.worker import WorkerSpec
 from waguard.worker.browser.forwarder import Forwarder
@@ -54,6 +54,17 @@ class WorkerContext(Struct, frozen=True, kw_only=True):
         watch, people, gate = LinkWatch(), People(), ReportGate()
         forwarder = Forwarder(spec.proxy) if spec.proxy else None
         document = PageDocument(spec.url, serve=spec.document, folder=spec.documents)
+        inbound = Inbound(
+            daemon.event,
+            spec.left_out,
+            people,
+            inline_limit=spec.inline_limit,
+            file_limit=spec.file_limit,
+        )
+        daemon.owe = inbound.owe
+        for event in earlier:
+            if isinstance(event.body, BackfillGap):
+                inbound.owe(event.body)
         return cls(
             spec=spec,
             timings=timings,
@@ -62,13 +73,7 @@ class WorkerContext(Struct, frozen=True, kw_only=True):
             watch=watch,
             document=document,
             people=people,
-            inbound=Inbound(
-                daemon.event,
-                spec.left_out,
-                people,
-                inline_limit=spec.inline_limit,
-                file_limit=spec.file_limit,
-            ),
+            inbound=inbound,
             reporter=StatusReporter(
                 spec, daemon, watch, document, gate, forwarder, obeys=deadline.works
             ),

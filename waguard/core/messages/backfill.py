@@ -2,9 +2,12 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from waguard.core.messages.people import People
+
+DROPPED: Final = "too much waited for the daemon"
+"""Why a chat is to be read back whose messages a worker had to drop: no backfill has tried that."""
 
 Chat = tuple[str | None, int | None]
 """A chat's id, None: unreadable; and the unix time of its newest message, 0: none, None: unreadable."""

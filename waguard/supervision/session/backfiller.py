@@ -1,4 +1,4 @@
-"""What came in while nobody listened is reported by the worker, once after each load."""
+"""What came in while nobody listened is reported by the worker, once after each load; so is what it had to drop."""
 
 import asyncio
 import contextlib
@@ -46,10 +46,17 @@ class Backfiller:
         self._ended: tuple[int, int, float] | None = None
         """The worker and the load of which what it missed was read, and when; of statuses later."""
 
-    def start(self, worker: int, loads: int) -> None:
-        """Have this worker report it, after this load."""
-        self._running = worker, loads
-        self._begin(self._run(worker, loads), "backfill")
+    def start(self, worker: int, loads: int, *, soon: bool = False) -> None:
+        """Have this worker report it, after this load; ``soon``: in a moment, in which more may be missed."""
+        if self._running != (worker, loads):
+            self._running, self._ended = (worker, loads), None
+            self._begin(self._run(worker, loads, soon=soon), "backfill")
+
+    def dropped(self) -> None:
+        """A worker dropped messages: have them read back soon. What is under way, or begins with a load, reads them too."""
+        worker = self._state().worker
+        if self._running is None and worker:
+            self.start(worker.number, worker.loads, soon=True)
 
     def paced(self, call: CatchUp) -> CatchUp:
         """The call as it may be read now."""
@@ -69,9 +76,11 @@ class Backfiller:
             return None
         return self._ended[2]
 
-    async def _run(self, worker: int, loads: int) -> None:
+    async def _run(self, worker: int, loads: int, *, soon: bool) -> None:
         asked, has_read, tried = None, False, False
         pause, now = self._ctx.timings.backfill_retry, self._ctx.clock.monotonic
+        if soon:
+            await asyncio.sleep(pause)
         while self._running == (worker, loads) and self._is_number(worker):
             if (link := self._link()) is None or views.link(self._state()) is not Link.CONNECTED:
                 await self._moved()
@@ -86,8 +95,10 @@ class Backfiller:
                     self._ended = self._ended if has_read else (worker, loads, now())
                     has_read = True
                 if fresh_for <= 0:
-                    self._intake.backfilled()
-                    return
+                    if self._intake.backfilled():
+                        break
+                    await asyncio.sleep(pause)
+                    continue
                 # on a whole second, as ticks: those of a burst wake the daemon together
                 due = now() + min(fresh_for, self._ctx.timings.backfill_quiet)
                 await asyncio.sleep(math.ceil(due) - now())
@@ -98,6 +109,8 @@ class Backfiller:
                 log = logger.bind(session=self._state().session)
                 log.log(level, said, event="backfill_failed", why=str(error))
                 await asyncio.sleep(pause)
+        if self._running == (worker, loads):
+            self._running = None
 
     def _is_number(self, worker: int) -> bool:
         it = self._state().worker

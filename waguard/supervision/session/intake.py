@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 from loguru import logger
 
-from waguard.core.messages.backfill import with_owed
+from waguard.core.messages.backfill import DROPPED, with_owed
 from waguard.core.messages.content import POLL_VOTE
 from waguard.core.messages.inbox import BACKFILL_LIMIT, InboxRecord, Kind, backfill_since
 from waguard.core.messages.people import People
@@ -51,7 +51,8 @@ class Intake:
     """What one session receives. ``acked`` gets the ids of sends that WhatsApp acknowledged, and of an ack of the
     page's whether it refused them; ``active`` is called for each message; ``logged_out`` gets WhatsApp's reason;
     ``deaf`` hears which of them an event reported; ``begin`` runs what takes time as a task. ``undecryptable`` are
-    the messages that are remembered."""
+    the messages that are remembered. ``dropped`` is called where a worker has dropped some: no backfill has tried to read
+    them."""
 
     def __init__(  # noqa: PLR0913 - what is handed on, and to whom
         self,
@@ -64,7 +65,9 @@ class Intake:
         deaf: DeafWatch,
         begin: Callable[[Coroutine[Any, Any, None], str], object],
         undecryptable: undecryptable.Undecryptable,
+        dropped: Callable[[], None],
     ) -> None:
+        self._dropped = dropped
         self._undecryptable = undecryptable
         self._ctx = ctx
         self._writer = writer
@@ -77,9 +80,11 @@ class Intake:
         self._touched_at: float | None = None
         self._left_with: WorkerLink | None = None
         self._owed: dict[str, int] = {}
-        """By chat, since when messages may be missing; unix time. A worker that ended has forgotten it."""
+        """By chat, since when a worker has dropped messages; unix time. A worker that ended has forgotten it."""
         self._asked: dict[str, int] = {}
-        """What the backfill that runs has been asked for of that."""
+        """What the backfill that runs has been asked for of that, and what it could not read."""
+        self._floor = 0
+        """Unix time before which the last one was asked for nothing."""
         self._people = People()
         self.phone_used_at: float | None = None
         """Unix time of the newest message that was written on the phone, as far as this daemon knows."""
@@ -188,7 +193,7 @@ class Intake:
                 reason = f"messages of {chat or 'some chats'} may be missing: {why}"
                 evidence = {"chat": chat or None, "since": since}
                 self._writer.record("backfill_gap", reason=reason, evidence=evidence)
-                self._owe(chat, since)
+                self._owe(chat, since, dropped=why == DROPPED)
             case LoggedOut(reason=reason):
                 self._logged_out(reason)
             case ProfileMended(done=done) as it:
@@ -260,21 +265,27 @@ class Intake:
         paired_at = owner_mark.paired_by(profile, now)
         since, floor = backfill_since(newest, paired_at=paired_at, oldest=oldest, now=now)
         self._people = await self._ctx.inbox.people(self._writer.row.session_id)
+        self._floor = floor
         return self.and_owed(CatchUp(since=since, floor=floor))
 
     def and_owed(self, asked: CatchUp) -> CatchUp:
-        """With what workers owe since that was made."""
+        """With what workers owe since that was made, also from before its floor."""
         for chat, at in self._owed.items():
             self._asked[chat] = min(at, self._asked.get(chat, at))
         self._owed.clear()
-        since = with_owed(asked.since, self._asked, asked.floor, self._people)
+        since = with_owed(asked.since, self._asked, self._floor, self._people)
         return msgspec.structs.replace(asked, since=since)
 
-    def _owe(self, chat: str, since: int | None) -> None:
-        if since is not None:
-            self._owed[chat] = min(since, self._owed.get(chat, since))
+    def _owe(self, chat: str, since: int | None, *, dropped: bool) -> None:
+        if since is None:
+            return
+        owed = self._owed if dropped else self._asked
+        owed[chat] = min(since, owed.get(chat, since))
+        if dropped:
+            self._dropped()
 
-    def backfilled(self) -> None:
-        """All that was asked for has been read, but what never can be: nothing is owed."""
+    def backfilled(self) -> bool:
+        """All that was asked for has been read, but what never can be. Whether nothing is owed: no more was dropped
+        meanwhile."""
         self._asked.clear()
-        self._owed.clear()
+        return not self._owed

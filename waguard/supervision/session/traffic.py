@@ -86,7 +86,7 @@ class Traffic:
             row.session_id,
             ctx.clock,
             since=self._events_since,
-            ask=lambda call: self._ask(self.backfiller.paced(call)),
+            ask=lambda call: self._ask(self.backfiller.paced(self.intake.and_owed(call))),
             record=writer.record,
         )
         self.sentinel = Sentinel(
@@ -124,6 +124,7 @@ class Traffic:
             deaf=self.deaf,
             begin=begin,
             undecryptable=self.undecryptable,
+            dropped=lambda: self.backfiller.dropped(),  # noqa: PLW0108 - it is made below
         )
         self.backfiller = Backfiller(
             ctx,

@@ -19,6 +19,7 @@ import msgspec
 from loguru import logger
 from msgspec import Struct
 
+from waguard.core.messages.backfill import DROPPED
 from waguard.core.messages.received_media import DEFERRED
 from waguard.errors import WaguardError
 from waguard.wire.calls import Failed
@@ -38,8 +39,6 @@ from waguard.wire.reports import Heartbeat, Report
 from waguard.worker.timings import TIMINGS, Timings
 
 Answer = Callable[[Request], Awaitable[Reply]]
-DROPPED: Final = "too much waited for the daemon"
-"""Why a chat has to be read back whose messages were dropped."""
 
 
 class BufferLimits(Struct, frozen=True, kw_only=True):
@@ -61,6 +60,10 @@ def _forever(_: float | None) -> None:
 
 def _nowhere(_: Heartbeat) -> None:
     """This worker has no slot."""
+
+
+def _nobody(_: BackfillGap) -> None:
+    """This worker reads nothing back."""
 
 
 class DaemonLink:
@@ -97,6 +100,8 @@ class DaemonLink:
         self._connections: dict[asyncio.Task[Any], Channel[FromDaemon]] = {}
         self._progress = asyncio.Event()
         self.stop_asked = asyncio.Event()
+        self.owe: Callable[[BackfillGap], None] = _nobody
+        """Called with the gap that takes the place of a message which is dropped."""
         self.greeted = asyncio.Event()
         """A daemon has ever connected."""
         self.alone_since: float | None = time.monotonic()
@@ -185,7 +190,8 @@ class DaemonLink:
         victim = next((it for it in others if isinstance(it.body, Ack)), others[0])
         others.remove(victim)
         _log_dropped(victim)
-        _owe(victim, gaps)
+        if gap := _gap_of(victim, gaps):
+            self.owe(gap)
         if len(gaps) > self._limits.events:
             _log_dropped(gaps.pop(next(iter(gaps))))
         self._pending = deque(sorted((*gaps.values(), *others), key=lambda it: it.seq))
@@ -262,20 +268,22 @@ class DaemonLink:
                 raise WaguardError("greeted twice")
 
 
-def _owe(victim: Event, gaps: dict[str, Event]) -> None:
-    """Have its chat read back since then; in its place, so that what is newer in its chat comes behind."""
+def _gap_of(victim: Event, gaps: dict[str, Event]) -> BackfillGap | None:
+    """Have its chat read back since then; in its place, so that what is newer in its chat comes behind. None: it is of no
+    chat."""
     match victim.body:
         case InboundMessage(chat=chat, timestamp=since) | Undecryptable(chat=chat, timestamp=since):
             pass
         case BackfillGap(chat=chat, since=int() as since):
             pass
         case _:
-            return
+            return None
     before = gaps.pop(chat, victim).body
     if isinstance(before, BackfillGap) and before.since is not None:
         since = min(since, before.since)
     gap = BackfillGap(chat=chat, why=DROPPED, since=since)
     gaps[chat] = msgspec.structs.replace(victim, body=gap)
+    return gap
 
 
 def _log_dropped(event: Event) -> None:

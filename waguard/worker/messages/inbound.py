@@ -60,7 +60,8 @@ class Inbound:
         self._holding = Holding(self._enqueue, self._on_overdue, self._people)
         self._backfilled_since: Mapping[str, int] = {}
         self.owed: dict[str, int] = {}
-        """By chat: since when its older messages are to be read, where newer ones were reported before; unix time."""
+        """By chat: since when its older messages are to be read, where newer ones were reported before, or they were
+        dropped; unix time."""
         self._unread: str | None = None
         """A chat of which nothing is fetched now."""
         self._waiting: dict[str, deque[Incoming]] = {}
@@ -143,10 +144,14 @@ class Inbound:
         ids = self._people.aliases(chat)
         known = (self._backfilled_since[one] for one in ids if one in self._backfilled_since)
         since = min(known, default=int(time.time() - UNASKED))
-        self.owed[chat] = min(
-            since, self.owed.get(chat, since)
-        )  # its newest one is the daemon's mark
-        self._emit(BackfillGap(chat=chat, why=why, since=since))
+        gap = BackfillGap(chat=chat, why=why, since=since)
+        self.owe(gap)  # its newest one is the daemon's mark
+        self._emit(gap)
+
+    def owe(self, gap: BackfillGap) -> None:
+        """Have its chat read back since then by the next backfill, also where another daemon asks for that."""
+        if gap.since is not None:
+            self.owed[gap.chat] = min(gap.since, self.owed.get(gap.chat, gap.since))
 
     def _enqueue(self, key: str, item: Incoming) -> None:
         if not isinstance(item, Ack):
