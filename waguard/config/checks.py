@@ -7,6 +7,7 @@ from collections.abc import Collection
 from waguard.config.addresses import is_address, is_loopback, public_refusal
 from waguard.config.errors import refused
 from waguard.config.key_file import KEY_LENGTH, has_own_key
+from waguard.config.passwords import is_database
 from waguard.config.sections import Browser, Cluster, Config, Versions
 from waguard.core import call_through
 from waguard.core import outgoing_address as address
@@ -48,6 +49,9 @@ def cross_check(config: Config) -> None:
             field="database.url",
             remedy=f"begin with {', '.join(DATABASE_SCHEMES)}",
         )
+    if not is_database(config.database.url):
+        remedy = "write SCHEME://USER:PASSWORD@HOST:PORT/NAME; in user and password @ is %40, : %3A and / %2F"
+        raise refused("database.url", None, "it cannot be read as an address", remedy)
     _check_addresses(config)
     _check_switches(config.browser)
     _check_extension(config.whatsapp.passkey_extension)

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from waguard.config.passwords import HAS_PASSWORD
+from waguard.config.passwords import has_password
 from waguard.errors import ConfigError
 
 _SECRET_SECTIONS: Final = frozenset({"database"})
@@ -29,7 +29,7 @@ def refused(name: str, value: Any, why: str, remedy: str) -> ConfigError:
 def _shown(name: str, value: Any) -> tuple[str, Any]:
     """``value`` for a message, and for the error itself; a secret goes into neither."""
     text = repr(value)
-    secret = name.partition(".")[0] in _SECRET_SECTIONS or HAS_PASSWORD.search(text)
+    secret = name.partition(".")[0] in _SECRET_SECTIONS or has_password(text)
     if secret or isinstance(value, dict):
         return "(not shown)", None
     return (text if len(text) <= _SHOWN else text[:_SHOWN] + "…"), value

@@ -1,22 +1,51 @@
-"""Addresses and the passwords in them: none is shown."""
+"""Addresses and the passwords in them: none is shown.
+
+One of a database is read as SQLAlchemy reads it: its user ends at the first colon, and its password may hold anything.
+"""
 
 import re
+from collections.abc import Iterator
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, unquote_plus
 
-HAS_PASSWORD: Final = re.compile(r"://[^/]*@")
-# greedy: a password may hold anything, and of what is behind it rather too much is left out
-_PASSWORDS: Final = re.compile(
-    r"(://[^/:@]*:).*(?=@)|([?&]\w*(?i:pass|secret|token|key)\w*=)[^&\s]*"
+# greedy: of what is behind a password rather too much is left out
+_BEFORE_HOST: Final = re.compile(r"://[^/:\n]*:(.*)@")
+_IN_QUERY: Final = re.compile(r"[?&]\w*(?i:pass|secret|token|key)\w*=([^&\s]*)")
+_USER: Final = re.compile(r"://[^/\s]*@")
+_DATABASE: Final = re.compile(
+    r"[\w+]+://(?:[^:/]*(?::[^@]*)?@)?(?:\[[^/?@]+\]|[^/:?@\[\]]+)?(?::[0-9]{1,5})?(?:/[^?]*)?(?:\?\S*)?"
 )
 
 
 def without_passwords(text: str) -> str:
     """For people: addresses without the passwords in them."""
-    return _PASSWORDS.sub(lambda found: f"{found[1] or found[2]}***", text)
+    shown, end = "", 0
+    for first, last in sorted(found.span(1) for found in _found(text)):
+        if first >= end:
+            shown += f"{text[end:first]}***"
+        end = max(end, last)
+    return shown + text[end:]
+
+
+def has_password(text: str) -> bool:
+    """Whether an address in it has one, or a user, which may be a token."""
+    return next(_found(text), None) is not None or _USER.search(text) is not None
 
 
 def passwords(url: str) -> tuple[str, ...]:
-    """The password of an address, as it is written there and as it is; () where it has none."""
-    written = urlsplit(url).password
-    return (written, unquote(written)) if written else ()
+    """All that may be a password of an address, as it is written there and as it is."""
+    written = [part for found in _found(url) for part in (found[1], found[1].partition("@")[0])]
+    ways = (str, unquote, unquote_plus)
+    return tuple(dict.fromkeys(way(one) for one in written for way in ways if one))
+
+
+def is_database(url: str) -> bool:
+    """Whether SQLAlchemy can read all of it, and finds no part of a password in the host."""
+    found = _DATABASE.match(url)  # no full one, which would try other readings than SQLAlchemy's
+    return found is not None and found.end() == len(url) and "\n" not in url
+
+
+def _found(text: str) -> Iterator[re.Match[str]]:
+    """Each password by its first group; two may overlap."""
+    yield from _BEFORE_HOST.finditer(text)
+    yield from _IN_QUERY.finditer(text)

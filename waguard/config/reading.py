@@ -12,7 +12,7 @@ import msgspec
 
 from waguard.config.checks import cross_check
 from waguard.config.errors import refused, unknown
-from waguard.config.passwords import HAS_PASSWORD
+from waguard.config.passwords import has_password
 from waguard.config.placing import placed
 from waguard.config.retired import RETIRED, line
 from waguard.config.sections import SECTIONS, Config
@@ -57,7 +57,7 @@ def read(
 
 def holds_password(path: Path) -> bool:
     """Whether an address in the file has one. ``load`` has read the file before."""
-    return HAS_PASSWORD.search(_content(path)[0]) is not None
+    return has_password(_content(path)[0])
 
 
 def _content(path: Path) -> tuple[str, Path | None]:

@@ -60,6 +60,7 @@ def test_each_line_is_a_destination() -> None:
         ("mail https://mail.example/SECRET a@b c@d", "neither smtps://HOST nor"),
         ("mail smtps:// a@b c@d", "neither smtps://HOST nor"),
         ("mail smtp://mail.example:port a@b c@d", "its address is not an address"),
+        ("mail smtps://ops:25/SECRET@mail.example a@b c@d", "/, . and # of its password"),
     ],
 )
 def test_a_wrong_line_is_named_by_its_number_and_not_shown(line: str, why: str) -> None:

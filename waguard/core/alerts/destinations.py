@@ -99,6 +99,8 @@ def _host(kind: str, url: str) -> str:
     if kind == "mail":
         if parts.scheme not in {"smtp", "smtps"} or not host:
             raise ValueError("its address begins with neither smtps://HOST nor smtp://HOST")
+        if "@" in f"{parts.path}{parts.query}{parts.fragment}":
+            raise ValueError("/, ? and # of its password have to be %2F, %3F and %23")
     elif why := address.url_refusal(url, allow_private=True):
         raise ValueError(f"its address is refused: {why}")
     if kind == "ntfy" and not parts.path.strip("/"):
