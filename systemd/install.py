@@ -85,7 +85,7 @@ def install(host: Host, wheel: Path, requirements: Path) -> None:
         raise FailedError(f"waguard is installed in {host.prefix}: make upgrade", CONFIGURATION)
     if host.is_package or host.at(PACKAGE).exists():
         raise FailedError(f"{PACKAGE} is the Debian package's: apt remove waguard", CONFIGURATION)
-    require_reachable(host.prefix)
+    require_reachable(host)
     if host.at(COMMAND).exists() and not host.at(COMMAND).is_symlink():
         raise FailedError(f"{COMMAND} is another program: move it", CONFIGURATION)
     release = build(host, wheel, requirements)
@@ -96,9 +96,10 @@ def install(host: Host, wheel: Path, requirements: Path) -> None:
         say(f"edit {CONFIG}, then: systemctl enable --now waguard && waguard status")
 
 
-def require_reachable(prefix: PurePosixPath) -> None:
+def require_reachable(host: Host) -> None:
     """The service sees nothing below a home, and so no Python there."""
     python = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
+    prefix = Path(host.prefix).resolve() if host.is_live else host.prefix
     for path in (prefix, python):
         if any(path.is_relative_to(hidden) for hidden in HIDDEN):
             raise FailedError(
@@ -112,7 +113,7 @@ def upgrade(host: Host, wheel: Path, requirements: Path, within: float) -> None:
     old = last_that_worked(host) or host.current()
     if old is None:
         raise FailedError(f"waguard is not installed in {host.prefix}: make install", CONFIGURATION)
-    require_reachable(host.prefix)
+    require_reachable(host)
     _upgrade(host, old, lambda: build(host, wheel, requirements), within)
 
 
@@ -262,7 +263,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("command", choices=["install", "upgrade", "uninstall", "configure"])
     parser.add_argument("--wheel", type=Path, help="of the version to be installed")
     parser.add_argument(
-        "--prefix", type=PurePosixPath, default=PACKAGE if Path(PACKAGE) == HERE.parent else PREFIX
+        "--prefix",
+        type=PurePosixPath,
+        default=PACKAGE if Path(PACKAGE).resolve() == HERE.parent else PREFIX,
     )
     parser.add_argument("--destdir", default="", help="put files below it, for a package")
     parser.add_argument("--within", type=float, default=READY_WITHIN, metavar="S")

@@ -299,7 +299,8 @@ def prune(host: Host, *kept: PurePosixPath | None) -> None:
 
 
 def in_use(tree: Path) -> bool:
-    """Whether a process runs from it."""
+    """Whether a process runs from it. The kernel names it without links."""
+    tree = tree.resolve()
     for maps in Path("/proc").glob("[0-9]*/maps"):
         try:
             if f"{tree}/" in maps.read_text(errors="replace"):

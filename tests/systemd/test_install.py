@@ -98,6 +98,16 @@ def test_what_a_process_runs_from_is_not_removed(host: Host) -> None:
     assert releases(host) == {"1.2", "1.3"}
 
 
+def test_what_a_process_runs_from_is_not_removed_below_a_linked_prefix(
+    host: Host, tmp_path: Path
+) -> None:
+    """Its maps name the folder itself."""
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "opt").mkdir()
+    host.at(host.prefix).symlink_to(tmp_path / "disk")
+    test_what_a_process_runs_from_is_not_removed(host)
+
+
 def test_the_way_back_removes_what_only_the_newer_one_has(host: Host) -> None:
     install.install(host, wheel("1.0"), NONE)
     newer = build(host, wheel("1.1"), NONE)
@@ -284,6 +294,16 @@ def test_the_service_must_see_it(host: Host, prefix: str) -> None:
     hidden = Host(prefix=PurePosixPath(prefix), destdir=host.destdir)
     with pytest.raises(FailedError, match="ProtectHome"):
         install.install(hidden, wheel("1.0"), NONE)
+
+
+def test_the_service_must_see_where_a_link_leads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Host, "is_live", property(lambda _: True))
+    prefix = tmp_path / "waguard"
+    prefix.symlink_to("/home/me/waguard")
+    with pytest.raises(FailedError, match="/home/me/waguard is hidden"):
+        install.require_reachable(Host(prefix=PurePosixPath(prefix)))
 
 
 @pytest.mark.long
