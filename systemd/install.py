@@ -130,7 +130,7 @@ def _upgrade(
     try:
         check(host, new)
     except FailedError:
-        shutil.rmtree(host.at(new))
+        shutil.rmtree(host.at(new), ignore_errors=True)
         say(f"nothing is changed: {old.name} continues to run")
         raise
     if daemon:
@@ -160,16 +160,28 @@ def configure(host: Host, within: float) -> None:
         _upgrade(host, old, lambda: lay(host, new), within)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - dpkg has the new units in place
         fails = host.current() != old and is_up(host, old)
-        activate(host, old)
-        if fails:
+        _go_back(host, old)
+        if fails and host.current() == old:
             _restart_without_a_way_back()
-        host.at(host.way_back).unlink(missing_ok=True)
         lines = (getattr(error, "said", "") or words(error)).splitlines()
         why = " ".join(dict.fromkeys((lines[0], lines[-1])))  # what follows a first line is its log
-        put(f"{new.name} is installed and does not run: {why}\n", host.at(old) / ROLLED_BACK)
-        say(
-            f"{words(error)}\n{old.name} is used; to try {new.name} again: dpkg-reconfigure waguard"
-        )
+        try:
+            put(f"{new.name} is installed and does not run: {why}\n", host.at(old) / ROLLED_BACK)
+        except OSError as full:
+            say(f"why is not written: {full}")
+        used = (host.current() or old).name
+        say(f"{words(error)}\n{used} is used; to try {new.name} again: dpkg-reconfigure waguard")
+
+
+def _go_back(host: Host, old: PurePosixPath) -> None:
+    """As far as it can be gone: what puts it back may meet what the way forward met. The link first: which release
+    runs matters more than its units."""
+    try:
+        link(host.at(host.link), f"releases/{old.name}")
+        activate(host, old)
+        host.at(host.way_back).unlink(missing_ok=True)
+    except (FailedError, OSError) as error:
+        say(f"{old.name} is not put back as a whole: {error}\nmake room, then try again")
 
 
 def _restart_without_a_way_back() -> None:
@@ -201,8 +213,9 @@ def _replace(
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - whatever it was, sessions need one that runs
         why = words(error)
         say(f"{new.name}: {why}\ngoing back to {old.name}")
-        activate(host, old)
-        host.at(host.way_back).unlink(missing_ok=True)
+        _go_back(host, old)
+        if host.current() != old:
+            raise FailedError(f"not upgraded, and {new.name} is still in place", said=why) from None
         try:
             restart(daemon, wanted, within)
         except Exception as second:  # noqa: BLE001 - it does not hide the first one
@@ -211,7 +224,7 @@ def _replace(
                 said=why,
             ) from None
         if not in_use(host.at(new)):
-            shutil.rmtree(host.at(new))
+            shutil.rmtree(host.at(new), ignore_errors=True)
         raise FailedError(f"not upgraded: {old.name} runs again", said=why) from None
     say(f"upgraded: {old.name} to {new.name}")
 
@@ -291,6 +304,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FailedError as error:
         sys.stderr.write(f"{error}\n")
         return error.code
+    except OSError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     return 0
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -194,8 +195,12 @@ def lay(host: Host, release: PurePosixPath) -> PurePosixPath:
     tree = host.at(release)
     unfinished = tree.with_name(f".{tree.name}.new")
     shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.copytree(host.at(host.unpacked), unfinished, symlinks=True, copy_function=os.link)
-    _compile(unfinished, release)
+    try:
+        shutil.copytree(host.at(host.unpacked), unfinished, symlinks=True, copy_function=os.link)
+        _compile(unfinished, release)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
     if tree.exists():  # installed again: it may be damaged, and in use
         tree.replace(tree.with_name(f".{tree.name}.{time.time_ns()}"))
     unfinished.replace(tree)
@@ -264,7 +269,9 @@ def reload_units() -> None:
 
 
 def put(text: str, path: Path, mode: int = 0o644) -> None:
-    """Whole, or not at all."""
+    """Whole, or not at all. What is so already needs no room: the way back from a full disk."""
+    if _holds(path, text.encode(), mode):
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
     new.write_text(text, "utf-8")
@@ -272,8 +279,18 @@ def put(text: str, path: Path, mode: int = 0o644) -> None:
     new.replace(path)
 
 
+def _holds(path: Path, content: bytes, mode: int) -> bool:
+    try:
+        found = path.lstat().st_mode
+        return found == stat.S_IFREG | mode and path.read_bytes() == content
+    except OSError:
+        return False
+
+
 def link(path: Path, target: str) -> None:
-    """Another link, or a first one, at once."""
+    """Another link, or a first one, at once. As ``put`` it needs no room where it is there."""
+    if path.is_symlink() and str(path.readlink()) == target:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)

@@ -138,6 +138,72 @@ def test_a_full_disk_leaves_the_release_before(host: Host, monkeypatch: pytest.M
     assert "No space left" in str(watch.rolled_back(host.at(old)))
 
 
+class Disk:
+    """Takes nothing at or below these folders any more."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.full: tuple[Path, ...] = ()
+        write, symlink = Path.write_text, Path.symlink_to
+
+        def written(path: Path, *arguments: str) -> int:
+            self._refuse(path)
+            return write(path, *arguments)
+
+        def linked(path: Path, target: str) -> None:
+            self._refuse(path)
+            symlink(path, target)
+
+        patch.setattr(Path, "write_text", written)
+        patch.setattr(Path, "symlink_to", linked)
+
+    def _refuse(self, path: Path) -> None:
+        if any(path.is_relative_to(one) for one in self.full):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    return Disk(monkeypatch)
+
+
+def test_what_is_so_already_needs_no_room(host: Host, disk: Disk) -> None:
+    unpack(host, "1.0")
+    install.configure(host, WITHIN)
+    disk.full = (host.at("/"),)
+    release.activate(host, host.releases / "1.0")
+
+
+def test_a_disk_that_takes_nothing_leaves_the_package_configured(
+    host: Host, disk: Disk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """dpkg has put the new units; what cannot be put back is said."""
+    old = unpack(host, "1.0")
+    install.configure(host, WITHIN)
+    unpack(host, "1.1")
+
+    def full(*_: object) -> None:
+        disk.full = (host.at("/"),)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(release, "_compile", full)
+    install.configure(host, WITHIN)
+    said = capsys.readouterr().out
+    assert host.current() == old
+    assert "1.0 is not put back as a whole: [Errno 28] No space left" in said
+    assert "why is not written: [Errno 28] No space left" in said
+    assert releases(host) == {"1.0"}, "what is unfinished takes no room"
+
+
+def test_a_first_release_that_finds_no_room_fails_in_a_line(
+    host: Host, disk: Disk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unpack(host, "1.0")
+    disk.full = (host.at("/"),)
+    code = install.main(["configure", "--prefix", str(PACKAGE), "--destdir", host.destdir])
+    said = capsys.readouterr().err
+    assert (code, said.count("\n"), "No space left" in said) == (1, 1, True)
+
+
 class Service:
     """What systemd has of a daemon: ready with each release that is not ``broken``."""
 
@@ -193,6 +259,39 @@ def service(host: Host, monkeypatch: pytest.MonkeyPatch) -> Service:
     service = Service(host, monkeypatch)
     service.runs = "1.0"
     return service
+
+
+def test_a_disk_that_gets_full_between_two_units_leaves_the_release_before(
+    service: Service, disk: Disk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host = service.host
+    disk.full = (host.at(OF_PACKAGE["tmpfiles.conf"]).parent,)
+    host.at(OF_PACKAGE["tmpfiles.conf"]).write_bytes(b"of neither")
+    install.configure(host, WITHIN)
+    assert (host.current(), unit(host)) == (host.releases / "1.0", "waguard.service of 1.0")
+    assert service.runs == "1.0"
+    assert "1.0 is not put back as a whole" in capsys.readouterr().out
+
+
+def test_a_release_that_fails_and_cannot_be_replaced_is_said(
+    service: Service, disk: Disk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The way back stays for the next `dpkg-reconfigure`."""
+    host = service.host
+
+    def restart(*_: object) -> None:
+        disk.full = (host.at(host.prefix),)
+        raise FailedError("it hangs")
+
+    service.broken["1.1"] = FailedError("it hangs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(install, "restart", restart)
+        install.configure(host, WITHIN)
+    assert (host.current(), host.before()) == (host.releases / "1.1", host.releases / "1.0")
+    assert "1.0 is not put back as a whole" in capsys.readouterr().out
+    disk.full = ()
+    install.configure(host, WITHIN)
+    assert (host.current(), service.runs) == (host.releases / "1.0", "1.0")
 
 
 def killed(service: Service) -> None:
