@@ -64,7 +64,7 @@ def can_run(host: Host, release: PurePosixPath) -> bool:
     """Whether its command line answers here: not without its tree, or its minor version of Python."""
     try:
         host.waguard(release, "--version")
-    except (FailedError, OSError):
+    except FailedError:
         return False
     return (host.at(release) / SHARE).exists()
 
@@ -122,6 +122,8 @@ def _upgrade(
 ) -> None:
     daemon = None
     if is_up(host, old):
+        if not can_run(host, old):
+            raise FailedError(f"{old.name} runs and cannot be asked\nstop it, then upgrade")
         check(host, old)  # what is wrong already is no fault of the new one
         daemon = Daemon(host, old)
         if old == host.current() and (why := daemon.why_not_ready()):

@@ -75,17 +75,21 @@ def say(text: str) -> None:
 
 
 def run(*command: str | Path, **environment: str) -> str:
-    """What it printed. Raises ``FailedError`` with its output where it fails."""
+    """What it printed. Raises ``FailedError`` with its output where it fails, also to start."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("WAGUARD_")}
-    done = subprocess.run(
-        [str(part) for part in command],
-        env=own | environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [str(part) for part in command],
+            env=own | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:
+        said = str(error)
+        raise FailedError(f"{' '.join(map(str, command))}:\n{said}", said=said) from None
     if done.returncode:
         said = (done.stderr or done.stdout).strip() or f"exit code {done.returncode}"
         raise FailedError(f"{' '.join(map(str, command))}:\n{said}", said=said)
@@ -232,10 +236,9 @@ def _relocate(host: Host, tree: Path) -> None:
 
 def systemd_version() -> int:
     """Of this host; where there is none, the newest."""
-    try:
-        return int(run("systemctl", "--version").split()[1])
-    except FileNotFoundError:
+    if shutil.which("systemctl") is None:
         return STEPS_SINCE
+    return int(run("systemctl", "--version").split()[1])
 
 
 def activate(host: Host, release: PurePosixPath) -> None:

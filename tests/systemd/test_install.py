@@ -281,6 +281,36 @@ def test_an_uninstallation_keeps_what_is_the_operators(
         install.uninstall(host)
 
 
+def test_a_release_whose_python_is_gone_can_be_left(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As after an upgrade of the distribution."""
+    install.install(host, wheel("1.0"), NONE)
+    python = host.at(host.releases / "1.0/bin/python")
+    python.parent.mkdir()
+    python.symlink_to(host.at("/usr/bin/python3.99"))
+    monkeypatch.setattr(Host, "is_live", property(lambda _: True))
+    monkeypatch.setattr(install, "require_reachable", lambda _: None)
+    monkeypatch.setattr(install, "reload_units", lambda: None)
+    monkeypatch.setattr(install, "run", lambda *_: "")  # systemctl
+    with monkeypatch.context() as runs:
+        runs.setattr(install, "is_up", lambda *_: True)
+        with pytest.raises(FailedError, match="stop it, then upgrade"):
+            install.upgrade(host, wheel("1.1"), NONE, 1.0)
+    install.uninstall(host)
+    assert host.current() is None
+    assert f"kept: {CONFIG}, the folders that it names" in capsys.readouterr().out
+
+
+def test_where_no_systemd_is_it_counts_as_the_newest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert release.systemd_version() == release.STEPS_SINCE
+    with pytest.raises(FailedError, match=r"systemctl --version:\n.*No such file"):
+        release.run("systemctl", "--version")
+
+
 def test_another_program_of_the_name_is_not_replaced(host: Host) -> None:
     host.at(COMMAND).parent.mkdir(parents=True)
     host.at(COMMAND).write_text("theirs")
