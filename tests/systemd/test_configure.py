@@ -502,3 +502,10 @@ def test_only_a_unit_of_make_install_is_in_the_way(
     assert (done.returncode, "make uninstall" in done.stderr) == (
         (1, True) if refused else (0, False)
     )
+
+
+@pytest.mark.parametrize("name", ["postinst", "prerm"])
+def test_the_package_runs_the_python_that_it_depends_on(name: str) -> None:
+    """A program of the name in /usr/local/bin may lack what is needed, or be of another version."""
+    words = (CHECKOUT / "systemd/deb" / name).read_text().split()
+    assert [it for it in words if it.endswith("python3")] == ["/usr/bin/python3"]
