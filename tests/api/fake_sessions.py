@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from waguard.core.blame import Blame, Condition
-from waguard.core.messages.send_states import number_of
+from waguard.core.phone_number import number_of
 from waguard.core.proxy import Proxy
 from waguard.core.reconcile import Correction, Finding
 from waguard.core.replace import replace

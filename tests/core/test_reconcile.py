@@ -367,7 +367,7 @@ def test_a_profile_whose_name_is_no_text_is_shown_by_one_that_is() -> None:
 def test_two_rows_with_one_phone_are_a_finding_on_both() -> None:
     rows = {
         "a": row(phone="62811"),
-        "b": row(phone="+62811"),
+        "b": row(phone="+62 811"),
         "c": row(phone="62812"),
         "d": row(phone="62811", up=False, status="disconnected"),
     }

@@ -17,9 +17,10 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.page_care import PASSKEY_GRACE, Kind
 from waguard.core.passkey_link import WAITING, PasskeyStage
-from waguard.errors import ConflictError
+from waguard.core.session.views import unlinked
+from waguard.errors import ConflictError, NumberLinkedError
 from waguard.ports.process import Usage
-from waguard.profile.owner_mark import PAIRING
+from waguard.profile.owner_mark import NO_TOKEN, PAIRING
 from waguard.wire.calls import PairingCode, Unlink, Value
 from waguard.wire.reports import Passkey
 
@@ -174,3 +175,40 @@ async def test_a_code_for_a_number_that_is_linked_here_may_unlink_it_and_is_refu
     await empty.it.sessions.call("s", PairingCode(phone="4915100000000"), wait=0)
     await empty.it.sessions.logout("old")
     await empty.it.sessions.call("s", PairingCode(phone=PHONE), wait=0)
+
+
+@pytest.mark.parametrize(
+    ("phone", "mark", "unpaired", "refused"),
+    [
+        (f"+{PHONE}", {"token": "t", "at": 1.0}, False, True),
+        ("+49 1511 2345678", {"token": "t", "at": 1.0}, True, True),
+        (PHONE, None, False, True),
+        (PHONE, None, True, False),
+        (PHONE, NO_TOKEN, False, False),
+    ],
+)
+async def test_a_number_is_linked_by_its_mark_or_else_by_its_row_however_that_writes_it(
+    bench: Bench, world: World, phone: str, mark: object, *, unpaired: bool, refused: bool
+) -> None:
+    """No worker of this daemon has reported it. The phone itself may have logged it out."""
+    await bench.row("old", up=False, status="disconnected", profile=mark is not None)
+    world.store.accounts["old"].phone_number = phone
+    world.store._own["old"].unpaired = unpaired
+    await bench.restore()
+    old = bench.session("old")
+    if mark is not None:
+        (old.profile.at.profile / PAIRING).write_text(json.dumps(mark))
+    assert (await bench.it.sessions.view("old")).phone_number == PHONE
+    assert unlinked(old.state).startswith(f"+{PHONE} is not linked")
+    world.spawn.scripts["s"] = Script(reports=(QR_SHOWN,))
+    await bench.create()
+    await until(bench.session(), lambda s: s.link is Link.QR_PENDING)
+    asked = bench.it.sessions.call("s", PairingCode(phone=PHONE), wait=0)
+    if refused:
+        with pytest.raises(NumberLinkedError, match="session old is linked to this number"):
+            await asked
+    else:
+        await asked
+    assert len(bench.process().calls) == (not refused)
+    await bench.until_written()
+    assert world.store.accounts["old"].phone_number == phone, "nobody but its worker writes it"

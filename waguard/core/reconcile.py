@@ -12,6 +12,7 @@ from msgspec import Struct, field
 
 from waguard.core import remedies
 from waguard.core.lifecycle import HAS_PROCESS, WANTED_UP, State
+from waguard.core.phone_number import number_of
 from waguard.core.row_status import LIVE_STATUSES, SWITCHED_OFF, Status
 
 _STOPPABLE = WANTED_UP | {State.PARKED, State.PARKING}
@@ -301,8 +302,8 @@ def _follows(name: str, wanted: Mapping[str, Wanted], host: Host) -> bool:
 def _same_phones(wanted: Mapping[str, Wanted]) -> list[Finding]:
     by_phone: defaultdict[str, list[str]] = defaultdict(list)
     for name, row in sorted(wanted.items()):
-        if row.phone and row.up and row.status in _LINKED:
-            by_phone[row.phone.removeprefix("+")].append(name)
+        if (phone := number_of(row.phone)) and row.up and row.status in _LINKED:
+            by_phone[phone].append(name)
     return [
         Finding(
             name,

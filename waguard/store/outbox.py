@@ -34,9 +34,9 @@ from waguard.core.messages.send_states import (
     WITHOUT_CONTENT,
     State,
     by_ack,
-    number_of,
 )
 from waguard.core.messages.sent_events import NOT_SENT
+from waguard.core.phone_number import number_of
 from waguard.ports.outbox import (
     UNDECIDED,
     NewMessage,

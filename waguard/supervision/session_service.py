@@ -11,7 +11,7 @@ from loguru import logger
 from waguard.core import remedies
 from waguard.core.lifecycle import WANTED_UP, State
 from waguard.core.link import Link
-from waguard.core.messages.send_states import number_of
+from waguard.core.phone_number import number_of
 from waguard.core.proxy import Proxy
 from waguard.core.session import views
 from waguard.core.session.facts import RowRead
@@ -28,7 +28,6 @@ from waguard.errors import (
 from waguard.ports.outcomes import NotSent, Outcome
 from waguard.ports.sessions import THE_API, SessionView
 from waguard.ports.store import SessionRow
-from waguard.profile import owner_mark
 from waguard.supervision.fleet import leaving
 from waguard.supervision.fleet.health import HealthReport
 from waguard.supervision.fleet.readiness import (
@@ -51,7 +50,7 @@ from waguard.supervision.fleet.starting import begin
 from waguard.supervision.own_proxies import ProxyFiles
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.session_context import SessionContext
-from waguard.supervision.session.session_profile import is_paired
+from waguard.supervision.session.session_profile import is_paired, may_be_linked
 from waguard.supervision.session_views import view_of, view_of_row
 from waguard.wire.calls import FetchFile, Operation, PairingCode, RefreshQr, Send, SendFile, Value
 from waguard.wire.reports import QrCode
@@ -386,8 +385,8 @@ async def _refuse_linked_number(
     ``NumberLinkedError``, and ``DatabaseUnavailableError`` where it is not known what other hosts have."""
     for other in registry.sessions:
         name = other.row.session_id
-        same = name != session_id and other.state.phone == phone and not other.state.left
-        if same and owner_mark.may_be_paired(other.profile.at.profile):
+        same = name != session_id and other.state.number == phone and not other.state.left
+        if same and may_be_linked(other.profile):
             raise NumberLinkedError(phone, name)
     if not registry.ours.in_cluster:
         return

@@ -4,6 +4,7 @@ from typing import Final
 
 from waguard.core.blame import Condition
 from waguard.core.link import Link
+from waguard.core.phone_number import number_of
 from waguard.core.row_status import SWITCHED_OFF, understood
 from waguard.core.session import views
 from waguard.ports.sessions import SessionView
@@ -22,7 +23,7 @@ def view_of(session: SessionActor, conditions: tuple[Condition, ...]) -> Session
         session_id=row.session_id,
         workspace_id=row.workspace_id,
         status=str(derived.status),
-        phone_number=session.state.phone,
+        phone_number=state.number,
         connected_at=row.connected_at,
         last_activity=row.last_activity,
         phone_used_at=session.traffic.intake.phone_used_at,
@@ -56,7 +57,7 @@ def view_of_row(row: SessionRow, address: str | None) -> SessionView:
         session_id=row.session_id,
         workspace_id=row.workspace_id,
         status=str(said.status),
-        phone_number=row.phone_number,
+        phone_number=number_of(row.phone_number),
         connected_at=row.connected_at,
         last_activity=row.last_activity,
         disconnect_reason=str(said.reason) if said.reason else None,

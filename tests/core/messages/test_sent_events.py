@@ -7,7 +7,7 @@ import pytest
 
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
 from waguard.core.messages.repetitions import REPEATED_FOR
-from waguard.core.messages.send_states import AT_SERVER, State, number_of
+from waguard.core.messages.send_states import AT_SERVER, State
 from waguard.core.messages.sent_events import (
     Message,
     may_be_reported,
@@ -17,6 +17,7 @@ from waguard.core.messages.sent_events import (
     of_stored_ack,
     whence,
 )
+from waguard.core.phone_number import number_of
 
 
 def message(**changes: Any) -> Message:

@@ -84,8 +84,3 @@ def after_poll(ack: int | None) -> State:
     """The state of a message whose answer was lost, after its chat was read. That it is not there proves nothing:
     it may be on its way, or the page was loaded again."""
     return by_ack(ack) or State.UNCERTAIN
-
-
-def number_of(phone: str | None) -> str | None:
-    """The digits of a phone number, however it is written; None: there are none."""
-    return "".join(sign for sign in phone or "" if sign.isdigit()) or None

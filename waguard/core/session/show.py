@@ -57,7 +57,7 @@ def show(before: SessionState, after: SessionState, because: str, out: Out) -> S
                 reason=status.details,
             )
         )
-    for event, data in announce(published, status, phone=after.phone):
+    for event, data in announce(published, status, phone=after.number):
         out(Publish(event, data))
     return replace(after, status=status)
 
@@ -103,7 +103,7 @@ def on_row(state: SessionState, fact: RowRead, out: Out) -> SessionState:
         )
     )
     if shown.status is Status.CONNECTED and not fact.knows_number:
-        for event, data in announce(None, shown, phone=state.phone):
+        for event, data in announce(None, shown, phone=state.number):
             out(Publish(event, data))
     out(WriteStatus(shown, state.phone))
     return state

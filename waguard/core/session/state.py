@@ -14,6 +14,7 @@ from waguard.core.host.admission import Wait
 from waguard.core.link import Link
 from waguard.core.page_care import Kind, Step
 from waguard.core.passkey_link import PasskeyLink
+from waguard.core.phone_number import number_of
 from waguard.core.proxy import FAILS
 from waguard.core.row_status import DerivedStatus, ParkCause
 from waguard.core.session.probe import Limits
@@ -263,7 +264,7 @@ class SessionState(Struct, frozen=True, kw_only=True):
     care: Care = field(default_factory=Care)
     fleet: FleetView = field(default_factory=FleetView)
     phone: str | None = None
-    """Digits of the linked number, from the worker or else from the row."""
+    """The linked number: digits from the worker, or else as the row writes it."""
     check_profile: bool = False
     """Whether its profile exists is unknown: that is checked before the spawn."""
     expects_qr: bool = False
@@ -275,6 +276,11 @@ class SessionState(Struct, frozen=True, kw_only=True):
     priority: int = 0
     active: float = 0.0
     """Unix time of its last activity."""
+
+    @property
+    def number(self) -> str | None:
+        """Digits of the linked number."""
+        return number_of(self.phone)
 
     @property
     def network_down(self) -> str | None:

@@ -241,7 +241,7 @@ def _of_parked(state: SessionState, cause: ParkCause) -> Condition:
 
 def unlinked(state: SessionState) -> str:
     """In words, that the session is not linked any more."""
-    number = f"+{state.phone}" if state.phone else "its number"
+    number = f"+{state.number}" if state.number else "its number"
     said = state.pairing.said
     why = f"WhatsApp says: {in_words(said)}" if said else "WhatsApp gave no reason"
     return f"{number} is not linked to this device any more, and waits for a scan; {why}"

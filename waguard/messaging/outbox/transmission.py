@@ -8,9 +8,9 @@ import msgspec
 from loguru import logger
 
 from waguard.core.messages.message_ids import GROUP
-from waguard.core.messages.send_states import number_of
 from waguard.core.messages.transfers import transfer_time
 from waguard.core.metrics.families import SEND, SENDS
+from waguard.core.phone_number import number_of
 from waguard.errors import NoRoomError, NotFoundError, UnavailableError, WaguardError
 from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.messaging.outbox.send_context import SendContext

@@ -41,5 +41,5 @@ class AccountRowOwner:
     def repeat_ready(self, session_id: str) -> None:
         """Publish its ``session_ready`` again."""
         if session := self._registry.get(session_id):
-            data = {"phone_number": session.state.phone, "status": str(Status.CONNECTED)}
+            data = {"phone_number": session.state.number, "status": str(Status.CONNECTED)}
             session.publisher.publish("session_ready", data)

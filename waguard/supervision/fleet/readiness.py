@@ -9,8 +9,8 @@ from typing import Final
 from waguard.core import remedies
 from waguard.core.lifecycle import State, stays_down
 from waguard.core.link import Link
-from waguard.core.messages.send_states import number_of
 from waguard.core.passkey_link import WAITING, words
+from waguard.core.phone_number import number_of
 from waguard.core.reconcile import Wanted
 from waguard.core.row_status import Status
 from waguard.core.session import views

@@ -12,8 +12,8 @@ from loguru import logger
 
 from waguard.config.sections import Config
 from waguard.core.messages import sentinel
-from waguard.core.messages.send_states import number_of
 from waguard.core.messages.sentinel import Result
+from waguard.core.phone_number import number_of
 from waguard.ports.clock import Clock
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
 from waguard.wire.calls import SendText

@@ -214,5 +214,11 @@ def _readable(at: Places) -> Iterator[None]:
         raise ProfileUnreadableError(why, value=str(at.profile)) from None
 
 
+def may_be_linked(profile: SessionProfile) -> bool:
+    """Whether a phone may have it: by its pairing mark; where this host has none, by its row."""
+    at = profile.at.profile
+    return owner_mark.may_be_paired(at) or (profile.paired and not owner_mark.logged_out(at))
+
+
 def _host(reason: str, cause: str, message: str) -> Failure:
     return Failure(Blame.HOST, reason, cause, message)

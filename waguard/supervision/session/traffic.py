@@ -15,7 +15,6 @@ from waguard.core.fleet.facts import AcksSeen, FleetFact
 from waguard.core.link import Link
 from waguard.core.messages.first_contact_pauses import Cause
 from waguard.core.messages.message_ids import parse
-from waguard.core.messages.send_states import number_of
 from waguard.core.page_care import Kind
 from waguard.core.replace import replace
 from waguard.core.session import views
@@ -94,7 +93,7 @@ class Traffic:
             ctx.clock,
             config=ctx.config,
             since=self._acks_since,
-            phone=lambda: state().phone,
+            phone=lambda: state().number,
             send=self.send,
             note=writer.record,
         )
@@ -102,7 +101,7 @@ class Traffic:
             row.session_id,
             row.limits,
             ctx.clock,
-            phone=lambda: number_of(state().phone),
+            phone=lambda: state().number,
             write=functools.partial(ctx.store.keep_limits, row.session_id),
             retry=ctx.timings.write_retry,
             moved=changed,
