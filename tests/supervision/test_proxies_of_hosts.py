@@ -1,5 +1,6 @@
 """A session's proxy and the host that takes over: it starts the session with the newest proxy, or not at all."""
 
+import asyncio
 import errno
 import os
 from pathlib import Path
@@ -259,3 +260,89 @@ async def test_a_file_that_is_lost_meanwhile_is_brought_again(bench: Bench, worl
     await wait_until(lambda: not first.alive, "the old worker has ended")
     await until(bench.session(), connected)
     assert given(bench.process()) == PROXY
+
+
+def unanswered(world: World, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> None:
+    """The next write is committed, and its answer lost; the database is away from then on."""
+    record = world.store.proxies.record
+
+    async def lost(session: str, it: Recorded) -> None:
+        await record(session, it)
+        world.store.proxies.down = True
+        raise error("no answer")
+
+    monkeypatch.setattr(world.store.proxies, "record", lost)
+
+
+def answered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    world.store.proxies.down = False
+
+
+@pytest.mark.parametrize("key", [None, KEY], ids=["no key", "key"])
+@pytest.mark.parametrize("then", ["get", "put", "same", "delete", "reconcile", "start"])
+@pytest.mark.parametrize("error", [DatabaseUnavailableError, asyncio.CancelledError])
+async def test_a_change_whose_commit_was_not_answered_is_taken_back(
+    bench: Bench,
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    key: bytes | None,
+    then: str,
+    error: type[BaseException],
+) -> None:
+    world.key = key
+    await bench.restart()
+    await bench.restore()
+    worker = await up(bench)
+    unanswered(world, monkeypatch, error)
+    with pytest.raises(error):
+        await bench.it.proxies.put("s", OTHER)
+    assert await bench.it.proxies.find("s") == PROXY, "what is not confirmed is not used"
+    answered(world, monkeypatch)
+    assert marks(world) == {"s": OTHER.mark}
+    now: Proxy | None = PROXY
+    match then:
+        case "get":
+            assert await bench.it.proxies.find("s") == PROXY
+        case "put":
+            now = OTHER
+            await bench.it.proxies.put("s", OTHER)
+        case "same":
+            await bench.it.proxies.put("s", PROXY)
+        case "delete":
+            now = None
+            await bench.it.proxies.put("s", None)
+        case "reconcile":
+            await bench.it.reconciler.reconcile()
+        case _:
+            await bench.it.sessions.start("s", restart=True)
+            await wait_until(lambda: not worker.alive, "the old worker has ended")
+            await until(bench.session(), connected)
+    assert marks(world) == {"s": mark_of(now)}
+    if then in {"get", "same", "reconcile"}:
+        assert worker.alive, "nothing has changed for it"
+    await bench.until_written()
+    await bench.restart()
+    await bench.restore()
+    await until(bench.session(), connected)
+    assert given(bench.process()) == now
+
+
+@pytest.mark.parametrize("key", [None, KEY], ids=["no key", "key"])
+async def test_a_creation_whose_proxy_was_not_answered_can_be_repeated_without_one(
+    bench: Bench, world: World, monkeypatch: pytest.MonkeyPatch, key: bytes | None
+) -> None:
+    world.key = key
+    await bench.restart()
+    await bench.restore()
+    unanswered(world, monkeypatch, DatabaseUnavailableError)
+    with pytest.raises(DatabaseUnavailableError):
+        await up(bench)
+    answered(world, monkeypatch)
+    assert given(await up(bench, None)) is None
+    assert marks(world) == {"s": ""}
+    await bench.restart()
+    await bench.restore()
+    await until(bench.session(), connected)
+    assert given(bench.process()) is None
+    assert not proxies.path_of(state(world), "s").exists()

@@ -27,6 +27,7 @@ class ProxyFiles:
         state, known = self._ctx.config().paths.state, self._ctx.proxies
         async with known.changing(session_id):
             self._registry.require_staying(session_id)  # who is purged now would leave it behind
+            await known.confirm(session_id)
             try:
                 known_there = proxy is None or known.is_published(session_id)
                 if known_there and same(known.read(session_id), proxy):
@@ -48,6 +49,7 @@ class ProxyFiles:
         """Remove all of a session that is gone, or goes. Raises ``UnavailableError``."""
         known = self._ctx.proxies
         async with known.changing(session_id):
+            await known.confirm(session_id)
             if known.is_published(session_id) and has_proxy(self._ctx, session_id):
                 await known.publish(session_id, None)  # another host may still have a file
             await _on_disk(proxies.purge, self._ctx.config().paths.state, session_id)

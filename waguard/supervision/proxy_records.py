@@ -3,7 +3,8 @@
 Theory of operation. The proxy lies in a file of this host. The database has the file's mark, and where hosts share
 credentials also the proxy, sealed. The holder of the lease, in a cluster the session's owner, alone writes there, always before it writes the file: so where
 both differ, the database has the newer one. Without a key, such a session waits for a person; so does one whose file is
-the newer one, because the database came back from a copy.
+the newer one, because the database came back from a copy. A write without an answer may be committed: until the database
+says what the file has, it is not known what it says.
 """
 
 import asyncio
@@ -43,6 +44,8 @@ class ProxyRecords:
         self._store = store
         self._key = key
         self._recorded: dict[str, Recorded] = {}
+        self._unanswered: set[str] = set()
+        """Sessions of which the database may say anything else than ``_recorded``."""
         self._changing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def load(self, sessions: Collection[str] | None = None) -> None:
@@ -54,6 +57,7 @@ class ProxyRecords:
             here = {path.stem for path in await asyncio.to_thread(proxies.files, self._state())}
         if sessions is None:
             self._recorded = dict(found)
+            self._unanswered.clear()
         else:
             for session in sessions:
                 self.forget(session)
@@ -69,6 +73,7 @@ class ProxyRecords:
     def forget(self, session: str) -> None:
         """Keep nothing of what the database says of it: another host changes it."""
         self._recorded.pop(session, None)
+        self._unanswered.discard(session)
 
     def changing(self, session: str) -> asyncio.Lock:
         """Held by whoever changes the file, or what is recorded of it."""
@@ -94,15 +99,18 @@ class ProxyRecords:
         return it.mark if it else mark_of(proxies.read(self._state(), session))
 
     def is_published(self, session: str) -> bool:
-        """Whether the database says anything of it."""
-        return session in self._recorded
+        """Whether the database says anything of it, or may."""
+        return session in self._recorded or session in self._unanswered
 
     async def have_newest(self, session: str) -> None:
         """Have the file as the database says, where the proxy came with it. Raises ``ProxyUnreadableError``."""
         if not self._may_lack(session):
             return  # without a suspension: sessions are spawned in the order in which they got their places
         async with self.changing(session):
-            if self.is_published(session) and self._recorded[session].mark == UNKNOWN:
+            with contextlib.suppress(WaguardError):  # what the file has goes on
+                await self.confirm(session)
+            it = self._recorded.get(session)
+            if it and it.mark == UNKNOWN:
                 with contextlib.suppress(WaguardError):  # its start says so
                     if new := await asyncio.to_thread(self._unpublished, session):
                         await self._record(session, new)
@@ -115,17 +123,34 @@ class ProxyRecords:
     async def publish_again(self, session: str) -> None:
         """Have the database say what the file still has, for it could not be written. Never raises a ``WaguardError``."""
         with contextlib.suppress(WaguardError):
-            found = await asyncio.to_thread(proxies.read, self._state(), session)
-            await self.publish(session, found)
+            await self._publish_file(session)
+
+    async def confirm(self, session: str) -> None:
+        """Where a write had no answer, have the database say what the file has, unless that cannot be read; ``changing``
+        is held. Raises ``DatabaseUnavailableError``."""
+        if session in self._unanswered:
+            with contextlib.suppress(ProxyUnreadableError):
+                await self._publish_file(session)
+
+    async def confirm_all(self) -> None:
+        """See ``confirm``."""
+        for session in sorted(self._unanswered):
+            async with self.changing(session):
+                await self.confirm(session)
+
+    async def _publish_file(self, session: str) -> None:
+        await self.publish(session, await asyncio.to_thread(proxies.read, self._state(), session))
 
     async def _record(self, session: str, it: Recorded) -> None:
+        self._unanswered.add(session)
         await self._store.record(session, it)
         self._recorded[session] = it
+        self._unanswered.discard(session)
 
     def _may_lack(self, session: str) -> bool:
         """Whether its file may not be as the database says, or is being changed."""
         it = self._recorded.get(session)
-        if self.changing(session).locked():
+        if self.changing(session).locked() or session in self._unanswered:
             return True
         return it is not None and (
             it.mark == UNKNOWN or (it.sealed is not None and self._key is not None)

@@ -89,6 +89,7 @@ class Reconciler:
             return
         try:
             await self.correct()
+            await self._ctx.proxies.confirm_all()
             # what a restart does not search for: it goes by the last worker's groups, and the profile's lock
             living = {s.runner.process.pid for s in self._registry.sessions if s.runner.process}
             await sweep(self._ctx, living)
