@@ -9,6 +9,7 @@ from tests.api.fake_sessions import a_view
 from tests.page.browser import Page
 from tests.waiting import wait_until
 from waguard.core.passkey_link import PasskeyStage
+from waguard.core.replace import replace
 from waguard.ports.passkeys import PasskeyView
 
 pytestmark = [pytest.mark.chromium, pytest.mark.asyncio(loop_scope="module")]
@@ -95,6 +96,27 @@ async def test_a_code_is_confirmed_by_a_person_who_sees_it(known: Api, shown: Pa
     await shown.says("It says: timeout.")
     known.passkeys.shown = PasskeyView()
     await shown.until(f"!{SECTION}", "it is over")
+
+
+async def test_a_click_confirms_the_code_that_its_button_was_shown_with(
+    known: Api, shown: Page
+) -> None:
+    view = PasskeyView(stage=PasskeyStage.CONFIRM, until=2e9, expires_in=120.0, code="ABCD-1234")
+    known.passkeys.shown = view
+    await shown.show("#/session/shop")
+    await shown.says("ABCD-1234")
+    find = "[...document.querySelectorAll('#passkeys button')].find((it) => it.innerText === 'Both codes are equal')"
+    await shown.value(f"void (window.compared = {find})")
+    known.passkeys.shown = replace(view, code="WXYZ-5678")
+    await shown.says("WXYZ-5678")
+    await shown.value("void compared.click()")
+    await wait_until(lambda: known.passkeys.calls, "it is confirmed")
+    await shown.enter("Both codes are equal")
+    await wait_until(lambda: len(known.passkeys.calls) == 2, "the other one, too")
+    assert [it[:2] for it in known.passkeys.calls] == [
+        ("confirm", "ABCD-1234"),
+        ("confirm", "WXYZ-5678"),
+    ]
 
 
 async def test_a_request_that_is_held_can_be_refused(known: Api, shown: Page) -> None:

@@ -57,7 +57,7 @@ export function passkeys(session) {
   const button = (words, work, kind, done) => h('div', {}, action(words, then(work), { kind, done }));
   const [stage, code, left] = [h('p', { class: 'stage' }), h('p', { class: 'code' }), h('p', { class: 'soft', role: 'timer' })];
   const use = button('Use my passkey', () => useMyPasskey(session, api), 'primary', 'It is signed.');
-  const confirm = button('Both codes are equal', () => api('POST', '/confirm', { code: code.textContent }), 'primary', 'Confirmed.');
+  const confirm = h('div');
   const cancel = button('Cancel', () => api('DELETE'), '', 'The request is refused.');
   const section = h('section', { class: 'stack', 'aria-label': 'Passkey' },
     h('h3', {}, 'Passkey'), stage, code, left, h('div', { class: 'buttons' }, use, confirm, cancel));
@@ -73,7 +73,11 @@ export function passkeys(session) {
     if (!now.stage) { section.remove(); return; }
     section.dataset.stage = now.stage;
     set(stage, `${STAGES[now.stage] ?? now.stage}${now.error ? ` It says: ${now.error}.` : ''}`);
-    set(code, now.code ?? '');
+    const shown = now.code ?? '';
+    if (code.textContent !== shown) { // a click is for the code that was compared
+      set(code, shown);
+      confirm.replaceChildren(button('Both codes are equal', () => api('POST', '/confirm', { code: shown }), 'primary', 'Confirmed.'));
+    }
     // the daemon's seconds, by this browser's own clock: the two may show different times
     until = performance.now() / 1000 + now.expires_in;
     unattended = now.unattended_until && until + (Date.parse(now.unattended_until) - Date.parse(now.until)) / 1000;
