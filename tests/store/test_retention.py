@@ -1,5 +1,6 @@
 """What is old is deleted, but not what an open incident tells of; SQLite's file shrinks after it."""
 
+import asyncio
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -101,10 +102,11 @@ def sizes(path: Path) -> tuple[int, int]:
 
 async def fill(store: SqlStore, megabytes: int) -> None:
     for _ in range(megabytes):
-        for number in range(10):
-            await store.record(
-                AuditEntry(session_id="s", kind="big", reason="x" * 100_000, at=float(number))
-            )
+        some = (
+            AuditEntry(session_id="s", kind="big", reason="x" * 15_000, at=float(number))
+            for number in range(70)
+        )
+        await asyncio.gather(*map(store.record, some))
 
 
 @pytest.fixture
