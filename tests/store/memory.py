@@ -154,13 +154,15 @@ class MemoryStore:
         self, session_id: str, workspace_id: int, *, account_id: int | None, priority: int
     ) -> SessionRow:
         self._connect()
+        before = self.accounts.get(session_id)
         account = self.accounts.setdefault(session_id, Account(session_id, workspace_id))
         if account.provider_type == "meta" or account.workspace_id != workspace_id:
             raise SessionIdTakenError("the id belongs to another workspace", field="session_id")
         own = self._keep(account)
         if account.deleted_at or own.removed_at:
             _revive(account, own)
-        own.unpaired = own.unpaired or account.status == Status.QR_SCANNING
+        if account.status == Status.QR_SCANNING and not (before and before.last_connected_at):
+            own.unpaired = True
         account.is_active = True
         own.desired_up, own.generation, own.priority = True, own.generation + 1, priority
         own.account_id = own.account_id if account_id is None else account_id

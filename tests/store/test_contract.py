@@ -233,6 +233,19 @@ async def test_a_session_is_unpaired_until_it_is_connected_and_again_when_it_lea
     assert back.unpaired
 
 
+async def test_a_paired_session_that_shows_a_code_and_is_created_again_is_not_unpaired(
+    bench: Bench,
+) -> None:
+    """Its code may be shown because of damage: what is shared of its credentials is deleted for an unpaired one."""
+    row = await connected(bench)
+    shows = DerivedStatus(Status.QR_SCANNING)
+    assert await bench.store.write_status("a", row.generation, shows)
+    again = await bench.store.create("a", 1, account_id=None, priority=0)
+    assert (again.status, again.unpaired) == ("qr_scanning", False)
+    assert await bench.store.leave("a", removed=False)
+    assert (await bench.store.create("a", 1, account_id=None, priority=0)).unpaired
+
+
 @pytest.mark.parametrize("removed", [False, True])
 async def test_a_session_that_leaves_keeps_its_row(bench: Bench, *, removed: bool) -> None:
     before = await connected(bench)

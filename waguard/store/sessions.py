@@ -74,6 +74,7 @@ class SqlSessions:
             _require_storable(session_id, work.layout)
             await work.own_new(session_id)
             session = await work.lock(session_id)
+            is_known = session is not None and session.row.connected_at is not None
             if session is None and not await work.resembles(session_id):
                 await work.insert(session_id, workspace_id)
                 # again: an older row of ours may know its generation
@@ -85,7 +86,7 @@ class SqlSessions:
             own: dict[str, Any] = {"priority": priority}
             if session.deleted or session.row.removed_at:
                 await work.revive(session)
-            elif session.row.status == Status.QR_SCANNING:
+            elif session.row.status == Status.QR_SCANNING and not is_known:
                 own["unpaired"] = True
             if account_id is not None:
                 own["account_id"] = account_id
