@@ -4,9 +4,12 @@
 'use strict';
 const HOME = 'https://web.whatsapp.com/robots.txt'; // a path without scripts: WhatsApp Web does not start there
 const ALIVE = 20000; // ms; Chrome ends a worker that has heard nothing for 30 s
+const LIFETIME = 600000; // ms; WhatsApp waits no longer
 // Chrome compares patterns; the origin is compared here once more, whole
 const ORIGINS = chrome.runtime.getManifest().externally_connectable.matches.map((it) => new URL(it.slice(0, -1)).origin);
-let shown = null; // the one card: its tab, and who waits for the answer
+const CLOSED = { error: 'the card was closed' };
+const LEFT = { error: 'the page that asked was closed' };
+let shown = null; // the one request: the card's tab, the tab that asked, and who waits for the answer
 
 chrome.runtime.onMessageExternal.addListener((message, sender, reply) => {
   if (!ORIGINS.includes(sender.origin) || sender.frameId !== 0) return false; // no frame asks
@@ -15,19 +18,27 @@ chrome.runtime.onMessageExternal.addListener((message, sender, reply) => {
     return false;
   }
   if (message?.type !== 'waha-passkey-sign') return false;
-  if (shown) {
+  if (shown && shown.from !== sender.tab.id) {
     reply({ ok: false, error: 'another request is being shown' });
     return false;
   }
-  shown = { reply };
-  show(message, sender).catch((error) => finish({ error: String(error?.message ?? error) }));
+  finish(shown, { error: 'the page asked again' });
+  const request = { reply, from: sender.tab.id };
+  shown = request;
+  const left = Math.min(message.challenge?.timeout ?? LIFETIME, LIFETIME);
+  request.timer = setTimeout(() => finish(request, { error: 'its time is over' }), left);
+  show(request, message, sender).catch((error) => finish(request, { error: String(error?.message ?? error) }));
   return true;
 });
 
-async function show({ challenge, label }, sender) {
+async function show(request, { challenge, label }, sender) {
   const tab = await chrome.tabs.create({ url: HOME, active: true, openerTabId: sender.tab.id });
-  shown.tab = tab.id;
-  await loaded(tab.id);
+  request.tab = tab.id;
+  if (request === shown) await loaded(request);
+  if (request !== shown) { // it ended meanwhile
+    close(request);
+    return;
+  }
   const target = { tabId: tab.id };
   // what a page calls a session is shown only where it is a session's name, and no sentence
   const session = /^[\w-]{1,128}$/.test(label) ? label : '';
@@ -44,30 +55,39 @@ function ask(given, alive) {
 }
 
 chrome.runtime.onConnect.addListener((port) => {
-  if (port.sender.tab?.id !== shown?.tab) return;
-  port.onMessage.addListener((answer) => { if (answer) finish(answer); });
-  port.onDisconnect.addListener(() => closed(port.sender.tab.id)); // the tab is at another page now
+  const request = shown;
+  if (!request || port.sender.tab?.id !== request.tab) return;
+  port.onMessage.addListener((answer) => { if (answer) finish(request, answer); });
+  port.onDisconnect.addListener(() => finish(request, CLOSED)); // the tab is at another page now
 });
 
-const closed = (id) => { if (id === shown?.tab) finish({ error: 'the card was closed' }); };
-chrome.tabs.onRemoved.addListener(closed);
+// a reload of the page is not seen: Chrome reports it as a change behind its #. Its next request replaces this one
+chrome.tabs.onRemoved.addListener((id) => {
+  if (id === shown?.tab) finish(shown, CLOSED);
+  if (id === shown?.from) finish(shown, LEFT);
+});
 
-function loaded(id) {
-  return new Promise((done) => {
-    const check = (changed, _, tab) => {
-      if (changed !== id || tab.status !== 'complete' || tab.pendingUrl) return;
+function loaded(request) {
+  return new Promise((done, failed) => {
+    const check = (id, _, tab) => {
+      if (request === shown && (id !== request.tab || tab.status !== 'complete' || tab.pendingUrl)) return;
       chrome.tabs.onUpdated.removeListener(check);
       done();
     };
     chrome.tabs.onUpdated.addListener(check);
-    chrome.tabs.get(id).then((tab) => { if (tab.url) check(id, {}, tab); }, () => {});
+    // one that was closed before its id was known is removed no more
+    chrome.tabs.get(request.tab).then((tab) => { if (tab.url) check(tab.id, {}, tab); }, failed);
   });
 }
 
-function finish({ assertion, error }) {
-  if (!shown) return;
-  const { reply, tab } = shown;
+function finish(request, { assertion, error }) {
+  if (!request || request !== shown) return;
   shown = null;
-  reply(assertion ? { ok: true, assertion } : { ok: false, error });
+  clearTimeout(request.timer);
+  close(request);
+  request.reply(assertion ? { ok: true, assertion } : { ok: false, error });
+}
+
+function close({ tab }) {
   if (tab !== undefined) chrome.tabs.remove(tab).catch(() => {});
 }

@@ -61,18 +61,20 @@ class World:
     plain: int
     other: int
 
-    async def say(self, message: dict[str, Any]) -> Any:
+    async def say(self, message: dict[str, Any], page: PageSession | None = None) -> Any:
         """What the extension answers the page."""
-        return await self.page.evaluate(
+        return await (page or self.page).evaluate(
             SEND % (json.dumps(self.id), json.dumps(message)), timeout=LONG
         )
 
     async def ping(self) -> Any:
         return await self.say({"type": "waha-passkey-ping"})
 
-    def sign(self, label: Any = "sales", **changes: Any) -> "asyncio.Task[Any]":
+    def sign(
+        self, label: Any = "sales", page: PageSession | None = None, **changes: Any
+    ) -> "asyncio.Task[Any]":
         message = {"type": "waha-passkey-sign", "challenge": OPTIONS | changes, "label": label}
-        return asyncio.create_task(self.say(message))
+        return asyncio.create_task(self.say(message, page))
 
     async def tabs(self) -> int:
         found = await self.chromium.devtools.send("Target.getTargets", {}, timeout=LONG)
@@ -174,7 +176,9 @@ async def test_a_persons_click_signs_and_nothing_else_does(world: World) -> None
     text = await eventually(shown, "the card")
     assert f'{CONSOLE} asks for your passkey to link its session "sales".' in text
     assert "will read and send your messages" in text
-    assert await world.sign() == {"ok": False, "error": "another request is being shown"}
+    other = await _another_tab(world)
+    assert await world.sign(page=other) == {"ok": False, "error": "another request is being shown"}
+    await _close(world, other)
     # a script of the page at WhatsApp's origin: it sees no button, and its clicks are none
     reached = "document.querySelector('#waguard-passkey').shadowRoot"
     assert await tab.evaluate(reached, timeout=LONG) is None
@@ -202,6 +206,23 @@ def _padded(text: str) -> str:
     return text + "=" * (-len(text) % 4)
 
 
+async def _another_tab(world: World) -> PageSession:
+    devtools = world.chromium.devtools
+    made = await devtools.send("Target.createTarget", {"url": "about:blank"}, timeout=LONG)
+    targets = (await devtools.send("Target.getTargets", {}, timeout=LONG))["targetInfos"]
+    (found,) = (it for it in targets if it["targetId"] == made["targetId"])
+    session = await devtools.browser._connection.createSession(found)
+    page = PageSession(session, found["targetId"])
+    await page.navigate(CONSOLE, timeout=LONG)
+    return page
+
+
+async def _close(world: World, page: PageSession) -> None:
+    await world.chromium.devtools.send(
+        "Target.closeTarget", {"targetId": page.target_id}, timeout=LONG
+    )
+
+
 async def test_who_cancels_signs_nothing_and_may_be_asked_again(world: World) -> None:
     await world.page.navigate(CONSOLE, timeout=LONG)
     asked = world.sign()
@@ -219,9 +240,7 @@ async def test_who_cancels_signs_nothing_and_may_be_asked_again(world: World) ->
     assert f"{CONSOLE} asks for your passkey." in text
     assert "safe" not in text
     # the person closes the tab
-    await world.chromium.devtools.send(
-        "Target.closeTarget", {"targetId": tab.target_id}, timeout=LONG
-    )
+    await _close(world, tab)
     assert await asked == {"ok": False, "error": "the card was closed"}
 
 
@@ -238,6 +257,48 @@ async def test_a_card_whose_page_is_left_is_waited_for_no_longer(world: World) -
         await tab.navigate(f"{WHATSAPP}/robots.txt?elsewhere", timeout=LONG)
     assert await asked == {"ok": False, "error": "the card was closed"}
     await _closed(world)
+
+
+async def test_a_card_ends_with_the_time_of_its_request(world: World) -> None:
+    await world.page.navigate(CONSOLE, timeout=LONG)
+    assert await world.sign(timeout=1000) == {"ok": False, "error": "its time is over"}
+    await _closed(world)
+    asked = world.sign()
+    await press(await signing_tab(world.chromium), CANCEL)
+    assert await asked == {"ok": False, "error": "cancelled"}
+
+
+@pytest.mark.parametrize("leave", ["close", "again"])
+async def test_a_card_ends_with_the_page_that_asked(world: World, leave: str) -> None:
+    await world.page.navigate(CONSOLE, timeout=LONG)
+    other = await _another_tab(world)
+    gone = world.sign(page=other)
+    tab = await signing_tab(world.chromium)
+
+    async def shown() -> str:
+        return await card(tab)
+
+    await eventually(shown, "the card")
+    await other.evaluate("location.hash = '#/session/sales'", timeout=LONG)
+    busy = {"ok": False, "error": "another request is being shown"}
+    assert await world.sign() == busy, "a page that stays is waited for"
+    if leave == "again":
+        first, gone = gone, world.sign("second", page=other)
+        assert await first == {"ok": False, "error": "the page asked again"}
+        await eventually(lambda: _says(world, "second"), "the second card")
+    await _close(world, other)
+    with pytest.raises(DevToolsError):
+        await gone
+    await _closed(world)
+    asked = world.sign()
+    await press(await signing_tab(world.chromium), CANCEL)
+    assert await asked == {"ok": False, "error": "cancelled"}
+
+
+async def _says(world: World, words: str) -> bool:
+    with contextlib.suppress(DevToolsError):  # the first one's tab is being closed
+        return words in await card(await signing_tab(world.chromium))
+    return False
 
 
 async def test_a_passkey_that_does_not_verify_its_person_may_be_tried_again(world: World) -> None:

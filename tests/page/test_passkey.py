@@ -37,7 +37,7 @@ def known(api: Api) -> Api:
 async def test_a_passkey_is_signed_by_the_extension_and_refused_on_its_card(
     known: Api, shown: Page
 ) -> None:
-    known.passkeys.options = {"challenge": "AAAA"}
+    known.passkeys.options = {"challenge": "AAAA", "timeout": 900_000}
     await shown.show("#/session/shop")
     await shown.says("Start when its owner is here")
     await shown.until(
@@ -58,8 +58,9 @@ async def test_a_passkey_is_signed_by_the_extension_and_refused_on_its_card(
     await shown.enter("Use my passkey")
     await wait_until(lambda: len(known.passkeys.calls) == 4, "it is answered")
     assert known.passkeys.calls[3][:3] == ("answer", "r", {"id": "A"})
-    asked = {"type": "waha-passkey-sign", "challenge": {"challenge": "AAAA"}, "label": "shop"}
-    assert await shown.value("window.asked") == asked
+    asked = await shown.value("window.asked")
+    assert asked.pop("challenge") == {"challenge": "AAAA", "timeout": 600_000}, "what is left of it"
+    assert asked == {"type": "waha-passkey-sign", "label": "shop"}
     assert await shown.value("window.askedOf") == OWN_EXTENSION
 
 

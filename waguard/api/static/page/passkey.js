@@ -35,7 +35,7 @@ async function useMyPasskey(session, ask) {
   if (!started.ok) return started;
   const { request, options, expires_in: left } = started.data;
   const signed = await Promise.race([
-    extension({ type: 'waha-passkey-sign', challenge: options, label: session }),
+    extension({ type: 'waha-passkey-sign', challenge: { ...options, timeout: left * 1000 }, label: session }),
     pause(left * 1000).then(() => ({ error: 'its time is over' })),
   ]);
   if (!signed?.ok) {
