@@ -251,6 +251,7 @@ def test_a_slot_in_which_a_living_worker_writes_is_given_to_nobody(tmp_path: Pat
 def test_without_a_descriptor_no_slot_counts_as_free(tmp_path: Path) -> None:
     path = tmp_path / "heartbeats"
     slots = Heartbeats(path)
+    slots.read()
     SlotFile(path).write(0, encode(SlotBeat(os.getpid(), 3, 7.0)))
     assert slots.assign() == 1
     with no_descriptor(), pytest.raises(OSError, match="Too many open files"):
