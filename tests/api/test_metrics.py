@@ -138,7 +138,7 @@ async def test_conditions_have_their_labels_and_their_beginning(api: Api) -> Non
     found = await scrape(api)
     labels = {"type": "parked", "session": "a", "blame": "whatsapp", "reason": 'say "no"\\'}
     assert value(found, "waguard_condition_since_seconds", **labels) == PARKED.since
-    labels["needs_person"] = "false"
+    labels["needs_person"] = "true"  # nobody has decided about a reason that is unknown
     assert value(found, "waguard_condition", **labels) == 1
     assert value(found, "waguard_condition", **{**labels, "session": ""}) == 1
     assert value(found, "waguard_degraded") == 1
@@ -155,14 +155,15 @@ async def test_a_linking_by_passkey_has_its_stage_and_the_seconds_that_are_left(
 
 async def test_a_condition_says_whether_it_needs_a_person(api: Api) -> None:
     spent = replaced(PARKED, reason="restart_budget")
-    api.sessions.status = replace(HEALTHY, conditions=(PARKED, spent))
+    expired = replaced(PARKED, reason="qr_expired")
+    api.sessions.status = replace(HEALTHY, conditions=(expired, spent))
     found = await scrape(api)
     needs = {
         dict(labels)["reason"]: dict(labels)["needs_person"]
         for name, labels in found
         if name == "waguard_condition"
     }
-    assert needs == {PARKED.reason: "false", "restart_budget": "true"}
+    assert needs == {"qr_expired": "false", "restart_budget": "true"}
 
 
 async def test_unknown_sessions_are_absent_and_not_none(api: Api) -> None:
