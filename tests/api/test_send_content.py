@@ -202,6 +202,7 @@ async def test_nothing_is_fetched_for_a_session_that_is_not_there(api: Api, file
         ("Re: #1.pdf", "application/pdf"),
         ("Which one?.pdf", "application/pdf"),
         ("a.PDF", "application/pdf"),
+        ("x.tar.gz", "application/x-tar"),
         ("data:x", "application/octet-stream"),
     ],
 )

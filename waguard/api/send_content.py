@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass, replace
 from dataclasses import field as hidden
 from datetime import datetime
-from pathlib import PurePosixPath
 from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
@@ -15,6 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from waguard.api import fields
 from waguard.api.fields import AS_IT_IS, TYPES, ChatId, Flag, Kind, SessionId, WorkspaceId, short
 from waguard.core.messages.received_media import MEDIA_LIMIT, NAME
+from waguard.core.text.file_name import suffixes
 from waguard.messaging.outbox.commands import Context, Media
 from waguard.messaging.outbox.fetch import Fetcher
 from waguard.messaging.outbox.outgoing_files import OutgoingFile, OutgoingFiles
@@ -314,8 +314,7 @@ def media(file: File) -> Media:
     mimetype = (
         file.mimetype
         or (uploaded and _said(uploaded.mimetype))
-        # the suffix alone: a whole name may look like a URL, of which other parts count, or which is invalid
-        or mimetypes.guess_type(f"file{PurePosixPath(file.filename or '').suffix}")[0]
+        or mimetypes.guess_type(suffixes(file.filename or ""))[0]
         or UNKNOWN_TYPE
     )
     return Media(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
+from waguard.core.text.file_name import suffixes
 from waguard.lab.standin.versions import Way
 
 DEFAULT_PORT = 8443
@@ -257,9 +258,7 @@ def _file(path: Path, mimetype: str | None) -> dict[str, str]:
         data = path.read_bytes()
     except OSError as error:
         raise PhoneError(f"cannot read {path}: {error.strerror}") from None
-    guessed = (
-        mimetype or mimetypes.guess_type(f"file{path.suffix}")[0] or "application/octet-stream"
-    )
+    guessed = mimetype or mimetypes.guess_type(suffixes(path.name))[0] or "application/octet-stream"
     return {
         "mimetype": guessed,
         "filename": path.name,
