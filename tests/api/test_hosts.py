@@ -12,7 +12,7 @@ from tests.api.fake_cluster import Pair
 from tests.api.fake_sessions import DOWN, SESSION, a_view
 from tests.waiting import wait_until
 from waguard.api.forwarding import CALLS
-from waguard.api.health import COUNTED, COUNTED_AGAIN
+from waguard.api.health import COUNTED, COUNTED_AGAIN, COUNTED_EVERY
 from waguard.core.cluster import alert_duty
 from waguard.core.cluster.unowned import Unowned
 from waguard.errors import DatabaseUnavailableError, UnavailableError
@@ -170,8 +170,49 @@ async def test_health_without_the_database(hosts: Pair) -> None:
     assert found["sessions"] == NOTHING_KNOWN
     hosts.one.sessions.fail = None
     hosts.one.app[COUNTED]._due_at -= COUNTED_AGAIN
-    found = (await hosts.one.call("GET", "/health", key=None)).json()
+    while found["sessions"] == NOTHING_KNOWN:
+        found = (await hosts.one.call("GET", "/health", key=None)).json()
     assert found["sessions"] == {"total": 1, "connected": 1, "disconnected": 0}
+
+
+async def test_health_is_200_whatever_the_database_answers(hosts: Pair) -> None:
+    known = (await hosts.one.call("GET", "/health", key=None)).json()["sessions"]
+    hosts.one.sessions.fail = RuntimeError("permission denied for table sessions")
+    for _ in range(2):
+        hosts.one.app[COUNTED]._due_at -= COUNTED_EVERY
+        answer = await hosts.one.call("GET", "/health", key=None)
+        assert (answer.status, answer.json()["sessions"]) == (200, known)
+
+
+async def test_health_waits_for_a_database_that_hangs_only_once(
+    hosts: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until one count has succeeded again it says what it last knew."""
+    known = (await hosts.one.call("GET", "/health", key=None)).json()["sessions"]
+    hosts.one.sessions.fail = DatabaseUnavailableError("it is away")
+    counted, request = (
+        hosts.one.app[COUNTED],
+        cast("web.Request", SimpleNamespace(app=hosts.one.app)),
+    )
+    counted._due_at -= COUNTED_EVERY
+    await hosts.one.call("GET", "/health", key=None)
+    views, free = hosts.one.sessions.views, asyncio.Event()
+
+    async def hangs(**named: Any) -> Any:
+        await free.wait()
+        return await views(**named)
+
+    monkeypatch.setattr(hosts.one.sessions, "views", hangs)
+    counted._due_at -= COUNTED_AGAIN
+    for _ in range(2):
+        found = await counted.counts(request)
+        assert (found.total, found.connected) == (known["total"], known["connected"])
+        assert counted._count, "nobody has waited for its end"
+    hosts.one.sessions.fail = None
+    hosts.one.sessions.known["b"] = a_view(session_id="b", **DOWN)
+    free.set()
+    while (await hosts.one.call("GET", "/health", key=None)).json()["sessions"] == known:
+        pass
 
 
 async def test_who_asks_for_health_while_the_sessions_are_counted_waits_for_the_same(

@@ -5,10 +5,12 @@ import math
 import os
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from aiohttp import web
+from loguru import logger
 from msgspec import UNSET, Struct, UnsetType
 
 from waguard.api import fields, rights
@@ -27,6 +29,7 @@ from waguard.core.lease import HeldElsewhere, held_elsewhere_words
 from waguard.core.replace import replace
 from waguard.errors import WaguardError
 from waguard.ports import sessions
+from waguard.ports.sessions import SessionView
 
 STARTED: Final = time.monotonic()
 _MB: Final = 1 << 20
@@ -123,19 +126,33 @@ COUNTED_EVERY: Final = 5.0  # s; whoever asks needs no key
 COUNTED_AGAIN: Final = 1.0  # s after a count that failed
 
 
+async def _views(app: web.Application) -> Sequence[SessionView] | None:
+    """The sessions of all hosts; None: they are unknown."""
+    try:
+        async with asyncio.timeout(app[TIMINGS].ping):
+            return await app[DEPS].sessions.views(elsewhere=True)
+    except (WaguardError, TimeoutError):
+        return None
+    except Exception:  # noqa: BLE001 - a cron restarts the service on any answer but 200
+        logger.exception("a bug in waguard: the sessions of all hosts are not counted", event="bug")
+        return None
+
+
 class Counted:
     """How many sessions all hosts together have: from the database, at most so often, and the last that is known."""
 
     def __init__(self) -> None:
         self._counts = Counts(total=0, connected=0, disconnected=0)
         self._due_at = -math.inf
+        self._has_failed = False
         self._count: asyncio.Task[None] | None = None
 
     async def counts(self, request: web.Request) -> Counts:
-        """0, as ``ports.sessions.Health`` has it, where they have never been known."""
+        """0, as ``ports.sessions.Health`` has it, where they have never been known. After a count that failed nobody waits
+        for the next one."""
         if self._count is None and asyncio.get_running_loop().time() >= self._due_at:
             self._count = asyncio.create_task(self._count_all(request.app), name="counted")
-        if self._count:
+        if self._count and not self._has_failed:
             await asyncio.shield(self._count)  # others wait for it, too
         return self._counts
 
@@ -143,13 +160,13 @@ class Counted:
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
-            async with asyncio.timeout(app[TIMINGS].ping):
-                views = await app[DEPS].sessions.views(elsewhere=True)
-        except (WaguardError, TimeoutError):
-            self._due_at = clock() + COUNTED_AGAIN
-            return
+            views = await _views(app)
         finally:
             self._count = None
+        self._has_failed = views is None
+        if views is None:
+            self._due_at = clock() + COUNTED_AGAIN
+            return
         total, connected = len(views), sum(it.status == "connected" for it in views)
         self._counts = Counts(total=total, connected=connected, disconnected=total - connected)
         self._due_at = began + COUNTED_EVERY
