@@ -8,10 +8,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.api.conftest import KEY, Api
+from tests.api.fake_cluster import Pair
 from tests.api.fake_sessions import HEALTHY, SESSION, a_view
 from tests.waiting import wait_until
+from waguard.api.call_backs import ADDRESSES, given_up
 from waguard.api.timings import Limits
 from waguard.core.replace import replace
+from waguard.core.text import raw_http
 from waguard.core.webhooks.call_backs import Asked
 from waguard.errors import DatabaseUnavailableError
 
@@ -145,6 +148,59 @@ async def test_what_others_ask_and_leave_is_not_the_applications(api: Api) -> No
         assert mine.health == asked(0, 0)
 
 
+@pytest.mark.parametrize("limits", [Limits(), Limits(keyless=0)])
+async def test_whoever_is_nobody_or_somebody_elses_gives_up_nothing_without_a_key(api: Api) -> None:
+    """A stranger would make dead letters of the application's messages."""
+    api.configure("api", keyless_loopback=True)
+    keyless = f"/sessions/{SESSION}/status"
+    with api.webhooks.call_backs.watching(SESSION) as mine:
+        for of_another in (
+            "Origin: http://shop.example",
+            "X-FORWARDED-FOR: 192.0.2.1",
+            "Forwarded: for=192.0.2.1",
+        ):
+            asks_and_leaves(api, raw("/health", of_another))
+            asks_and_leaves(api, raw(keyless, of_another))
+        asks_and_leaves(api, raw("/health").replace(b"localhost", b"evil.example"))
+        asks_and_leaves(api, raw(STATUS))  # needs a key
+        asks_and_leaves(api, raw(keyless))
+        await wait_until(lambda: mine.status == asked(0, 1), "the application's own")
+        assert mine.health == asked(0, 0)
+        asks_and_leaves(api, raw("/health"))
+        asks_and_leaves(api, raw("/health", KEYED, "X-Forwarded-For: 192.0.2.1"))
+        await wait_until(lambda: mine.health == asked(0, 2), "the application's own")
+
+
+async def test_who_asks_from_another_machine_is_the_application_where_its_key_was_shown(
+    api: Api,
+) -> None:
+    api.configure("api", keyless_loopback=True)
+    question, peer = raw_http.asked(raw("/health")), "::ffff:192.0.2.1"
+    with api.webhooks.call_backs.watching(SESSION) as mine:
+        for nobody in (peer, "192.0.2.1", "", None):
+            given_up(api.app, question, nobody)
+        assert mine.health == asked(0, 0)
+        api.app[ADDRESSES].add("192.0.2.1")
+        given_up(api.app, question, peer)
+        given_up(api.app, raw_http.asked(raw(f"/sessions/{SESSION}/status")), peer)
+        assert (mine.health, mine.status) == (asked(0, 1), asked(0, 0))
+
+
+async def test_only_a_key_of_the_key_file_makes_an_address_the_applications(api: Api) -> None:
+    answer = await api.call("POST", "/api/keys", {"name": "shop", "right": "read"})
+    key, known = answer.json()["key"], api.app[ADDRESSES]
+    assert "127.0.0.1" in known
+    for number in range(256):
+        known.add(f"192.0.2.{number}")
+    assert "127.0.0.1" not in known, "the oldest is forgotten"
+    await api.call("GET", "/health", key=None)
+    await api.call("GET", STATUS, key="x" * 24)
+    await api.call("GET", STATUS, key=key)
+    assert "127.0.0.1" not in known
+    await api.call("GET", "/api/sessions")
+    assert "127.0.0.1" in known
+
+
 async def test_a_question_of_a_client_that_left_before_it_was_begun_is_bad(api: Api) -> None:
     """On a connection that was kept."""
     loop = asyncio.get_running_loop()
@@ -176,3 +232,26 @@ async def test_a_question_of_a_client_that_left_while_it_was_answered_is_bad(
         free.set()
         await wait_until(lambda: mine.status != asked(0, 0), "its status was answered")
         assert mine.status == asked(0, 1)
+
+
+@pytest.mark.parametrize(("header", "bad"), [("X-Forwarded-For: 192.0.2.1", 0), ("Accept: */*", 1)])
+async def test_a_stranger_that_leaves_while_health_is_answered_is_not_the_application(
+    hosts: Pair, monkeypatch: pytest.MonkeyPatch, header: str, bad: int
+) -> None:
+    """Where there are several hosts, the answer may have to wait for the database."""
+    api = hosts.one
+    views, begun, free = api.sessions.views, asyncio.Event(), asyncio.Event()
+
+    async def slow(**named: Any) -> Any:
+        begun.set()
+        await free.wait()
+        return await views(**named)
+
+    monkeypatch.setattr(api.sessions, "views", slow)
+    with api.webhooks.call_backs.watching(SESSION) as mine:
+        with connected(api) as client:
+            client.sendall(raw("/health", header))
+            await begun.wait()
+        free.set()
+        await api.call("GET", "/health", key=None)
+        await wait_until(lambda: mine.health == asked(1, bad), "all were answered")

@@ -45,7 +45,7 @@ from waguard.api import (
     versions,
     webhooks,
 )
-from waguard.api.call_backs import given_up, witnessed
+from waguard.api.call_backs import ADDRESSES, Addresses, given_up, witnessed
 from waguard.api.deadline import CHANGES
 from waguard.api.deps import DEPS, ApiDeps
 from waguard.api.door import CONNECTIONS, Door, attend_requests
@@ -91,7 +91,7 @@ def create_app(
     app[LOAD] = Load(timings, limits)
     app[page_tickets.TICKETS] = page_tickets.Tickets(SystemClock())
     app[CHANGES], app[metrics.SCRAPES] = set(), set()
-    app[health.COUNTED] = health.Counted()
+    app[health.COUNTED], app[ADDRESSES] = health.Counted(), Addresses()
     app[reference.DOCUMENT], app[reference.READERS] = [], Share(0)
     app.on_response_prepare.append(_protect)
     one, dead = "/api/sessions/{session_id}", "/api/webhooks/dead"
@@ -260,7 +260,7 @@ async def serve(
         accept=app[DEPS].keys.accept_any if DEPS in app else bool,
     )
     if DEPS in app:
-        door.given_up = partial(given_up, app[DEPS])
+        door.given_up = partial(given_up, app)
     await door.start()
     logger.debug("API serves")
     return runner

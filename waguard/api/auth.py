@@ -3,7 +3,7 @@
 import hmac
 import secrets
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
@@ -22,7 +22,7 @@ from waguard.host.small_file import UnreadableError
 from waguard.host.system.listen import peer_uid
 
 # what a browser adds to a call of a page, and a proxy to a call of somebody else
-_NOT_OF_THE_APPLICATION: Final = ("Origin", "Sec-Fetch-Site", "Forwarded", "X-Forwarded-For")
+_NOT_OF_THE_APPLICATION: Final = ("origin", "sec-fetch-site", "forwarded", "x-forwarded-for")
 
 
 APPLICATION: Final = Caller(name="the application", right=Right.ADMIN)
@@ -156,9 +156,14 @@ def refused() -> UnauthorizedError:
     )
 
 
-def is_for_another(request: web.Request) -> bool:
-    """Whether a page in a browser made it, or it came through a proxy."""
-    return any(header in request.headers for header in _NOT_OF_THE_APPLICATION)
+def is_for_another(headers: Container[str]) -> bool:
+    """Whether a page in a browser made it, or it came through a proxy. ``headers``: their names, in lower case or in any."""
+    return any(header in headers for header in _NOT_OF_THE_APPLICATION)
+
+
+def address_of(peer: str | None) -> str:
+    """An address of a peer as it is compared; empty: there is none, as on the local socket."""
+    return (peer or "").removeprefix("::ffff:")
 
 
 def is_local(request: web.Request) -> bool:
@@ -168,9 +173,9 @@ def is_local(request: web.Request) -> bool:
     made for somebody else: a page in a browser, or a client of a proxy.
     """
     peer = request.transport.get_extra_info("peername") if request.transport else None
-    if not isinstance(peer, tuple) or is_for_another(request):
+    if not isinstance(peer, tuple) or is_for_another(request.headers):
         return False
-    return is_loopback(str(peer[0]).removeprefix("::ffff:"))
+    return is_loopback(address_of(str(peer[0])))
 
 
 def by_socket(request: web.Request) -> Caller:

@@ -7,7 +7,7 @@ there as a whole never waits.
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from logging import Logger
 from typing import Final, Protocol
 
@@ -45,8 +45,24 @@ class CostlyBodyError(web.RequestPayloadError):
     """A body that costs too much to be read for somebody without a key."""
 
 
-GivenUp = Callable[[str, str, Sequence[str]], None]
-"""Hears of each request whose client left before it was begun, as far as that is known: method, path, what may be keys."""
+GivenUp = Callable[[raw_http.Question, str | None], None]
+"""Hears of each request whose client left before it was begun, as far as that is known, and of the client's address."""
+
+
+def asked(request: web.BaseRequest) -> raw_http.Question:
+    """What a request asks whose head is there as a whole."""
+    return raw_http.Question(
+        method=request.method,
+        path=request.path,
+        keys=shown_keys(request),
+        host=request.headers.get("Host"),
+        headers=frozenset(name.lower() for name in request.headers),
+    )
+
+
+def peer_of(name: object) -> str | None:
+    """The address in the ``peername`` of a connection; None: it has none, or that is not known any more."""
+    return str(name[0]) if isinstance(name, tuple) else None
 
 
 class Entrance(Protocol):
@@ -168,7 +184,9 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """See ``asyncio.Protocol``."""
-        self._door.given_up(*raw_http.asked(self._held))
+        if self._held and self.transport:
+            peer = peer_of(self.transport.get_extra_info("peername"))
+            self._door.given_up(raw_http.asked(self._held), peer)
         self._held = b""
         self._turn.set()
         self._door.intake.leave(self)
@@ -242,7 +260,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
             self._door.intake.queue(self)
             await self._turn.wait()
         if self.has_hung_up:
-            self._door.given_up(request.method, request.path, shown_keys(request))
+            self._door.given_up(asked(request), request.remote)
             return False
         return True
 

@@ -15,7 +15,7 @@ from typing import Final
 from aiohttp import web
 from loguru import logger
 
-from waguard.api.connection import KNOWN_PIECE, Connection, GivenUp
+from waguard.api.connection import KNOWN_PIECE, Connection, GivenUp, peer_of
 from waguard.api.intake import Intake
 from waguard.api.newcomers import Accept, Newcomers
 from waguard.api.problems import CLIENT_LEFT, answer, of_waguard
@@ -221,7 +221,7 @@ class Door(web.BaseSite):
             self._pause()
             return False
         try:
-            accepted, _ = self._listener.accept()
+            accepted, name = self._listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return False
         except OSError as error:  # mostly no file or memory is left
@@ -230,7 +230,7 @@ class Door(web.BaseSite):
                 self._pause()
             return False
         if has_hung_up(accepted):  # it waited for longer than its client did
-            self.given_up(*raw_http.asked(unread(accepted)))
+            self.given_up(raw_http.asked(unread(accepted)), peer_of(name))
             accepted.close()
             return True
         accepted.setblocking(False)  # noqa: FBT003 - the standard library's own signature
@@ -238,7 +238,7 @@ class Door(web.BaseSite):
             self._receive(accepted)
         else:
             self.intake.charge(http_cost.KNOCK)
-            self._newcomers.add(accepted)
+            self._newcomers.add(accepted, peer_of(name))
         return True
 
     def _receive(self, accepted: socket.socket, *, has_turn: bool = False) -> None:
@@ -259,7 +259,7 @@ class Door(web.BaseSite):
             await self._loop.connect_accepted_socket(lambda: connection, accepted)
         except OSError:  # it is gone already
             self.left(connection)
-            self.given_up(*raw_http.asked(unread(accepted)))
+            self.given_up(raw_http.asked(unread(accepted)), None)
             accepted.close()
 
     def _make_room(self) -> bool:

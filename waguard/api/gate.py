@@ -204,18 +204,26 @@ def _is_keyless(request: web.Request) -> bool:
     return (request.method, resource.canonical if resource else "") in _KEYLESS
 
 
+def is_addressed(host: str | None, deps: ApiDeps) -> bool:
+    """Whether a request without a key with this ``Host`` is meant for this API."""
+    if host is None or not is_loopback(deps.config().api.host):
+        return True  # every browser sends one; an HTTP/1.0 probe may not
+    name, public = _name(host), urlsplit(deps.config().api.public_url or "").hostname
+    return is_loopback(name) or name == public
+
+
+def _name(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
 def _check_host(request: web.Request, deps: ApiDeps) -> None:
     given = request.headers.get("Host")
-    if given is None or not is_loopback(deps.config().api.host):
-        return  # every browser sends one; an HTTP/1.0 probe may not
-    try:
-        name = urlsplit(f"//{given}").hostname or ""
-    except ValueError:
-        name = ""
-    public = urlsplit(deps.config().api.public_url or "").hostname
-    if not is_loopback(name) and name != public:
+    if not is_addressed(given, deps):
         raise HostNotAllowedError(
-            f"this API is not called {name[:60]!r}",
+            f"this API is not called {_name(given or '')[:60]!r}",
             field="Host",
             remedy="use 127.0.0.1 or localhost, or send a key",
         )

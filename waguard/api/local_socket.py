@@ -26,7 +26,7 @@ CONNECTIONS: Final = 64  # of their own: a full TCP side keeps no operator out
 def is_trusted(request: web.Request) -> bool:
     """Whether root or the daemon's own user calls on the local socket, by itself."""
     connection = request.transport.get_extra_info("socket") if request.transport else None
-    if connection is None or connection.family != socket.AF_UNIX or is_for_another(request):
+    if connection is None or connection.family != socket.AF_UNIX or is_for_another(request.headers):
         return False
     return peer_uid(connection) in {0, os.geteuid()}
 

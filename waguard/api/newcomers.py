@@ -26,8 +26,8 @@ class Newcomer:
 
     slowness: Final = 0.0
 
-    def __init__(self, accepted: socket.socket, others: "Newcomers") -> None:
-        self.socket = accepted
+    def __init__(self, accepted: socket.socket, peer: str | None, others: "Newcomers") -> None:
+        self.socket, self.peer = accepted, peer
         self._others = others
         self.is_refused = False
         """Whether what it says is not worth to be read."""
@@ -69,9 +69,9 @@ class Newcomers:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, accepted: socket.socket) -> None:
-        """Another connection, which does not block."""
-        one = Newcomer(accepted, self)
+    def add(self, accepted: socket.socket, peer: str | None) -> None:
+        """Another connection, which does not block, and its client's address."""
+        one = Newcomer(accepted, peer, self)
         self._waiting[one] = self._loop.call_later(self._within, self.show_out, one)
         self._silent[one] = None
         if not self._peek(one):
@@ -80,7 +80,7 @@ class Newcomers:
     def show_out(self, one: Newcomer) -> None:
         """End it."""
         self._leave(one)
-        self._given_up(*raw_http.asked(unread(one.socket)))
+        self._given_up(raw_http.asked(unread(one.socket)), one.peer)
         one.socket.close()
 
     def make_room(self) -> bool:
