@@ -1,6 +1,7 @@
 """What the application is told while it handles a message is known to the webhooks."""
 
 import asyncio
+import contextlib
 import socket
 from typing import Any
 from urllib.parse import urlsplit
@@ -255,3 +256,64 @@ async def test_a_stranger_that_leaves_while_health_is_answered_is_not_the_applic
         free.set()
         await api.call("GET", "/health", key=None)
         await wait_until(lambda: mine.health == asked(1, bad), "all were answered")
+
+
+# ---- the receiver has answered ----
+
+
+@pytest.mark.parametrize("others", [0, 100])
+async def test_questions_that_wait_to_be_accepted_are_known_when_it_has_answered(
+    api: Api, others: int
+) -> None:
+    """The daemon stood still, and the application's question is the last of many in the kernel's queue."""
+    with contextlib.ExitStack() as crowd:
+        for _ in range(others):
+            crowd.enter_context(connected(api))
+        asks_and_leaves(api, raw(STATUS, KEYED))
+        with api.webhooks.call_backs.watching(SESSION) as mine:
+            await api.webhooks.call_backs.caught_up()
+            assert mine.status == asked(0, 1)
+
+
+async def test_a_question_that_nobody_has_read_is_known_when_it_has_answered(api: Api) -> None:
+    """On a connection that was kept."""
+    loop = asyncio.get_running_loop()
+    with connected(api) as client:
+        client.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+        client.send(raw(STATUS, KEYED))
+        assert b" 200 " in await loop.sock_recv(client, 65_536)
+        client.send(raw(STATUS, KEYED))
+    with api.webhooks.call_backs.watching(SESSION) as mine:
+        await api.webhooks.call_backs.caught_up()
+        assert mine.status == asked(0, 1)
+
+
+async def test_a_question_that_is_being_answered_is_known_when_it_has_answered(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while the database is slow. It is not known once more when its answer is there: that would be another message's."""
+    view, begun, free = api.sessions.view, asyncio.Event(), asyncio.Event()
+
+    async def slow(*args: Any, **named: Any) -> Any:
+        begun.set()
+        await free.wait()
+        return await view(*args, **named)
+
+    monkeypatch.setattr(api.sessions, "view", slow)
+    with api.webhooks.call_backs.watching(SESSION) as mine:
+        with connected(api) as client:
+            client.sendall(raw(STATUS, KEYED))
+            await begun.wait()
+        await api.webhooks.call_backs.caught_up()
+        assert mine.status == asked(0, 1)
+    with api.webhooks.call_backs.watching(SESSION) as following:
+        await api.webhooks.call_backs.caught_up()
+        free.set()
+        assert (await api.call("GET", STATUS)).status == 200
+        assert following.status == asked(1, 0)
+
+
+async def test_where_nobody_waits_the_answer_counts_at_once(api: Api) -> None:
+    assert (await api.call("GET", STATUS)).status == 200  # its connection is kept
+    with pytest.raises(StopIteration):
+        api.webhooks.call_backs.caught_up().send(None)

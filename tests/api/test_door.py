@@ -112,7 +112,7 @@ async def test_the_end_of_a_request_is_not_that_of_the_next_one() -> None:
             await asyncio.sleep(0)
         door = made.door()
         (one,) = door._open
-        assert one._request
+        assert one.request
         assert not door._idle
         made.free.set()
         assert b" 200 " in await client.ask(b"")

@@ -139,7 +139,9 @@ async def test_where_no_file_is_left_it_is_reported_once(lines: list[str]) -> No
         asking = await knock()
         assert b" 200 " in await asking.ask()
         await idle.ended()  # it made room
-        made.door()._reported_at -= DEFAULT_TIMINGS.full_reported_every  # it was so long ago
+        made.door()._no_room.reported_at -= (
+            DEFAULT_TIMINGS.full_reported_every
+        )  # it was so long ago
         wrapped[0].failures = 1
         assert b" 200 " in await (await knock()).ask()
     assert len(lines) == 2

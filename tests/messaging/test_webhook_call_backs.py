@@ -1,5 +1,6 @@
 """What a receiver was answered while it handled a message decides whether it has it."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,27 @@ async def test_who_was_refused_has_dropped_it_and_gets_it_again(
         assert await it.dead() == []
     assert numbers(receiver.taken()) == [1, 1, 2]
     assert len({one.headers["X-Waguard-Event-Id"] for one in receiver.attempts}) == 2
+
+
+async def test_what_a_receiver_gave_up_is_known_before_its_answer_counts(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    """The daemon stood still, and what was asked meanwhile waits before the API's door."""
+    waiting = [1]
+
+    async def caught_up() -> None:
+        await asyncio.sleep(0)
+        while waiting:
+            waiting.pop()
+            it.webhooks.call_backs.status_answered("a", good=False)
+
+    async with gateway(tmp_path, receiver.url) as it:
+        it.webhooks.call_backs.doors.append(caught_up)
+        it.put(message(1), message(2))
+        await until_held(it, 1)
+        it.webhooks.check()
+        await receiver.wait_taken(3)
+    assert numbers(receiver.taken()) == [1, 1, 2]
 
 
 @pytest.mark.parametrize(

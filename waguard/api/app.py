@@ -261,6 +261,7 @@ async def serve(
     )
     if DEPS in app:
         door.given_up = partial(given_up, app)
+        app[DEPS].webhooks.call_backs.doors.append(door.caught_up)
     await door.start()
     logger.debug("API serves")
     return runner

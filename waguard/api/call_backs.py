@@ -102,9 +102,9 @@ async def witnessed(request: web.Request, handler: Handler) -> web.StreamRespons
         return response
     resource = request.match_info.route.resource
     call_backs = request.app[DEPS].webhooks.call_backs
-    if resource is None or request.method != "GET":
-        return response
     reply, of = request.get(REPLY), connection.of(request)
+    if resource is None or request.method != "GET" or (of and of.is_given_up):
+        return response
     is_read = (
         of is None or not of.has_hung_up
     )  # else the application has given it up, and drops its message

@@ -171,7 +171,10 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         self.answered = False
         """Whether it has had a request."""
         self._known = False
-        self._request: web.BaseRequest | None = None
+        self.request: web.BaseRequest | None = None
+        """The one that is under way."""
+        self.is_given_up = False
+        """Whether it is known already that nobody waits for that one."""
         self._content: StreamReader | None = None  # of the last request
         self._is_chunked = self._holds_shreds = False
         self._held = b""
@@ -247,9 +250,9 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
     async def attend(self, request: web.BaseRequest, task: "asyncio.Task[object]") -> bool:
         """A request is under way, until the task has written its response. Where nobody has shown a key here, another
         one than the first waits until there is time for it. False: its client has left."""
-        while self._request is not None:  # noqa: ASYNC110 - its task is done, and ``_done`` is called next
+        while self.request is not None:  # noqa: ASYNC110 - its task is done, and ``_done`` is called next
             await asyncio.sleep(0)
-        self._request, self._content = request, request.content
+        self.request, self._content = request, request.content
         self._is_chunked = "Transfer-Encoding" in request.headers
         self._expense.of_request()
         self._door.busy(self)
@@ -260,7 +263,9 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
             self._door.intake.queue(self)
             await self._turn.wait()
         if self.has_hung_up:
-            self._door.given_up(asked(request), request.remote)
+            if not self.is_given_up:
+                self.is_given_up = True
+                self._door.given_up(asked(request), request.remote)
             return False
         return True
 
@@ -289,7 +294,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
         return has_hung_up(self.transport.get_extra_info("socket"))
 
     def _done(self, _: "asyncio.Task[object]") -> None:
-        self._request = None
+        self.request, self.is_given_up = None, False
         self._holds_shreds = False
         self.answered = True
         if not self._known:
@@ -327,7 +332,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
     @property
     def _is_ahead(self) -> bool:
         """Whether nothing is missing of the request that is under way: what comes is of another one."""
-        return self._request is not None and not self._is_coming
+        return self.request is not None and not self._is_coming
 
     def _hold(self, data: bytes) -> None:
         self._held += data
@@ -342,7 +347,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     def _read(self, data: bytes) -> None:
         content = self._content if self._is_coming else None
-        before, discarded = content.total_bytes if content else 0, self._request is None
+        before, discarded = content.total_bytes if content else 0, self.request is None
         self.data_received(data)
         if self._known:
             return
@@ -357,7 +362,7 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
     def _read_head(self, data: bytes) -> None:
         """Read the head of a request whose body comes in shreds: with a key the rest is read, too."""
         head, end, rest = data.partition(b"\r\n\r\n")
-        if self._request or self._is_coming or not raw_http.shown_keys(head):
+        if self.request or self._is_coming or not raw_http.shown_keys(head):
             self._refuse()
             return
         self._hold(rest)
@@ -366,9 +371,9 @@ class Connection(web.RequestHandler, asyncio.BufferedProtocol):
 
     def _refuse(self) -> None:
         """Before it costs more; as the answer of its request, where there is one that waits for its body."""
-        if self._request and self._content and self._is_coming:
+        if self.request and self._content and self._is_coming:
             self._content.set_exception(CostlyBodyError(SHREDDED))
-        elif self.transport and not self.answered and not self._request:
+        elif self.transport and not self.answered and not self.request:
             self.transport.write(REFUSAL)
             self.force_close()
         else:

@@ -13,22 +13,23 @@ from functools import partial
 from typing import Final
 
 from aiohttp import web
-from loguru import logger
 
-from waguard.api.connection import KNOWN_PIECE, Connection, GivenUp, peer_of
+from waguard.api.connection import KNOWN_PIECE, Connection, GivenUp, asked, peer_of
 from waguard.api.intake import Intake
 from waguard.api.newcomers import Accept, Newcomers
+from waguard.api.no_room import NoRoom
 from waguard.api.problems import CLIENT_LEFT, answer, of_waguard
 from waguard.api.timings import DEFAULT_LIMITS, DEFAULT_TIMINGS, Limits, Timings
 from waguard.core.host import http_cost
 from waguard.core.text import raw_http
 from waguard.errors import WaguardError
-from waguard.host.system.listen import has_hung_up, unread
+from waguard.host.system.listen import BACKLOG, has_hung_up, is_knocked_at, unread
 
 CONNECTIONS: Final = 2_048  # about 8 kB of memory each
 ACCEPTED: Final = 16  # connections at a time; then it is the turn of what else is to be done …
 NEWCOMERS: Final = 4  # … or so many newcomers for each of them
 LAST_REQUESTS_POLLS: Final = 20
+CATCHING_UP: Final = BACKLOG // ACCEPTED  # turns of the loop
 _CONTINUE: Final = "100-continue"
 
 
@@ -102,8 +103,7 @@ class Door(web.BaseSite):
         self._said = 0  # by those
         self._coming: set[asyncio.Task[None]] = set()
         self._resumption: asyncio.TimerHandle | None = None
-        self._untold = 0
-        self._reported_at = -timings.full_reported_every
+        self._no_room = NoRoom(timings.full_reported_every)
 
     @property
     def name(self) -> str:
@@ -217,7 +217,7 @@ class Door(web.BaseSite):
     def _accept_one(self) -> bool:
         """Whether there may be another."""
         if len(self._open) + len(self._newcomers) >= self._most and not self._make_room():
-            self._report(f"{self._most} connections are at work")
+            self._no_room.report(f"{self._most} connections are at work")
             self._pause()
             return False
         try:
@@ -225,7 +225,7 @@ class Door(web.BaseSite):
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return False
         except OSError as error:  # mostly no file or memory is left
-            self._report(error.strerror or str(error))
+            self._no_room.report(error.strerror or str(error))
             if not self._make_room():  # its file is free when this is called again
                 self._pause()
             return False
@@ -240,6 +240,24 @@ class Door(web.BaseSite):
             self.intake.charge(http_cost.KNOCK)
             self._newcomers.add(accepted, peer_of(name))
         return True
+
+    async def caught_up(self) -> None:
+        """Return when all questions are given up whose clients have left until now, though they wait in the kernel or are
+        being answered; while there is no room, after a moment. Where nothing waits, that is at once."""
+        for _ in range(CATCHING_UP):
+            if not is_knocked_at(self._listener):
+                break
+            await asyncio.sleep(0)
+        unread_yet = list(self._open)
+        for _ in range(CATCHING_UP):
+            unread_yet = [it for it in unread_yet if it.request is None and it.has_hung_up]
+            if self._open.isdisjoint(unread_yet):
+                break
+            await asyncio.sleep(0)
+        for one in self._open:
+            if one.request and not one.is_given_up and one.has_hung_up:
+                one.is_given_up = True
+                self.given_up(asked(one.request), one.request.remote)
 
     def _receive(self, accepted: socket.socket, *, has_turn: bool = False) -> None:
         self.intake.charge(http_cost.CONNECTION)
@@ -277,14 +295,3 @@ class Door(web.BaseSite):
         self._resumption = self._loop.call_later(
             self._timings.full, self._loop.add_reader, self._listener, self._accept
         )
-
-    def _report(self, why: str) -> None:
-        self._untold += 1
-        if self._loop.time() - self._reported_at >= self._timings.full_reported_every:
-            logger.warning(
-                "there is no room for one more connection",
-                event="connections_full",
-                why=why,
-                times=self._untold,
-            )
-            self._untold, self._reported_at = 0, self._loop.time()

@@ -137,6 +137,16 @@ def listen_local(path: Path) -> socket.socket:
     return listener
 
 
+def is_knocked_at(listener: socket.socket) -> bool:
+    """Whether somebody waits to be accepted."""
+    poll = select.poll()
+    try:
+        poll.register(listener.fileno(), select.POLLIN)
+    except ValueError:  # it is closed
+        return False
+    return any(found & select.POLLIN for _, found in poll.poll(0))
+
+
 def has_hung_up(connection: "socket.socket | TransportSocket") -> bool:
     """Whether its client sends no more: it has closed its end, or is gone. What it sent may be unread."""
     poll = select.poll()

@@ -224,7 +224,10 @@ class Attempts:
         if not watched:
             return await self._attempt(item, body), Fate.TAKEN
         with self._ctx.call_backs.watching(item.session_id) as window:
-            return await self._attempt(item, body), window.fate
+            answer = await self._attempt(item, body)
+            if answer.accepted:
+                await self._ctx.call_backs.caught_up()
+            return answer, window.fate
 
     async def _attempt(self, item: Pending, body: bytes) -> Answer:
         clock = asyncio.get_running_loop().time

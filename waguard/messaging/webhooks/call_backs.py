@@ -1,7 +1,7 @@
 """What the API answered while a receiver handled a message."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 from msgspec import Struct, field
 
@@ -27,6 +27,8 @@ class CallBacks:
 
     def __init__(self) -> None:
         self._open: set[Window] = set()
+        self.doors: list[Callable[[], Awaitable[None]]] = []
+        """Of the API: each returns when the questions are known whose clients have left until now."""
 
     @contextlib.contextmanager
     def watching(self, session_id: str) -> Iterator[Window]:
@@ -40,6 +42,11 @@ class CallBacks:
             yield window
         finally:
             self._open.discard(window)
+
+    async def caught_up(self) -> None:
+        """A receiver has answered: what it asked before, and has given up, may be unread. Returns when that is known, soon."""
+        for door in self.doors:
+            await door()
 
     def health_answered(self, *, good: bool) -> None:
         """/health was answered; it concerns all."""
