@@ -171,8 +171,10 @@ def configure(host: Host, within: float) -> None:
             put(f"{new.name} is installed and does not run: {why}\n", host.at(old) / ROLLED_BACK)
         except OSError as full:
             say(f"why is not written: {full}")
-        used = (host.current() or old).name
-        say(f"{words(error)}\n{used} is used; to try {new.name} again: dpkg-reconfigure waguard")
+        used, again = (host.current() or old).name, f"to try {new.name} again"
+        if used != old.name:
+            again = f"to go back to {old.name}, once what is said above is mended"
+        say(f"{words(error)}\n{used} is used; {again}: dpkg-reconfigure waguard")
 
 
 def _go_back(host: Host, old: PurePosixPath) -> None:

@@ -113,6 +113,12 @@ def test_an_address_that_is_accepted_is_read_as_sqlalchemy_reads_it(rest: str, b
         assert "@" not in (read.host or "")
 
 
+def test_a_space_in_the_query_ends_no_address_but_a_password() -> None:
+    at = "mysql+asyncmy://u:p@h/wa?"
+    assert is_database(f"{at}init_command=SET NAMES utf8mb4")
+    assert not is_database(f"{at}password=open sesame")
+
+
 @given(st.text(ODD), st.text(ODD), st.text("u%2@"), st.sampled_from(["h", "[::1]", "h:1", ""]))
 def test_what_sqlalchemy_reads_as_a_password_is_never_shown(
     before: str, behind: str, user: str, host: str

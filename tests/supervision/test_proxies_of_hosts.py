@@ -14,7 +14,7 @@ from tests.supervision.test_own_proxies import OTHER, PROXY, given, state, up
 from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.proxy import Proxy, Recorded, mark_of
-from waguard.errors import DatabaseUnavailableError, UnavailableError
+from waguard.errors import DatabaseUnavailableError, NotOwnedError, UnavailableError
 from waguard.host.memory import proxies
 from waguard.supervision.proxy_records import AHEAD, UNKNOWN, ProxyRecords
 
@@ -326,6 +326,35 @@ async def test_a_change_whose_commit_was_not_answered_is_taken_back(
     await bench.restore()
     await until(bench.session(), connected)
     assert given(bench.process()) == now
+
+
+async def test_one_that_another_host_has_now_holds_up_no_other(
+    bench: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.restore()
+    bench.world.spawn.script = Script(reports=(CONNECTED,))
+    for name in ("a", "b"):
+        await bench.it.sessions.create(name, 7, account_id=None, priority=0, proxy=PROXY)
+        await until(bench.session(name), connected)
+    unanswered(world, monkeypatch, DatabaseUnavailableError)
+    for name in ("a", "b"):
+        world.store.proxies.down = False
+        with pytest.raises(DatabaseUnavailableError):
+            await bench.it.proxies.put(name, OTHER)
+    answered(world, monkeypatch)
+    record, asked = world.store.proxies.record, list[str]()
+
+    async def owned(session: str, it: Recorded) -> None:
+        asked.append(session)
+        if session == "a":
+            raise NotOwnedError("another host owns the session")
+        await record(session, it)
+
+    monkeypatch.setattr(world.store.proxies, "record", owned)
+    for _ in range(2):
+        await bench.it.reconciler.reconcile()
+    assert asked == ["a", "b"], "each once"
+    assert marks(world) == {"a": OTHER.mark, "b": PROXY.mark}
 
 
 @pytest.mark.parametrize("key", [None, KEY], ids=["no key", "key"])

@@ -143,6 +143,13 @@ async def test_a_message_that_is_too_large_is_not_half_sent(pair: Pair) -> None:
     assert await pair.daemon.receive() == TO_DAEMON[0]
 
 
+async def test_what_comes_before_one_that_is_too_large_is_sent(pair: Pair) -> None:
+    huge = Reply(id=1, outcome=Value(content=bytes(FRAME_LIMIT)))
+    with pytest.raises(ChannelError, match="over the limit"):
+        pair.worker.post(TO_DAEMON[0], huge, TO_DAEMON[0])
+    assert await pair.daemon.receive() == TO_DAEMON[0]
+
+
 async def test_a_length_beyond_the_limit_is_not_waited_for(pair: Pair) -> None:
     pair.raw.write((FRAME_LIMIT + 1).to_bytes(4))
     with pytest.raises(ChannelError, match="over the limit"):

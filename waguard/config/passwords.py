@@ -13,7 +13,7 @@ _BEFORE_HOST: Final = re.compile(r"://[^/:\n]*:(.*)@")
 _IN_QUERY: Final = re.compile(r"[?&]\w*(?i:pass|secret|token|key)\w*=([^&\s]*)")
 _USER: Final = re.compile(r"://[^/\s]*@")
 _DATABASE: Final = re.compile(
-    r"[\w+]+://(?:[^:/]*(?::[^@]*)?@)?(?:\[[^/?@]+\]|[^/:?@\[\]]+)?(?::[0-9]{1,5})?(?:/[^?]*)?(?:\?\S*)?"
+    r"[\w+]+://(?:[^:/]*(?::[^@]*)?@)?(?:\[[^/?@]+\]|[^/:?@\[\]]+)?(?::[0-9]{1,5})?(?:/[^?]*)?(?:\?.*)?"
 )
 
 
@@ -42,7 +42,10 @@ def passwords(url: str) -> tuple[str, ...]:
 def is_database(url: str) -> bool:
     """Whether SQLAlchemy can read all of it, and finds no part of a password in the host."""
     found = _DATABASE.match(url)  # no full one, which would try other readings than SQLAlchemy's
-    return found is not None and found.end() == len(url) and "\n" not in url
+    is_whole = found is not None and found.end() == len(url) and "\n" not in url
+    # a password ends at a space: what is behind it would be shown
+    ends = (found.end() for found in _IN_QUERY.finditer(url))
+    return is_whole and not any(url[end : end + 1].isspace() for end in ends)
 
 
 def _found(text: str) -> Iterator[re.Match[str]]:

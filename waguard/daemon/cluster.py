@@ -81,7 +81,6 @@ class Cluster:
         self._config = base.config
         self._store = base.store
         self._stop = stop
-        self._spawn = spawn
         self._journal = base.journal
         self._clock = base.clock
         self._supervisor: Supervisor
@@ -293,12 +292,13 @@ class Cluster:
             self.owners.begin(record.session for record, _ in left_behind)
         await self.owners.first()
         owned = self.owners.load
+        mine = Workers()
         for record, process in left_behind:
             if record.session not in owned:
                 process.kill()
-        mine = [record for record, _ in left_behind if record.session in owned]
-        living = ((record, self._spawn.adopt(record)) for record in mine)
-        left_behind[:] = [(record, process) for record, process in living if process]
+            elif process.effort():  # it has not ended meanwhile
+                mine.append((record, process))
+        left_behind[:] = mine
 
     async def remember(self) -> None:
         """Have messaging read what it keeps of the sessions that are restored. Raises ``DatabaseUnavailableError``; may

@@ -18,7 +18,7 @@ from typing import Final
 from loguru import logger
 
 from waguard.core.proxy import Proxy, Recorded, mark_of
-from waguard.errors import ConfigError, WaguardError
+from waguard.errors import ConfigError, NotOwnedError, WaguardError
 from waguard.host.memory import proxies
 from waguard.host.memory.proxies import ProxyUnreadableError
 from waguard.host.small_file import UnreadableError
@@ -133,10 +133,16 @@ class ProxyRecords:
                 await self._publish_file(session)
 
     async def confirm_all(self) -> None:
-        """See ``confirm``."""
+        """See ``confirm``; each by itself. One that another host has now is its to say."""
         for session in sorted(self._unanswered):
-            async with self.changing(session):
-                await self.confirm(session)
+            try:
+                async with self.changing(session):
+                    await self.confirm(session)
+            except NotOwnedError:
+                self.forget(session)
+            except WaguardError as error:
+                log = logger.bind(session=session)
+                log.debug("a proxy's mark is not confirmed; trying again", why=error.line())
 
     async def _publish_file(self, session: str) -> None:
         await self.publish(session, await asyncio.to_thread(proxies.read, self._state(), session))

@@ -96,19 +96,21 @@ class Channel(Generic[Incoming]):
 
     def post(self, *messages: msgspec.Struct) -> None:
         """Queue without waiting, many with one write: each write counts all that wait. What a dead peer does not take is
-        lost with it."""
+        lost with it. Raises ``ChannelError`` at the first that is too large, with those before it queued."""
         if self.closing:
             return
         frames = bytearray()
-        for message in messages:
-            frame = self._encoder.encode(message)
-            if len(frame) > self._limit:
-                raise ChannelError(
-                    f"a message of {len(frame)} bytes is over the limit of {self._limit}"
-                )
-            frames += len(frame).to_bytes(_HEADER)
-            frames += frame
-        self._writer.write(frames)
+        try:
+            for message in messages:
+                frame = self._encoder.encode(message)
+                if len(frame) > self._limit:
+                    raise ChannelError(
+                        f"a message of {len(frame)} bytes is over the limit of {self._limit}"
+                    )
+                frames += len(frame).to_bytes(_HEADER)
+                frames += frame
+        finally:
+            self._writer.write(frames)
 
     async def send(self, message: msgspec.Struct) -> None:
         """Queue and wait until the peer keeps up. Raises ``EOFError`` when it is gone."""
