@@ -236,7 +236,7 @@ async def test_a_question_of_a_client_that_left_while_it_was_answered_is_bad(
 
 
 @pytest.mark.parametrize(("header", "bad"), [("X-Forwarded-For: 192.0.2.1", 0), ("Accept: */*", 1)])
-async def test_a_stranger_that_leaves_while_health_is_answered_is_not_the_application(
+async def test_somebody_else_who_leaves_while_health_is_answered_is_not_the_application(
     hosts: Pair, monkeypatch: pytest.MonkeyPatch, header: str, bad: int
 ) -> None:
     """Where there are several hosts, the answer may have to wait for the database."""

@@ -63,7 +63,7 @@ async def test_a_newcomer_that_is_let_in_is_read_in_the_same_turn() -> None:
         client = await knock()
         client.writer.write(BEGUN)
         await turn(made)
-        await wait_until(lambda: only(made)._request, "its request is under way")
+        await wait_until(lambda: only(made).request, "its request is under way")
 
 
 async def test_a_stop_does_not_wait_for_whoever_waits() -> None:

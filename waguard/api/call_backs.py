@@ -36,7 +36,7 @@ class Addresses:
         self._known: dict[str, None] = {}
 
     def add(self, address: str) -> None:
-        """It was shown from there; empty: on the local socket."""
+        """Remember where one was shown; empty: on the local socket."""
         if not address:
             return
         self._known.pop(address, None)

@@ -6,7 +6,7 @@ from loguru import logger
 
 
 class NoRoom:
-    """Of one door."""
+    """The shortage of one door."""
 
     def __init__(self, every: float) -> None:
         """``every``: so many seconds are between two lines."""

@@ -28,7 +28,7 @@ class CallBacks:
     def __init__(self) -> None:
         self._open: set[Window] = set()
         self.doors: list[Callable[[], Awaitable[None]]] = []
-        """Of the API: each returns when the questions are known whose clients have left until now."""
+        """Those of the API: each returns when the questions are known whose clients have left until now."""
 
     @contextlib.contextmanager
     def watching(self, session_id: str) -> Iterator[Window]:
