@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loguru import logger
+from sqlalchemy import Engine, event
 
 from tests.store.application import SqlApplication
 from tests.store.conftest import PATIENT, new_database
@@ -15,7 +17,7 @@ from waguard.core.replace import replace
 from waguard.core.row_status import DerivedStatus, Reason, Status
 from waguard.core.webhooks.pending import DeliveryResult
 from waguard.doctor.probes import database as probe
-from waguard.errors import InvalidInputError
+from waguard.errors import DatabaseUnavailableError, InvalidInputError
 from waguard.ports.store import AuditEntry
 from waguard.store import charsets
 from waguard.store.revision import VERSION_TABLE
@@ -97,6 +99,59 @@ async def test_an_older_one_is_made_wide_at_a_start(narrow: Narrow) -> None:
     await assert_written(narrow)
 
 
+NARROW = (
+    "SELECT DISTINCT table_name AS name FROM information_schema.columns WHERE table_schema = DATABASE()"
+    " AND character_set_name <> 'utf8mb4' AND table_name LIKE 'waguard%'"
+    f" AND table_name <> '{VERSION_TABLE}' ORDER BY 1"
+)
+
+
+async def test_a_table_that_cannot_be_converted_is_left_and_named(narrow: Narrow) -> None:
+    await narrow.store.close()
+    await narrow.app.run(*(it.format("latin1") for it in OLDER))
+    # each of its characters needs two bytes then, and TEXT ends at 64 KiB
+    long = "INSERT INTO waguard_events (at, kind, evidence, reason) VALUES (1, 'k', '{}', REPEAT('\u00e9', 60000))"
+    await narrow.app.run(long)
+    logged: list[dict[str, Any]] = []
+    sink = logger.add(lambda it: logged.append(it.record["extra"]), level="WARNING", format="")
+    try:
+        await narrow.store.open()
+    finally:
+        logger.remove(sink)
+    assert await narrow.app.rows(NARROW) == [{"name": "waguard_events"}]
+    [left] = [it for it in logged if it.get("event") == "table_not_converted"]
+    assert left["table"] == "waguard_events"
+    assert "too long" in left["why"]
+    assert left["remedy"].startswith("ALTER TABLE waguard_events ")
+    for _ in range(2):
+        seen = await probe.database(narrow.url)
+        assert seen.narrow == ("waguard_events", "whatsapp_accounts")
+        assert seen.widen
+        assert "ALTER TABLE waguard_events " in seen.widen
+        assert "ALTER TABLE whatsapp_accounts " in seen.widen
+        await narrow.store.close()
+        await narrow.store.open()
+
+
+async def test_a_conversion_that_was_cut_off_is_made_at_the_next_start(narrow: Narrow) -> None:
+    await narrow.store.close()
+    await narrow.app.run(*(it.format(narrow.charset) for it in OLDER))
+
+    def cut_off(*reported: Any) -> None:
+        if "MODIFY" in reported[2]:
+            raise InterruptedError
+
+    event.listen(Engine, "before_cursor_execute", cut_off)
+    try:
+        with pytest.raises(DatabaseUnavailableError):
+            await narrow.store.open()
+    finally:
+        event.remove(Engine, "before_cursor_execute", cut_off)
+    assert len(await narrow.app.rows(NARROW)) == 3
+    await narrow.store.open()
+    assert await narrow.app.rows(NARROW) == []
+
+
 async def test_an_id_that_the_applications_table_cannot_hold_is_refused(narrow: Narrow) -> None:
     await narrow.app.run(f"ALTER TABLE whatsapp_accounts CONVERT TO CHARACTER SET {narrow.charset}")
     await narrow.store.close()
@@ -117,8 +172,9 @@ async def test_the_doctor_names_what_stays_as_it_is(narrow: Narrow) -> None:
 def test_a_large_table_is_left_to_a_person() -> None:
     column = charsets.Column("last_error", "latin1", "text", nullable=True)
     small = charsets.Narrow("waguard_deliveries", [column], 1 << 20)
-    assert not charsets.is_left(small)
-    assert charsets.is_left(replace(small, size=charsets.WIDENED_AT_START + 1))
+    assert not charsets.is_large(small)
+    assert charsets.is_large(replace(small, size=charsets.WIDENED_AT_START + 1))
+    assert charsets.is_large(replace(small, size=None))
     assert small.statement == (
         "ALTER TABLE waguard_deliveries DEFAULT CHARACTER SET utf8mb4,"
         " MODIFY `last_error` text CHARACTER SET utf8mb4"

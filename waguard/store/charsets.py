@@ -1,21 +1,24 @@
 """Character sets of MySQL and MariaDB: where the database's default is not utf8mb4, columns cannot hold every text.
 
 waguard's own columns are made wide when the tables are created or migrated. A table above ``WIDENED_AT_START`` is left as
-it is, for the server copies it and a start would end before: ``waguard doctor`` names it. The application's table is
-never altered: what it cannot hold is replaced.
+it is, for the server copies it, and so is one that cannot be converted: ``waguard doctor`` names it. The application's
+table is never altered: what it cannot hold is replaced.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from loguru import logger
 from msgspec import Struct
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
+from waguard.store.failures import in_words
 from waguard.store.models import ACCOUNTS, METADATA
 
 WIDE: Final = "utf8mb4"
-WIDENED_AT_START: Final = 1 << 30  # bytes
+WIDENED_AT_START: Final = 64 << 20  # bytes
 _NARROW: Final = text(
     "SELECT c.table_name, c.column_name, c.character_set_name, c.column_type, c.is_nullable,"
     " t.data_length + t.index_length"
@@ -36,11 +39,11 @@ class Column(Struct, frozen=True):
 
 
 class Narrow(Struct, frozen=True):
-    """A table with such columns; ``size`` in bytes."""
+    """A table with such columns; ``size`` in bytes, None: unknown."""
 
     table: str
     columns: Sequence[Column]
-    size: int
+    size: int | None
 
     @property
     def statement(self) -> str:
@@ -58,24 +61,45 @@ def narrow(connection: Connection) -> Sequence[Narrow]:
     """waguard's tables and the application's accounts that cannot hold every text."""
     if connection.dialect.name not in {"mysql", "mariadb"}:
         return ()
-    columns, sizes = defaultdict[str, list[Column]](list), dict[str, int]()
+    columns, sizes = defaultdict[str, list[Column]](list), dict[str, int | None]()
     for table, name, charset, kind, nullable, size in connection.execute(_NARROW):
         if table in METADATA.tables:
             columns[table].append(Column(name, charset, kind, nullable == "YES"))
-            sizes[table] = int(size or 0)
+            sizes[table] = None if size is None else int(size)
     return [Narrow(table, found, sizes[table]) for table, found in columns.items()]
 
 
-def is_left(it: Narrow) -> bool:
-    """Whether a start does not make it wide."""
-    return it.table == ACCOUNTS.name or it.size > WIDENED_AT_START
+def is_large(it: Narrow) -> bool:
+    """Whether a start does not convert it; so is a table of unknown size."""
+    return it.size is None or it.size > WIDENED_AT_START
 
 
 def widen(connection: Connection) -> None:
-    """Make waguard's own columns wide where they are not."""
+    """Make waguard's own columns wide where they are not. What stays as it is is logged."""
     for it in narrow(connection):
-        if not is_left(it):
+        if it.table == ACCOUNTS.name:
+            continue
+        if is_large(it):
+            _report(it, f"it may be larger than {WIDENED_AT_START >> 20} MiB")
+            continue
+        try:
             connection.exec_driver_sql(it.statement)
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            _report(it, in_words(error))
+
+
+def _report(it: Narrow, why: str) -> None:
+    logger.warning(
+        "columns of the table {} stay without utf8mb4: {}",
+        it.table,
+        why,
+        event="table_not_converted",
+        table=it.table,
+        why=why,
+        remedy=it.statement,
+    )
 
 
 def of_accounts(connection: Connection) -> Mapping[str, str]:

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# s for an upgrade: it rewrites no row, but cut off on a slow disk it would begin again each time
+# s for an upgrade: it copies small tables alone (see ``charsets``), but cut off on a slow disk it would begin again each
+# time
 UPGRADE_LIMIT = 600.0
 GRACE = 1.0  # s for a server to say that a statement took too long
 

@@ -4,8 +4,6 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
 
-from waguard.store.charsets import widen
-
 
 def configuration(connection: Connection) -> Config:
     """Alembic's settings without an ini file; the scripts are found inside the package."""
@@ -18,4 +16,3 @@ def configuration(connection: Connection) -> Config:
 def upgrade(connection: Connection) -> None:
     """Run what is missing, in the connection's transaction; nothing when all is there."""
     command.upgrade(configuration(connection), "head")
-    widen(connection)

@@ -47,9 +47,9 @@ class Database(Struct, frozen=True, kw_only=True):
     """The revision that this version knows."""
     damage: str | None = None
     narrow: tuple[str, ...] = ()
-    """Tables that cannot hold every text, and stay so …"""
+    """Tables that cannot hold every text …"""
     widen: str | None = None
-    """… with what changes the first of them."""
+    """… and what changes all of them."""
     lease: Lease | None = None
     now: float | None = None
     """Unix time of its own clock."""

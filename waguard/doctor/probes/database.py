@@ -1,8 +1,9 @@
 """The database, read only: no table is made, nothing is migrated, no lock is kept."""
 
 import asyncio
+import shlex
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -102,13 +103,11 @@ def _seen(connection: Connection, name: str, host: str | None = None) -> Databas
     except WaguardError as error:
         # an empty database gets its tables from the daemon
         refusal = error.message if "whatsapp_accounts" in tables or _is_theirs(tables) else None
-    narrow = [it for it in charsets.narrow(connection) if charsets.is_left(it)]
+    narrow = charsets.narrow(connection)
     return Database(
         name=name,
         narrow=tuple(it.table for it in narrow),
-        widen=f"mysql {connection.engine.url.database} -e '{narrow[0].statement}'"
-        if narrow
-        else None,
+        widen=_widening(connection.engine.url.database or "", narrow) if narrow else None,
         refusal=refusal,
         revision=_revision(connection) if VERSION_TABLE in tables else None,
         newest=HEAD,
@@ -116,6 +115,11 @@ def _seen(connection: Connection, name: str, host: str | None = None) -> Databas
         now=_now(connection),
         rows=rows,
     )
+
+
+def _widening(database: str, narrow: Sequence[charsets.Narrow]) -> str:
+    statements = "; ".join(it.statement for it in narrow)
+    return f"mysql {database} -e {shlex.quote(statements)}"
 
 
 def _is_theirs(tables: set[str]) -> bool:
