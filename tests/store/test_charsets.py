@@ -1,5 +1,7 @@
 """MySQL and MariaDB: a database whose default is not utf8mb4. Nothing is lost to a text, and nothing waits for it."""
 
+import re
+import shlex
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,11 +168,31 @@ async def test_the_doctor_names_what_stays_as_it_is(narrow: Narrow) -> None:
     seen = await probe.database(narrow.url)
     assert seen.narrow == ("whatsapp_accounts",)
     assert seen.widen
-    assert "ALTER TABLE whatsapp_accounts CONVERT TO CHARACTER SET utf8mb4" in seen.widen
+    assert "session_data" not in seen.widen
+
+
+async def test_the_doctor_names_columns_alone_that_waguard_writes(narrow: Narrow) -> None:
+    await narrow.app.run(
+        "ALTER TABLE whatsapp_accounts CONVERT TO CHARACTER SET utf8mb4",
+        "ALTER TABLE whatsapp_accounts MODIFY uuid CHAR(36) CHARACTER SET ascii,"
+        " MODIFY session_data TEXT CHARACTER SET latin1",
+    )
+    assert (await probe.database(narrow.url)).narrow == ()
+    column = "VARCHAR(50) CHARACTER SET latin1 NOT NULL DEFAULT 'it''s' COMMENT 'a number'"
+    await narrow.app.run(f"ALTER TABLE whatsapp_accounts MODIFY phone_number {column}")
+    seen = await probe.database(narrow.url)
+    assert seen.narrow == ("whatsapp_accounts",)
+    assert seen.widen
+    [*_, statement] = shlex.split(seen.widen)
+    await narrow.app.run(statement)
+    assert (await probe.database(narrow.url)).narrow == ()
+    [table] = await narrow.app.rows("SHOW CREATE TABLE whatsapp_accounts")
+    kept = (r"`phone_number` varchar\(50\) .*NOT NULL DEFAULT 'it''s' COMMENT 'a number'", "latin1")
+    assert all(re.search(it, table["Create Table"]) for it in kept)
 
 
 def test_a_large_table_is_left_to_a_person() -> None:
-    column = charsets.Column("last_error", "latin1", "text", nullable=True)
+    column = charsets.Column("last_error", "latin1", "text", "")
     small = charsets.Narrow("waguard_deliveries", [column], 1 << 20)
     assert not charsets.is_large(small)
     assert charsets.is_large(replace(small, size=charsets.WIDENED_AT_START + 1))

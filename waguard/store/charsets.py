@@ -18,9 +18,17 @@ from waguard.store.failures import in_words
 from waguard.store.models import ACCOUNTS, METADATA
 
 WIDE: Final = "utf8mb4"
+# the application's columns that get other texts than ASCII: what is of an enum, JSON or a UUID is in every character set
+WRITTEN: Final = frozenset({"session_id", "phone_number", "disconnect_details"})
 WIDENED_AT_START: Final = 64 << 20  # bytes
 _NARROW: Final = text(
-    "SELECT c.table_name, c.column_name, c.character_set_name, c.column_type, c.is_nullable,"
+    "SELECT c.table_name, c.column_name, c.character_set_name, c.column_type,"
+    " CONCAT(IF(c.is_nullable = 'YES', '', ' NOT NULL'),"
+    " COALESCE(CONCAT(' DEFAULT ', CASE WHEN c.column_default IS NULL THEN NULL"
+    " WHEN VERSION() LIKE '%MariaDB%' THEN c.column_default"
+    " WHEN c.extra LIKE '%DEFAULT_GENERATED%' THEN CONCAT('(', c.column_default, ')')"
+    " ELSE QUOTE(c.column_default) END), ''),"
+    " IF(c.column_comment = '', '', CONCAT(' COMMENT ', QUOTE(c.column_comment)))),"
     " t.data_length + t.index_length"
     " FROM information_schema.columns c JOIN information_schema.tables t"
     " ON t.table_schema = c.table_schema AND t.table_name = c.table_name"
@@ -30,12 +38,13 @@ _NARROW: Final = text(
 
 
 class Column(Struct, frozen=True):
-    """One that cannot hold every text; ``kind`` as the server writes its type."""
+    """One that cannot hold every text; ``kind`` as the server writes its type, ``rest`` what follows it in a
+    definition."""
 
     name: str
     charset: str
     kind: str
-    nullable: bool
+    rest: str
 
 
 class Narrow(Struct, frozen=True):
@@ -48,23 +57,22 @@ class Narrow(Struct, frozen=True):
     @property
     def statement(self) -> str:
         """What makes them wide, and no other column: keys stay compared byte by byte."""
-        if self.table == ACCOUNTS.name:
-            return f"ALTER TABLE {self.table} CONVERT TO CHARACTER SET {WIDE}"
-        changes = (
-            f"MODIFY `{it.name}` {it.kind} CHARACTER SET {WIDE}{'' if it.nullable else ' NOT NULL'}"
-            for it in self.columns
-        )
-        return f"ALTER TABLE {self.table} {', '.join((f'DEFAULT CHARACTER SET {WIDE}', *changes))}"
+        changes = [
+            f"MODIFY `{it.name}` {it.kind} CHARACTER SET {WIDE}{it.rest}" for it in self.columns
+        ]
+        if self.table != ACCOUNTS.name:
+            changes.insert(0, f"DEFAULT CHARACTER SET {WIDE}")
+        return f"ALTER TABLE {self.table} {', '.join(changes)}"
 
 
 def narrow(connection: Connection) -> Sequence[Narrow]:
-    """waguard's tables and the application's accounts that cannot hold every text."""
+    """waguard's tables that cannot hold every text, and the application's where waguard writes such a text to it."""
     if connection.dialect.name not in {"mysql", "mariadb"}:
         return ()
     columns, sizes = defaultdict[str, list[Column]](list), dict[str, int | None]()
-    for table, name, charset, kind, nullable, size in connection.execute(_NARROW):
-        if table in METADATA.tables:
-            columns[table].append(Column(name, charset, kind, nullable == "YES"))
+    for table, name, charset, kind, rest, size in connection.execute(_NARROW):
+        if table in METADATA.tables and (table != ACCOUNTS.name or name in WRITTEN):
+            columns[table].append(Column(name, charset, kind, rest))
             sizes[table] = None if size is None else int(size)
     return [Narrow(table, found, sizes[table]) for table, found in columns.items()]
 
@@ -103,7 +111,7 @@ def _report(it: Narrow, why: str) -> None:
 
 
 def of_accounts(connection: Connection) -> Mapping[str, str]:
-    """The character sets of the application's columns, but for those that hold every text."""
+    """The character sets of the application's columns that waguard writes, but for those that hold every text."""
     found = (it for it in narrow(connection) if it.table == ACCOUNTS.name)
     return {column.name: column.charset for it in found for column in it.columns}
 
