@@ -164,6 +164,20 @@ async def test_an_id_that_the_applications_table_cannot_hold_is_refused(narrow: 
     assert await narrow.store.session("s\U0001f600") is None
 
 
+@pytest.mark.parametrize("narrow", ["latin1"], indirect=True)
+@pytest.mark.parametrize("charset", ["latin1", "cp1251"])
+async def test_of_another_character_set_than_utf8_an_id_is_ascii(
+    narrow: Narrow, charset: str
+) -> None:
+    await narrow.app.run(f"ALTER TABLE whatsapp_accounts CONVERT TO CHARACTER SET {charset}")
+    await narrow.store.close()
+    await narrow.store.open()
+    with pytest.raises(InvalidInputError, match="cannot hold a character") as caught:
+        await narrow.store.create("caf\u00e9", 1, account_id=None, priority=0)
+    assert "use ASCII" in (caught.value.remedy or "")
+    assert (await narrow.store.create("cafe", 1, account_id=None, priority=0)).session_id == "cafe"
+
+
 async def test_the_doctor_names_what_stays_as_it_is(narrow: Narrow) -> None:
     seen = await probe.database(narrow.url)
     assert seen.narrow == ("whatsapp_accounts",)
@@ -205,7 +219,12 @@ def test_a_large_table_is_left_to_a_person() -> None:
 
 @pytest.mark.parametrize(
     ("charset", "held"),
-    [(None, TEXT), *HELD.items(), ("koi8r", "h? ?? ?"), ("ucs2", "h\u00e9 \u4f60\u597d ?")],
+    [
+        *dict.fromkeys((None, "utf16", "utf32", "gb18030"), TEXT).items(),
+        *HELD.items(),
+        ("koi8r", "h? ?? ?"),
+        ("ucs2", "h\u00e9 \u4f60\u597d ?"),
+    ],
 )
 def test_what_a_column_holds(charset: str | None, held: str) -> None:
     assert charsets.holdable(TEXT, charset) == held

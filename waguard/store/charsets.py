@@ -119,7 +119,7 @@ def of_accounts(connection: Connection) -> Mapping[str, str]:
 def holdable(value: str, charset: str | None) -> str:
     """``value`` with a question mark for each character that a column of ``charset`` cannot hold; None: it holds all."""
     match charset:
-        case None:
+        case None | "utf16" | "utf16le" | "utf32" | "gb18030":
             return value
         case "utf8mb3" | "utf8" | "ucs2":
             return "".join(it if it <= "\uffff" else "?" for it in value)

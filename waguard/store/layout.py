@@ -36,6 +36,7 @@ from waguard.store.types import (
 
 _MIGRATE = "run the application's migrations, or name another database in database.url"
 _CHARSET = "charset"
+_UTF8 = {None, "utf8", "utf8mb3"}
 NEEDED = ("session_id", "workspace_id", "phone_number", "status")
 
 
@@ -63,10 +64,17 @@ class Layout(Struct, frozen=True):
         own = {n: v for n, v in values.items() if n not in shared and n in SESSIONS.c}
         return fit(self.accounts, shared), fit(SESSIONS, own)
 
+    def takes_id(self, session_id: str) -> bool:
+        """Whether a row of ``session_id`` is found again: its bytes are compared, and only those of ASCII are the same
+        in other character sets than UTF-8."""
+        column = self.accounts.c.session_id
+        same = session_id.isascii() or column.info.get(_CHARSET) in _UTF8
+        return same and as_held(column, session_id) == session_id
+
     def is_session(self, session_id: str | BindParameter[str]) -> ColumnElement[bool]:
         """The application's row of exactly ``session_id``."""
         column = self.accounts.c.session_id
-        if isinstance(session_id, str) and as_held(column, session_id) != session_id:
+        if isinstance(session_id, str) and not self.takes_id(session_id):
             return false()
         if not self.bytewise:
             return column == session_id

@@ -12,7 +12,7 @@ from waguard.ports.store import SessionRow
 from waguard.store import marker
 from waguard.store.database import Database
 from waguard.store.failures import is_refusal
-from waguard.store.layout import Layout, as_held
+from waguard.store.layout import Layout
 from waguard.store.models import ACCOUNTS, EVENTS
 from waguard.store.rows import listed, session_row
 from waguard.store.types import length_of, storable
@@ -182,7 +182,7 @@ def _require_storable(session_id: str, layout: Layout) -> None:
             field="session_id",
             value=session_id,
         )
-    if as_held(layout.accounts.c.session_id, session_id) != session_id:
+    if not layout.takes_id(session_id):
         raise InvalidInputError(
             "the application's table cannot hold a character of the session id",
             field="session_id",
