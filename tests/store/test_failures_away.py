@@ -6,8 +6,9 @@ import pytest
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from tests.waiting import DEADLINE
 from waguard.errors import ConflictError
-from waguard.store.failures import is_away, is_late, unavailable, unfit
+from waguard.store.failures import answering, is_away, is_late, unavailable, unfit
 
 
 class _PostgreSQLError(Exception):
@@ -108,3 +109,11 @@ def test_a_database_is_away_where_no_statement_would_be_answered(
 )
 def test_an_answer_is_late_where_a_deadline_was_over(error: Exception, *, late: bool) -> None:
     assert is_late(error) is late
+
+
+@pytest.mark.parametrize("code", [1267, 1300, 1366, 3854, 3988])
+async def test_a_text_that_a_column_of_mysql_cannot_hold_is_the_rows_fault(code: int) -> None:
+    refused = _statement(Exception(code, "Conversion from collation utf8mb4_bin is impossible"))
+    with pytest.raises(OperationalError):
+        async with answering("the test's", within=DEADLINE):
+            raise refused

@@ -28,7 +28,7 @@ _POSTGRESQL_ENDS = "57P"
 
 # MySQL reports these among its operational errors: no default for a column, a CHECK (MySQL's,
 # MariaDB's); denied; unknown column, duplicate key name, wrong number of values; a text of a character set that the
-# column has not, which is compared or written, a time that does not exist there
+# column has not, which is compared or written (MySQL 8 has codes of its own), a time that does not exist there
 _MYSQL_REFUSALS = {1364, 3819, 4025}
 _MYSQL_DENIALS = {1142, 1143}
 # too many connections (of all, of this user), a server that ends; no connection, or a lost one
@@ -37,7 +37,7 @@ _MYSQL_AWAY = {1040, 1203, 1226, 1053, 2002, 2003, 2006, 2013}
 _MYSQL_LATE = {1205, 1969, 3024}
 _POSTGRESQL_LATE = {"55P03", "57014"}
 _MYSQL_UNFIT = {1054, 1061, 1136} | _MYSQL_DENIALS
-_MYSQL_VALUES = {1267, 1292, 1366}
+_MYSQL_VALUES = {1267, 1292, 1300, 1366, 3854, 3988}
 
 
 @asynccontextmanager
