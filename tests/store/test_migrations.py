@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, event, inspect
+from sqlalchemy import Connection, Engine, event, inspect
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -114,6 +115,33 @@ async def test_two_that_open_a_new_database_at_once_both_can_use_it(database: st
         await opening
         assert await store.sessions() == []
     finally:
+        await store.close()
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+async def test_one_whose_tables_come_before_its_first_statement_uses_them(database: str) -> None:
+    """The other one commits when this one has seen that there are none."""
+    store = SqlStore(database, busy_timeout=PATIENT)
+    overtakers: list[threading.Thread] = []
+
+    async def by_the_other() -> None:
+        async with create_async_engine(database, poolclass=NullPool).begin() as other:
+            await other.run_sync(create)
+
+    def overtaken(*reported: Any) -> None:
+        if not overtakers and reported[2].lstrip().startswith("CREATE TABLE"):
+            other = threading.Thread(target=asyncio.run, args=(by_the_other(),))
+            overtakers.append(other)
+            other.start()
+            other.join()
+
+    event.listen(Engine, "before_cursor_execute", overtaken)
+    try:
+        await store.open()
+        assert await store.sessions() == []
+        assert overtakers
+    finally:
+        event.remove(Engine, "before_cursor_execute", overtaken)
         await store.close()
 
 

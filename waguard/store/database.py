@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.util import greenlet_spawn
 
 from waguard.core.installation import Found
-from waguard.errors import DatabaseUnavailableError
+from waguard.errors import DatabaseUnavailableError, DatabaseUnfitError
 from waguard.store import lease, marker
 from waguard.store.engine import (
     DEADLINE,
@@ -118,17 +118,29 @@ class Database:
             async with self.answering():
                 if is_missing(self._url):
                     self.recognize(self.found(None, rows=0))
-                self._engines = engines = self._connected()
-                async with engines.writer.begin() as connection:
-                    self.recognize(await connection.run_sync(self._found_at_first))
-                    layout = await connection.run_sync(_layout_if_current)
-                    is_leased = layout is None and await connection.run_sync(_knows_leases)
-            if is_leased:
-                await self._before_migration()
-            self._layout = layout or await _upgrade(self._name, engines)
+                self._engines = engines = connect(
+                    self._url,
+                    busy_timeout=self._busy_timeout,
+                    deadline=self._deadline,
+                    standby=self._standby,
+                )
+            try:
+                self._layout = await self._laid_out(engines)
+            except (IntegrityError, DatabaseUnfitError):
+                # another daemon may have created the tables a moment ago
+                self._layout = await self._laid_out(engines)
         except BaseException:
             await self.close()
             raise
+
+    async def _laid_out(self, engines: Engines) -> Layout:
+        async with self.answering(), engines.writer.begin() as connection:
+            self.recognize(await connection.run_sync(self._found_at_first))
+            layout = await connection.run_sync(_layout_if_current)
+            is_leased = layout is None and await connection.run_sync(_knows_leases)
+        if is_leased:
+            await self._before_migration()
+        return layout or await _upgrade(self._name, engines)
 
     async def close(self) -> None:
         """Close all connections; the database may be opened again."""
@@ -221,14 +233,6 @@ class Database:
         new = not noted(connection)
         return self.found(marker.read_at_first(connection), rows=0 if new else None)
 
-    def _connected(self) -> Engines:
-        return connect(
-            self._url,
-            busy_timeout=self._busy_timeout,
-            deadline=self._deadline,
-            standby=self._standby,
-        )
-
     def answering(self) -> AbstractAsyncContextManager[asyncio.Timeout]:
         """Around a call: an outage, and ``answers_within`` without an answer, are ``DatabaseUnavailableError``."""
         return answering(self._name, within=self.answers_within)
@@ -285,17 +289,12 @@ def _knows_leases(connection: Connection) -> bool:
     return inspect(connection).has_table(LEASE.name)
 
 
-async def _upgrade(name: str, engines: Engines, *, again: bool = False) -> Layout:
-    try:
-        async with (
-            answering(name, within=UPGRADE_LIMIT),
-            engines.writer.begin() as connection,
-        ):
-            return await connection.run_sync(_upgraded)
-    except IntegrityError:  # another daemon has created the tables a moment ago
-        if again:
-            raise
-    return await _upgrade(name, engines, again=True)
+async def _upgrade(name: str, engines: Engines) -> Layout:
+    async with (
+        answering(name, within=UPGRADE_LIMIT),
+        engines.writer.begin() as connection,
+    ):
+        return await connection.run_sync(_upgraded)
 
 
 def _upgraded(connection: Connection) -> Layout:
