@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any, cast
 from unittest.mock import AsyncMock, Mock
 
+import pytest
 from sqlalchemy.exc import DataError
 
 from tests.core.webhooks.queues import item
-from tests.messaging.gateway import Gateway, gateway
+from tests.messaging.gateway import QUICK, Gateway, gateway
 from tests.messaging.receiver import Receiver, event
 from tests.waiting import wait_until
 from waguard.core.replace import replace
+from waguard.core.webhooks.circuit import CircuitPolicy
 from waguard.core.webhooks.facts import LookupDone, Outcome
 from waguard.core.webhooks.pending import Pending
 from waguard.core.webhooks.state import CONCURRENT
@@ -107,6 +109,35 @@ async def test_a_bug_in_an_attempt_takes_no_place(
         broken = False
         assert await it.drained()
     assert len(receiver.taken()) == CONCURRENT + 1
+
+
+@pytest.mark.parametrize("part", ["deliver", "_post"])
+async def test_bugs_in_many_chats_say_nothing_about_the_receiver(
+    receiver: Receiver, tmp_path: Path, part: str
+) -> None:
+    circuit = CircuitPolicy(base_pause=3600.0, max_pause=3600.0)
+    policy = replace(QUICK, circuit=circuit)
+    async with gateway(tmp_path, receiver.url, fields="all", policy=policy) as it:
+        attempts = it.queue()._attempts
+        works, broken, failed = getattr(attempts, part), True, set[str]()
+
+        async def fails(item: Pending, *args: Any, **more: Any) -> Any:
+            if broken and item.session_id == "a":
+                failed.add(item.partition)
+                raise RuntimeError("a bug")
+            return await works(item, *args, **more)
+
+        setattr(attempts, part, fails)
+        chats = 2 * circuit.trip_after
+        it.put(*(message(n, chat=f"{n}@c.us") for n in range(chats)))
+        await wait_until(lambda: len(failed) == chats, "they fail")
+        it.put(message(100, session="b"))
+        await receiver.wait_taken(1)
+        assert it.queue().state.receiver.failing_since is None
+        assert all(one.attempts for one in await it.pending() if one.session_id == "a")
+        broken = False
+        assert await it.drained()
+    assert len(receiver.taken()) == chats + 1
 
 
 async def test_a_bug_in_a_search_for_a_message_does_not_hold_up_what_follows() -> None:

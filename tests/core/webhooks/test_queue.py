@@ -35,6 +35,7 @@ from waguard.core.webhooks.receiver import Receiver
 from waguard.core.webhooks.state import CONCURRENT, Reading
 
 BAD = Answer(status=500)
+BUG = Answer(error="a bug in waguard", bug=True)
 UNSTORED = Answer(status=200, stored=False, content="a chat of 9 characters")
 SILENT = Answer(error="no answer in time", stored=False)
 
@@ -333,6 +334,22 @@ def test_what_is_behind_a_message_that_expired_was_tried_as_long() -> None:
     driven.expired = 500.0
     driven.answer(1, BAD)
     assert driven.queue.partitions["a", "1@c.us"].tried_since == 500.0
+
+
+def test_bugs_of_ours_open_no_circuit_end_no_pause_and_have_nothing_expire() -> None:
+    driven = Driven(*chats(9))
+    driven.poke()
+    for number in range(1, 10):
+        driven.answer(number, BUG)
+    assert driven.queue.receiver == Receiver()
+    assert driven.in_flight == []
+    driven.post(Repaired())
+    assert driven.in_flight == [], "each keeps its own pause"
+    driven.pass_time(1.0)
+    assert len(driven.in_flight) == CONCURRENT
+    driven.expired = driven.at
+    driven.answer(driven.in_flight[0], BUG)
+    assert sum(isinstance(it, DeadLettered) for it in driven.effects) == 1
 
 
 # ---- accepted is not stored ----

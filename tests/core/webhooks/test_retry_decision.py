@@ -66,6 +66,14 @@ STORY: list[tuple[str, Answer, dict[str, Any], Decision]] = [
     ("no reply: it may still work", Answer(stored=False), {}, LookupAgain()),
     ("no connection: it does not", Answer(stored=False, reached=False), {}, Retry(0.5)),
     ("no reply, nothing is looked up", Answer(), {}, Retry(0.5)),
+    ("a bug of ours", Answer(bug=True), {"attempt": 3, "receiver": ALIKE}, Retry(2.0, asked=True)),
+    (
+        "a bug of ours for an hour while others are served",
+        Answer(bug=True),
+        {"receiver": SERVED, "long": True},
+        Dead("no answer; tried for 60 min", Cause.EXPIRED),
+    ),
+    ("a bug of ours, and it may still work", Answer(bug=True, stored=False), {}, LookupAgain()),
     ("the second pause is longer", Answer(), {"attempt": 2, "refusals": 2}, Retry(30.0)),
     ("the third again", status(500), {"attempt": 3, "refusals": 3}, Retry(60.0)),
     (

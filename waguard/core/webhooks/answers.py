@@ -102,10 +102,12 @@ def _handle(work: Work, partition: Partition, answer: Answer) -> None:
             else:
                 _dead_letter(work, partition, Dead(why, Cause.STORED))
         case Dead():
-            if not tried.expired:  # its own fault says nothing of what waited behind it
+            if (
+                answer.bug or not tried.expired
+            ):  # its own fault says nothing of what waited behind it
                 partition = replace(partition, tried_since=None)
             _dead_letter(work, partition, decision)
-            if tried.expired and not answer.refused:
+            if tried.expired and not (answer.refused or answer.bug):
                 contents.expire_older(work, work.now.expired)
         case Retry() | LookupAgain() if delivery.outdated(item.event, _behind(partition)):
             _finish(work, partition, DeliveryResult(id=item.id))
@@ -125,7 +127,7 @@ def _weigh(work: Work, partition: Partition, answer: Answer) -> Partition:
     now = work.now
     if answer.delivered:
         _succeeded(work, partition, stored=answer.stored is True)
-    elif not answer.refused and answer.status != TOO_MANY:
+    elif not (answer.refused or answer.bug) and answer.status != TOO_MANY:
         head = counted(work.policy, work.receiver, partition.head, partition.key, answer, at=now.at)
         work.receiver = receiver.failed(
             work.policy.circuit,

@@ -145,6 +145,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     error: str = "no answer"
     refused: bool = False
     """The address may not be called at all."""
+    bug: bool = False
+    """A bug of waguard's: this says nothing about the receiver."""
     reached: bool = True
     """The request may have arrived; False: there was no connection."""
     stored: bool | None = None

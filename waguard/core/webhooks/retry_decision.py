@@ -71,7 +71,7 @@ class Delivered(Struct, frozen=True):
 class Retry(Struct, frozen=True):
     """Try again after ``delay`` seconds; ``everyone``: no other delivery either until then.
 
-    ``asked``: the receiver named the time itself.
+    ``asked``: not sooner, whatever others answer: the receiver named the time itself, or it is a bug of waguard's.
     """
 
     delay: float
@@ -127,6 +127,9 @@ def decide(
         return Retry(quiet, everyone=True, asked=True)
     if dead := _own_fault(policy, receiver, tried, answer):
         return dead
+    if answer.bug:
+        ceiling = backoff(policy.base_delay, tried.attempt - 1, longest=policy.max_delay)
+        return Retry(ceiling * jitter, asked=True)
     if answer.retry_after is not None:
         return Retry(_bounded(policy, answer.retry_after), asked=True)
     return Retry(_delay(policy, tried, answer, jitter))

@@ -236,7 +236,7 @@ class Attempts:
             answer = await self._post(item, body)
         except Exception:  # noqa: BLE001 - one event must not end the partition
             logger.bind(session=item.session_id).exception("webhook ended in a bug", event="bug")
-            answer = Answer(error="a bug in waguard")
+            answer = Answer(error="a bug in waguard", bug=True)
         status = f"{answer.status // 100}xx" if answer.status else "none"
         self._ctx.tally.add(WEBHOOK, clock() - began, status)
         return answer

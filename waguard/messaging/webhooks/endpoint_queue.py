@@ -257,7 +257,7 @@ class EndpointQueue:
             )
         except Exception:  # noqa: BLE001 - its place would never be free again
             _log(item).exception("a bug in waguard", event="bug", endpoint=self.endpoint)
-            outcome = Answer(error="a bug in waguard", reached=False)
+            outcome = Answer(error="a bug in waguard", bug=True, reached=False)
         if not isinstance(outcome, Later):
             self._attempts.bodies.drop(item.id)
         return Answered(key=item.key, id=item.id, outcome=outcome)
