@@ -1,5 +1,6 @@
 """No bug, and nothing that a page or the database says, takes one of the places of a delivery queue for good."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -14,11 +15,12 @@ from sqlalchemy.exc import DataError
 from tests.core.webhooks.queues import item
 from tests.messaging.gateway import QUICK, Gateway, gateway
 from tests.messaging.receiver import Receiver, event
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE, wait_until
 from waguard.core.replace import replace
 from waguard.core.webhooks.circuit import CircuitPolicy
 from waguard.core.webhooks.facts import LookupDone, Outcome
 from waguard.core.webhooks.pending import Pending
+from waguard.core.webhooks.retry_policy import DeliveryPolicy
 from waguard.core.webhooks.state import CONCURRENT
 from waguard.messaging.timings import WEBHOOK
 from waguard.messaging.webhooks import endpoint_queue
@@ -60,14 +62,17 @@ class Faulty:
 
 
 @asynccontextmanager
-async def faulty(folder: Path, url: str, name: str) -> AsyncIterator[tuple[Gateway, Faulty]]:
+async def faulty(
+    folder: Path, url: str, name: str, policy: DeliveryPolicy = QUICK
+) -> AsyncIterator[tuple[Gateway, Faulty]]:
     made: list[Faulty] = []
 
     def wrap(store: MessageStore) -> MessageStore:
         made.append(Faulty(store, name))
         return cast("MessageStore", made[0])
 
-    async with gateway(folder, url, wrap=wrap, timings=replace(WEBHOOK, retry=0.01)) as it:
+    timings = replace(WEBHOOK, retry=0.01)
+    async with gateway(folder, url, wrap=wrap, policy=policy, timings=timings) as it:
         yield it, made[0]
 
 
@@ -146,19 +151,23 @@ async def test_a_bug_in_a_search_for_a_message_does_not_hold_up_what_follows() -
     assert found == LookupDone(key=item(1).key, id=1, found=None)
 
 
-async def test_a_body_that_cannot_be_read_takes_no_place_and_counts_as_no_attempt(
-    receiver: Receiver, tmp_path: Path
+async def test_a_body_that_cannot_be_read_takes_no_place_is_tried_at_intervals_and_logged_once(
+    receiver: Receiver, tmp_path: Path, logged: list[str]
 ) -> None:
-    async with faulty(tmp_path, receiver.url, "body") as (it, store):
+    slow = replace(QUICK, base_delay=0.1, max_delay=0.1)
+    async with faulty(tmp_path, receiver.url, "body", slow) as (it, store):
         large = [
             event(n, message={"id": f"false_{n}@c.us_A", "body": "x" * 10_000})
             for n in range(CONCURRENT)
         ]
         it.put(*large)
-        await wait_until(lambda: store.failures >= 2 * CONCURRENT, "each is tried again")
-        assert not any(one.attempts for one in await it.pending())
+        await wait_until(lambda: store.failures >= 3 * CONCURRENT, "each is tried again")
         it.put(message(100, session="b"))
         await receiver.wait_taken(1)
+        state = it.queue().state
+        assert all(one.first.attempts for key, one in state.partitions.items() if key[0] == "a")
+        assert state.receiver.failing_since is None
+        assert sum("'event': 'bug'" in line for line in logged) == CONCURRENT
         store.broken = False
         assert await it.drained()
     assert len(receiver.taken()) == CONCURRENT + 1
@@ -172,6 +181,15 @@ async def test_a_search_goes_on_when_the_body_can_be_read() -> None:
         Mock(retry=0.0, store=store), complete=Mock(), post=Mock(), table=cast("Any", table)
     )
     assert await attempts.is_stored(item(1)) is True
+
+
+async def test_a_search_for_a_message_whose_body_can_never_be_read_ends() -> None:
+    store = Mock(body=AsyncMock(side_effect=RuntimeError("a bug")))
+    attempts = Attempts(Mock(retry=0.0, store=store), complete=Mock(), post=Mock())
+    async with asyncio.timeout(DEADLINE):
+        found = await endpoint_queue._stored_there(attempts, item(1))
+    assert found == LookupDone(key=item(1).key, id=1, found=None)
+    assert store.body.await_count > 1
 
 
 async def test_results_that_the_database_refuses_take_no_place(

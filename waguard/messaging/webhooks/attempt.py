@@ -14,7 +14,7 @@ from waguard.core.webhooks.call_backs import Fate
 from waguard.core.webhooks.delivery import OWN_SEND, OWN_SEND_LONGEST, Answer, Cause
 from waguard.core.webhooks.facts import Gone, Later, NotYet, Outcome, Outdated
 from waguard.core.webhooks.partition import has_lookup
-from waguard.core.webhooks.pending import Pending
+from waguard.core.webhooks.pending import Key, Pending
 from waguard.core.webhooks.retry_decision import Dead
 from waguard.core.webhooks.state import NOT_ANNOUNCED, SESSION_PARTITION, Queue
 from waguard.errors import WaguardError
@@ -28,6 +28,7 @@ UNSURE: Final = (
 TOO_LARGE: Final = 413
 
 EARLIER: Final = 3.0  # s; a request of a daemon that was killed has come to its end by then, mostly
+READS: Final = 5  # of a body that is searched for and that the database cannot give
 OWN_SEND_RETRY: Final = 0.5  # s; for the row of a message that the application has just sent
 
 Post = Callable[[Pending, bytes], Awaitable[Answer]]
@@ -114,6 +115,8 @@ class Attempts:
         self._table = table
         self._smaller = smaller
         self._began = asyncio.get_running_loop().time()
+        self._bugs: dict[Key, int] = {}
+        """Of which webhook a bug was logged last."""
 
     async def deliver(
         self,
@@ -129,7 +132,7 @@ class Attempts:
             return changed
         try:
             body = await self.bodies.get(item.id)
-        except Exception as error:  # noqa: BLE001 - the database, asked for the body: the receiver is not to blame
+        except WaguardError as error:  # the database is away: the receiver is not to blame
             _log_unread(error)
             return Later(self._ctx.retry)
         if body is None:
@@ -153,14 +156,26 @@ class Attempts:
 
     async def is_stored(self, item: Pending) -> bool | None:
         """Whether the receiver's table has it; None: that cannot be known now."""
+        bugs = 0
         while True:  # without a look it would be delivered once more
             try:
                 body = await self.bodies.get(item.id)
                 break
-            except Exception as error:  # noqa: BLE001 - as in ``deliver``
+            except WaguardError as error:
                 _log_unread(error)
-                await asyncio.sleep(self._ctx.retry)
+            except Exception:
+                bugs += 1
+                if bugs == READS:
+                    raise
+            await asyncio.sleep(self._ctx.retry)
         return None if body is None else await self._is_stored(item, body)
+
+    def log_bug(self, item: Pending) -> None:
+        """Log the exception that is being handled, once of each webhook."""
+        if self._bugs.get(item.key) != item.id:
+            log = logger.bind(session=item.session_id, what=item.event, id=item.event_id)
+            log.opt(exception=True).error("a bug in waguard", event="bug")
+        self._bugs[item.key] = item.id
 
     async def _is_stored(self, item: Pending, body: bytes) -> bool | None:
         if self._table is None or not self._table.uses_lookup:
@@ -235,18 +250,15 @@ class Attempts:
         try:
             answer = await self._post(item, body)
         except Exception:  # noqa: BLE001 - one event must not end the partition
-            logger.bind(session=item.session_id).exception("webhook ended in a bug", event="bug")
+            self.log_bug(item)
             answer = Answer(error="a bug in waguard", bug=True)
         status = f"{answer.status // 100}xx" if answer.status else "none"
         self._ctx.tally.add(WEBHOOK, clock() - began, status)
         return answer
 
 
-def _log_unread(error: Exception) -> None:
-    if isinstance(error, WaguardError):
-        logger.debug("webhook not read, trying again", why=error.line())
-    else:
-        logger.opt(exception=error).error("a bug in waguard: a webhook is not read", event="bug")
+def _log_unread(error: WaguardError) -> None:
+    logger.debug("webhook not read, trying again", why=error.line())
 
 
 class _Message(msgspec.Struct):

@@ -256,7 +256,7 @@ class EndpointQueue:
                 is_announced=lambda: self.state.is_announced(item.key),
             )
         except Exception:  # noqa: BLE001 - its place would never be free again
-            _log(item).exception("a bug in waguard", event="bug", endpoint=self.endpoint)
+            self._attempts.log_bug(item)
             outcome = Answer(error="a bug in waguard", bug=True, reached=False)
         if not isinstance(outcome, Later):
             self._attempts.bodies.drop(item.id)
@@ -284,7 +284,7 @@ async def _stored_there(attempts: Attempts, item: Pending) -> Fact:
     try:
         found = await attempts.is_stored(item)
     except Exception:  # noqa: BLE001 - nobody would search for it again, nor deliver what follows
-        _log(item).exception("a bug in waguard", event="bug")
+        attempts.log_bug(item)
     return LookupDone(key=item.key, id=item.id, found=found)
 
 
