@@ -103,18 +103,22 @@ async def test_an_entry_whose_commit_was_not_heard_of_is_stored_once(
     assert [entry.kind for entry in store.entries] == ["a", "b", "b"]
 
 
+@pytest.mark.parametrize("outage", [0, 2])
 async def test_while_the_table_is_missing_nothing_is_lost_and_it_is_said_once(
     store: MemoryStore,
     audit: AuditLog,
     lost: list[dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
+    outage: int,
 ) -> None:
     record, tries = store.record, 0
 
     async def missing(entry: AuditEntry, *, again: bool = False) -> None:
         nonlocal tries
         tries += 1
-        if tries <= 3:
+        if tries <= outage:
+            raise DatabaseUnavailableError("the database is away")
+        if tries <= outage + 3:
             raise DatabaseUnfitError("there is no table waguard_events")
         await record(entry, again=again)
 

@@ -53,6 +53,8 @@ class AuditLog:
         self._waiting: deque[AuditEntry] = deque()
         self._again = False
         """Whether the first of them may be written already."""
+        self._trail_unfit = False
+        """The database lacked something for it at the last try."""
         self._to_record = asyncio.Event()
         self._recorded = asyncio.Event()
         self._recorded.set()
@@ -130,9 +132,10 @@ class AuditLog:
             try:
                 await self._store.record(self._waiting[0], again=again)
             except DatabaseUnavailableError as error:
-                is_first = isinstance(error, DatabaseUnfitError) and not again
+                was, self._trail_unfit = self._trail_unfit, isinstance(error, DatabaseUnfitError)
+                is_news = self._trail_unfit and not was  # that the database is down is said for all
                 self._log.log(
-                    "ERROR" if is_first else "DEBUG",  # that the database is down is said for all
+                    "ERROR" if is_news else "DEBUG",
                     "an audit entry is not written; trying again",
                     event="audit_waits",
                     why=error.line(),
@@ -141,7 +144,7 @@ class AuditLog:
                 continue
             except Exception as error:  # noqa: BLE001 - this entry is lost, not those after it
                 self._lose(self._waiting[0], error)
-            self._again = False
+            self._again = self._trail_unfit = False
             self._waiting.popleft()
             if not self._waiting:
                 self._to_record.clear()
@@ -167,7 +170,7 @@ class StatusWriter(AuditLog):
         self._newest: tuple[DerivedStatus, str | None] | None = None
         self._unwritten = asyncio.Event()
         self._unfit = False
-        """The database lacked something at the last try."""
+        """The database lacked something for the row at the last try."""
 
     def write(self, derived: DerivedStatus, phone: str | None) -> None:
         """The row should say this; the newest wins."""
