@@ -6,7 +6,7 @@ import pytest
 
 from waguard.api import host_events
 from waguard.api.audit import CutOffError
-from waguard.cli import client, log_reading
+from waguard.cli import client, event_stream, log_reading
 from waguard.cluster import etcd, etcd_gateway
 from waguard.daemon import host_alerts
 from waguard.errors import EngineUnavailableError
@@ -21,11 +21,18 @@ NESTED = '{"a":' + "[" * DEPTH + "]" * DEPTH + "}"
     ("read", "error"),
     [
         (lambda: client._json(200, NESTED.encode()), client.ApiCallError),
+        (lambda: event_stream._event(NESTED), client.ApiCallError),
         (lambda: host_events._data(b"data: " + NESTED.encode()), CutOffError),
         (lambda: etcd._watched(NESTED.encode()), EngineUnavailableError),
         (lambda: etcd_gateway._decoded(200, NESTED.encode(), dict), etcd_gateway.MemberError),
     ],
-    ids=["an answer of the API", "an event of a host", "a watch of etcd", "an answer of etcd"],
+    ids=[
+        "an answer of the API",
+        "an event of a stream",
+        "an event of a host",
+        "a watch of etcd",
+        "an answer of etcd",
+    ],
 )
 def test_an_answer_is_refused_as_any_other_garbage(
     read: Callable[[], object], error: type[Exception]

@@ -55,9 +55,18 @@ class Reader:
                 self._noted(text.removeprefix(": "))
             elif text.startswith("data: "):
                 self.after = at
-                yield json.loads(text.removeprefix("data: "))
+                yield _event(text.removeprefix("data: "))
             elif not text:
                 self.after = at
+
+
+def _event(text: str) -> dict[str, Any]:
+    """Raises ``ApiCallError``."""
+    try:
+        return dict(json.loads(text))
+    except (ValueError, TypeError, RecursionError):
+        why = "an event of the stream is none that this program can read"
+        raise ApiCallError(why, answered=0) from None
 
 
 def known(client: ApiClient, *, noted: Callable[[str], None]) -> Iterator[dict[str, Any]]:
