@@ -1,13 +1,15 @@
 """What is said of the database is not older than its last question."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from unittest.mock import AsyncMock
 
 import pytest
+from loguru import logger
 
 from tests.supervision.bench import Bench
 from tests.supervision.world import World
 from waguard.core.blame import Condition
-from waguard.errors import DatabaseUnavailableError
+from waguard.errors import DatabaseUnavailableError, DatabaseUnfitError
 from waguard.supervision.fleet.database_watch import DatabaseWatch
 
 Down = Callable[[], Condition | None]
@@ -37,6 +39,17 @@ def down(bench: Bench) -> Down:
         return found.get("database_down")
 
     return find
+
+
+@pytest.fixture
+def errors() -> Iterator[list[str]]:
+    """The event of each line that was logged at ERROR."""
+    lines: list[str] = []
+    sink = logger.add(
+        lambda it: lines.append(it.record["extra"]["event"]), level="ERROR", format=""
+    )
+    yield lines
+    logger.remove(sink)
 
 
 async def ask(watch: DatabaseWatch) -> None:
@@ -116,3 +129,30 @@ async def test_a_file_that_failed_elsewhere_is_asked_until_it_answers(
     world.store.down = False
     await ask(watch)
     assert down() is None
+
+
+async def test_a_database_whose_rows_cannot_be_read_is_unfit_until_they_are_read(
+    bench: Bench,
+    world: World,
+    watch: DatabaseWatch,
+    monkeypatch: pytest.MonkeyPatch,
+    errors: list[str],
+) -> None:
+    await bench.row("a")
+    await bench.restore()
+
+    def found() -> list[tuple[str, bool]]:
+        return [(it.type, it.needs_person) for it in bench.it.health.read().conditions]
+
+    before = found()
+    with monkeypatch.context() as patch:
+        unfit = AsyncMock(side_effect=DatabaseUnfitError("there is no column is_active"))
+        patch.setattr(world.store, "sessions_of_all_hosts", unfit)
+        for _ in range(3):
+            await bench.it.reconciler.reconcile()
+            assert bench.it.health.read().database, "it answers"
+            await ask(watch)
+            assert found() == [("database_unfit", True), *before]
+    await bench.it.reconciler.reconcile()
+    assert found() == before
+    assert errors == ["database_unfit", "reconcile_skipped"]

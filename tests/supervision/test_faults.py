@@ -14,7 +14,12 @@ from tests.waiting import wait_until
 from waguard.core.incidents.folding import fold
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.errors import DatabaseUnavailableError, printable
+from waguard.errors import (
+    DatabaseUnavailableError,
+    DatabaseUnfitError,
+    DatabaseUnknownError,
+    printable,
+)
 from waguard.ports.process import Usage
 from waguard.supervision.session.actor import SessionActor
 from waguard.wire.events import LoggedOut
@@ -144,6 +149,16 @@ async def test_a_database_that_is_down_is_no_sessions_condition(empty: Bench, wo
     with pytest.raises(DatabaseUnavailableError):
         await empty.it.reconciler.correct()
     assert empty.session("s").faults.words is None
+
+
+async def test_what_the_database_lacks_for_one_session_is_its_own_fault(empty: Bench) -> None:
+    await empty.connected("s")
+    faults = empty.session("s").faults
+    with faults.alone("correct"):
+        raise DatabaseUnfitError("there is no table waguard_events")
+    assert "DatabaseUnfitError" in str(faults.words)
+    with pytest.raises(DatabaseUnknownError), faults.alone("correct"):
+        raise DatabaseUnknownError("it is another one")
 
 
 async def test_a_stop_that_fails_lets_the_others_stop(

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -33,6 +34,7 @@ from waguard.core.session.facts import ParkRequested
 from waguard.core.versions.facts import Evidence
 from waguard.core.versions.state import Hold
 from waguard.core.webhooks.delivery import UNIDENTIFIED_AFTER, Cause
+from waguard.errors import DatabaseUnfitError
 from waguard.host.memory.wajs_store import WajsStore, digest
 from waguard.messaging.database_backlog import JournalLimits
 from waguard.ports.process import BrowserFile
@@ -142,6 +144,13 @@ async def database_away(it: Surfaces) -> Found:
     it.bench.world.store.down = True
     await it.bench.it.reconciler.reconcile()
     return {("database_down", None)}
+
+
+async def database_unfit(it: Surfaces) -> Found:
+    unfit = AsyncMock(side_effect=DatabaseUnfitError("there is no column is_active"))
+    it.bench.world.store.sessions_of_all_hosts = unfit  # type: ignore[method-assign]
+    await it.bench.it.reconciler.reconcile()
+    return {("database_unfit", None)}
 
 
 async def begin_failed(it: Surfaces) -> Found:
@@ -339,7 +348,8 @@ async def bug(it: Surfaces) -> Found:
 Trouble = Callable[[Surfaces], Awaitable[Found]]
 TROUBLES: Final[tuple[Trouble, ...]] = (
     *(receiver_down, own_receiver_down, receiver_slow, dead_letters, held, unidentified),
-    *(database_away, begin_failed, database_behind, disk_low, network_down, breaker_open),
+    *(database_away, database_unfit, begin_failed, database_behind, disk_low, network_down),
+    breaker_open,
     *(chromium_outdated, chromium_update_failed),
     *(chromium_missing, sessions_folder_missing, memory_short, parked, unlinked, acks_late),
     *(sends_throw, deaf, sentinel_failed, whatsapp_refuses, profile_without_row, bug),

@@ -18,6 +18,7 @@ NEEDS_PERSON: Final[Mapping[str, bool | Mapping[str, bool]]] = {
     "pages_restart_everywhere": True,
     "database_down": True,
     "database_unknown": True,
+    "database_unfit": True,
     "database_behind": True,
     "disk_low": True,
     "browser_missing": True,

@@ -243,6 +243,8 @@ FLEET: Final = {
     " restart waguard; the sessions go on by themselves. Where this database is meant: `waguard database accept`"
     " (POST /api/database/accept). With several hosts, where it is about etcd: correct `cluster.endpoints`; where etcd was"
     " replaced, end waguard on all other hosts, then accept it here.",
+    "database_unfit": "Put back the table, the column or the right that is missing; waguard goes on by itself. After a dump of an"
+    f" older waguard was restored: `systemctl restart waguard` migrates the database. {_DOCTOR} asks it.",
     "database_behind": "Check why the database of `database.url` is slow or unreachable, or what it refuses: `why` of"
     f" `writes_wait` in the log. What waits is stored by itself. {_DOCTOR} asks it.",
     "disk_low": f"Free some space there, or lower `limits.disk_reserve`. {_DOCTOR} checks the disks.",

@@ -23,7 +23,7 @@ UNDELIVERABLE: Final = "alerts_undeliverable"
 WAITS: Final = "standby"
 OF_DAEMON: Final = frozenset(
     {
-        *("begin_failed", "database_down", "database_unknown", "disk_low"),
+        *("begin_failed", "database_down", "database_unfit", "database_unknown", "disk_low"),
         *("keys_unreadable", "lease_held", "release_rolled_back", "runtime_removed", "task_hangs"),
     }
 )

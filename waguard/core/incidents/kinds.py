@@ -85,6 +85,7 @@ FLEET_ENDS: Final = {
     "network_down": "network_up",
     "database_down": "database_up",
     "database_unknown": "database_known",
+    "database_unfit": "database_fit",
     "disk_low": "disk_free",
     "acks_missing_everywhere": "acks_back_everywhere",
     "sends_throw_everywhere": "sends_back_everywhere",
@@ -136,6 +137,7 @@ FLEET_DONE: Final = {
     "network_down": "no session was restarted for it",
     "database_down": "sessions went on; workers kept what they received until it was stored",
     "database_unknown": "sessions went on; none was created or ended, and nothing was read from it",
+    "database_unfit": "sessions went on; what could not be stored waited, and rows were not compared",
     "disk_low": "new work was refused; received messages were stored",
     "acks_missing_everywhere": "no worker was replaced for it",
     "sends_throw_everywhere": "one worker at a time was replaced, at growing intervals",
@@ -184,6 +186,7 @@ FLEET_RESULTS: Final = {
     "network_up": "the network was back, and the sessions reconnected by themselves",
     "database_up": "the database answered again",
     "database_known": "the database was put right, or a person accepted it",
+    "database_fit": "all rows could be read again",
     "disk_free": "there was room again",
     "acks_back_everywhere": "WhatsApp acknowledged again",
     "sends_back_everywhere": "sends were acknowledged again",
@@ -276,5 +279,6 @@ FLEET_BLAMES: Final = {
     "alerts_undeliverable": Blame.OPERATOR,
     "hosts_differ": Blame.OPERATOR,
     "database_unknown": Blame.OPERATOR,
+    "database_unfit": Blame.OPERATOR,
 }
 """The blame of each kind; all others are the host's."""

@@ -31,7 +31,7 @@ from waguard.core.reconcile import (
     plan,
 )
 from waguard.core.session.facts import RowRead
-from waguard.errors import UnavailableError, WaguardError, is_outage
+from waguard.errors import DatabaseUnfitError, UnavailableError, WaguardError, is_outage
 from waguard.host.process import strays
 from waguard.host.process.children import read_records
 from waguard.ports.store import SessionRow
@@ -76,6 +76,8 @@ class Reconciler:
         self._state = state
         self._findings: dict[Finding, float] = {}
         """Since when (unix time)."""
+        self._unfit = False
+        """The database lacked something at the last try."""
         self._reconciling = asyncio.Lock()
 
     @property
@@ -93,8 +95,11 @@ class Reconciler:
             # what a restart does not search for: it goes by the last worker's groups, and the profile's lock
             living = {s.runner.process.pid for s in self._registry.sessions if s.runner.process}
             await sweep(self._ctx, living)
+            self._unfit = False
         except WaguardError as error:
-            level = "DEBUG" if is_outage(error) else "ERROR"
+            is_unfit = isinstance(error, DatabaseUnfitError)
+            is_said = is_outage(error) or (is_unfit and self._unfit)
+            level, self._unfit = "DEBUG" if is_said else "ERROR", is_unfit
             said = "the comparison was skipped: the rows could not be read"
             logger.log(level, said, event="reconcile_skipped", why=error.line())
 
@@ -147,7 +152,7 @@ class Reconciler:
         except WaguardError as error:
             self._state.database_failed(error)
             raise
-        self._state.database_answered()
+        self._state.rows_read()
         rows = {row.session_id: row for row in found}
         host = await asyncio.to_thread(
             read_inventory, paths.sessions, paths.runtime / "workers", instance=instance

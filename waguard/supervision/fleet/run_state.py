@@ -28,7 +28,7 @@ class RunState:
 
     @property
     def database(self) -> bool:
-        """Whether the database answered when all rows were read last."""
+        """Whether the database answered when it was asked last."""
         return self._database
 
     @property
@@ -50,7 +50,7 @@ class RunState:
     def rows_loaded(self) -> None:
         """All rows were read, and their sessions come to memory now."""
         self._loaded = True
-        self.database_answered()
+        self.rows_read()
 
     def restore_finished(self) -> None:
         """From here on the reconciler compares."""
@@ -60,16 +60,23 @@ class RunState:
         """There is no way back."""
         self._stopping = True
 
+    def rows_read(self) -> None:
+        """All rows were read: nothing is missing for that."""
+        self._outages.update("database_unfit", None)
+        self.database_answered()
+
     def database_answered(self) -> None:
-        """All rows were read."""
+        """Whatever is missing in it."""
         self._database = True
         self._outages.update("database_down", None)
 
     def database_failed(self, error: WaguardError) -> None:
-        """The rows could not be read."""
+        """The rows could not be read, or it did not answer."""
+        if isinstance(error, DatabaseUnfitError):  # it answers
+            self._outages.update("database_unfit", error.message)
+            return
         self._database = False
-        # it answers, and what else is wrong with it is reported by who sees it
-        if not isinstance(error, DatabaseUnknownError | DatabaseUnfitError):
+        if not isinstance(error, DatabaseUnknownError):  # which is reported by who sees it
             self._outages.update("database_down", error.message)
 
     def require_loaded(self) -> None:

@@ -6,7 +6,7 @@ from loguru import logger
 
 from waguard.core.blame import Condition
 from waguard.core.conditions import fault
-from waguard.errors import DatabaseUnavailableError
+from waguard.errors import is_outage
 
 FAILED = "supervision_failed"
 OVER = "supervision_goes_on"
@@ -69,7 +69,7 @@ class Alone:
     def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
         if error is None:
             self._faults.end(self._what)
-        elif isinstance(error, DatabaseUnavailableError) or not isinstance(error, Exception):
+        elif is_outage(error) or not isinstance(error, Exception):
             return False
         else:
             self._faults.begin(self._what, error)
