@@ -40,6 +40,7 @@ from waguard.profile import (
 )
 from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileInUseError, ProfileLock
+from waguard.profile.quarantine import WHICHEVER
 from waguard.profile.quarantine import quarantined as copies_in_quarantine
 from waguard.supervision.fleet import inventory
 
@@ -153,10 +154,9 @@ def quarantine(at: Places, *, why: str = BY_HAND) -> Path:
         )
     with _stopped(at) as lock:
         chromium_lock.remove_stale(at.profile, lock.descriptor)
-        token = owner_mark.pairing(at.profile)
-        quarantined = old_profiles.retire(at, lock.descriptor, token=token, why=why, known=True)
-        assert quarantined is not None  # noqa: S101 - there is a profile
-        return quarantined
+        moved = old_profiles.retire(at, lock.descriptor, token=WHICHEVER, why=why, known=True)
+        assert moved is not None  # noqa: S101 - there is a profile
+        return moved
 
 
 def quarantined(sessions: Path) -> list[Copy]:

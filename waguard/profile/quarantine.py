@@ -19,6 +19,8 @@ from waguard.profile.lock import prove_held
 
 NOTE: Final = "waguard-quarantine.json"
 SNAPSHOTS: Final = "waguard-snapshots"
+WHICHEVER: Final = "whichever"
+"""For the token of a pairing: what leaves is meant, and which pairing it is need not be readable."""
 STALE: Final = 86_400.0  # s, after which nobody is still making a copy
 
 
@@ -103,7 +105,7 @@ def _delete(path: Path) -> bool:
 def retire(at: Places, lock: int, *, token: str | None, why: str) -> Path | None:
     """Quarantine the profile and its snapshots for good: the session was logged out or deleted.
 
-    No later session of this name is given them. ``token`` is the pairing that is meant: raises
+    No later session of this name is given them. ``token`` is the pairing that is meant, or ``WHICHEVER``: raises
     ``PairedAgainError`` where it was paired again meanwhile, ``UnavailableError`` while a disk of it is not mounted,
     ``OSError``.
     None: there is nothing to move.
@@ -111,7 +113,7 @@ def retire(at: Places, lock: int, *, token: str | None, why: str) -> Path | None
     if link := layout.dangling(at.profile) or layout.dangling(at.snapshots):
         raise UnavailableError(layout.not_mounted(link), retry_after=60)
     prove_held(at.profile, lock)
-    if owner_mark.pairing(at.profile) not in {token, None}:
+    if token != WHICHEVER and owner_mark.pairing(at.profile) not in {token, None}:
         raise PairedAgainError(
             f"{at.profile} was paired again meanwhile",
             value=str(at.profile),

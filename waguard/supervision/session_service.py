@@ -339,11 +339,13 @@ class SessionService:
         await self._registry.changes.ended(name)
         with contextlib.suppress(OSError):
             session.profile.find()  # by its row: one that is not paired any more has none elsewhere
+        token = leaving.pairing(session)
         if not removed:  # the row of a deleted one says that it is
             await leaving.begin(session, why)
         # without a row, which the application has deleted already, the reconciler forgets it
         session.update_row(await self._ctx.store.leave(name, removed=removed) or session.row)
-        await leaving.leave(session, why=why, deadline=self._ctx.timings.unlink)
+        deadline = self._ctx.timings.unlink
+        await leaving.leave(session, token=token, why=why, deadline=deadline)
 
     def _view(self, session: SessionActor) -> SessionView:
         return view_of(session, self._health.conditions(session))

@@ -7,6 +7,7 @@ it: ``begin`` has marked its profile.
 
 import asyncio
 import contextlib
+from collections.abc import Iterator
 from typing import Final
 
 from loguru import logger
@@ -39,20 +40,46 @@ async def begin(session: SessionActor, why: str) -> None:
         ) from None
 
 
-async def leave(session: SessionActor, *, why: str, deadline: float) -> None:
+def pairing(session: SessionActor) -> str | None:
+    """Which pairing is to leave, read before its row is written; whichever it is, where its row says already that it
+    leaves. Raises ``UnavailableError`` where that cannot be read now: nothing was changed."""
+    at, row = session.profile.at, session.row
+    try:
+        return owner_mark.pairing(at.profile)
+    except OSError as error:
+        if row.removed_at is not None or row.unpaired:
+            return quarantine.WHICHEVER
+        raise UnavailableError(
+            f"nothing was changed, as its profile cannot be read now: {error}",
+            remedy=f"try again; if the file stays unreadable: `waguard sessions stop {at.session}`,"
+            f" `waguard profile quarantine {at.session}`, then try again",
+            retry_after=60,
+        ) from None
+
+
+async def leave(session: SessionActor, *, token: str | None, why: str, deadline: float) -> None:
     """Log out at WhatsApp where that can be done; the profile never comes back by itself.
 
-    ``deadline``: see ``Timings.unlink``. Raises ``WaguardError`` where the profile is in use, or another host has the
-    session meanwhile.
+    ``token``: what ``pairing`` said; ``deadline``: see ``Timings.unlink``. Raises ``WaguardError`` where the profile is in
+    use or cannot be moved now, or another host has the session meanwhile.
     """
-    profile, known, token = session.profile.at.profile, False, None
-    with contextlib.suppress(OSError):
-        token, known = owner_mark.pairing(profile), True
     session.post(Left())
     await _unlink(session, deadline)
     await session.stop()
     _require_here(session)
-    await _quarantine(session, token if known else owner_mark.pairing(profile), why)
+    with refusing():
+        await _quarantine(session, token, why)
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[None]:
+    """Raises ``UnavailableError`` for an ``OSError`` of a profile."""
+    try:
+        yield
+    except OSError as error:
+        raise UnavailableError(
+            f"its profile cannot be used now: {error}", remedy="try again", retry_after=5
+        ) from None
 
 
 async def finish(session: SessionActor) -> None:
@@ -73,14 +100,14 @@ async def finish(session: SessionActor) -> None:
     session.profile.follow_row()
     if _is_left(session):
         _warn(session, "waguard was ended in the middle of it")
-        await _quarantine(session, owner_mark.pairing(session.profile.at.profile), why)
+        await _quarantine(session, quarantine.WHICHEVER, why)
 
 
 def _is_left(session: SessionActor) -> bool:
     """Whether anything of it is to be quarantined."""
     at = session.profile.at
-    begun = leaving_mark.read(at.profile) or quarantine.was_begun(at.profile)
-    return bool(begun or inspection.something_left(at) or session.profile.old())
+    left = quarantine.was_begun(at.profile) or inspection.something_left(at)
+    return bool(left or session.profile.old() or leaving_mark.read(at.profile))
 
 
 async def tidy(session: SessionActor) -> None:

@@ -167,13 +167,9 @@ class Registry:
         if self.is_leaving(session.name):
             return
         name, removed = session.name, session.row.removed_at is not None
-        try:
+        with leaving.refusing():
             if removed or leaving_mark.read(session.profile.at.profile):
                 with self.leaving(name):
                     if not removed:  # memory may not know of a commit whose answer was lost
                         session.update_row(await self._ctx.store.session(name) or session.row)
                     await leaving.finish(session)
-        except OSError as error:
-            raise UnavailableError(
-                f"its profile cannot be used now: {error}", remedy="try again", retry_after=5
-            ) from None

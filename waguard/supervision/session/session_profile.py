@@ -23,6 +23,7 @@ from waguard.profile import (
 from waguard.profile.layout import Places
 from waguard.profile.leaving_mark import Leaving
 from waguard.profile.lock import is_free
+from waguard.profile.quarantine import WHICHEVER
 from waguard.supervision.session.session_context import SessionContext
 from waguard.supervision.status_writer import StatusWriter
 
@@ -150,7 +151,7 @@ class SessionProfile:
         the session last, where hosts share them. Why that cannot be done. Raises ``WaguardError``."""
         with _readable(self.at):
             if mark := self.logout_cut_off:
-                await self.quarantine(owner_mark.pairing(self.at.profile), mark.why)
+                await self.quarantine(WHICHEVER, mark.why)
         if not self._ctx.shipping:
             return None
         return await self._ctx.shipping.prepare(self.at, unpaired=self._writer.row.unpaired)
