@@ -1,5 +1,6 @@
 """``waguard profile``: what it prints. What it does is tested with the profiles themselves."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 
 from tests.cli.fake_api import said
 from tests.cli.program import main
+from tests.host.odd_files import refuse
+from waguard.profile.owner_mark import PAIRING
 
 
 @pytest.fixture
@@ -35,6 +38,18 @@ def test_profiles_as_a_table_and_for_a_machine(
     )
     assert main(["profile", "verify", "a", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == reported | {"good": True, "damaged": {}}
+
+
+def test_a_mark_that_cannot_be_read_is_named_and_nobody_says_unpaired(
+    profile: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse(monkeypatch, profile / PAIRING, errno.EIO)
+    assert main(["profile", "list"]) == 0
+    assert said(capsys)[0][1].split()[:4] == ["a", "7", "unreadable", "unknown"]
+    assert main(["profile", "verify", "a", "--json"]) == 1
+    reported = json.loads(capsys.readouterr().out)
+    assert (reported["state"], reported["paired"], reported["good"]) == ("unreadable", None, False)
+    assert str(profile / PAIRING) in reported["why"]
 
 
 def test_a_profile_is_quarantined(profile: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,7 +54,7 @@ def _profile_list(arguments: argparse.Namespace) -> int:
             "session": line.session,
             "workspace": line.workspace,
             "state": line.state,
-            "paired": "yes" if line.paired else "no",
+            "paired": {True: "yes", False: "no", None: "unknown"}[line.paired],
             "mb": f"{line.size / 1e6:.1f}",
             "snapshots": len(line.snapshots),
             "why": line.why,

@@ -48,14 +48,15 @@ BY_HAND: Final = "by hand"
 
 
 class ProfileLine(Struct, frozen=True, kw_only=True):
-    """One session's profile. ``state`` is healthy, missing, damaged, lost, no room or in use."""
+    """One session's profile. ``state`` is healthy, missing, damaged, lost, no room, in use or unreadable."""
 
     session: str
     workspace: int
     path: str
     state: str
     why: str | None
-    paired: bool
+    paired: bool | None
+    """None: unknown, as its owner mark cannot be read."""
     size: int
     """Bytes on disk."""
     snapshots: tuple[Snapshot, ...]
@@ -165,7 +166,7 @@ def quarantined(sessions: Path) -> list[Copy]:
 
 
 def _line(at: Places) -> ProfileLine:
-    state, why, paired = "in use", None, False
+    state, why, paired = "in use", None, None
     with contextlib.ExitStack() as stack:
         try:
             if at.profile.is_dir():

@@ -13,9 +13,12 @@ import pytest
 
 from tests.doctor.faults.planting import FAILED, WARNING, Faults
 from tests.doctor.host import GOOD, HOOK, Host, foreign_process
+from tests.host.odd_files import refuse
 from waguard.core.backup_contents import LastBackup
 from waguard.host.memory import last_backup
 from waguard.host.process import procfs
+from waguard.profile.lock import LOCK_NAME
+from waguard.profile.owner_mark import PAIRING
 from waguard.supervision.fleet import inventory
 
 FAULTS = Faults()
@@ -31,6 +34,19 @@ fault = FAULTS.fault
 def a_damaged_profile(host: Host, _: pytest.MonkeyPatch) -> None:
     folder = "Default/Local Storage/leveldb/MANIFEST-000001"
     (host.at().profile / folder).unlink()
+
+
+@fault("profiles", FAILED, "s1: its profile cannot be read now", "waguard profile verify s1")
+def an_owner_mark_that_cannot_be_read(host: Host, patch: pytest.MonkeyPatch) -> None:
+    refuse(patch, host.at().profile / PAIRING, errno.EIO)
+
+
+@fault("profiles", FAILED, "waguard-owner.json", "waguard profile verify s1")
+def an_owner_mark_of_a_running_session_that_cannot_be_read(
+    host: Host, patch: pytest.MonkeyPatch
+) -> None:
+    patch.setattr(host.machine, "locked_by", lambda path: 1 if path.name == LOCK_NAME else None)
+    refuse(patch, host.at().profile / PAIRING, errno.EIO)
 
 
 @fault("backup", WARNING, "the last one is 216 h old: /backup/x.tar", "waguard help backup")

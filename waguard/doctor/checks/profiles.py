@@ -5,6 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from waguard.core import remedies
 from waguard.core.backup_contents import LastBackup
 from waguard.core.host.strays import Foreign, Stray
 from waguard.core.profile.before_start import (
@@ -27,7 +28,7 @@ COPIED_AFTER: Final = 7_200.0  # s since the pairing; one is due after an hour
 
 
 class Profile(Struct, frozen=True, kw_only=True):
-    """One session's, with its copies. ``finding`` None: it is in use, and was left alone."""
+    """One session's, with its copies. ``finding`` None: it is in use, and was left alone, or is unreadable."""
 
     session: str
     workspace: int
@@ -40,6 +41,8 @@ class Profile(Struct, frozen=True, kw_only=True):
     """Seconds since it was linked to a phone; None: never, or logged out."""
     copies: int = 0
     damaged_copies: int = 0
+    unreadable: str | None = None
+    """Why it, or its owner mark, cannot be read now: nothing is known of its credentials."""
     dangling: str | None = None
     """The link on the way to it that leads nowhere."""
 
@@ -144,6 +147,13 @@ def _profile(one: Profile, cli: Cli) -> list[Check]:
 def _damage(one: Profile, cli: Cli) -> Check | None:
     restart = cli(f"sessions start {one.session}")
     restore = cli(f"profile restore {one.session}")
+    if one.unreadable:
+        return failed(
+            "profiles",
+            f"{one.session}: its profile cannot be read now: {one.unreadable}; nothing is to be restored",
+            remedies.text(remedies.FAILED["profile_unreadable"], one.session, at=one.path),
+            cli(f"profile verify {one.session}"),
+        )
     match one.finding:
         case Damaged(why) | CredentialsLost(why):
             make = "its next start restores the newest copy" if one.copies else "it has no copy"

@@ -1,6 +1,5 @@
 """The profiles, read without their locks: a lock of the doctor's would keep a worker from starting."""
 
-import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,6 @@ from waguard.config.sections import Config
 from waguard.core.backup_contents import LastBackup
 from waguard.core.host import strays as policy
 from waguard.core.host.strays import Foreign, Stray
-from waguard.core.profile.before_start import Damaged, Finding
 from waguard.core.profile.old_profiles import ARCHIVE
 from waguard.doctor.checks.profiles import Folder, Profile
 from waguard.doctor.probes.machine import Machine
@@ -72,29 +70,26 @@ def _profile(machine: Machine, at: Places) -> Profile:
     used = machine.locked_by(at.profile / LOCK_NAME) is not None
     owner = chromium_lock.owner(at.profile)
     known = snapshots.known(at.snapshots)
-    paired_at = None
-    with contextlib.suppress(OSError):  # the finding says so
-        paired_at = owner_mark.paired_at(at.profile)
     dangling = layout.dangling(at.profile)
+    paired_at, finding, unreadable = None, None, None
+    try:
+        paired_at = owner_mark.paired_at(at.profile)
+        finding = None if used or dangling else inspection.inspect(at.profile)
+    except OSError as error:
+        unreadable = str(error)
     return Profile(
         session=at.session,
         workspace=at.workspace,
         path=str(at.profile),
-        finding=None if used or dangling else _finding(at.profile),
+        finding=finding,
         owner=owner,
         used=used,
         paired_for=None if paired_at is None else machine.now() - paired_at,
         copies=sum(one.intact for one in known),
         damaged_copies=sum(not one.intact for one in known),
+        unreadable=unreadable,
         dangling=None if dangling is None else str(dangling),
     )
-
-
-def _finding(profile: Path) -> Finding:
-    try:
-        return inspection.inspect(profile)
-    except OSError as error:
-        return Damaged(str(error))
 
 
 def strays(machine: Machine, config: Config) -> Sequence[Stray | Foreign]:
