@@ -116,7 +116,7 @@ class Attempts:
         self._smaller = smaller
         self._began = asyncio.get_running_loop().time()
         self._bugs: dict[Key, int] = {}
-        """Of which webhook a bug was logged last."""
+        """The webhook of which a bug was logged last."""
 
     async def deliver(
         self,
