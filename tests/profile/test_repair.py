@@ -40,6 +40,7 @@ from waguard.profile.leaving_mark import Leaving
 from waguard.profile.lock import LOCK_NAME, NotHeldError, ProfileInUseError, ProfileLock, prove_held
 from waguard.profile.owner_mark import PAIRING
 from waguard.profile.quarantine import NOTE
+from waguard.profile.start_marks import SUSPECT, TRIED
 
 pytestmark = pytest.mark.usefixtures("used")
 
@@ -354,3 +355,34 @@ def test_caches_go_and_credentials_stay(at: Places, lock: int) -> None:
     after = files(at.profile / "Default/IndexedDB") | files(at.profile / "Default/Local Storage")
     assert after == before
     assert caches.clean(at.profile, lock, above=0) == 0
+
+
+@pytest.mark.parametrize("name", [TRIED, SUSPECT])
+def test_a_mark_of_no_use_to_a_healthy_profile_does_not_keep_it_from_starting(
+    at: Places, paired: str, lock: int, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    refuse(monkeypatch, at.profile / name, errno.EIO)
+    assert repair.prepare(at, lock).actions == (Use(),)
+
+
+@pytest.mark.parametrize("name", [TRIED, SUSPECT])
+def test_a_mark_that_cannot_be_read_is_named_by_verify(
+    at: Places, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    refuse(monkeypatch, at.profile / name, errno.EIO)
+    verified = profile_commands.verify(at)
+    assert (verified.line.state, verified.line.paired, verified.good) == (
+        "unreadable",
+        False,
+        False,
+    )
+    assert str(at.profile / name) in (verified.line.why or "")
+
+
+def test_what_was_tried_is_read_before_a_snapshot_is_restored(
+    at: Places, lock: int, paired: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (at.profile / INDEXED / "MANIFEST-000001").unlink()
+    refuse(monkeypatch, at.profile / TRIED, errno.EIO)
+    with pytest.raises(OSError, match=TRIED):
+        repair.prepare(at, lock)

@@ -37,6 +37,7 @@ from waguard.profile import (
     snapshot_archive,
     snapshot_now,
     snapshots,
+    start_marks,
 )
 from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileInUseError, ProfileLock
@@ -169,13 +170,14 @@ def _line(at: Places) -> ProfileLine:
     state, why, paired = "in use", None, None
     with contextlib.ExitStack() as stack:
         try:
+            paired = owner_mark.pairing(at.profile) is not None
             if at.profile.is_dir():
                 lock = stack.enter_context(snapshot_now.free(at.profile))
                 if lock is not None:
                     state, why = _words(inspection.inspect(at.profile))
+                    start_marks.require_readable(at.profile)
             else:
                 state = "missing"
-            paired = owner_mark.pairing(at.profile) is not None
         except OSError as error:
             state, why = "unreadable", str(error)
         return ProfileLine(

@@ -1,5 +1,6 @@
 """What is wrong with a profile, read from its files; nothing is changed."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -127,6 +128,7 @@ def examine(at: Places, lock: int | None, *, finding: Finding | None = None) -> 
         locked = False
     result = finding or _finding(at.profile)
     away = layout.dangling(at.snapshots)
+    stays = isinstance(result, Healthy | NoRoom)
     return Found(
         finding=result,
         owner=chromium_lock.owner(at.profile),
@@ -135,18 +137,19 @@ def examine(at: Places, lock: int | None, *, finding: Finding | None = None) -> 
         logged_out=owner_mark.logged_out(at.profile),
         # checksums cost time, and matter only where one may be restored
         snapshots=(
-            tuple(snapshots.known(at.snapshots))
-            if isinstance(result, Healthy | NoRoom)
-            else snapshots.verified(at.snapshots)
+            tuple(snapshots.known(at.snapshots)) if stays else snapshots.verified(at.snapshots)
         ),
         snapshots_away=layout.not_mounted(away) if away else None,
-        tried=start_marks.tried(at.profile),
+        tried=frozenset() if stays else start_marks.tried(at.profile),
     )
 
 
 def _finding(profile: Path) -> Finding:
-    """What the files show; where they show nothing, what the last start showed."""
-    found, mark = inspect(profile), mark_files.read(profile / SUSPECT)
+    """What the files show; where they show nothing, what the last start showed. Where that cannot be read now, the next
+    start shows it again, and writes it anew."""
+    found, mark = inspect(profile), None
+    with contextlib.suppress(OSError):
+        mark = mark_files.read(profile / SUSPECT)
     if not isinstance(found, Healthy) or not isinstance(mark, dict):
         return found
     why = str(mark.get("why"))

@@ -45,6 +45,12 @@ def tried(profile: Path) -> frozenset[str]:
     return frozenset(map(str, mark)) if isinstance(mark, list) else frozenset()
 
 
+def require_readable(profile: Path) -> None:
+    """Raises ``OSError`` for a mark of the last start that cannot be read now."""
+    for name in (TRIED, SUSPECT):
+        mark_files.read(profile / name)
+
+
 def proved(profile: Path, lock: int) -> None:
     """The session is connected: nothing is held against it, and each snapshot may be tried again."""
     prove_held(profile, lock)
