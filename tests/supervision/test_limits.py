@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from loguru import logger
 
 from tests.supervision.bench import PHONE, QR_SHOWN, Bench
 from tests.supervision.fake_host import FakeClock
@@ -78,6 +79,20 @@ async def test_a_pause_goes_on_after_a_restart_and_also_without_a_database_for_a
     clock.advance(FIRST_GUESS)
     refused(second, times=1)
     assert second.paused_for == 2 * FIRST_GUESS, "it goes on where it was"
+
+
+async def test_a_bug_in_writing_is_logged_once_until_a_write_succeeds(row: Row) -> None:
+    limits, lines = run(row, FakeClock()), list[str]()
+    sink = logger.add(lines.append, level="CRITICAL", format="{extra[event]} {extra[task]}")
+    keeping = asyncio.create_task(limits.keep())
+    for times in (1, 2):
+        row.down, row.error = 3, RuntimeError("nobody expects it")
+        refused(limits)
+        limits._unwritten.set()
+        await wait_until(lambda: not limits.pending, "it is kept")
+        assert [line.splitlines()[0] for line in lines] == ["bug limits"] * times
+    logger.remove(sink)
+    keeping.cancel()
 
 
 @pytest.mark.parametrize("restarts", [True, False])

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from loguru import logger
 
 from tests.host.odd_files import refuse
 from tests.supervision.bench import TEXT, Bench
@@ -20,7 +21,7 @@ from waguard.profile import owner_mark
 from waguard.profile.owner_mark import PAIRING, paired_by
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.deaf_watch import QUIET
-from waguard.wire.calls import Failed, Value
+from waguard.wire.calls import CatchUp, Failed, Value
 from waguard.wire.events import BackfillGap
 
 
@@ -135,6 +136,29 @@ async def test_a_worker_that_cannot_read_them_is_asked_again(bench: Bench, world
     process.script.backfills = Value()
     count = len(process.caught_up)
     await wait_until(lambda: len(process.caught_up) > count, "and for the last time")
+
+
+@pytest.mark.timings(backfill_retry=0.01)
+async def test_an_error_that_nobody_expects_is_logged_once_and_ends_no_backfill(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, asked = await bench.add(), 0
+    request = session.traffic.backfiller._intake.backfill_request
+
+    async def failing(profile: Path) -> CatchUp:
+        nonlocal asked
+        asked += 1
+        if asked < 4:
+            raise RuntimeError("nobody expects it")
+        return await request(profile)
+
+    monkeypatch.setattr(session.traffic.backfiller._intake, "backfill_request", failing)
+    lines = list[str]()
+    sink = logger.add(lines.append, level="CRITICAL", format="{extra[event]} {extra[task]}")
+    process = await up(session)
+    await wait_until(lambda: process.caught_up, "it was asked after all")
+    logger.remove(sink)
+    assert [line.splitlines()[0] for line in lines] == ["bug backfill"]
 
 
 # ---- what a worker had to drop ----

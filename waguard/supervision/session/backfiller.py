@@ -77,7 +77,7 @@ class Backfiller:
         return self._ended[2]
 
     async def _run(self, worker: int, loads: int, *, soon: bool) -> None:
-        asked, has_read, tried = None, False, False
+        asked, has_read, tried, logged = None, False, False, False
         pause, now = self._ctx.timings.backfill_retry, self._ctx.clock.monotonic
         if soon:
             await asyncio.sleep(pause)
@@ -109,8 +109,16 @@ class Backfiller:
                 log = logger.bind(session=self._state().session)
                 log.log(level, said, event="backfill_failed", why=str(error))
                 await asyncio.sleep(pause)
+            except Exception as error:  # noqa: BLE001 - else nothing more is read back of this worker
+                logged = logged or self._log_bug(error)
+                await asyncio.sleep(pause)
         if self._running == (worker, loads):
             self._running = None
+
+    def _log_bug(self, error: Exception) -> bool:
+        log = logger.bind(session=self._state().session).opt(exception=error)
+        log.critical("a bug in waguard", event="bug", task="backfill")
+        return True
 
     def _is_number(self, worker: int) -> bool:
         it = self._state().worker

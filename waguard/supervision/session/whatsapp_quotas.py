@@ -261,7 +261,8 @@ class Limits:
         self._unwritten.set()
 
     async def keep(self) -> None:
-        """Write it forever."""
+        """Write it forever. A bug is logged once, until a write succeeds."""
+        logged = False
         while True:
             await self._unwritten.wait()
             meant = self._kept
@@ -271,11 +272,12 @@ class Limits:
             except Exception as error:  # noqa: BLE001 - else no pause is ever stored again
                 if isinstance(error, WaguardError):
                     self._log.debug("the limits are not written; trying again", why=error.line())
-                else:
-                    log = self._log.opt(exception=error)
+                elif not logged:
+                    logged, log = True, self._log.opt(exception=error)
                     log.critical("a bug in waguard", event="bug", task="limits")
                 await asyncio.sleep(self._retry)
                 continue
+            logged = False
             if meant is self._kept:
                 self._unwritten.clear()
             self._moved()
