@@ -22,10 +22,11 @@ from waguard.core.passkey_link import PasskeyLink, PasskeyStage
 from waguard.core.row_status import DerivedStatus, ParkCause, Reason, Status
 from waguard.core.session import effects as do
 from waguard.core.session import facts
-from waguard.core.session.deadlines import next_deadline
+from waguard.core.session.deadlines import next_deadline, while_heard
 from waguard.core.session.facts import Fact, Moment
 from waguard.core.session.state import FleetView, Intent, Rules, SessionState, Stage
 from waguard.core.session.views import conditions, derive_status, is_adopting
+from waguard.core.session.worker import can_wait, heard
 
 SPINS: Final = 50
 _EXITS: Final = (None, -9, -15, 0, 10, 11, 12, 13, 16, 17, 18, 19, 20, 21, 99)
@@ -139,6 +140,21 @@ class Fuzz:
                 and next_deadline(state) == NEVER
             ):
                 raise Violation(f"{name} may end forever")
+            self._check_heartbeat(state)
+
+    def _check_heartbeat(self, state: SessionState) -> None:
+        """The short way to the deadline after a heartbeat finds the same one as the long way."""
+        worker, short = state.worker, while_heard(state)
+        if worker is None or short is None:
+            return
+        lost = worker.unrecoverable
+        beat = facts.Beat(worker=worker.number, at=self.t, page_at=self.t - 0.5, unrecoverable=lost)
+        if not can_wait(state, beat):
+            return
+        after = heard(state, worker, beat)
+        assert after.worker
+        if short.next_deadline(after.worker.heard_at, after.worker.page_at) != next_deadline(after):
+            raise Violation(f"{state.session}: a heartbeat moves its deadline to another time")
 
 
 def _facts(

@@ -14,9 +14,11 @@ from tests.supervision.fake_workers import FakeProcess
 from tests.supervision.sessions import connected, heard_at, until
 from tests.supervision.world import World
 from tests.waiting import wait_until
+from waguard.core.fleet.facts import Measured
 from waguard.core.lifecycle import State
 from waguard.core.metrics.families import PROBE
 from waguard.core.metrics.tally import Histogram
+from waguard.core.session.probe import STALL
 from waguard.supervision.heartbeats import Heartbeats
 from waguard.wire.heartbeat_slots import SIZE, SlotBeat, SlotFile, encode
 
@@ -68,6 +70,32 @@ async def test_a_worker_that_only_writes_is_not_silent_and_one_that_stops_is(
     await watch(empty, 1)
     await until(empty.session(), lambda s: s.runner.process is not process)
     assert "TERM" in process.signals
+
+
+async def test_a_fact_is_handled_after_what_its_worker_wrote(empty: Bench, world: World) -> None:
+    """It says since when the session was healthy, and nothing else had waited for the heartbeat."""
+    process = await empty.connected()
+    await watch(empty, 1, lambda: write(world, process))
+    session, before = empty.session(), empty.session().state
+    await watch(empty, 1, lambda: write(world, process))
+    assert session.state is before
+    session.post(Measured(memory=1, idle=None))
+    assert session.state.worker
+    assert session.state.worker.heard_at == world.clock.monotonic()
+    assert session.state.worker.page_at == world.clock.monotonic()
+
+
+async def test_a_daemon_that_stood_still_reads_first_who_wrote_meanwhile(
+    empty: Bench, world: World
+) -> None:
+    process = await empty.connected()
+    await watch(empty, 1, lambda: write(world, process))
+    for late in (STALL - 0.5, STALL + 1.0):
+        world.clock.advance(late - 1.0)
+        await watch(empty, 1, lambda: write(world, process))
+        worker = empty.session().state.worker
+        assert worker
+        assert (worker.unresponsive, worker.heard_at) == (None, world.clock.monotonic())
 
 
 async def test_each_answer_of_a_page_is_a_probe_and_no_answer_is_none(

@@ -13,6 +13,7 @@ from waguard.wire.heartbeat_slots import (
     SlotFile,
     SlotLoan,
     decode,
+    decode_all,
     encode_loan,
     number_of,
 )
@@ -27,7 +28,7 @@ class Heartbeats:
         self._file = SlotFile(path, create=True)
         self._loans = SlotFile(path.with_name(LENT), create=True)
         self._taken: set[int] = set()
-        self._content = b""
+        self._found: list[SlotBeat | None] = []
 
     def assign(self) -> int:
         """A slot that no living worker has, whichever daemon gave it."""
@@ -55,14 +56,17 @@ class Heartbeats:
         """Let the slot of a worker that is gone be given to another one."""
         self._taken.discard(number)
 
-    def read(self) -> None:
-        """What all slots say now."""
-        self._content = self._file.read(0, max(self._taken, default=-1) + 1)
+    def read(self) -> list[SlotBeat]:
+        """What all slots say now: those that were written since the last call."""
+        before, used = self._found, max(self._taken, default=-1) + 1
+        self._found = decode_all(self._file.read(0, used))
+        pairs = itertools.zip_longest(self._found, before[: len(self._found)])
+        return [beat for beat, last in pairs if beat and (last is None or beat.at != last.at)]
 
     def of(self, number: int, pid: int, generation: int) -> SlotBeat | None:
         """What was read of a worker's slot; None: nothing that this worker wrote."""
-        beat = decode(self._content, number)
-        return beat if beat and (beat.pid, beat.generation) == (pid, generation) else None
+        beat = self._found[number] if number < len(self._found) else None
+        return beat if beat and beat.pid == pid and beat.generation == generation else None
 
 
 class WorkerSlot:

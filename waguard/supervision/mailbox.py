@@ -92,7 +92,7 @@ class Mailbox:
         self._busy = False
         self._at = 0.0
         self._armed: dict[str, tuple[float, Handle]] = {}
-        self._beats = RoutineBeats()
+        self.beats = RoutineBeats()
 
     @property
     def fleet(self) -> FleetState:
@@ -114,7 +114,7 @@ class Mailbox:
         if self.actors.get(session) is not actor:
             return
         del self.actors[session]
-        self._beats.forget(session)
+        self.beats.forget(session)
         self._measures.forget(session)
         _, handle = self._armed.pop(session, (NEVER, None))
         if handle:
@@ -123,7 +123,7 @@ class Mailbox:
 
     def post(self, session: str, fact: Fact | FleetFact) -> None:
         """Handle a fact; never waits. What it leads to is begun when this returns."""
-        if isinstance(fact, Beat) and self._beats.keep(self._engine.sessions.get(session), fact):
+        if isinstance(fact, Beat) and self.beats.keep(self._engine.sessions.get(session), fact):
             return
         self._waiting.append((session, fact))
         if not self._busy:  # else an effect posted it: after those that were there before
@@ -148,11 +148,11 @@ class Mailbox:
         self._handle_all()  # the configuration may be another one
         now, sessions = self._clock.monotonic(), self._engine.sessions
         for name in list(sessions):
-            if not self._beats.is_due(sessions.get(name), now):
+            if not self.beats.is_due(sessions.get(name), now):
                 continue
-            if beat := self._beats.pop(name):
+            if beat := self.beats.pop(name):
                 self._handle(name, beat)
-            if self._beats.is_due(sessions.get(name), now):
+            if self.beats.is_due(sessions.get(name), now):
                 self.post(name, TimerDue())
         if self.fleet.read_host_at <= now:
             self.post_to_fleet(self._read_host())
@@ -171,7 +171,7 @@ class Mailbox:
         return Moment(self._now(), self._chance.random(), self._clock.wall())
 
     def _handle(self, session: str, fact: Fact | FleetFact) -> None:
-        if beat := self._beats.pop(session):
+        if beat := self.beats.pop(session):
             self._engine.post(session, beat, self._moment())
         outcome = self._engine.post(session, fact, self._moment())
         if isinstance(fact, Beat) and not outcome.effects:

@@ -1,9 +1,18 @@
-"""Heartbeats that only move deadlines away, nearly all facts that there are: kept until the session's next fact."""
+"""Heartbeats that only move deadlines away, nearly all that there are: kept until a deadline passes without them, or the
+session's next fact comes."""
 
-from waguard.core.session.deadlines import next_deadline
+from msgspec import Struct
+
+from waguard.core.session.deadlines import WhileHeard, next_deadline, while_heard
 from waguard.core.session.facts import Beat
 from waguard.core.session.state import SessionState
 from waguard.core.session.worker import can_wait, heard
+
+
+class _Due(Struct):
+    state: SessionState
+    at: float
+    while_heard: WhileHeard | None
 
 
 class RoutineBeats:
@@ -11,7 +20,7 @@ class RoutineBeats:
 
     def __init__(self) -> None:
         self._kept: dict[str, Beat] = {}
-        self._due: dict[str, tuple[SessionState, float]] = {}
+        self._due: dict[str, _Due] = {}
 
     def keep(self, state: SessionState | None, beat: Beat) -> bool:
         """Whether it is kept, in place of an earlier one; else it has to be handled now."""
@@ -28,15 +37,32 @@ class RoutineBeats:
         """Whether a deadline of it has passed. None: what was due for another session has ended this one."""
         if state is None:
             return False
-        known = self._due.get(state.session)
-        if known is None or known[0] is not state:
-            known = state, next_deadline(state)
-        if known[1] <= now and state.worker and (beat := self._kept.get(state.session)):
-            known = state, next_deadline(heard(state, state.worker, beat))
-        self._due[state.session] = known
-        return known[1] <= now
+        due = self._due.get(state.session)
+        if due is None or due.state is not state:
+            due = _Due(state, next_deadline(state), while_heard(state))
+            self._due[state.session] = due
+        if due.at <= now and (beat := self._kept.get(state.session)):
+            due.at = _with(beat, due)
+        return due.at <= now
+
+    def awaits(self, state: SessionState, now: float) -> bool:
+        """Whether its newest heartbeat makes a difference now: a deadline has passed without it, or it does more than move
+        deadlines away."""
+        due = self._due.get(state.session)
+        return due is None or due.state is not state or due.at <= now or due.while_heard is None
 
     def forget(self, session: str) -> None:
         """Forget a session that is no more."""
         self._kept.pop(session, None)
         self._due.pop(session, None)
+
+
+def _with(beat: Beat, due: _Due) -> float:
+    """The next deadline with this heartbeat."""
+    worker = due.state.worker
+    if worker is None:
+        return due.at
+    if due.while_heard is None or beat.page_at is None:
+        return next_deadline(heard(due.state, worker, beat))
+    heard_at, page_at = max(worker.heard_at, beat.at), max(worker.page_at, beat.page_at)
+    return due.while_heard.next_deadline(heard_at, page_at)

@@ -9,7 +9,7 @@ import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 from zlib import crc32
 
 T = TypeVar("T")
@@ -24,6 +24,9 @@ _BEAT: Final = struct.Struct("<4sIqdd?dd11x")
 _LOAN: Final = struct.Struct("<4sIqd36x")
 _OWNER: Final = struct.Struct("<4sIq")
 _SUM: Final = struct.Struct("<I")
+_SUMMED: Final = SIZE - _SUM.size
+_SEALED_BEAT: Final = struct.Struct(f"{_BEAT.format}I")
+_SEALED_LOAN: Final = struct.Struct(f"{_LOAN.format}I")
 _MAGIC: Final = b"wgh1"
 _MAGIC_LOAN: Final = b"wgl1"
 
@@ -66,25 +69,32 @@ def encode_loan(loan: SlotLoan) -> bytes:
 
 def decode(content: bytes, number: int = 0) -> SlotBeat | None:
     """The slot with this number; None: nobody wrote it, or it is damaged."""
-    said = _said(_BEAT, _MAGIC, content[number * SIZE : (number + 1) * SIZE])
-    return SlotBeat(*said) if said else None
+    return next(iter(decode_all(content[number * SIZE : (number + 1) * SIZE])), None)
+
+
+def decode_all(content: bytes) -> list[SlotBeat | None]:
+    """The slots in their order, each as ``decode`` has it."""
+    slots = content[: len(content) // SIZE * SIZE]
+    found = enumerate(_SEALED_BEAT.iter_unpack(slots))
+    return [
+        SlotBeat._make(said)
+        if magic == _MAGIC and total == crc32(slots[number * SIZE : number * SIZE + _SUMMED])
+        else None
+        for number, (magic, *said, total) in found
+    ]
 
 
 def decode_loan(content: bytes) -> SlotLoan | None:
     """A slot of the daemon's; None: nobody wrote it, or it is damaged."""
-    said = _said(_LOAN, _MAGIC_LOAN, content)
-    return SlotLoan(*said) if said else None
+    if len(content) < SIZE:
+        return None
+    magic, *said, total = _SEALED_LOAN.unpack_from(content)
+    is_whole = magic == _MAGIC_LOAN and total == crc32(content[:_SUMMED])
+    return SlotLoan._make(said) if is_whole else None
 
 
 def _sealed(content: bytes) -> bytes:
     return content + _SUM.pack(crc32(content))
-
-
-def _said(layout: struct.Struct, magic: bytes, slot: bytes) -> list[Any] | None:
-    if len(slot) < SIZE or _SUM.unpack(slot[-_SUM.size :]) != (crc32(slot[: -_SUM.size]),):
-        return None
-    found, *said = layout.unpack_from(slot)
-    return said if found == magic else None
 
 
 def number_of(content: bytes, pid: int, generation: int) -> int | None:

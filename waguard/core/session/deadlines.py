@@ -2,7 +2,7 @@
 tick, and arms a timer for those that cannot wait for it. Monotonic seconds. Pure."""
 
 from enum import StrEnum, auto
-from typing import Final
+from typing import Final, NamedTuple
 
 from waguard.core.backoff import NEVER
 from waguard.core.link import Link
@@ -173,6 +173,37 @@ def _stuck_at(state: SessionState, worker: Worker) -> float | None:
 def next_deadline(state: SessionState) -> float:
     """When ``TimerDue`` is to be posted next; ``NEVER``: there is no deadline."""
     return min(deadlines(state), default=(NEVER, None))[0]
+
+
+class WhileHeard(NamedTuple):
+    """When the next deadline of a ready page is, by its newest heartbeat: those that heartbeats move are so many seconds
+    after it."""
+
+    others: float
+    page: float
+    notice: float
+
+    def next_deadline(self, heard_at: float, page_at: float) -> float:
+        """As ``next_deadline`` of the state that has that heartbeat."""
+        return min(self.others, page_at + self.page, min(heard_at, page_at) + self.notice)
+
+
+def while_heard(state: SessionState) -> WhileHeard | None:
+    """None: its deadlines depend on more of a heartbeat than when it was."""
+    worker = state.worker
+    if (
+        worker is None
+        or worker.stage is not Stage.READY
+        or worker.outdated
+        or worker.late
+        or worker.unresponsive
+        or worker.link is Link.CONFLICT
+    ):
+        return None
+    limits = state.rules.limits
+    others = min(_of_link(state, worker), default=(NEVER, None))[0]
+    page = limits.unrecoverable_page if worker.unrecoverable else limits.page
+    return WhileHeard(others, page, limits.notice)
 
 
 def next_timer(state: SessionState) -> float:

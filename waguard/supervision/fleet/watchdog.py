@@ -1,6 +1,7 @@
 """The ticks: heartbeats, silent layers, a standstill of the daemon, what sessions use."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Final
 
 from loguru import logger
@@ -12,7 +13,7 @@ from waguard.supervision.fleet.browser_update import BrowserUpdate
 from waguard.supervision.fleet.registry import Registry
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.session_context import SessionContext
-from waguard.supervision.session.worker_facts import beat_fact
+from waguard.supervision.session.worker_facts import hear
 
 _PUNCTUAL: Final = 1.5  # s between two ticks; what is beyond that is the host's
 # ticks until the watches of all sessions were checked, where these are more: their limits are a minute and more
@@ -35,37 +36,39 @@ class Watchdog:
         """A tick, each second."""
         now = self._ctx.clock.monotonic()
         before, self._watched_at = self._watched_at, now
-        if before is not None and now - before > STALL:
+        sessions = self._registry.sessions
+        stood = 0.0 if before is None else now - before
+        self._hear(sessions, now, every=stood > _PUNCTUAL)
+        if stood > STALL:
             logger.warning(
                 "deadlines are not evaluated: waguard itself was stopped",
                 event="daemon_stalled",
-                seconds=round(now - before, 1),
+                seconds=round(stood, 1),
             )
-            self._ctx.mailbox.stood_still(now - before)
+            self._ctx.mailbox.stood_still(stood)
             return
-        self._ctx.heartbeats.read()
-        sessions = self._registry.sessions
-        for session in sessions:
-            with session.faults.alone("hear"):
-                self._hear(session, now)
         first = self._next if self._next < len(sessions) else 0
         self._next = first + max(_AT_LEAST, len(sessions) // _ROUND)
         for session in sessions[first : self._next]:
             with session.faults.alone("watch"):
                 session.tick()
-        if before is not None and now - before > _PUNCTUAL:  # so may be those that it watches
-            self._ctx.mailbox.stood_still(now - before - _PUNCTUAL)
+        if stood > _PUNCTUAL:  # so may be those that it watches
+            self._ctx.mailbox.stood_still(stood - _PUNCTUAL)
         self._ctx.mailbox.tick()
         self._ctx.versions.decision.tick()
 
-    def _hear(self, session: SessionActor, now: float) -> None:
-        """Post the heartbeat that was read of its worker's slot, where it is a new one."""
-        runner, worker = session.runner, session.state.worker
-        if runner.process and worker and (beat := runner.slot.news(runner.process.pid, now)):
+    def _hear(self, sessions: Iterable[SessionActor], now: float, *, every: bool) -> None:
+        """Read all heartbeats, and handle those for which something waits; the others when that is so, or before the next
+        fact of their session."""
+        for beat in self._ctx.heartbeats.read():
             if beat.page_took:
                 self._ctx.tally.add(PROBE, beat.page_took)
-            page_at, lost = beat.page_at or None, beat.unrecoverable
-            session.post(beat_fact(self._ctx, worker.number, beat.at, page_at, unrecoverable=lost))
+        # who was lent its time says in them that it knows
+        every, beats = every or self._ctx.lent_until() is not None, self._ctx.mailbox.beats
+        for session in sessions:
+            if every or beats.awaits(session.state, now):
+                with session.faults.alone("hear"):
+                    hear(self._ctx, session)
 
     async def measure(self) -> None:
         """A tick: what each session with its browser uses, and which Chromium that is."""

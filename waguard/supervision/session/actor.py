@@ -66,6 +66,7 @@ from waguard.supervision.session.session_profile import SessionProfile
 from waguard.supervision.session.status_publisher import StatusPublisher
 from waguard.supervision.session.tasks import Tasks
 from waguard.supervision.session.traffic import Traffic
+from waguard.supervision.session.worker_facts import hear
 from waguard.supervision.session.worker_runner import WorkerRunner
 from waguard.supervision.session.worker_spec import has_proxy
 from waguard.wire import calls, protocol
@@ -182,7 +183,8 @@ class SessionActor:
     # ---- what others ask ----
 
     def post(self, fact: Fact | FleetFact) -> None:
-        """Handle a fact about it."""
+        """Handle a fact about it, after what its worker has written."""
+        hear(self._ctx, self)
         self._ctx.mailbox.post(self.name, fact)
 
     def start(
