@@ -54,6 +54,8 @@ class MemoryLease:
     now: Callable[[], float] = time.time
     down: bool = False
     row: Lease | None = None
+    installation: str | None = None
+    """Whose the database is by its marker."""
 
     async def acquire(
         self, holder: Holder, terms: Terms, may: Callable[[Lease | None], bool], *, above: int = 0
@@ -74,9 +76,11 @@ class MemoryLease:
         )
         return epoch
 
-    async def renew(self, epoch: int, terms: Terms) -> bool:
+    async def renew(self, epoch: int, terms: Terms, *, of: str | None = None) -> bool:
         self._connect()
-        if self.row is None or self.row.epoch != epoch or self.row.released:
+        if of not in {None, self.installation} or self.row is None:
+            return False
+        if self.row.epoch != epoch or self.row.released:
             return False
         self.row = replace(self.row, terms=terms, renewed_at=self.now())
         return True

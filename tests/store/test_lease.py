@@ -47,6 +47,15 @@ class Bench:
         assert await self.lease.acquire(A, TERMS, is_so) is None
         return seen[-1]
 
+    async def mark(self, installation: str) -> None:
+        """The database is this installation's from now on."""
+        if self.url:
+            marked = f"INSERT INTO waguard_installation VALUES (1, '{installation}')"
+            await SqlApplication(self.url).run(marked)
+        for lease in (self.lease, self.other):
+            if isinstance(lease, MemoryLease):
+                lease.installation = installation
+
     async def held(self) -> Lease:
         found = await self.found()
         assert found is not None
@@ -133,6 +142,20 @@ async def test_a_renewal_moves_its_end_and_nothing_else(bench: Bench) -> None:
         before, terms=longer, renewed_at=after.renewed_at, now=after.now, released=False
     )
     assert await bench.lease.renew(epoch, longer)  # also when nothing but the time has changed
+
+
+async def test_a_renewal_for_an_installation_changes_nothing_in_the_database_of_another(
+    bench: Bench,
+) -> None:
+    epoch = await bench.lease.acquire(A, TERMS, always)
+    assert epoch is not None
+    await bench.mark("ours")
+    before = await bench.held()
+    assert not await bench.lease.renew(epoch, TERMS, of="theirs")
+    assert not await bench.lease.renew(epoch, TERMS, of="")
+    assert replace(await bench.held(), now=0.0) == replace(before, now=0.0)
+    assert await bench.lease.renew(epoch, replace(TERMS, lasts=9.0), of="ours")
+    assert (await bench.held()).terms.lasts == 9.0
 
 
 async def test_an_older_epoch_renews_and_releases_nothing(bench: Bench) -> None:

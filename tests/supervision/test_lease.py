@@ -48,6 +48,7 @@ class Host:
             self.outages,
             lost=self.lost.append,
             recognized=self._recognized,
+            marked=lambda: "ours",
             standby=lambda: self.standby,
             held=lambda: self.lent.append(self.keeper.lent_until),
             here=here,
@@ -56,9 +57,12 @@ class Host:
         )
         self.meanwhile: Callable[[], object] = lambda: None
         self.unknown = self.standby = False
+        self.asked = 0
+        """How often whose database it is was asked."""
         self.lent: list[float | None] = []
 
     async def _recognized(self) -> None:
+        self.asked += 1
         if self.unknown:
             raise DatabaseUnknownError("it is not ours")
 
@@ -269,6 +273,26 @@ async def test_in_another_database_the_lease_is_not_taken_nor_lost(
     assert host.keeper.why_barred() is None
     assert row.row
     assert row.row.renewed_at > back
+
+
+async def test_whose_database_it_is_is_asked_again_where_a_renewal_does_not_find_it(
+    host: Host, row: MemoryLease
+) -> None:
+    row.installation = "ours"
+    await host.keeper.acquire()
+    host.terms = replace(TERMS, renewed_every=0.5)
+    await host.live(60)
+    known = host.asked
+    assert 2 <= known <= 3, "each half minute, and not at each renewal"
+    row.installation, host.unknown = "theirs", True
+    assert row.row
+    before = row.row.renewed_at
+    await host.live(1)
+    assert host.asked > known
+    assert row.row.renewed_at == before
+    row.installation, host.unknown = "ours", False
+    await host.live(1)
+    assert row.row.renewed_at > before
 
 
 # ---- with a standby ----

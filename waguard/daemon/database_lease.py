@@ -55,6 +55,7 @@ class DatabaseLease:
             outages,
             lost=stop.lose_database,
             recognized=installation.mark,
+            marked=lambda: "" if installation.why_barred() else installation.marked,
             standby=lambda: self._config().lease.standby,
             held=self._renewed,
             here=here,

@@ -218,8 +218,9 @@ class LeaseStore(Protocol):
         already, its epoch. None: it may not.
         """
 
-    async def renew(self, epoch: int, terms: Terms) -> bool:
-        """From now on it lasts as ``terms`` say; False: it is not of this epoch any more."""
+    async def renew(self, epoch: int, terms: Terms, *, of: str | None = None) -> bool:
+        """From now on it lasts as ``terms`` say; False: it is not of this epoch any more, or the database is not the
+        one of the installation ``of``."""
 
     async def release(self, epoch: int) -> None:
         """Nobody has to wait for it any more, if it is still of this epoch."""

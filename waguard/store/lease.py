@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ColumnElement
 
 from waguard.core.lease import Holder, Lease, Terms, next_epoch
+from waguard.store import marker
 from waguard.store.engine import commit_with_next
 from waguard.store.models import LEASE
 
@@ -86,9 +87,11 @@ class SqlLease:
                 await connection.execute(update(LEASE).where(_OWN.id == _ROW).values(values))
         return epoch
 
-    async def renew(self, epoch: int, terms: Terms) -> bool:
+    async def renew(self, epoch: int, terms: Terms, *, of: str | None = None) -> bool:
         """See ``ports.store.LeaseStore``."""
         ours = (_OWN.id == _ROW) & (_OWN.epoch == epoch) & (_OWN.released == false())
+        if of is not None:
+            ours &= marker.of(of)
         renewal = update(LEASE).where(ours).values(self._renewal(terms))
         async with self._writing() as connection:
             commit_with_next(connection)

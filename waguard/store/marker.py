@@ -6,8 +6,9 @@ a session is, so nobody may compare it with a lease in another etcd.
 
 from typing import Final
 
-from sqlalchemy import Connection, insert, inspect, select, update
+from sqlalchemy import Connection, exists, insert, inspect, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.elements import ColumnElement
 
 from waguard.store.models import INSTALLATION
 
@@ -21,6 +22,12 @@ def read_at_first(connection: Connection) -> str | None:
     if not inspect(connection).has_table(INSTALLATION.name):
         return None
     return connection.execute(_QUERY).scalar()
+
+
+def of(installation: str) -> ColumnElement[bool]:
+    """Whether the database is marked as this installation's."""
+    own = INSTALLATION.c
+    return exists().where((own.id == _ROW) & (own.installation == installation))
 
 
 async def read(connection: AsyncConnection) -> str | None:

@@ -23,6 +23,7 @@ from waguard.supervision.outages import Outages
 TICK: Final = 1.0  # s between two checks whether a renewal is due
 POLL_INTERVAL: Final = 1.0  # s between two reads of a lease that another daemon holds
 RENEWAL_DEADLINE: Final = 15.0  # s; a call of the store ends within that
+RECOGNIZED_EVERY: Final = 30.0  # s; in between each renewal names whose database it is for
 LEFT_BEHIND_SHOWN: Final = 86_400.0  # s; then it is an incident of the past
 RELEASE_DEADLINE: Final = 2.0  # s; without an answer the next host waits until it has expired
 
@@ -39,7 +40,8 @@ def _never() -> bool:
 class LeaseKeeper:
     """``terms`` are read at each use; ``clock`` counts seconds, also those of a suspend; ``lost`` is
     called once, with what to say at the end. ``recognized`` raises where another database has taken the place of
-    ours: in that one the lease is not ours to renew, take or lose. With ``standby`` a lease that is held is waited for,
+    ours: in that one the lease is not ours to renew, take or lose; ``marked`` is the name of the installation that it
+    has recognized; empty: none. With ``standby`` a lease that is held is waited for,
     and what is held is lent to the workers; ``held`` is called at each renewal that counts. Where ``mine`` is a cluster
     its lease is joined: it lends nothing and fences no write, for the hosts' own leases and the epochs of sessions do
     that; ``here`` is this daemon then, whose place may have had the lease without the cluster."""
@@ -53,6 +55,7 @@ class LeaseKeeper:
         *,
         lost: Callable[[InstanceHeldError], None],
         recognized: Callable[[], Awaitable[None]] = _known,
+        marked: Callable[[], str] = str,
         standby: Callable[[], bool] = lambda: False,
         held: Callable[[], None] = lambda: None,
         here: Holder | None = None,
@@ -65,6 +68,8 @@ class LeaseKeeper:
         self._outages = outages
         self._on_lost = lost
         self._recognized = recognized
+        self._recognized_at = float("-inf")
+        self._marked = marked
         self._standby: Callable[[], bool] = _never if mine.is_cluster else standby
         self._held = held
         self._here = here
@@ -253,7 +258,12 @@ class LeaseKeeper:
     async def _renew(self, epoch: int) -> None:
         terms, began = self._terms(), self._clock()
         try:
+            is_recent = not self._failing and began - self._recognized_at < RECOGNIZED_EVERY
+            if is_recent and await self._store.renew(epoch, terms, of=self._marked()):
+                self._hold(epoch, terms, began)
+                return
             await self._recognized()
+            self._recognized_at = began
             if await self._store.renew(epoch, terms):
                 self._hold(epoch, terms, began)
             else:
