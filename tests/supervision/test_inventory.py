@@ -1,6 +1,7 @@
 """What the host holds, as the reconciler reads it."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -48,10 +49,14 @@ def test_a_folder_that_fails_in_the_middle_is_unknown(
     (tmp_path / "sessions/workspace_1/session-a/Default").mkdir(parents=True)
     assert stock(tmp_path).profiles
 
-    def refuse(self: Path) -> list[Path]:
-        raise PermissionError(13, "Permission denied", str(self))
+    listed = os.scandir
 
-    monkeypatch.setattr(Path, "iterdir", refuse)
+    def fail_below(path: Path | str) -> Iterator[os.DirEntry[str]]:
+        if str(path).endswith("workspace_1"):
+            raise PermissionError(13, "Permission denied", str(path))
+        yield from listed(path)
+
+    monkeypatch.setattr(os, "scandir", fail_below)
     assert stock(tmp_path).profiles is None
 
 

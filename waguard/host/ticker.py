@@ -71,11 +71,18 @@ class _Interval(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
         return (at + timedelta(seconds=0.5)).replace(microsecond=0)
 
 
+class _Scheduler(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler has no types
+    def wakeup(self) -> None:
+        """From the loop alone, which APScheduler's own would wake up once more."""
+        self._stop_timer()
+        self._start_timer(self._process_jobs())
+
+
 class Ticker:
     """Runs on the event loop; a tick that is late or still running is left out, never piled up."""
 
     def __init__(self) -> None:
-        self._scheduler = AsyncIOScheduler(timezone=Monotonic())
+        self._scheduler = _Scheduler(timezone=Monotonic())
         self.under_way: dict[str, float] = {}
         """Monotonic time at which each tick began that has not ended, by its name."""
 

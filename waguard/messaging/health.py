@@ -14,7 +14,7 @@ from waguard.messaging.webhooks.webhooks import Webhooks, overdue
 from waguard.ports.clock import Ages
 from waguard.ports.webhooks import Queued
 
-COUNTED_EVERY: Final = 5.0  # s between two questions to the database
+COUNTED_EVERY: Final = 10.0  # s between two questions to the database
 FAILING_FOR: Final = 5.0  # s; a database that is locked for a moment is no trouble
 
 

@@ -24,7 +24,7 @@ class Timings(Struct, frozen=True, kw_only=True):
     """What a dead Chromium's storage service has to write what it holds; then what is left of it is ended."""
     backfill_retry: float = 5.0
     """Between two tries to read back what came in while nobody listened."""
-    backfill_quiet: float = 30.0
+    backfill_quiet: float = 120.0
     """Between two looks whether the quiet after a pairing is over, which a reload may end."""
     write_retry: float = 1.0
     """Between two tries to write while the database is down: no row is wrong for 2 s."""

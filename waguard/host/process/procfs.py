@@ -1,7 +1,9 @@
 """What /proc says about processes. Stdlib only: it is read before anything heavy is imported."""
 
 import contextlib
+import functools
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Final, NamedTuple
 
 from waguard.host.lacking import lacks
 
+_ENTRY: Final = re.compile(r"[^\0]+")
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _START_TIME: Final = 19  # field 22, counted after the command name's closing bracket
 _STATE: Final = 0
@@ -18,8 +21,9 @@ _SESSION: Final = 3
 _CPU: Final = slice(11, 13)  # in user mode and in the kernel, of all its threads
 
 
+@functools.cache
 def boot_id() -> str:
-    """A text that changes with each boot of this machine."""
+    """A text that changes with each boot of this machine: no process sees two."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
@@ -164,7 +168,7 @@ def environment(pid: int) -> dict[str, str]:
     """The environment that a process was executed with; empty where it is gone, or another user's. Raises as ``living``."""
     block = (_of(pid, "environ") or b"").decode(errors="surrogateescape")
     # of a worker, whose title lies there too, it is hundreds of empty ones
-    pairs = (entry.partition("=") for entry in block.split("\0") if entry)
+    pairs = (entry.partition("=") for entry in _ENTRY.findall(block))
     return {name: value for name, _, value in pairs if name}
 
 

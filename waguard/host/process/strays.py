@@ -57,7 +57,7 @@ async def sweep(
     *, records: str, profiles: str, kept: Collection[int] = (), timings: Timings = TIMINGS
 ) -> Swept:
     """End the strays of this instance; see ``core.strays.classify``."""
-    seen = await asyncio.to_thread(scan)
+    seen = await asyncio.to_thread(scan, kept)
     return await clear(seen, records=records, profiles=profiles, kept=kept, timings=timings)
 
 
@@ -112,9 +112,9 @@ class Scans:
             return await asyncio.to_thread(scan)
 
 
-def scan() -> list[Seen]:
-    """Every worker and every process of a Chromium on this machine, whosever it is."""
-    return [seen for pid in procfs.pids() if (seen := read(pid))]
+def scan(kept: Collection[int] = ()) -> list[Seen]:
+    """Every worker and every process of a Chromium on this machine, whosever it is, but for the workers ``kept``."""
+    return [seen for pid in procfs.pids() if pid not in kept and (seen := read(pid))]
 
 
 def read(pid: int) -> Seen | None:

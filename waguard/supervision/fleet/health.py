@@ -46,8 +46,8 @@ class HealthReport:
 
     def read(self) -> Health:
         """As it is now."""
-        sessions = [s for s in self._known() if not s.row.removed_at]
-        connected = sum(s.state.status.status is Status.CONNECTED for s in sessions)
+        sessions = [s.state.status.status for s in self._known() if not s.row.removed_at]
+        connected = sessions.count(Status.CONNECTED)
         return Health(
             supervising=not self._state.stopping and self._state.waits_for_lease is None,
             database=self._state.database,
@@ -72,7 +72,7 @@ class HealthReport:
         """Everything that is not healthy in it."""
         others = (it for it in self._found_elsewhere() if it.session == session.name)
         now, wall = self._ctx.clock.monotonic(), self._ctx.clock.wall()
-        return (*self._own(session, now, wall), *others)
+        return (*self._own(session, session.state, now, wall), *others)
 
     def report(self, part: str, found: Iterable[Condition]) -> None:
         """What another part of waguard knows of now, in place of what it said before."""
@@ -121,33 +121,38 @@ class HealthReport:
 
     def _of_sessions(self) -> list[Condition]:
         now, wall = self._ctx.clock.monotonic(), self._ctx.clock.wall()
-        found = [it for session in self._known() for it in self._own(session, now, wall)]
+        found = list[Condition]()
+        for session in self._known():
+            found += self._own(session, session.state, now, wall)
         found += self._found_elsewhere()
         return sorted(found, key=lambda it: it.session or "")
 
-    def _own(self, session: SessionActor, now: float, wall: float) -> Iterator[Condition]:
+    def _own(
+        self, session: SessionActor, state: SessionState, now: float, wall: float
+    ) -> Iterator[Condition]:
         """What is read off it."""
-        state = session.state
         if fault := session.faults.condition:
             yield fault
-        shown = views.shown(self._of_state(session, state), monotonic=now, wall=wall)
-        yield from shown
-        wanted = session.row.desired_up and not state.left and not views.is_adopting(state)
-        if wanted and not shown and state.status.status is not Status.CONNECTED:
+        found = self._of_state(session, state)
+        if found:
+            yield from views.shown(found, monotonic=now, wall=wall)
+        elif state.status.status is not Status.CONNECTED and self._should_be_up(session, state):
             why = state.status.details or str(session.link)
             yield conditions.not_started(session.name, why, since=self._began)
-        late = session.traffic.acks.late
-        if late and Kind.ACKS_IN_VAIN not in state.care.found:  # which says more
-            since = session.traffic.acks.late_since
+        traffic = session.traffic
+        if (late := traffic.acks.late) and Kind.ACKS_IN_VAIN not in state.care.found:
+            since = traffic.acks.late_since  # the other one says more
             yield conditions.acks_late(session.name, str(late), since=since)
-        if words := session.traffic.throws.words:
-            since = session.traffic.throws.began
-            yield conditions.sends_throw(session.name, words, since=since)
-        if words := session.traffic.deaf.words:
-            yield conditions.deaf(session.name, words, since=session.traffic.deaf.began)
-        if words := session.traffic.sentinel.words:
-            since = session.traffic.sentinel.failing_since
+        if words := traffic.throws.words:
+            yield conditions.sends_throw(session.name, words, since=traffic.throws.began)
+        if words := traffic.deaf.words:
+            yield conditions.deaf(session.name, words, since=traffic.deaf.began)
+        if words := traffic.sentinel.words:
+            since = traffic.sentinel.failing_since
             yield conditions.sentinel_failed(session.name, words, since=since)
+
+    def _should_be_up(self, session: SessionActor, state: SessionState) -> bool:
+        return session.row.desired_up and not state.left and not views.is_adopting(state)
 
     def _of_state(self, session: SessionActor, state: SessionState) -> tuple[Condition, ...]:
         known = self._read_off.get(session)

@@ -32,7 +32,8 @@ class Faults:
     @property
     def condition(self) -> Condition | None:
         """The fault, as people see it."""
-        return fault(self._session, self.words, since=self._since) if self.words else None
+        words = self.words if self._open else None
+        return fault(self._session, words, since=self._since) if words else None
 
     def alone(self, what: str) -> "Alone":
         """An exception inside ends here. A database that is down concerns all, and goes on up."""

@@ -65,8 +65,10 @@ class Sentinel:
 
     def tick(self, begin: Callable[[Coroutine[Any, Any, None], str], object]) -> None:
         """Check the time; ``begin`` runs what has to wait for the page as a task."""
+        if self._under_way or not self._is_watched():
+            return
         since, phone = self._since(), number_of(self._phone())
-        if since is None or phone is None or self._under_way or not self._is_watched():
+        if since is None or phone is None:
             return
         if self._due is None:
             interval = self._config().sentinel.interval
