@@ -157,6 +157,18 @@ def is_outage(error: BaseException) -> bool:
     return isinstance(error, DatabaseUnavailableError) and not isinstance(error, DatabaseUnfitError)
 
 
+class OutageLevels:
+    """The levels of one task's failures: DEBUG for what is reported once for all, and for what the database still lacks."""
+
+    is_unfit = False
+    """The database lacked something at the last try; to be reset by one that succeeds."""
+
+    def level(self, error: WaguardError) -> str:
+        """Another failure's."""
+        was, self.is_unfit = self.is_unfit, isinstance(error, DatabaseUnfitError)
+        return "DEBUG" if is_outage(error) or (was and self.is_unfit) else "ERROR"
+
+
 class TooManyError(UnavailableError):
     """More of this at a time than is allowed. No 429: that is final for the application."""
 

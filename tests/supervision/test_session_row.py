@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from loguru import logger
 
 from tests.supervision.bench import PHONE, Bench
 from tests.supervision.sessions import connected, until, up, written
@@ -13,7 +14,7 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.row_status import Status
 from waguard.core.session.facts import RowRead
-from waguard.errors import WaguardError
+from waguard.errors import DatabaseUnfitError, WaguardError
 from waguard.ports.store import SessionRow, StatusWritten
 
 
@@ -46,6 +47,33 @@ async def test_the_newest_status_wins_while_the_database_is_down(
     # and nothing of the story is lost, nor out of order
     after = [a for _, a, _ in world.audited("status")]
     assert after[-4:] == ["disconnected", "connected", "disconnected", "authenticated"]
+
+
+async def test_what_the_database_lacks_for_the_row_is_said_once_and_again_after_a_write(
+    bench: Bench, world: World
+) -> None:
+    session = await bench.add()
+    process = await up(session)
+    await written(session)
+    real, lines = world.store.write_status, list[str]()
+    lacking = 0
+
+    async def write(session_id: str, generation: int, derived: Any, **rest: Any) -> StatusWritten:
+        nonlocal lacking
+        if lacking:
+            lacking -= 1
+            raise DatabaseUnfitError("there is no column status")
+        return await real(session_id, generation, derived, **rest)
+
+    world.store.write_status = write  # type: ignore[method-assign]
+    sink = logger.add(lambda it: lines.append(it.record["extra"]["event"]), level="ERROR")
+    for link in ("offline", "connected"):
+        lacking = 3
+        process.report(link, phone=PHONE)
+        await until(session, lambda s, link=link: s.link is Link(link))  # type: ignore[misc]
+        await written(session)
+    logger.remove(sink)
+    assert (lacking, lines) == (0, ["row_not_written"] * 2)
 
 
 async def test_a_row_that_changes_while_it_is_written_is_written_again(

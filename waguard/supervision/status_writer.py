@@ -15,13 +15,7 @@ from loguru import logger
 
 from waguard.core.replace import replace
 from waguard.core.row_status import DerivedStatus
-from waguard.errors import (
-    DatabaseUnavailableError,
-    DatabaseUnfitError,
-    WaguardError,
-    is_outage,
-    printable,
-)
+from waguard.errors import DatabaseUnavailableError, OutageLevels, WaguardError, printable
 from waguard.ports.clock import Clock
 from waguard.ports.store import AuditEntry, SessionRow, Store
 
@@ -53,8 +47,7 @@ class AuditLog:
         self._waiting: deque[AuditEntry] = deque()
         self._again = False
         """Whether the first of them may be written already."""
-        self._trail_unfit = False
-        """The database lacked something for it at the last try."""
+        self._trail_outages = OutageLevels()
         self._to_record = asyncio.Event()
         self._recorded = asyncio.Event()
         self._recorded.set()
@@ -132,10 +125,8 @@ class AuditLog:
             try:
                 await self._store.record(self._waiting[0], again=again)
             except DatabaseUnavailableError as error:
-                was, self._trail_unfit = self._trail_unfit, isinstance(error, DatabaseUnfitError)
-                is_news = self._trail_unfit and not was  # that the database is down is said for all
                 self._log.log(
-                    "ERROR" if is_news else "DEBUG",
+                    self._trail_outages.level(error),
                     "an audit entry is not written; trying again",
                     event="audit_waits",
                     why=error.line(),
@@ -144,7 +135,7 @@ class AuditLog:
                 continue
             except Exception as error:  # noqa: BLE001 - this entry is lost, not those after it
                 self._lose(self._waiting[0], error)
-            self._again = self._trail_unfit = False
+            self._again = self._trail_outages.is_unfit = False
             self._waiting.popleft()
             if not self._waiting:
                 self._to_record.clear()
@@ -169,8 +160,7 @@ class StatusWriter(AuditLog):
         self.row = row
         self._newest: tuple[DerivedStatus, str | None] | None = None
         self._unwritten = asyncio.Event()
-        self._unfit = False
-        """The database lacked something for the row at the last try."""
+        self._row_outages = OutageLevels()
 
     def write(self, derived: DerivedStatus, phone: str | None) -> None:
         """The row should say this; the newest wins."""
@@ -202,17 +192,13 @@ class StatusWriter(AuditLog):
             )
         except WaguardError as error:
             status = str(derived.status)
-            # that the database is down is said once for all sessions, and what it lacks once for each
-            is_unfit = isinstance(error, DatabaseUnfitError)
-            is_said = is_outage(error) or (is_unfit and self._unfit)
-            level, self._unfit = "DEBUG" if is_said else "ERROR", is_unfit
-            said = "the row is not written; trying again"
+            level, said = self._row_outages.level(error), "the row is not written; trying again"
             self._log.log(level, said, event="row_not_written", status=status, why=error.line())
             return False
         except Exception as error:  # noqa: BLE001 - a row that is never written again is a lie
             self._log.opt(exception=error).critical("a bug in waguard", event="bug", task="row")
             return False
-        self._unfit = False
+        self._row_outages.is_unfit = False
         if not written:
             self._log.warning(
                 "the row did not accept the status",

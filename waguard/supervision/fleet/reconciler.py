@@ -31,7 +31,7 @@ from waguard.core.reconcile import (
     plan,
 )
 from waguard.core.session.facts import RowRead
-from waguard.errors import DatabaseUnfitError, UnavailableError, WaguardError, is_outage
+from waguard.errors import OutageLevels, UnavailableError, WaguardError
 from waguard.host.process import strays
 from waguard.host.process.children import read_records
 from waguard.ports.store import SessionRow
@@ -76,8 +76,7 @@ class Reconciler:
         self._state = state
         self._findings: dict[Finding, float] = {}
         """Since when (unix time)."""
-        self._unfit = False
-        """The database lacked something at the last try."""
+        self._outages = OutageLevels()
         self._reconciling = asyncio.Lock()
 
     @property
@@ -95,12 +94,10 @@ class Reconciler:
             # what a restart does not search for: it goes by the last worker's groups, and the profile's lock
             living = {s.runner.process.pid for s in self._registry.sessions if s.runner.process}
             await sweep(self._ctx, living)
-            self._unfit = False
+            self._outages.is_unfit = False
         except WaguardError as error:
-            is_unfit = isinstance(error, DatabaseUnfitError)
-            is_said = is_outage(error) or (is_unfit and self._unfit)
-            level, self._unfit = "DEBUG" if is_said else "ERROR", is_unfit
             said = "the comparison was skipped: the rows could not be read"
+            level = self._outages.level(error)
             logger.log(level, said, event="reconcile_skipped", why=error.line())
 
     async def correct(self) -> list[Correction]:

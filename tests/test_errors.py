@@ -1,0 +1,23 @@
+"""At which level the failures of one task are logged."""
+
+from waguard.errors import (
+    DatabaseUnavailableError,
+    DatabaseUnfitError,
+    OutageLevels,
+    UnavailableError,
+)
+
+
+def test_what_the_database_lacks_is_an_error_once_and_an_outage_never() -> None:
+    away, lacks = DatabaseUnavailableError("it is away"), DatabaseUnfitError("no such table")
+    levels, busy = OutageLevels(), UnavailableError("it is busy")
+    failures = (away, lacks, lacks, away, lacks, busy, busy)
+    wanted = ("DEBUG", "ERROR", "DEBUG", "DEBUG", "ERROR", "ERROR", "ERROR")
+    assert tuple(map(levels.level, failures)) == wanted
+
+
+def test_what_it_lacks_again_is_news() -> None:
+    levels, lacks = OutageLevels(), DatabaseUnfitError("no such table")
+    assert levels.level(lacks) == "ERROR"
+    levels.is_unfit = False
+    assert levels.level(lacks) == "ERROR"
