@@ -1,10 +1,15 @@
-"""At which level the failures of one task are logged."""
+"""How errors are logged: the level of a task's failures, and their line."""
+
+import errno
+
+import pytest
 
 from waguard.errors import (
     DatabaseUnavailableError,
     DatabaseUnfitError,
     OutageLevels,
     UnavailableError,
+    one_line,
 )
 
 
@@ -21,3 +26,15 @@ def test_what_it_lacks_again_is_news() -> None:
     assert levels.level(lacks) == "ERROR"
     levels.is_unfit = False
     assert levels.level(lacks) == "ERROR"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (UnavailableError("it is busy", field="f", remedy="wait"), "f: it is busy (wait)"),
+        (OSError(errno.EIO, "no\nluck"), r"[Errno 5] no\nluck"),
+        (TimeoutError(), ""),
+    ],
+)
+def test_an_error_is_one_line(error: Exception, line: str) -> None:
+    assert one_line(error) == line

@@ -49,6 +49,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+def one_line(error: BaseException) -> str:
+    """``WaguardError.line``; of any other error its text."""
+    return error.line() if isinstance(error, WaguardError) else printable(str(error))
+
+
 class ConfigError(WaguardError):
     """A configuration key is unknown or has a wrong value."""
 

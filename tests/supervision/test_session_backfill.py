@@ -2,6 +2,7 @@
 
 import errno
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.link import Link
 from waguard.core.messages.backfill import DROPPED
+from waguard.errors import UnavailableError
 from waguard.profile import owner_mark
 from waguard.profile.owner_mark import PAIRING, paired_by
 from waguard.supervision.session.actor import SessionActor
@@ -249,3 +251,25 @@ async def test_a_page_that_is_asked_whether_it_hears_reads_what_is_owed(
     await wait_until(lambda: len(process.caught_up) == 2, "its chats are asked")
     assert process.caught_up[1].since[CHAT] == at
     assert process.caught_up[1].floor > at
+
+
+@pytest.mark.timings(backfill_retry=0.01)
+async def test_the_log_says_what_to_do_for_a_backfill_that_fails(
+    bench: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines, failing = list[str](), True
+    newest = world.inbox.newest
+
+    async def fails(session_id: str, *, after: float) -> Mapping[str, float]:
+        if failing:
+            raise UnavailableError("it is away", field="database.url", remedy="start it")
+        return await newest(session_id, after=after)
+
+    monkeypatch.setattr(world.inbox, "newest", fails)
+    sink = logger.add(lambda it: lines.append(it.record["extra"].get("why")), level="WARNING")
+    process = await up(await bench.add())
+    await wait_until(lambda: lines, "it is logged")
+    failing = False
+    await wait_until(lambda: process.caught_up, "it was asked")
+    logger.remove(sink)
+    assert set(lines) == {"database.url: it is away (start it)"}

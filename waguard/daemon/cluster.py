@@ -32,6 +32,7 @@ from waguard.errors import (
     DatabaseUnknownError,
     LeaseLostError,
     WaguardError,
+    one_line,
 )
 from waguard.host.files.sealing import read_key
 from waguard.host.memory import drain_mark, incarnation_file
@@ -345,7 +346,7 @@ class Cluster:
                 await self._duties.end_all()
         except (WaguardError, OSError) as error:
             gives_up = False
-            logger.error("workers do not end", event="not_swept", why=str(error))
+            logger.error("workers do not end", event="not_swept", why=one_line(error))
         await self.host.end(gives_up=gives_up)
 
     async def renew_last(self, *, store_is_open: bool) -> None:

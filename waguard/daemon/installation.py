@@ -14,7 +14,13 @@ from waguard.config.sections import Config
 from waguard.core import installation
 from waguard.core.installation import Found, Known, Marker, Unknown, Unmarked
 from waguard.core.replace import replace
-from waguard.errors import ConflictError, DatabaseUnknownError, UnavailableError, WaguardError
+from waguard.errors import (
+    ConflictError,
+    DatabaseUnknownError,
+    UnavailableError,
+    WaguardError,
+    one_line,
+)
 from waguard.host.memory import installation_file
 from waguard.ports.store import InstallationStore
 from waguard.supervision.outages import Outages
@@ -178,7 +184,7 @@ class Installation:
                 logger.warning(
                     "the marker of the sessions folder cannot be written",
                     event="installation_not_marked",
-                    why=str(error),
+                    why=one_line(error),
                 )
             self._unwritten = True
             return None

@@ -214,7 +214,7 @@ class StatusWriter(AuditLog):
         try:
             await self._store.touch(self.row.session_id)
         except WaguardError as error:
-            self._log.debug("the activity is not recorded", why=str(error))
+            self._log.debug("the activity is not recorded", why=error.line())
         else:
             now = datetime.fromtimestamp(self.clock.wall(), UTC)
             self.row = replace(self.row, last_activity=now)

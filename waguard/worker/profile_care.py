@@ -16,7 +16,7 @@ from loguru import logger
 from waguard.core.profile import before_start
 from waguard.core.profile.before_start import CredentialsLost, Damaged, Hold, ShowQr
 from waguard.core.profile.snapshots import STORED_AFTER, due_in
-from waguard.errors import WaguardError
+from waguard.errors import WaguardError, one_line
 from waguard.profile import caches, owner_mark, repair, snapshots, start_marks
 from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock
@@ -192,7 +192,7 @@ class ProfileCare:
                 patience=snapshots.PATIENCE if running else LAST_PATIENCE,
             )
         except (OSError, WaguardError) as error:
-            logger.warning("credentials not copied", event="snapshot_failed", why=str(error))
+            logger.warning("credentials not copied", event="snapshot_failed", why=one_line(error))
             return False
         self._copied_at = time.monotonic()
         logger.info(
@@ -221,5 +221,5 @@ class ProfileCare:
             yield
         except (OSError, WaguardError) as error:
             logger.warning(
-                "the profile could not be marked", event="profile_not_marked", why=str(error)
+                "the profile could not be marked", event="profile_not_marked", why=one_line(error)
             )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from loguru import logger
 
-from waguard.errors import WaguardError
+from waguard.errors import WaguardError, one_line
 from waguard.host.small_file import UnreadableError
 
 
@@ -23,7 +23,7 @@ class Writes:
             yield
         except (OSError, UnicodeEncodeError, UnreadableError, WaguardError) as error:
             if not self._fail:
-                logger.warning(self._words, event="state_not_written", why=str(error))
+                logger.warning(self._words, event="state_not_written", why=one_line(error))
             self._fail = True
         else:
             self._fail = False

@@ -9,7 +9,7 @@ from loguru import logger
 from waguard.core.backoff import backoff
 from waguard.core.cluster.host_lease import LeaseView
 from waguard.core.cluster.records import Found, HostRecord
-from waguard.errors import WaguardError
+from waguard.errors import WaguardError, one_line
 
 SWEPT_AGAIN: Final = 0.5  # s after a sweep that failed, growing …
 SWEPT_AT_LEAST_EACH: Final = 5.0  # … up to so many
@@ -63,7 +63,7 @@ async def sweep(duties: HostDuties, swept: Callable[[str], None]) -> None:
         except (WaguardError, OSError) as error:
             level = "DEBUG" if failures else "ERROR"
             what = "what an earlier incarnation left is not ended"
-            logger.log(level, what, event="not_swept", why=str(error))
+            logger.log(level, what, event="not_swept", why=one_line(error))
         except Exception as error:  # noqa: BLE001 - without a sweep this host would own nothing ever again
             logger.opt(exception=error).critical("a bug in waguard", event="bug", call="sweep")
         else:

@@ -18,7 +18,7 @@ from waguard.core.row_status import ParkCause
 from waguard.core.session import views
 from waguard.core.session.facts import RestartRequested
 from waguard.core.session.state import Intent, SessionState
-from waguard.errors import WaguardError
+from waguard.errors import WaguardError, one_line
 from waguard.host import small_file
 from waguard.host.files.private_files import replace_private
 from waguard.host.memory import damaged
@@ -197,7 +197,7 @@ class BrowserUpdate:
         except (OSError, WaguardError) as error:
             if self._writes:
                 said = "that a Chromium fails cannot be remembered"
-                logger.warning(said, event="state_not_written", why=str(error))
+                logger.warning(said, event="state_not_written", why=one_line(error))
             self._writes = False
         else:
             self._written, self._writes = bad, True

@@ -15,7 +15,7 @@ from waguard.core import lease
 from waguard.core.incidents.folding import fleet_condition
 from waguard.core.lease import Held, HeldElsewhere, Holder, Lease, Take, Terms, Wait, Watch
 from waguard.core.replace import replace
-from waguard.errors import InstanceHeldError, LeaseLostError, WaguardError
+from waguard.errors import InstanceHeldError, LeaseLostError, WaguardError, one_line
 from waguard.host.clock import since_boot
 from waguard.ports.store import LeaseStore
 from waguard.supervision.outages import Outages
@@ -323,5 +323,5 @@ class LeaseKeeper:
             logger.warning(
                 "the database's lease is not released",
                 event="lease_not_released",
-                why=str(error) or "no answer",
+                why=one_line(error) or "no answer",
             )

@@ -15,7 +15,7 @@ from loguru import logger
 from waguard.core.link import Link
 from waguard.core.profile.old_profiles import Credentials
 from waguard.core.session.facts import Left
-from waguard.errors import UnavailableError, WaguardError
+from waguard.errors import UnavailableError, WaguardError, one_line
 from waguard.ports.sessions import THE_API
 from waguard.profile import inspection, leaving_mark, old_profiles, owner_mark, quarantine
 from waguard.profile.leaving_mark import Leaving
@@ -139,7 +139,7 @@ async def _unlink(session: SessionActor, deadline: float) -> None:
         async with asyncio.timeout(deadline):
             await session.traffic.call(Unlink())
     except (WaguardError, TimeoutError) as error:
-        _warn(session, str(error) or f"no answer within {deadline:g} s")
+        _warn(session, one_line(error) or f"no answer within {deadline:g} s")
 
 
 def _warn(session: SessionActor, why: str) -> None:

@@ -10,7 +10,7 @@ from waguard.core.host.admission import Cause
 from waguard.core.link import Link
 from waguard.core.session import views
 from waguard.core.session.facts import RowRead
-from waguard.errors import WaguardError
+from waguard.errors import WaguardError, one_line
 from waguard.ports.process import Process
 from waguard.supervision.fleet import shutdown
 from waguard.supervision.fleet.readiness import outcome, start_is_over, summary
@@ -133,7 +133,7 @@ class Restorer:
                     "the profile of a session that has left is not quarantined",
                     event="removal_unfinished",
                     session=name,
-                    why=str(error),
+                    why=one_line(error),
                 )
 
     # ---- bring up ----

@@ -12,7 +12,7 @@ from waguard.core.messages.backfill import deferral
 from waguard.core.replace import replace
 from waguard.core.session import views
 from waguard.core.session.state import SessionState
-from waguard.errors import WaguardError
+from waguard.errors import WaguardError, one_line
 from waguard.supervision.session.intake import Intake
 from waguard.supervision.session.session_context import SessionContext
 from waguard.supervision.session.session_profile import SessionProfile
@@ -107,7 +107,7 @@ class Backfiller:
                 level, tried = "WARNING" if tried else "DEBUG", True
                 said = "messages are not backfilled; trying again"
                 log = logger.bind(session=self._state().session)
-                log.log(level, said, event="backfill_failed", why=str(error))
+                log.log(level, said, event="backfill_failed", why=one_line(error))
                 await asyncio.sleep(pause)
             except Exception as error:  # noqa: BLE001 - else nothing more is read back of this worker
                 logged = logged or self._log_bug(error)

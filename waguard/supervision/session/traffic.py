@@ -20,7 +20,7 @@ from waguard.core.replace import replace
 from waguard.core.session import views
 from waguard.core.session.facts import Fact, LoggedOut, Noticed
 from waguard.core.session.state import SessionState
-from waguard.errors import UnavailableError, WaguardError
+from waguard.errors import UnavailableError, WaguardError, one_line
 from waguard.ports.outcomes import Acked, NotSent, Outcome, Uncertain
 from waguard.supervision.session import kept_screenshots
 from waguard.supervision.session.ack_watch import AckWatch
@@ -285,7 +285,7 @@ class Traffic:
                 kept_screenshots.keep, folder, self._name, content, now=now
             )
         except (WaguardError, OSError) as error:
-            why = error.line() if isinstance(error, WaguardError) else str(error)
+            why = one_line(error)
             self._log.warning("no screenshot is kept", event="screenshot_failed", why=why)
             return
         self._record("screenshot", reason=str(kept))

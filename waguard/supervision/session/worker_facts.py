@@ -11,7 +11,7 @@ from waguard.core.blame import Blame, Failure
 from waguard.core.host.evidence import host_failure
 from waguard.core.passkey_link import PasskeyLink
 from waguard.core.session.facts import Beat, Fact, Reported, Unanswered
-from waguard.errors import UnavailableError, WaguardError, printable
+from waguard.errors import UnavailableError, one_line, printable
 from waguard.host.memory.proxies import ProxyUnreadableError
 from waguard.ports.process import Process
 from waguard.supervision.session.page_watch import page_of
@@ -165,7 +165,7 @@ async def goes_on(process: Process, report: Report | None, seconds: float) -> bo
 
 def spawn_failure(error: Exception) -> Failure:
     """Why no worker could be started."""
-    why = printable(error.line() if isinstance(error, WaguardError) else str(error))
+    why = one_line(error)
     if isinstance(error, ProxyUnreadableError):
         cause = "a session's proxy cannot be read"
         return Failure(Blame.HOST, "proxy_unreadable", cause, why, str(error.value))

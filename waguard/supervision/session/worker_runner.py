@@ -294,7 +294,7 @@ class WorkerRunner:
                     "the worker does not listen",
                     event="worker_deaf",
                     worker=process.pid,
-                    why=str(error),
+                    why=error.line(),
                 )
                 self._post(Unusable(worker=worker, why=f"the worker does not listen: {error}"))
             return

@@ -15,7 +15,7 @@ from loguru import logger
 from waguard.core.blame import Blame, Failure
 from waguard.core.profile.snapshots import STORED_AFTER
 from waguard.core.shipping import LAST_ONES, MESSAGES, NEWER, due_in, not_shared_words
-from waguard.errors import DatabaseUnavailableError, WaguardError, is_outage
+from waguard.errors import DatabaseUnavailableError, WaguardError, is_outage, one_line
 from waguard.host.small_file import UnreadableError
 from waguard.profile.layout import Places
 from waguard.profile.leveldb import DamageError
@@ -150,7 +150,7 @@ class CredentialShipping:
             except DatabaseUnavailableError as error:
                 return Failure(Blame.HOST, "credentials_unknown", UNKNOWN, error.line())
             except (UnreadableError, WaguardError, OSError) as error:
-                why = error.line() if isinstance(error, WaguardError) else str(error)
+                why = one_line(error)
                 logger.error(
                     UNREADABLE, event="credentials_unreadable", session=at.session, why=why
                 )
@@ -210,7 +210,7 @@ class CredentialShipping:
         except SupersededError:
             return "another host has the session"
         except (*_EXPECTED, NotSharedError) as error:
-            return error.line() if isinstance(error, WaguardError) else str(error)
+            return one_line(error)
         return None
 
     async def forget(self, session: str) -> None:

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from waguard.core.messages.backfill import DROPPED
 from waguard.core.messages.received_media import DEFERRED
-from waguard.errors import WaguardError
+from waguard.errors import WaguardError, one_line
 from waguard.wire.calls import Failed
 from waguard.wire.channel import Channel, peer_uid
 from waguard.wire.events import Ack, BackfillGap, Event, InboundMessage, Lasting, Undecryptable
@@ -217,7 +217,7 @@ class DaemonLink:
         except EOFError:
             pass
         except (WaguardError, TimeoutError) as error:
-            logger.warning("daemon connection refused", event="daemon_refused", why=str(error))
+            logger.warning("daemon connection refused", event="daemon_refused", why=one_line(error))
         finally:
             self._connections.pop(connection, None)
             channel.close()

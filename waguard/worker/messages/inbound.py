@@ -12,7 +12,7 @@ from loguru import logger
 from waguard.core.messages.people import People
 from waguard.core.messages.received_media import DEFERRED, MEDIA_LIMIT
 from waguard.core.messages.undecryptable import Outcome
-from waguard.errors import TooLargeError, WaguardError
+from waguard.errors import TooLargeError, WaguardError, one_line
 from waguard.wire.events import (
     Ack,
     BackfillGap,
@@ -209,7 +209,7 @@ class Inbound:
                 "a file could not be fetched",
                 event="media_not_fetched",
                 id=message.id,
-                why=str(error),
+                why=one_line(error),
             )
             if isinstance(error, TooLargeError) or not isinstance(error, WaguardError):
                 return _without_media(message, str(error))

@@ -203,7 +203,7 @@ async def _find(page: WhatsAppPage, call: Send, people: People, why: str, timeou
             "a send's outcome could not be looked up",
             event="send_unresolved",
             id=message_id,
-            why=str(error),
+            why=error.line(),
         )
         return Sent(outcome="uncertain", message_id=message_id, timestamp=now, error=why)
     if ack is None:
