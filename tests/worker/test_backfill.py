@@ -415,3 +415,47 @@ async def test_what_was_owed_before_a_new_pairing_is_not_read() -> None:
     bench.inbound.owed["a"] = 1_001
     await bench.run({"a": 1_004}, 1_003)
     assert bench.reported("a") == [3, 4]
+
+
+def dropped(chat: str, number: int) -> BackfillGap:
+    return BackfillGap(chat=chat, why="too much waited", since=1_000 + number)
+
+
+async def test_what_is_dropped_while_its_chat_is_read_is_owed_to_the_next_backfill() -> None:
+    bench = Bench(Page(a=4))
+    bench.inbound.owe(dropped("a", 2))
+    bench.page.cost["a"] = slow(10)
+    reading = asyncio.create_task(bench.run({"a": 1_003}))
+    await asyncio.sleep(1)
+    bench.inbound.owe(dropped("a", 1))
+    await reading
+    assert bench.reported("a") == [2, 3]
+    await bench.run({"a": 1_003})
+    assert bench.reported("a") == [2, 3, 1]
+    assert bench.inbound.owed == {}
+
+
+async def test_what_is_dropped_before_it_is_the_turn_of_its_chat_is_read_at_once() -> None:
+    bench = Bench(Page(a=4, **dict.fromkeys("bcde", 1)))
+    bench.page.cost |= {name: slow(10) for name in "bcde"}
+    reading = asyncio.create_task(bench.run({"a": 1_003}, 1_000))
+    await asyncio.sleep(1)
+    bench.inbound.owe(dropped("a", 1))
+    await reading
+    assert bench.reported("a") == [1, 2, 3]
+    assert bench.inbound.owed == {}
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_what_is_owed_stays_so_where_the_backfill_ends_in_the_middle(
+    *, is_lost: bool
+) -> None:
+    bench = Bench(Page(a=4))
+    bench.inbound.owe(dropped("a", 1))
+    bench.page.cost["a"] = throwing(PageLoadingError(), 1) if is_lost else slow(1_000)
+    reading = asyncio.create_task(bench.run({"a": 1_003}))
+    await asyncio.sleep(1)
+    bench.inbound.owe(dropped("a", 2))
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    assert bench.inbound.owed == {"a": 1_001}

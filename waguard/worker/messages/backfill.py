@@ -89,7 +89,9 @@ class Backfill:
 
         async def read(chat: str, since: int) -> None:
             async with places:
-                await self._backfill_chat(page, chat, since)
+                with self._inbound.repaid(chat) as owed:
+                    since = with_owed({chat: since}, owed, asked.floor, self._people)[chat]
+                    await self._backfill_chat(page, chat, since)
                 await asyncio.sleep(pause)
 
         async with asyncio.TaskGroup() as readers:

@@ -1,9 +1,10 @@
 """What the page reports of messages, in the wire's words, in order, each once."""
 
 import asyncio
+import contextlib
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeGuard
 
 import msgspec
@@ -62,6 +63,8 @@ class Inbound:
         self.owed: dict[str, int] = {}
         """By chat: since when its older messages are to be read, where newer ones were reported before, or they were
         dropped; unix time."""
+        self._repaid: dict[str, dict[str, int]] = {}
+        """By chat that is read now: what was owed of it until then."""
         self._unread: str | None = None
         """A chat of which nothing is fetched now."""
         self._waiting: dict[str, deque[Incoming]] = {}
@@ -83,9 +86,20 @@ class Inbound:
 
     def release(self, chat: str) -> None:
         """The backfill of this chat is reported: go on with what came meanwhile."""
-        for one in self._people.aliases(chat):
-            self.owed.pop(one, None)
+        self._repaid.pop(chat, None)
         self._holding.release(chat)
+
+    @contextlib.contextmanager
+    def repaid(self, chat: str) -> Iterator[Mapping[str, int]]:
+        """The body reads this chat, from what is owed of it on; that is owed again where it does not ``release`` it. What is
+        dropped meanwhile may have been read before."""
+        ids = self._people.aliases(chat)
+        repaid = self._repaid[chat] = {one: self.owed.pop(one) for one in ids if one in self.owed}
+        try:
+            yield repaid
+        finally:
+            for one, since in self._repaid.pop(chat, {}).items():
+                self.owed[one] = min(since, self.owed.get(one, since))
 
     def drain(self) -> None:
         """Emit what waits, for the worker ends: files are fetched after their messages, and messages that wait for a
@@ -144,9 +158,9 @@ class Inbound:
         ids = self._people.aliases(chat)
         known = (self._backfilled_since[one] for one in ids if one in self._backfilled_since)
         since = min(known, default=int(time.time() - UNASKED))
-        gap = BackfillGap(chat=chat, why=why, since=since)
-        self.owe(gap)  # its newest one is the daemon's mark
-        self._emit(gap)
+        owed = next((self._repaid[one] for one in ids if one in self._repaid), self.owed)
+        owed[chat] = min(since, owed.get(chat, since))  # its newest one is the daemon's mark
+        self._emit(BackfillGap(chat=chat, why=why, since=since))
 
     def owe(self, gap: BackfillGap) -> None:
         """Have its chat read back since then by the next backfill, also where another daemon asks for that."""
