@@ -145,16 +145,16 @@ async def test_an_error_that_nobody_expects_is_logged_once_and_ends_no_backfill(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session, asked = await bench.add(), 0
-    request = session.traffic.backfiller._intake.backfill_request
+    request = session.traffic.backfiller._request
 
-    async def failing(profile: Path) -> CatchUp:
+    async def failing() -> CatchUp:
         nonlocal asked
         asked += 1
         if asked < 4:
             raise RuntimeError("nobody expects it")
-        return await request(profile)
+        return await request()
 
-    monkeypatch.setattr(session.traffic.backfiller._intake, "backfill_request", failing)
+    monkeypatch.setattr(session.traffic.backfiller, "_request", failing)
     lines = list[str]()
     sink = logger.add(lines.append, level="CRITICAL", format="{extra[event]} {extra[task]}")
     process = await up(session)
@@ -266,7 +266,7 @@ async def test_the_log_says_what_to_do_for_a_backfill_that_fails(
         return await newest(session_id, after=after)
 
     monkeypatch.setattr(world.inbox, "newest", fails)
-    sink = logger.add(lambda it: lines.append(it.record["extra"].get("why")), level="WARNING")
+    sink = logger.add(lambda it: lines.append(it.record["extra"].get("why", "")), level="WARNING")
     process = await up(await bench.add())
     await wait_until(lambda: lines, "it is logged")
     failing = False

@@ -57,6 +57,7 @@ from waguard.api.limits import (
     Share,
     bounded,
 )
+from waguard.api.newcomers import NOBODY, Clients
 from waguard.api.problems import REQUEST_ID, problems
 from waguard.api.standby import answers_for_itself
 from waguard.api.timings import DEFAULT_LIMITS, DEFAULT_TIMINGS, LIMITS, TIMINGS, Limits, Timings
@@ -250,6 +251,7 @@ async def serve(
     await runner.setup()
     assert runner.server  # noqa: S101 - it is set up
     attend_requests(runner.server)
+    deps = app.get(DEPS)
     door = Door(
         runner,
         listener,
@@ -257,11 +259,10 @@ async def serve(
         timings=timings,
         limits=limits,
         kept=kept,
-        accept=app[DEPS].keys.accept_any if DEPS in app else bool,
+        clients=Clients(deps.keys.accept_any, partial(given_up, app)) if deps else NOBODY,
     )
-    if DEPS in app:
-        door.given_up = partial(given_up, app)
-        app[DEPS].webhooks.call_backs.doors.append(door.caught_up)
+    if deps:
+        deps.webhooks.call_backs.doors.append(door.caught_up)
     await door.start()
     logger.debug("API serves")
     return runner

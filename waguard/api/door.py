@@ -14,9 +14,9 @@ from typing import Final
 
 from aiohttp import web
 
-from waguard.api.connection import KNOWN_PIECE, Connection, GivenUp, asked, peer_of
+from waguard.api.connection import KNOWN_PIECE, Connection, asked, peer_of
 from waguard.api.intake import Intake
-from waguard.api.newcomers import Accept, Newcomers
+from waguard.api.newcomers import NOBODY, Clients, Newcomers
 from waguard.api.no_room import NoRoom
 from waguard.api.problems import CLIENT_LEFT, answer, of_waguard
 from waguard.api.timings import DEFAULT_LIMITS, DEFAULT_TIMINGS, Limits, Timings
@@ -70,9 +70,8 @@ class Door(web.BaseSite):
         timings: Timings = DEFAULT_TIMINGS,
         limits: Limits = DEFAULT_LIMITS,
         kept: Callable[[], bool] = lambda: False,
-        accept: Accept = bool,
+        clients: Clients = NOBODY,
     ) -> None:
-        """``accept`` says whether one of the values is a key."""
         super().__init__(runner)
         assert runner.server  # noqa: S101 - a site is made of a runner that is set up
         self._web_server = runner.server
@@ -83,15 +82,13 @@ class Door(web.BaseSite):
         self._timings = timings
         self._kept = kept
         self.limits = limits
-        self.accept = accept
-        self.given_up: GivenUp = lambda *_: None
+        self.accept, self.given_up = clients
         self.intake = Intake(limits)
         self._newcomers = Newcomers(
             self.intake,
             partial(self._receive, has_turn=True),
-            accept,
             timings.first_request,
-            lambda *said: self.given_up(*said),  # noqa: PLW0108 - it is set later
+            clients,
         )
         self.buffer = memoryview(bytearray(KNOWN_PIECE))
         self._loop = asyncio.get_running_loop()

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from waguard.api.connection import LARGEST_PIECE, PIECE, REFUSAL, GivenUp
 from waguard.api.intake import Intake
@@ -18,7 +18,19 @@ from waguard.core.text import raw_http
 from waguard.host.system.listen import has_hung_up, unread
 
 Admit = Callable[[socket.socket], None]
-Accept = Callable[[list[str]], bool]
+
+
+class Clients(NamedTuple):
+    """What the application says of them, and gets."""
+
+    accept: Callable[[list[str]], bool]
+    """Whether one of the values is a key."""
+    given_up: GivenUp
+    """Called with the question of one that has left before its answer."""
+
+
+NOBODY: Final = Clients(bool, lambda *_: None)
+"""Of no application."""
 
 
 class Newcomer:
@@ -50,14 +62,11 @@ class Newcomer:
 class Newcomers:
     """Those of one door, the oldest first."""
 
-    def __init__(
-        self, intake: Intake, admit: Admit, accept: Accept, within: float, given_up: GivenUp
-    ) -> None:
-        """``accept`` says whether a key is among the values, ``within`` is for a request to begin in seconds."""
+    def __init__(self, intake: Intake, admit: Admit, within: float, clients: Clients) -> None:
+        """``within`` is for a request to begin in seconds."""
         self._intake = intake
         self._admit = admit
-        self._accept = accept
-        self._given_up = given_up
+        self._accept, self._given_up = clients
         self._within = within
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[Newcomer, asyncio.TimerHandle] = {}

@@ -4,30 +4,36 @@ import asyncio
 import contextlib
 import math
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from loguru import logger
 
 from waguard.core.link import Link
-from waguard.core.messages.backfill import deferral
+from waguard.core.messages.backfill import DROPPED, deferral, with_owed
+from waguard.core.messages.inbox import BACKFILL_LIMIT, backfill_since
+from waguard.core.messages.people import People
 from waguard.core.replace import replace
 from waguard.core.session import views
 from waguard.core.session.state import SessionState
 from waguard.errors import WaguardError, one_line
-from waguard.supervision.session.intake import Intake
+from waguard.profile import owner_mark
 from waguard.supervision.session.session_context import SessionContext
 from waguard.supervision.session.session_profile import SessionProfile
 from waguard.supervision.session.tasks import Begin
 from waguard.supervision.session.worker_link import WorkerLink
 from waguard.wire.calls import CatchUp
+from waguard.wire.events import BackfillGap
+
+DAY: Final = 86_400.0  # s
 
 
 class Backfiller:
-    """The backfill of one session. ``state`` and ``link`` are the newest, ``moved`` awaits its next change."""
+    """The backfill of one session, and what is owed to it. ``state`` and ``link`` are the newest, ``moved`` awaits its next
+    change."""
 
     def __init__(
         self,
         ctx: SessionContext,
-        intake: Intake,
         profile: SessionProfile,
         *,
         state: Callable[[], SessionState],
@@ -36,7 +42,6 @@ class Backfiller:
         moved: Callable[[], Awaitable[None]],
     ) -> None:
         self._ctx = ctx
-        self._intake = intake
         self._profile = profile
         self._state = state
         self._link = link
@@ -45,6 +50,13 @@ class Backfiller:
         self._running: tuple[int, int] | None = None
         self._ended: tuple[int, int, float] | None = None
         """The worker and the load of which what it missed was read, and when; of statuses later."""
+        self._owed: dict[str, int] = {}
+        """By chat, since when a worker has dropped messages; unix time. A worker that ended has forgotten it."""
+        self._asked: dict[str, int] = {}
+        """What the backfill that runs has been asked for of that, and what it could not read."""
+        self._floor = 0
+        """Unix time before which the last one was asked for nothing."""
+        self._people = People()
 
     def start(self, worker: int, loads: int, *, soon: bool = False) -> None:
         """Have this worker report it, after this load; ``soon``: in a moment, in which more may be missed."""
@@ -52,18 +64,24 @@ class Backfiller:
             self._running, self._ended = (worker, loads), None
             self._begin(self._run(worker, loads, soon=soon), "backfill")
 
-    def dropped(self) -> None:
-        """A worker dropped messages: have them read back soon. What is under way, or begins with a load, reads them too."""
+    def owe(self, gap: BackfillGap) -> None:
+        """A worker dropped messages, or could not read them: have them read back, those that it dropped soon. What is under
+        way, or begins with a load, reads them too."""
+        if gap.since is None:
+            return
+        dropped = gap.why == DROPPED  # no backfill has tried that
+        owed = self._owed if dropped else self._asked
+        owed[gap.chat] = min(gap.since, owed.get(gap.chat, gap.since))
         worker = self._state().worker
-        if self._running is None and worker:
+        if dropped and self._running is None and worker:
             self.start(worker.number, worker.loads, soon=True)
 
     def paced(self, call: CatchUp) -> CatchUp:
-        """The call as it may be read now."""
+        """The call as it may be read now, with what is owed."""
         fresh = True  # as long as that is unknown
         with contextlib.suppress(OSError):
             fresh = self._fresh_for() > 0
-        return replace(call, fresh=fresh)
+        return replace(self._and_owed(call), fresh=fresh)
 
     def _fresh_for(self) -> float:
         """Seconds; raises ``OSError`` where the pairing cannot be read now."""
@@ -87,15 +105,16 @@ class Backfiller:
                 continue
             try:
                 # once: what comes meanwhile is newer than what is still to be backfilled
-                asked = asked or await self._intake.backfill_request(self._profile.at.profile)
+                asked = asked or await self._request()
                 fresh_for = self._fresh_for()
                 if fresh_for <= 0 or not has_read:  # by itself, so the session is no less idle
-                    asked = self._intake.and_owed(asked)
+                    asked = self._and_owed(asked)
                     await link.call(replace(asked, fresh=fresh_for > 0))
                     self._ended = self._ended if has_read else (worker, loads, now())
                     has_read = True
                 if fresh_for <= 0:
-                    if self._intake.backfilled():
+                    self._asked.clear()  # all of it was read, but what never can be
+                    if not self._owed:  # no more was dropped meanwhile
                         break
                     await asyncio.sleep(pause)
                     continue
@@ -114,6 +133,28 @@ class Backfiller:
                 await asyncio.sleep(pause)
         if self._running == (worker, loads):
             self._running = None
+
+    async def _request(self) -> CatchUp:
+        """From when on nobody may have listened. Raises ``WaguardError``, and ``OSError`` where the pairing cannot be read
+        now."""
+        session = self._state().session
+        kept_for = self._ctx.config().retention.inbox_days * DAY
+        oldest = self._ctx.ages.ago(min(kept_for, BACKFILL_LIMIT))
+        newest = await self._ctx.inbox.newest(session, after=oldest)
+        now = self._ctx.clock.wall()
+        paired_at = owner_mark.paired_by(self._profile.at.profile, now)
+        since, floor = backfill_since(newest, paired_at=paired_at, oldest=oldest, now=now)
+        self._people = await self._ctx.inbox.people(session)
+        self._floor = floor
+        return self._and_owed(CatchUp(since=since, floor=floor))
+
+    def _and_owed(self, asked: CatchUp) -> CatchUp:
+        """With what workers owe since that was made, also from before its floor."""
+        for chat, at in self._owed.items():
+            self._asked[chat] = min(at, self._asked.get(chat, at))
+        self._owed.clear()
+        since = with_owed(asked.since, self._asked, self._floor, self._people)
+        return replace(asked, since=since)
 
     def _log_bug(self, error: Exception) -> bool:
         log = logger.bind(session=self._state().session).opt(exception=error)

@@ -3,21 +3,17 @@
 import asyncio
 import functools
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 from loguru import logger
 
-from waguard.core.messages.backfill import DROPPED, with_owed
 from waguard.core.messages.content import POLL_VOTE
-from waguard.core.messages.inbox import BACKFILL_LIMIT, InboxRecord, Kind, backfill_since
-from waguard.core.messages.people import People
+from waguard.core.messages.inbox import InboxRecord, Kind
 from waguard.core.messages.phone_use import phone_of
 from waguard.core.messages.sent_events import ack_of
 from waguard.core.messages.sentinel import has_id_of_sentinel
 from waguard.errors import UnavailableError
-from waguard.profile import owner_mark
 from waguard.supervision.session import application_events as translate
 from waguard.supervision.session import undecryptable
 from waguard.supervision.session.ack_order import AckOrder
@@ -25,7 +21,6 @@ from waguard.supervision.session.deaf_watch import DeafWatch
 from waguard.supervision.session.session_context import SessionContext
 from waguard.supervision.session.worker_link import WorkerLink
 from waguard.supervision.status_writer import StatusWriter
-from waguard.wire.calls import CatchUp
 from waguard.wire.events import (
     Ack,
     Acquainted,
@@ -44,15 +39,13 @@ from waguard.wire.events import (
 
 TOUCH_INTERVAL: Final = 5.0  # s; the last activity is known to within so much
 PATIENCE: Final = 60.0  # s for one attempt to flush a full inbox
-DAY: Final = 86_400.0  # s
 
 
 class Intake:
     """What one session receives. ``acked`` gets the ids of sends that WhatsApp acknowledged, and of an ack of the
     page's whether it refused them; ``active`` is called for each message; ``logged_out`` gets WhatsApp's reason;
     ``deaf`` hears which of them an event reported; ``begin`` runs what takes time as a task. ``undecryptable`` are
-    the messages that are remembered. ``dropped`` is called where a worker has dropped some: no backfill has tried to read
-    them."""
+    the messages that are remembered. ``owe`` gets what is still to be read back."""
 
     def __init__(  # noqa: PLR0913 - what is handed on, and to whom
         self,
@@ -65,9 +58,9 @@ class Intake:
         deaf: DeafWatch,
         begin: Callable[[Coroutine[Any, Any, None], str], object],
         undecryptable: undecryptable.Undecryptable,
-        dropped: Callable[[], None],
+        owe: Callable[[BackfillGap], None],
     ) -> None:
-        self._dropped = dropped
+        self._owe = owe
         self._undecryptable = undecryptable
         self._ctx = ctx
         self._writer = writer
@@ -79,13 +72,6 @@ class Intake:
         self._order = AckOrder()
         self._touched_at: float | None = None
         self._left_with: WorkerLink | None = None
-        self._owed: dict[str, int] = {}
-        """By chat, since when a worker has dropped messages; unix time. A worker that ended has forgotten it."""
-        self._asked: dict[str, int] = {}
-        """What the backfill that runs has been asked for of that, and what it could not read."""
-        self._floor = 0
-        """Unix time before which the last one was asked for nothing."""
-        self._people = People()
         self.phone_used_at: float | None = None
         """Unix time of the newest message that was written on the phone, as far as this daemon knows."""
 
@@ -189,11 +175,11 @@ class Intake:
                 return translate.unreadable(row, it, event.at)
             case Acquainted():
                 return translate.acquainted(row, event.body, event.at)
-            case BackfillGap(chat=chat, why=why, since=since):
+            case BackfillGap(chat=chat, why=why, since=since) as gap:
                 reason = f"messages of {chat or 'some chats'} may be missing: {why}"
                 evidence = {"chat": chat or None, "since": since}
                 self._writer.record("backfill_gap", reason=reason, evidence=evidence)
-                self._owe(chat, since, dropped=why == DROPPED)
+                self._owe(gap)
             case LoggedOut(reason=reason):
                 self._logged_out(reason)
             case ProfileMended(done=done) as it:
@@ -254,38 +240,3 @@ class Intake:
         if self._touched_at is None or now - self._touched_at >= TOUCH_INTERVAL:
             self._touched_at = now
             self._begin(self._writer.touch(), "touch")
-
-    async def backfill_request(self, profile: Path) -> CatchUp:
-        """From when on nobody may have listened. Raises ``WaguardError``, and ``OSError`` where the pairing cannot be read
-        now."""
-        kept_for = self._ctx.config().retention.inbox_days * DAY
-        oldest = self._ctx.ages.ago(min(kept_for, BACKFILL_LIMIT))
-        newest = await self._ctx.inbox.newest(self._writer.row.session_id, after=oldest)
-        now = self._ctx.clock.wall()
-        paired_at = owner_mark.paired_by(profile, now)
-        since, floor = backfill_since(newest, paired_at=paired_at, oldest=oldest, now=now)
-        self._people = await self._ctx.inbox.people(self._writer.row.session_id)
-        self._floor = floor
-        return self.and_owed(CatchUp(since=since, floor=floor))
-
-    def and_owed(self, asked: CatchUp) -> CatchUp:
-        """With what workers owe since that was made, also from before its floor."""
-        for chat, at in self._owed.items():
-            self._asked[chat] = min(at, self._asked.get(chat, at))
-        self._owed.clear()
-        since = with_owed(asked.since, self._asked, self._floor, self._people)
-        return msgspec.structs.replace(asked, since=since)
-
-    def _owe(self, chat: str, since: int | None, *, dropped: bool) -> None:
-        if since is None:
-            return
-        owed = self._owed if dropped else self._asked
-        owed[chat] = min(since, owed.get(chat, since))
-        if dropped:
-            self._dropped()
-
-    def backfilled(self) -> bool:
-        """All that was asked for has been read, but what never can be. Whether nothing is owed: no more was dropped
-        meanwhile."""
-        self._asked.clear()
-        return not self._owed

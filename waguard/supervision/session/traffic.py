@@ -85,7 +85,7 @@ class Traffic:
             row.session_id,
             ctx.clock,
             since=self._events_since,
-            ask=lambda call: self._ask(self.backfiller.paced(self.intake.and_owed(call))),
+            ask=lambda call: self._ask(self.backfiller.paced(call)),
             record=writer.record,
         )
         self.sentinel = Sentinel(
@@ -114,6 +114,7 @@ class Traffic:
             paired_at=lambda: _paired_at(profile),
             note=writer.record,
         )
+        self.backfiller = Backfiller(ctx, profile, state=state, link=link, begin=begin, moved=moved)
         self.intake = Intake(
             ctx,
             writer,
@@ -123,16 +124,7 @@ class Traffic:
             deaf=self.deaf,
             begin=begin,
             undecryptable=self.undecryptable,
-            dropped=lambda: self.backfiller.dropped(),  # noqa: PLW0108 - it is made below
-        )
-        self.backfiller = Backfiller(
-            ctx,
-            self.intake,
-            profile,
-            state=state,
-            link=link,
-            begin=begin,
-            moved=moved,
+            owe=self.backfiller.owe,
         )
 
     @property
