@@ -79,6 +79,35 @@ def test_a_file_with_a_password_is_known_as_one(url: str, *, held: bool) -> None
     assert holds_password(Path("given.toml")) is held
 
 
+@pytest.mark.parametrize(
+    ("comment", "held"),
+    [
+        ("http://proxy:8080 # ask bob@example", False),
+        ("see http://proxy:8080/pac, by bob@example", False),
+        ("'http://proxy:8080' of bob@example", False),
+        ("was http://proxy:8080 and mysql://me:my sesame@db/wa", True),
+        ("was mysql://8080:8080@db/wa", True),
+        ("was http://proxy:8080/?token=sesame", True),
+    ],
+)
+def test_a_port_is_no_password_of_who_is_named_behind_it(comment: str, *, held: bool) -> None:
+    loaded(f"# {comment}\n[log]\n")
+    assert holds_password(Path("given.toml")) is held
+
+
+def test_a_password_that_begins_like_a_port_is_one() -> None:
+    loaded("[database]\nurl = 'mysql+asyncmy://me:8080 sesame@db/wa'\n")
+    assert holds_password(Path("given.toml"))
+
+
+@pytest.mark.parametrize("part", ["://a:", "://", "://a", "&key", "key", "?key=", "&a", "://a:8/"])
+def test_a_long_line_of_many_addresses_is_read_in_a_moment(part: str) -> None:
+    """Once for each of them it would take hours."""
+    for text in ("&" + part * 300_000, "&" + part * 300_000 + "\n@"):
+        without_passwords(text)
+        has_password(text)
+
+
 def test_the_example_holds_no_password() -> None:
     assert not holds_password(EXAMPLE)
 

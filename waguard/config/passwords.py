@@ -9,8 +9,11 @@ from typing import Final
 from urllib.parse import unquote, unquote_plus
 
 # greedy: of what is behind a password rather too much is left out
-_BEFORE_HOST: Final = re.compile(r"://[^/:\n]*:(.*)@")
-_IN_QUERY: Final = re.compile(r"[?&]\w*(?i:pass|secret|token|key)\w*=([^&\s]*)")
+_TO_HOST: Final = re.compile(r"^.*@", re.MULTILINE)
+_BEFORE: Final = re.compile(r"://[^/:\n]*:")
+_IN_QUERY: Final = re.compile(
+    r"[?&](?:(?!(?i:pass|secret|token|key))\w)*+(?i:pass|secret|token|key)\w*+=([^&\s]*)"
+)
 _USER: Final = re.compile(r"://[^/\s]*@")
 _DATABASE: Final = re.compile(
     r"[\w+]+://(?:[^:/]*(?::[^@]*)?@)?(?:\[[^/?@]+\]|[^/:?@\[\]]+)?(?::[0-9]{1,5})?(?:/[^?]*)?(?:\?.*)?"
@@ -20,7 +23,7 @@ _DATABASE: Final = re.compile(
 def without_passwords(text: str) -> str:
     """For people: addresses without the passwords in them."""
     shown, end = "", 0
-    for first, last in sorted(found.span(1) for found in _found(text)):
+    for first, last in sorted(_found(text)):
         if first >= end:
             shown += f"{text[end:first]}***"
         end = max(end, last)
@@ -34,7 +37,8 @@ def has_password(text: str) -> bool:
 
 def passwords(url: str) -> tuple[str, ...]:
     """All that may be a password of an address, as it is written there and as it is."""
-    written = [part for found in _found(url) for part in (found[1], found[1].partition("@")[0])]
+    found = [url[first:last] for first, last in _found(url)]
+    written = [part for one in found for part in (one, one.partition("@")[0])]
     ways = (str, unquote, unquote_plus)
     return tuple(dict.fromkeys(way(one) for one in written for way in ways if one))
 
@@ -48,7 +52,9 @@ def is_database(url: str) -> bool:
     return is_whole and not any(url[end : end + 1].isspace() for end in ends)
 
 
-def _found(text: str) -> Iterator[re.Match[str]]:
-    """Each password by its first group; two may overlap."""
-    yield from _BEFORE_HOST.finditer(text)
-    yield from _IN_QUERY.finditer(text)
+def _found(text: str) -> Iterator[tuple[int, int]]:
+    """Where each password begins and ends; two may overlap."""
+    for line in _TO_HOST.finditer(text):
+        if before := _BEFORE.search(text, line.start(), line.end() - 1):
+            yield before.end(), line.end() - 1
+    yield from (found.span(1) for found in _IN_QUERY.finditer(text))

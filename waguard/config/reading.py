@@ -2,9 +2,10 @@
 
 import errno
 import os
+import re
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
@@ -19,6 +20,8 @@ from waguard.config.sections import SECTIONS, Config
 from waguard.errors import ConfigError
 
 ENV_PREFIX = "WAGUARD_"
+# an address without a password, behind which a comment may name somebody@example
+_WITH_PORT: Final = re.compile(r"://[^/:@\s]*:[0-9]{1,5}(?:/[^@:?\s\"']*+)?(?=[\s\"']|$)")
 FILE_LIMIT: Final = 1 << 20  # bytes; the example has 10,000
 
 
@@ -56,8 +59,20 @@ def read(
 
 
 def holds_password(path: Path) -> bool:
-    """Whether an address in the file has one. ``load`` has read the file before."""
-    return has_password(_content(path)[0])
+    """Whether an address in the file has one, also in a comment. ``load`` has read the file before."""
+    text, _ = _content(path)
+    return has_password(_WITH_PORT.sub("", text)) or any(
+        map(has_password, _texts(tomllib.loads(text)))
+    )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    match value:
+        case str():
+            yield value
+        case dict() | list():
+            for one in value.values() if isinstance(value, dict) else value:
+                yield from _texts(one)
 
 
 def _content(path: Path) -> tuple[str, Path | None]:
