@@ -13,7 +13,7 @@ from tests.host.processes import program
 from waguard.api.door import CONNECTIONS
 from waguard.errors import ConfigError, PortInUseError
 from waguard.host.process import procfs
-from waguard.host.system.listen import BACKLOG, base_url, listen, public_url
+from waguard.host.system.listen import BACKLOG, HangUps, base_url, listen, public_url
 
 OTHER: Final = """
 import socket, sys, time
@@ -176,3 +176,21 @@ def test_a_port_that_only_root_may_take(monkeypatch: pytest.MonkeyPatch) -> None
         listen("127.0.0.1", 80)
     assert refused.value.field == "api.port"
     assert "1024" in refused.value.line()
+
+
+def test_those_that_hung_up_are_found_among_many_at_once() -> None:
+    pairs, hang_ups = [socket.socketpair() for _ in range(5)], HangUps[int]()
+    for number, (ours, _) in enumerate(pairs):
+        hang_ups.add(ours, number)
+    assert hang_ups.owners() == set()
+    pairs[1][1].send(b"unread")
+    pairs[1][1].close()
+    pairs[2][1].shutdown(socket.SHUT_WR)
+    pairs[3][1].close()
+    assert hang_ups.owners() == {1, 2, 3}
+    hang_ups.remove(2)
+    hang_ups.remove(2)
+    assert hang_ups.owners() == {1, 3}
+    for some in pairs:
+        for one in some:
+            one.close()

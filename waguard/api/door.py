@@ -23,7 +23,7 @@ from waguard.api.timings import DEFAULT_LIMITS, DEFAULT_TIMINGS, Limits, Timings
 from waguard.core.host import http_cost
 from waguard.core.text import raw_http
 from waguard.errors import WaguardError
-from waguard.host.system.listen import BACKLOG, has_hung_up, is_knocked_at, unread
+from waguard.host.system.listen import BACKLOG, HangUps, has_hung_up, is_knocked_at, unread
 
 CONNECTIONS: Final = 2_048  # about 8 kB of memory each
 ACCEPTED: Final = 16  # connections at a time; then it is the turn of what else is to be done …
@@ -93,6 +93,7 @@ class Door(web.BaseSite):
         self.buffer = memoryview(bytearray(KNOWN_PIECE))
         self._loop = asyncio.get_running_loop()
         self._open: set[Connection] = set()
+        self._hang_ups = HangUps[Connection]()
         self._keyless: set[Connection] = set()
         self._discarding: dict[Connection, None] = {}
         # the oldest first, with the end of each
@@ -191,6 +192,7 @@ class Door(web.BaseSite):
         """Forget a closed connection."""
         self.busy(connection)
         self._open.discard(connection)
+        self._hang_ups.remove(connection)
         self._keyless.discard(connection)
 
     def show_out(self, connection: Connection) -> None:
@@ -245,14 +247,14 @@ class Door(web.BaseSite):
             if not is_knocked_at(self._listener):
                 break
             await asyncio.sleep(0)
-        unread_yet = list(self._open)
+        unread_yet = self._hang_ups.owners()
         for _ in range(CATCHING_UP):
-            unread_yet = [it for it in unread_yet if it.request is None and it.has_hung_up]
-            if self._open.isdisjoint(unread_yet):
+            unread_yet = {it for it in unread_yet & self._open if it.request is None}
+            if not unread_yet:
                 break
             await asyncio.sleep(0)
-        for one in self._open:
-            if one.request and not one.is_given_up and one.has_hung_up:
+        for one in self._hang_ups.owners():
+            if one.request and not one.is_given_up:
                 one.is_given_up = True
                 self.given_up(asked(one.request), one.request.remote)
 
@@ -260,6 +262,7 @@ class Door(web.BaseSite):
         self.intake.charge(http_cost.CONNECTION)
         connection = Connection(self, self._web_server, self._log, has_turn=has_turn)
         self._open.add(connection)
+        self._hang_ups.add(accepted, connection)
         self._keyless.add(connection)
         self._wait(connection, self._timings.first_request)
         task = self._loop.create_task(self._begin(connection, accepted))

@@ -7,7 +7,7 @@ import select
 import socket
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from waguard.errors import ConfigError, PortInUseError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 BACKLOG: Final = 2_048
 LOCAL_BACKLOG: Final = 128
 PEEKED: Final = 4 << 10  # bytes
+T = TypeVar("T")
 LOCAL_SOCKET: Final = "waguard.sock"
 """In the runtime folder: where the command line finds the API."""
 
@@ -155,6 +156,31 @@ def has_hung_up(connection: "socket.socket | TransportSocket") -> bool:
     except ValueError:  # it is closed here
         return True
     return bool(poll.poll(0))
+
+
+class HangUps(Generic[T]):
+    """Whose clients send no more, of many: one question to the kernel for all of them."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._numbers: dict[T, int] = {}
+        self._owners: dict[int, T] = {}
+
+    def add(self, connection: socket.socket, owner: T) -> None:
+        """Observe an open one until its ``owner`` is removed, which has to be before it is closed."""
+        number = self._numbers[owner] = connection.fileno()
+        self._owners[number] = owner
+        self._poll.register(number, select.POLLRDHUP)
+
+    def remove(self, owner: T) -> None:
+        """Observe it no more."""
+        if (number := self._numbers.pop(owner, None)) is not None:
+            del self._owners[number]
+            self._poll.unregister(number)
+
+    def owners(self) -> set[T]:
+        """Those whose clients have closed their end, or are gone."""
+        return {self._owners[number] for number, _ in self._poll.poll(0)}
 
 
 def unread(connection: socket.socket) -> bytes:
