@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import pytest
+from loguru import logger
 
 from tests.supervision.bench import TEXT, Bench
 from tests.supervision.fake_workers import Script
@@ -14,6 +15,7 @@ from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.blame import Blame, Failure
 from waguard.core.exits import EXIT_DISK_FULL
+from waguard.supervision.session.worker_facts import SAID_AGAIN
 
 
 async def test_an_adopted_worker_goes_on(bench: Bench, world: World) -> None:
@@ -98,6 +100,33 @@ async def test_what_the_host_lacks_for_a_line_ends_no_worker(
     assert session.runner.process is process
     assert process.signals == []
     assert session.state.counted == ()
+
+
+@pytest.mark.timings(greet_again=0.001)
+async def test_a_line_that_the_host_lacks_room_for_is_said_again_while_it_lasts_and_when_it_recurs(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await bench.add()
+    await up(session)
+    connect, left, lines = asyncio.open_unix_connection, 0, list[str]()
+
+    async def refusing(*args: Any, **more: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return await connect(*args, **more)
+
+    monkeypatch.setattr(asyncio, "open_unix_connection", refusing)
+    sink = logger.add(lambda it: lines.append(it.record["extra"]["event"]), level="WARNING")
+    for lacking in (2 * SAID_AGAIN, 1):
+        left = lacking
+        before = session.runner.link
+        assert before
+        before.close()
+        await wait_until(lambda it=before: session.runner.link not in {None, it}, "another line")  # type: ignore[misc]
+    logger.remove(sink)
+    assert lines == ["worker_unconnected"] * 3
 
 
 @pytest.mark.timings(greet_again=0.01, stop_grace=DEADLINE)

@@ -26,6 +26,7 @@ from waguard.wire.stable import StableHeartbeat, StableReport
 if TYPE_CHECKING:
     from waguard.supervision.session.actor import SessionActor
 
+SAID_AGAIN: Final = 60  # tries after which that a line is still missing is logged again
 _TURNS: Final = 3  # of the loop: what lies in a socket is received, and read, and one more
 
 
@@ -144,15 +145,16 @@ async def line_to(
     process: Process, path: Path, hello: Hello, take: Take, timings: Timings
 ) -> WorkerLink:
     """As ``WorkerLink.connect``; where this host lacks what a line takes, it is tried again while the process lives."""
-    level = "WARNING"
+    tries = 0
     while True:
         try:
             return await WorkerLink.connect(path, hello, take, timings)
         except UnavailableError as error:
             log = logger.bind(session=hello.session)
             said = "this host lacks what a line to the worker takes; trying again"
+            level = "DEBUG" if tries % SAID_AGAIN else "WARNING"
             log.log(level, said, event="worker_unconnected", worker=process.pid, why=error.line())
-            level = "DEBUG"
+            tries += 1
             if await has_ended(process, timings.greet_again):
                 raise
 
