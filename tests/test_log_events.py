@@ -116,8 +116,12 @@ def constants_of(module: ast.Module) -> dict[str, str]:
 def levels_of(method: str, function: ast.AST) -> set[str]:
     if CALLS[method]:
         return {CALLS[method]}
-    words = (node.value for node in ast.walk(function) if isinstance(node, ast.Constant))
-    return NAMES & {word for word in words if isinstance(word, str)}
+    nodes = list(ast.walk(function))
+    words = {node.value for node in nodes if isinstance(node, ast.Constant)}
+    attributes = (ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute))
+    if any(name.endswith("outages.level") for name in attributes):
+        words |= {"DEBUG", "ERROR"}  # see ``OutageLevels``
+    return {word for word in words if isinstance(word, str)} & NAMES
 
 
 def recorded() -> set[str]:
