@@ -10,11 +10,11 @@ from waguard.api.deps import DEPS
 from waguard.api.fields import ChatId, Kind, SessionId, Text, short
 from waguard.api.messages import Outcomes, reply, session_for
 from waguard.api.outbox import NUMBER, MessageId
+from waguard.api.problems import no_message
 from waguard.api.route import Done, route
 from waguard.api.send_content import MESSAGE_ID, How, Once, Wanting
 from waguard.core.keys import Right
 from waguard.core.messages.send_states import ACTIONS
-from waguard.errors import NotFoundError
 from waguard.messaging.outbox import commands
 from waguard.ports.sessions import SessionView
 from waguard.wire.calls import MarkSeen, ShowTyping
@@ -126,7 +126,5 @@ async def _target(request: web.Request, given: str, view: SessionView) -> str:
         raise fields.bad("id", given, "not a message id", "waguard's number, or WhatsApp's id")
     row = await request.app[DEPS].outgoing.find(int(given))
     if row is None or row.session_id != view.session_id or row.kind in ACTIONS:
-        raise NotFoundError(
-            "there is no such message", remedy="see `waguard messages list` (GET /api/messages)"
-        )
+        raise no_message()
     return row.message_id

@@ -9,11 +9,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from waguard.api import fields, rights
 from waguard.api.deps import DEPS, SESSION
 from waguard.api.fields import AS_IT_IS, Kind, Number, SessionId
+from waguard.api.problems import no_message
 from waguard.api.rights import Narrowing
 from waguard.api.route import Done, Reply, route
 from waguard.core.keys import Right
 from waguard.core.messages.send_states import State
-from waguard.errors import NotFoundError
 from waguard.ports.outbox import Outgoing
 
 ID_LIMIT: Final = 200  # characters
@@ -140,9 +140,7 @@ async def _find(request: web.Request, given: str) -> Outgoing:
     else:
         row = await outgoing.find_message(given[:ID_LIMIT])
     if row is None or not await rights.sees(request, row.session_id):
-        raise NotFoundError(
-            "there is no such message", remedy="see `waguard messages list` (GET /api/messages)"
-        )
+        raise no_message()
     return row
 
 

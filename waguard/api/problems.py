@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 from loguru import logger
 
-from waguard.errors import WaguardError
+from waguard.errors import NotFoundError, WaguardError
 from waguard.host.system.listen import has_hung_up
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -127,7 +127,34 @@ _TEXTS: Final = {
 }
 
 
+# an id has a number in it; else its path is no route's
+_NO_MESSAGE: Final = re.compile(
+    "(?:GET|HEAD) /api/messages/[^/]+|POST /api/messages/[^/]+/(?:cancel|edit|media|reaction|revoke)"
+)
+_NO_LETTER: Final = re.compile(
+    "(?:DELETE|GET|HEAD) /api/webhooks/dead/[^/]+|POST /api/webhooks/dead/[^/]+/replay"
+)
+
+
+def no_message() -> NotFoundError:
+    """No message has this id."""
+    remedy = "see `waguard messages list` (GET /api/messages)"
+    return NotFoundError("there is no such message", field="id", remedy=remedy)
+
+
+def _no_id(request: web.Request) -> NotFoundError | None:
+    wanted = f"{request.method} {request.rel_url.raw_path}"
+    if _NO_MESSAGE.fullmatch(wanted):
+        return no_message()
+    if _NO_LETTER.fullmatch(wanted):
+        remedy = "see `waguard webhooks list` (GET /api/webhooks/dead)"
+        return NotFoundError("there is no such dead letter", field="number", remedy=remedy)
+    return None
+
+
 def _http(request: web.Request, error: web.HTTPException) -> web.Response:
+    if isinstance(error, web.HTTPNotFound) and (unknown := _no_id(request)):
+        return answer(unknown)
     allowed = error.headers.get("Allow", "")
     remedies = {
         404: f"no such route: {request.rel_url.raw_path[:100]}; see docs/api.md",
