@@ -1,10 +1,13 @@
 """A linking that waits for a passkey, and a code that may unlink another session."""
 
+import errno
 import json
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from tests.host.odd_files import refuse
 from tests.supervision.bench import PHONE, QR_SHOWN, Bench
 from tests.supervision.fake_workers import FakeProcess, Script
 from tests.supervision.page_care import kinds, reloaded, reloads, reports, ticks
@@ -20,7 +23,9 @@ from waguard.core.passkey_link import WAITING, PasskeyStage
 from waguard.core.session.views import unlinked
 from waguard.errors import ConflictError, NumberLinkedError
 from waguard.ports.process import Usage
+from waguard.profile import owner_mark
 from waguard.profile.owner_mark import NO_TOKEN, PAIRING
+from waguard.supervision.session.session_profile import may_be_linked
 from waguard.wire.calls import PairingCode, Unlink, Value
 from waguard.wire.reports import Passkey
 
@@ -212,3 +217,21 @@ async def test_a_number_is_linked_by_its_mark_or_else_by_its_row_however_that_wr
     assert len(bench.process().calls) == (not refused)
     await bench.until_written()
     assert world.store.accounts["old"].phone_number == phone, "nobody but its worker writes it"
+
+
+@pytest.mark.parametrize("is_read_once", [False, True])
+async def test_a_number_whose_mark_cannot_be_read_now_may_be_linked(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, *, is_read_once: bool
+) -> None:
+    """Unknown is not unlinked: WhatsApp would unlink it."""
+    await bench.row("old", up=False, status="disconnected", profile=True)
+    await bench.restore()
+    old = bench.session("old").profile
+    (old.at.profile / PAIRING).write_text(json.dumps(NO_TOKEN))
+    assert not may_be_linked(old)
+    if is_read_once:
+        failing = Mock(side_effect=OSError(errno.EIO, "the disk has an error"))
+        monkeypatch.setattr(owner_mark, "logged_out", failing)
+    else:
+        refuse(monkeypatch, old.at.profile / PAIRING, errno.EIO)
+    assert may_be_linked(old)

@@ -26,14 +26,6 @@ def pairing(profile: Path) -> str | None:
     return str(mark["token"]) if isinstance(mark, dict) and mark.get("token") else None
 
 
-def may_be_paired(profile: Path) -> bool:
-    """Whether it has an owner token, as far as that can be read now."""
-    try:
-        return pairing(profile) is not None
-    except OSError:
-        return True
-
-
 def paired_at(profile: Path) -> float | None:
     """Unix time of the pairing; of one whose profile was lost, of the snapshot that took its place."""
     mark = mark_files.read(profile / PAIRING)

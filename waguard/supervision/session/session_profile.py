@@ -216,9 +216,13 @@ def _readable(at: Places) -> Iterator[None]:
 
 
 def may_be_linked(profile: SessionProfile) -> bool:
-    """Whether a phone may have it: by its pairing mark; where this host has none, by its row."""
+    """Whether a phone may have it: by its pairing mark, also where that cannot be read now; where this host has none, by its
+    row."""
     at = profile.at.profile
-    return owner_mark.may_be_paired(at) or (profile.paired and not owner_mark.logged_out(at))
+    try:
+        return bool(owner_mark.pairing(at)) or (profile.paired and not owner_mark.logged_out(at))
+    except OSError:
+        return True
 
 
 def _host(reason: str, cause: str, message: str) -> Failure:
