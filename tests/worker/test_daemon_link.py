@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from loguru import logger
 
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.link import Link
@@ -430,6 +431,20 @@ async def test_gaps_are_bounded_too_and_cost_no_message_its_place(bench: Bench) 
         (5, InboundMessage),
         (6, InboundMessage),
     ]
+
+
+async def test_a_full_buffer_costs_no_more_with_each_event(bench: Bench) -> None:
+    """Sorted each time, that many would take longer than a test may."""
+    logger.disable("waguard.worker.link.event_buffer")
+    for number in range(200_000):
+        chat = f"{number % 7}"
+        bench.link.event(msgspec.structs.replace(message(number), chat=chat, timestamp=number))
+    logger.enable("waguard.worker.link.event_buffer")
+    bodies = (it.body for it in bench.link.unstored)
+    gaps = [it for it in bodies if isinstance(it, BackfillGap)]
+    assert len(bench.link.unstored) == 10_000 + len(gaps)
+    assert {it.chat: it.since for it in gaps} == {f"{chat}": chat for chat in range(7)}
+    assert [it.seq for it in bench.link.unstored] == list(range(190_001 - 7, 200_001))
 
 
 async def test_what_the_worker_before_left_comes_first(folder: Path) -> None:

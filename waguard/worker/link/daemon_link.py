@@ -9,7 +9,6 @@ Files beyond its bound come after their messages.
 import asyncio
 import os
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,12 +18,11 @@ import msgspec
 from loguru import logger
 from msgspec import Struct
 
-from waguard.core.messages.backfill import DROPPED
 from waguard.core.messages.received_media import DEFERRED
 from waguard.errors import WaguardError, one_line
 from waguard.wire.calls import Failed
 from waguard.wire.channel import Channel, peer_uid
-from waguard.wire.events import Ack, BackfillGap, Event, InboundMessage, Lasting, Undecryptable
+from waguard.wire.events import BackfillGap, Event, InboundMessage, Lasting
 from waguard.wire.protocol import (
     FromDaemon,
     Hello,
@@ -36,6 +34,7 @@ from waguard.wire.protocol import (
     Stored,
 )
 from waguard.wire.reports import Heartbeat, Report
+from waguard.worker.link.event_buffer import EventBuffer
 from waguard.worker.timings import TIMINGS, Timings
 
 Answer = Callable[[Request], Awaitable[Reply]]
@@ -92,8 +91,9 @@ class DaemonLink:
         """Chromium may be started."""
         self._channel: Channel[FromDaemon] | None = None
         self._report: Report | None = None
-        self._pending = deque(
-            msgspec.structs.replace(event, seq=seq) for seq, event in enumerate(earlier, start=1)
+        numbered = enumerate(earlier, start=1)
+        self._pending = EventBuffer(
+            limits.events, (msgspec.structs.replace(event, seq=seq) for seq, event in numbered)
         )
         self._seq = len(self._pending)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -128,9 +128,8 @@ class DaemonLink:
         """Keep and send; sent again on the next connection until it is stored."""
         self._seq += 1
         event = Event(seq=self._seq, at=time.time(), body=self._bounded(body))
-        if len(self._pending) >= self._limits.events:
-            self._make_room()
-        self._pending.append(event)
+        if gap := self._pending.append(event):
+            self.owe(gap)
         self._post(event)
 
     def _bounded(self, body: Lasting) -> Lasting:
@@ -151,7 +150,7 @@ class DaemonLink:
 
     async def stored(self, seq: int) -> None:
         """Wait until a daemon has stored every event up to ``seq``."""
-        while self._pending and self._pending[0].seq <= seq:
+        while self._pending.has(seq):
             self._progress.clear()
             await self._progress.wait()
 
@@ -177,24 +176,6 @@ class DaemonLink:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-
-    def _make_room(self) -> None:
-        gaps, others = dict[str, Event](), list[Event]()
-        for event in self._pending:
-            if isinstance(event.body, BackfillGap) and event.body.why == DROPPED:
-                gaps[event.body.chat] = event
-            else:
-                others.append(event)
-        if len(others) < self._limits.events:
-            return
-        victim = next((it for it in others if isinstance(it.body, Ack)), others[0])
-        others.remove(victim)
-        _log_dropped(victim)
-        if gap := _gap_of(victim, gaps):
-            self.owe(gap)
-        if len(gaps) > self._limits.events:
-            _log_dropped(gaps.pop(next(iter(gaps))))
-        self._pending = deque(sorted((*gaps.values(), *others), key=lambda it: it.seq))
 
     def _post(self, message: Report | Heartbeat | Event) -> None:
         if self._channel is not None:
@@ -255,8 +236,7 @@ class DaemonLink:
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
             case Stored(seq=seq):
-                while self._pending and self._pending[0].seq <= seq:
-                    self._pending.popleft()
+                self._pending.stored(seq)
                 self._progress.set()
             case Lend(until=until):
                 self._lend(until)
@@ -266,30 +246,6 @@ class DaemonLink:
                 self.stop_asked.set()
             case Hello():
                 raise WaguardError("greeted twice")
-
-
-def _gap_of(victim: Event, gaps: dict[str, Event]) -> BackfillGap | None:
-    """Have its chat read back since then; in its place, so that what is newer in its chat comes behind. None: it is of no
-    chat."""
-    match victim.body:
-        case InboundMessage(chat=chat, timestamp=since) | Undecryptable(chat=chat, timestamp=since):
-            pass
-        case BackfillGap(chat=chat, since=int() as since):
-            pass
-        case _:
-            return None
-    before = gaps.pop(chat, victim).body
-    if isinstance(before, BackfillGap) and before.since is not None:
-        since = min(since, before.since)
-    gap = BackfillGap(chat=chat, why=DROPPED, since=since)
-    gaps[chat] = msgspec.structs.replace(victim, body=gap)
-    return gap
-
-
-def _log_dropped(event: Event) -> None:
-    logger.error(
-        "event dropped: no daemon stored it", event="event_dropped", kind=type(event.body).__name__
-    )
 
 
 async def _reply(channel: Channel[FromDaemon], request: Request, answer: Answer) -> None:
