@@ -176,8 +176,8 @@ async def test_two_keys_at_once(api: Api) -> None:
 @pytest.mark.parametrize(
     ("path", "status", "field"),
     [
-        ("/api/messages/987654", 404, None),
-        ("/api/messages/true_1@c.us_3EB0", 404, None),
+        ("/api/messages/987654", 404, "id"),
+        ("/api/messages/true_1@c.us_3EB0", 404, "id"),
         ("/api/messages?state=lost", 400, "state"),
         ("/api/messages?limit=0", 400, "limit"),
         ("/api/messages?limit=many", 400, "limit"),
