@@ -9,11 +9,12 @@ configuration.
 
 import argparse
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -296,15 +297,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.umask(0o022)
     try:
         _require_root(host)
-        match given.command:
-            case "install":
-                install(host, given.wheel, given.requirements)
-            case "upgrade":
-                upgrade(host, given.wheel, given.requirements, given.within)
-            case "configure":
-                configure(host, given.within)
-            case _:
-                uninstall(host)
+        with alone(host):
+            match given.command:
+                case "install":
+                    install(host, given.wheel, given.requirements)
+                case "upgrade":
+                    upgrade(host, given.wheel, given.requirements, given.within)
+                case "configure":
+                    configure(host, given.within)
+                case _:
+                    uninstall(host)
     except FailedError as error:
         sys.stderr.write(f"{error}\n")
         return error.code
@@ -312,6 +314,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
+
+
+@contextlib.contextmanager
+def alone(host: Host) -> Iterator[None]:
+    """Nobody else changes what lies at the prefix. Raises ``FailedError`` where somebody does."""
+    prefix = host.at(host.prefix)
+    prefix.mkdir(parents=True, exist_ok=True)
+    folder = os.open(prefix, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FailedError(
+                f"another install, upgrade or uninstall works in {host.prefix}: wait until it has ended"
+            ) from None
+        yield
+    finally:
+        os.close(folder)
+        with contextlib.suppress(OSError):  # something is installed there
+            prefix.rmdir()
 
 
 def interrupted_by_more() -> None:

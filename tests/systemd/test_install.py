@@ -74,6 +74,26 @@ def test_an_installation_is_whole_and_its_configuration_private(host: Host) -> N
         install.install(host, wheel("1.1"), NONE)
 
 
+@pytest.mark.parametrize("command", ["install", "upgrade", "uninstall", "configure"])
+def test_two_do_not_work_in_one_prefix_at_once(
+    host: Host, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    given = [command, "--wheel", "waguard-1.1-py3-none-any.whl", "--destdir", host.destdir]
+    with install.alone(host):
+        install.install(host, wheel("1.0"), NONE)
+        assert install.main([*given, "--prefix", str(host.prefix)]) == 1
+    assert "wait until it has ended" in capsys.readouterr().err
+    assert (host.current(), releases(host)) == (host.releases / "1.0", {"1.0"})
+    with install.alone(host):
+        pass
+
+
+def test_who_is_refused_leaves_no_empty_prefix(host: Host) -> None:
+    given = ["upgrade", "--wheel", "x", "--destdir", host.destdir, "--prefix", str(host.prefix)]
+    assert install.main(given) == release.CONFIGURATION
+    assert not host.at(host.prefix).exists()
+
+
 def test_an_upgrade_keeps_the_configuration_and_the_release_before(host: Host) -> None:
     with pytest.raises(FailedError, match="make install"):
         install.upgrade(host, wheel("1.0"), NONE, 1.0)
