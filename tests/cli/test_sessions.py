@@ -16,6 +16,7 @@ from tests.cli.fake_api import Answer, Api, said
 from tests.cli.program import main
 from tests.host.processes import clean_environment
 from tests.waiting import DEADLINE
+from waguard.cli.sessions import TRIES
 
 LISTED: Final = [
     {"session_id": name, "workspace_id": workspace, "status": "connected", "phone_number": None}
@@ -51,6 +52,33 @@ def test_sessions_are_created(api: Api, capsys: pytest.CaptureFixture[str]) -> N
     bodies = [body for _, body in api.asked]
     assert sorted(bodies, key=str) == [{"session_id": name, "workspace_id": 7} for name in "cd"]
     assert said(capsys)[0] == [f"{n}: qr_scanning; next: waguard qr {n}" for n in "cd"]
+
+
+STARTING: Final = Answer(503, {"error": "the database does not answer yet"})
+
+
+def test_one_is_created_as_soon_as_the_daemon_has_started(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = Answer(201, {"session_id": "c", "status": "qr_scanning"})
+    api.says("POST /api/sessions", *[STARTING] * TRIES, made)
+    assert main(["sessions", "create", "c"]) == 0
+    assert said(capsys)[0] == ["c: qr_scanning; next: waguard qr c"]
+
+
+def test_a_start_that_does_not_end_is_not_waited_for_without_an_end(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.says("POST /api/sessions", STARTING)
+    assert main(["sessions", "create", "c"]) == 1
+    assert len(api.asked) == TRIES + 1
+    assert "the database does not answer yet" in capsys.readouterr().err
+
+
+def test_what_is_refused_is_not_asked_for_again(api: Api) -> None:
+    api.says("POST /api/sessions", Answer(409, {"error": "it is in another workspace"}))
+    assert main(["sessions", "create", "c"]) == 1
+    assert len(api.asked) == 1
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,11 @@ from waguard.cli.render import (
     wrapped,
 )
 from waguard.cli.rows import of_workspace, row, status_style, version
+from waguard.cli.waiting import Waiting
 from waguard.errors import ConfigError, printable
 
+TRIES: Final = 10  # while a daemon starts
+UNAVAILABLE: Final = 503
 AT_ONCE: Final = 8  # requests; how many sessions start at a time is the daemon's to say
 
 LISTED: Final = ("session_id", "workspace_id", "status", "phone_number", "connected_at")
@@ -155,12 +158,29 @@ def _create(arguments: argparse.Namespace) -> int:
 
     def create(name: str) -> Any:
         body = {"session_id": name, "workspace_id": arguments.workspace}
-        return client.call("POST", "/api/sessions", body)
+        poll = arguments.context.link_poll
+        return _when_up(client, poll, lambda: client.call("POST", "/api/sessions", body))
 
     def said(name: str, answer: Any) -> str:
         return f"{name}: {answer['status']}; next: waguard qr {name}"
 
     return _each(list(dict.fromkeys(arguments.sessions)), create, said, arguments)
+
+
+def _when_up(client: ApiClient, poll: float, ask: Callable[[], Any]) -> Any:
+    """The answer of a daemon that may be starting. ``poll``: s between two tries."""
+    why = ""
+    with Waiting("waguard", lambda: why, after=client.says_after) as waiting:
+        for _ in range(TRIES):
+            try:
+                return ask()
+            except ApiCallError as error:
+                if error.answered != UNAVAILABLE or client.left <= poll:
+                    raise
+                why = error.message
+            waiting.goes_on()
+            time.sleep(poll)
+        return ask()
 
 
 def _changing(change: _Change) -> Callable[[argparse.Namespace], int]:
