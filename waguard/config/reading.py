@@ -67,12 +67,11 @@ def holds_password(path: Path) -> bool:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    match value:
-        case str():
-            yield value
-        case dict() | list():
-            for one in value.values() if isinstance(value, dict) else value:
-                yield from _texts(one)
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _texts(one)
 
 
 def _content(path: Path) -> tuple[str, Path | None]:
