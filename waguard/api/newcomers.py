@@ -30,7 +30,7 @@ class Clients(NamedTuple):
 
 
 NOBODY: Final = Clients(bool, lambda *_: None)
-"""Of no application."""
+"""A door without an application has none."""
 
 
 class Newcomer:
