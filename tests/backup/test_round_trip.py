@@ -191,33 +191,41 @@ def test_a_server_keeps_its_database(old: Installation, tmp_path: Path) -> None:
     assert "secret" not in line
 
 
+@pytest.mark.parametrize("stored", [None, "messages.wa_id"], ids=["no table", "a table"])
 def test_on_a_dump_of_a_server_the_same_is_done_by_statements(
-    old: Installation, new: Installation, tmp_path: Path
+    old: Installation, tmp_path: Path, stored: str | None
 ) -> None:
     """SQLite stands in for the server: nothing in them is of one database."""
     states = ("accepted", "sending", "sent")
     old.run(OUTBOX, *(message(number, state) for number, state in enumerate(states)))
     events = ("message_received", "message_sent", "call_received", "session_ready")
-    old.run(DELIVERY, *(webhook(number, it) for number, it in enumerate(events)))
-    shutil.copyfile(old.database, new.database)
-    for line in rows.statements():
-        new.run(line)
+    waiting = webhook(9, "message_received", "alpha", "dead", "unidentified", chat="1@lid")
+    own = webhook(8, "message_received", "alpha")
+    old.run(DELIVERY, *(webhook(number, it) for number, it in enumerate(events)), waiting, own)
+    old.run("UPDATE waguard_outbox SET updated_at = 1")
+    old.run("UPDATE waguard_deliveries SET died_at = 1 WHERE state = 'dead'")
     file, _ = old.save(tmp_path / "backups")
-    made = Installation(tmp_path / "made")
+    before = time.time()
+    webhooks = {"webhook": {"stored": stored}}
+    made = Installation(tmp_path / "made", **webhooks)
     made.restore(file)
-    for found in (
-        "SELECT state FROM waguard_outbox",
-        "SELECT state, cause FROM waguard_deliveries",
-    ):
-        assert new.run(f"{found} ORDER BY id") == made.run(f"{found} ORDER BY id")
     url = "postgresql+asyncpg://app:secret@db.example/shop"
-    old.config = Installation(tmp_path / "server", database={"url": url}).config
+    old.config = Installation(tmp_path / "saved", database={"url": url}).config
     file, _ = old.save(tmp_path / "servers")
-    server = Installation(tmp_path / "other", database={"url": url})
+    server = Installation(tmp_path / "server", database={"url": url}, **webhooks)
     result = server.restore(file, from_dump=True)
     noted = restored_file.read(server.config.paths.state)
     assert noted
-    assert (noted.database, result.statements) == (True, rows.statements())
+    assert noted.database
+    shutil.copyfile(old.database, server.database)
+    for line in result.statements:
+        server.run(line)
+    for table, columns, at in (
+        ("waguard_outbox", "state, error, content", "updated_at"),
+        ("waguard_deliveries", "state, cause, last_error", "died_at"),
+    ):
+        found = f"SELECT {columns}, {at} >= {before} FROM {table} ORDER BY id"
+        assert server.run(found) == made.run(found)
 
 
 # ---- where there is something already ----

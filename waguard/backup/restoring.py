@@ -177,7 +177,8 @@ class _Restore:
 
     def _carry_out(self, used: Path | None) -> Result:
         state, sessions = self._config.paths.state, self._config.paths.sessions
-        counts = self._make_database_ready()
+        uses_lookup = self._config.webhook.stored is not None
+        counts = self._make_database_ready(uses_lookup=uses_lookup)
         has = [it.session for it in self._manifest.sessions if it.snapshot]
         self._make_way(state / restored_file.FILE)
         self._journal.made(state / restored_file.FILE)
@@ -211,7 +212,9 @@ class _Restore:
             lost=lost(shown, counts),
             counts=counts,
             moved=[*self._renamed, *self._journal.moves],
-            statements=rows.statements() if self._from_dump else [],
+            statements=rows.statements(uses_lookup=uses_lookup, now=self._now)
+            if self._from_dump
+            else [],
             configuration=self._keep_configuration(used),
         )
 
@@ -234,10 +237,9 @@ class _Restore:
             revision=HEAD,
         )
 
-    def _make_database_ready(self) -> Counts:
+    def _make_database_ready(self, *, uses_lookup: bool) -> Counts:
         if not self._manifest.has_database:
             return Counts()
-        uses_lookup = self._config.webhook.stored is not None
         with as_owner_of(self._config.paths.state):
             database = self._unpacked / policy.DATABASE
             return rows.make_ready(database, uses_lookup=uses_lookup, now=self._now)

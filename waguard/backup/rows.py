@@ -10,7 +10,7 @@ from waguard.core.backup_contents import Row
 from waguard.core.messages.send_states import State
 from waguard.core.restore_losses import Counts
 from waguard.core.restored import REPEATABLE, WHY, doubt
-from waguard.core.webhooks.delivery import EVENTS, Cause, Doubt
+from waguard.core.webhooks.delivery import EVENTS, HELD, Cause, Doubt
 from waguard.errors import WaguardError
 from waguard.host.files.private_files import open_private
 from waguard.ports.webhooks import GLOBAL
@@ -117,16 +117,23 @@ def make_ready(database: Path, *, uses_lookup: bool, now: float) -> Counts:
         raise _unreadable(database, str(error)) from None
 
 
-def statements() -> list[str]:
-    """What does the same on a server, for a database that was restored from a dump."""
+def statements(*, uses_lookup: bool, now: float) -> list[str]:
+    """What does the same on a server, for a database that was restored from a dump; only the bodies get no mark.
+    ``uses_lookup`` and ``now`` are as of ``make_ready``."""
     repeatable = ", ".join(f"'{event}'" for event in sorted(REPEATABLE))
+    waits, asks = f"{_WAIT}({repeatable})", f"event = '{HELD}' AND endpoint = '{GLOBAL}'"
+    of_table = f"cause = '{Cause.RESTORED}' WHERE state = 'pending' AND {asks}"
     uncertain = f"state = '{State.UNCERTAIN}', error = '{UNFINISHED}', content = NULL"
-    restored = f"cause = '{Cause.RESTORED}', last_error = '{WHY}'"
-    return [
-        f"UPDATE waguard_outbox SET {uncertain} WHERE {_UNFINISHED};",  # noqa: S608 - constants, as below
-        f"UPDATE waguard_deliveries SET state = 'dead', {restored}, died_at = created_at WHERE {_WAIT}({repeatable});",  # noqa: S608
-        f"UPDATE waguard_deliveries SET {restored} WHERE cause = '{Cause.UNIDENTIFIED}';",  # noqa: S608
+    restored = f"cause = '{Cause.RESTORED}', last_error = '{WHY}', died_at = {now!r}"
+    if uses_lookup:
+        waits += f" AND NOT ({asks})"
+    changes = [
+        f"waguard_outbox SET {uncertain}, updated_at = {now!r} WHERE {_UNFINISHED}",
+        *([f"waguard_deliveries SET {of_table}"] if uses_lookup else []),
+        f"waguard_deliveries SET state = 'dead', {restored} WHERE {waits}",
+        f"waguard_deliveries SET {restored} WHERE cause = '{Cause.UNIDENTIFIED}'",
     ]
+    return [f"UPDATE {change};" for change in changes]
 
 
 def _hold(
