@@ -71,6 +71,7 @@ class Api:
 
 class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
+    request_queue_size = 128  # where it is full a client that does not block is refused
 
     def handle_error(self, *_: object) -> None:
         """A client that went away is no news."""

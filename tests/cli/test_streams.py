@@ -94,6 +94,55 @@ def test_a_full_disk_for_both_streams(api: Api, short_path: Path) -> None:
     assert outcome(short_path, *LIST, script='"$@" >/dev/full 2>&1; [ $? != 0 ]') == (0, "")
 
 
+NAMES: Final = [f"s{it}" for it in range(30)]
+STOPS: Final = {f"POST /api/sessions/{it}/stop" for it in NAMES}
+
+
+def stopping(api: Api) -> None:
+    """Sessions of which each can be stopped, but the last one."""
+    listed = [{"session_id": it, "workspace_id": 1} for it in NAMES]
+    api.says("GET /api/sessions", Answer(200, {"sessions": listed}))
+    for request in STOPS:
+        api.says(request, Answer(200, {"status": "disconnected"}))
+    api.says(f"POST /api/sessions/{NAMES[-1]}/stop", Answer(503, {"error": "busy"}))
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("to", "err"),
+    [
+        (">&$left", f"waguard: {NAMES[-1]}: busy\n"),
+        (">&$left 2>&1", ""),
+        (">/dev/full", f"waguard: {NAMES[-1]}: busy\n{FULL}"),
+        (">/dev/full 2>&1", ""),
+    ],
+)
+def test_all_are_changed_whoever_reads_it(
+    api: Api, short_path: Path, to: str, err: str, unbuffered: str
+) -> None:
+    """``sessions stop --all | head``: all are stopped, and the exit code says that one was not."""
+    stopping(api)
+    # a pipe whose reader has left; the shell itself must not be the one that reads
+    script = f'exec {{left}}> >(:); wait $!; "$@" {to}'
+    found = outcome(short_path, "sessions", "stop", "--all", script=script, unbuffered=unbuffered)
+    assert {request for request, _ in api.asked} - {"GET /api/sessions"} == STOPS
+    assert found == (1, err)
+
+
+def test_the_exit_code_is_that_of_the_command_also_where_its_reader_left(
+    api: Api, short_path: Path
+) -> None:
+    api.says("GET /health/detailed", Answer(200, {**HEALTH, "details": []}))
+    script = 'exec {left}> >(:); wait $!; "$@" >&$left'
+    assert outcome(short_path, "status", script=script) == (5, "")
+
+
+def test_an_error_that_nobody_can_read_keeps_its_exit_code(api: Api, short_path: Path) -> None:
+    script = 'exec {left}> >(:); wait $!; "$@" 2>&$left'
+    assert outcome(short_path, "sessions", "show", "x", script=script) == (1, "")
+    assert outcome(short_path, "sessions", "show", "x", "--all", script=script) == (2, "")
+
+
 def test_closed_streams_change_no_exit_code(api: Api, short_path: Path) -> None:
     api.says("GET /api/sessions", Answer(200, {"sessions": MANY}))
     assert outcome(short_path, *LIST, script='"$@" >&-') == (0, "")

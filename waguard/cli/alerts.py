@@ -5,12 +5,12 @@ import asyncio
 import contextlib
 import os
 import socket
-import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from waguard.cli import output
 from waguard.cli.context import Context, config_of, in_place
 from waguard.cli.parsing import verb, verbs_of, with_config, with_json
 from waguard.cli.render import print_either
@@ -62,7 +62,7 @@ def _failed(arguments: argparse.Namespace) -> int:
     said = notice.of_failed_unit(why, unit=unit, host=socket.gethostname(), page=page_of(config))
     destinations, refused = _destinations(config)
     if refused:
-        print(refused.line(), file=sys.stderr)
+        output.say(f"{refused.line()}\n")
     return max(_deliver(arguments, destinations, said), refused.code if refused else 0)
 
 

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 from waguard.backup import saving
+from waguard.cli import output
 from waguard.cli.context import located
 from waguard.cli.files import STDOUT
-from waguard.cli.output import OutputLostError
 from waguard.cli.parsing import with_config, with_json
 from waguard.cli.render import print_either, second
 from waguard.core.backup_contents import Manifest
@@ -98,10 +98,10 @@ def _to_stdout(source: saving.Source, arguments: argparse.Namespace) -> None:
         )
     try:
         manifest = saving.into_stream(source, sys.stdout.buffer)
-    except OutputLostError as lost:
-        raise OutputLostError(str(lost), read=False) from None  # half an archive is none
+    except output.OutputLostError as lost:
+        raise output.OutputLostError(str(lost), read=False) from None  # half an archive is none
     for it in manifest.sessions:
         if it.snapshot is None:
-            sys.stderr.write(f"without credentials: {it.session}: {it.why}\n")
+            output.say(f"without credentials: {it.session}: {it.why}\n")
     for line in saving.statements(source.config):
-        sys.stderr.write(f"the database is not in it; dump it: {line}\n")
+        output.say(f"the database is not in it; dump it: {line}\n")

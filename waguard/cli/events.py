@@ -2,9 +2,8 @@
 
 import argparse
 import json
-import sys
 
-from waguard.cli import event_stream
+from waguard.cli import event_stream, output
 from waguard.cli.client import connect
 from waguard.cli.parsing import with_config
 
@@ -39,4 +38,4 @@ def _broke(why: str) -> None:
 
 
 def _say(what: str) -> None:
-    sys.stderr.write(f"waguard: {what}\n")
+    output.say(f"waguard: {what}\n")

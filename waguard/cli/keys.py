@@ -7,7 +7,6 @@ import argparse
 import hashlib
 import os
 import secrets
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from waguard.cli import output
 from waguard.cli.client import connect
 from waguard.cli.confirmation import require_yes, with_yes
 from waguard.cli.context import config_of, in_place
@@ -171,7 +171,7 @@ def _create(arguments: argparse.Namespace) -> int:
         about = answer["about"]
         until = f"until {about['expires_at']}" if about["expires_at"] else "without an end"
         said = f"key {about['id']} ({about['name']}) has the right {about['right']}, {until}; it is never shown again"
-        sys.stderr.write(f"{printable(said)}\n")
+        output.say(f"{printable(said)}\n")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""stdout as commands write to it: a reader that left, a full disk and a closed stream are distinguished
+"""stdout and stderr as commands write to them. Of stdout a reader that left, a full disk and a closed stream are distinguished
 from every other error of the system, also by libraries that ignore those.
 """
 
@@ -53,6 +53,20 @@ def _losing() -> Iterator[None]:
         raise OutputLostError(error.strerror or str(error), read=read) from None
 
 
+def say(text: str) -> None:
+    """Write it to stderr, where what nobody can read is no error: the exit code says enough."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        _to_nowhere(sys.stderr)
+
+
+def _to_nowhere(stream: IO[Any]) -> None:
+    """What it still holds goes there, too: else the end of the interpreter is an error."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 @contextlib.contextmanager
 def stdout() -> Iterator[None]:
     """Within it stdout is an ``Output``; at its end all is written. Raises ``OutputLostError``; what is
@@ -68,7 +82,7 @@ def stdout() -> Iterator[None]:
         with _written():
             yield
     except OutputLostError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), plain.fileno())
+        _to_nowhere(plain)
         raise
     finally:
         sys.stdout = plain

@@ -1,9 +1,8 @@
 """``waguard page``: the address of the status page, with a ticket for it instead of a key."""
 
 import argparse
-import sys
 
-from waguard.cli import context
+from waguard.cli import context, output
 from waguard.cli.client import connect
 from waguard.cli.parsing import with_daemon, with_json
 from waguard.cli.render import print_either
@@ -33,7 +32,7 @@ def _page(arguments: argparse.Namespace) -> int:
     address = f"{base.rstrip('/')}/#ticket={answer['ticket']}"
     print_either(arguments, {"address": address, "expires_in": answer["expires_in"]}, address)
     if not arguments.json:
-        sys.stderr.write(
+        output.say(
             f"valid once, for {answer['expires_in']:.0f} s; the page may {arguments.right} for"
             f" {PAGE_LASTS / 3600:.0f} hours\n"
         )

@@ -2,7 +2,6 @@
 
 import argparse
 import re
-import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
+from waguard.cli import output
 from waguard.core.exits import EXIT_USAGE
 from waguard.host import configuration_file
 
@@ -59,7 +59,7 @@ def verbs_of(parser: argparse.ArgumentParser) -> Any:
 
 def _lists(parser: argparse.ArgumentParser) -> int:
     """No verb was named: nothing is done."""
-    sys.stderr.write(parser.format_help())
+    output.say(parser.format_help())
     return EXIT_USAGE
 
 

@@ -69,28 +69,28 @@ _CONTEXT: Final = Context()
 def main(argv: Sequence[str] | None = None, context: Context = _CONTEXT) -> int:
     """Run one command; errors are one line, never a traceback."""
     warnings.formatwarning = _warning
-    given = sys.argv[1:] if argv is None else list(argv)
+    given, code = sys.argv[1:] if argv is None else list(argv), 0
     try:
         with output.stdout():
             start = argparse.Namespace(context=context, config=None)
             arguments = parser(command_of(given)).parse_args(given, start)
             command: Command = arguments.command
-            return command(arguments)
+            code = command(arguments)
     except WaguardError as error:
         _complain(error.line())
         return error.code
     except KeyboardInterrupt:
         return 130
     except output.OutputLostError as lost:
-        if lost.read:
-            return 0
-        _complain(f"the output is not complete: {lost}")
-        return 1
+        if not lost.read:
+            _complain(f"the output is not complete: {lost}")
+            return 1
+    return code
 
 
 def _complain(line: str) -> None:
     priority = "<3>" if is_journal(sys.stderr) else ""  # sd-daemon(3): an error
-    sys.stderr.write(f"{priority}waguard: {line}\n")
+    output.say(f"{priority}waguard: {line}\n")
 
 
 def _warning(message: Warning | str, *_: object, **__: object) -> str:

@@ -1,7 +1,6 @@
 """``waguard sessions``: create, list, show, start, stop, move, link and unlink sessions."""
 
 import argparse
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +8,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from waguard.cli import pair, proxy, qr, screenshot
+from waguard.cli import output, pair, proxy, qr, screenshot
 from waguard.cli.client import ApiCallError, ApiClient, connect
 from waguard.cli.confirmation import counted, require_yes, with_yes
 from waguard.cli.parsing import (
@@ -218,23 +217,34 @@ def _each(
     arguments: argparse.Namespace,
 ) -> int:
     """Do it to all, whatever happens to one; a line for each, in their order."""
-    results, failed = [], False
+    results, failed, lost = [], False, None
     for name, answer in _done(names, work):
         if isinstance(answer, ApiCallError):
             if len(names) == 1 and not arguments.json:
                 raise answer
             failed = True
             results.append({"session_id": name, "ok": False, **_error(answer)})
-            sys.stderr.write(f"waguard: {name}: {answer.line()}\n")
+            output.say(f"waguard: {name}: {answer.line()}\n")
         else:
             results.append({"session_id": name, "ok": True, "status": answer.get("status")})
             if not arguments.json:
-                print(printable(said(name, answer)))
+                lost = lost or _printed(printable(said(name, answer)))
+    if lost and not lost.read:
+        raise lost
     if arguments.json:
         print_json({"results": results})
     elif not names:
         print("no sessions")
     return 1 if failed else 0
+
+
+def _printed(line: str) -> output.OutputLostError | None:
+    """Why it is lost: who reads it has no say in what is done to the others."""
+    try:
+        print(line)
+    except output.OutputLostError as error:
+        return error
+    return None
 
 
 def _done(names: Sequence[str], work: Callable[[str], Any]) -> Iterator[tuple[str, Any]]:
@@ -285,7 +295,7 @@ def _show(arguments: argparse.Namespace) -> int:
             if len(names) == 1:
                 raise answer
             failed = True
-            sys.stderr.write(f"waguard: {name}: {answer.line()}\n")
+            output.say(f"waguard: {name}: {answer.line()}\n")
             continue
         shown.append(answer)
         if not arguments.json:

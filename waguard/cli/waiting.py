@@ -1,11 +1,11 @@
 """Who waits says so: after two seconds one line on stderr, and another one only where the reason is another."""
 
-import sys
 import threading
 from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
+from waguard.cli import output
 from waguard.errors import printable
 
 SAYS_AFTER: Final = 2.0  # s
@@ -53,8 +53,7 @@ class Waiting:
             reason = self._why() or "it has not answered yet"
             if self._speaks and reason != self._reason:
                 self._reason = reason
-                sys.stderr.write(f"waiting for {self._what}: {printable(reason)}\n")
-                sys.stderr.flush()
+                output.say(f"waiting for {self._what}: {printable(reason)}\n")
 
     def goes_on(self) -> None:
         """Say that the wait goes on, where the reason may be another one."""
