@@ -80,13 +80,25 @@ def test_a_test_without_destinations_is_refused(
     assert "alerts.destination_file: there is no destination to test" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("configuration", ["", "[api]\nport = 'wrong'\n"])
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        "",
+        "[api]\nport = 'wrong'\n",
+        "[api]\nport = 3001O\n",
+        "  [api]\nnames = [\n",
+        "[api]\nhost = '\udcff'\n",
+        f"[api]\nport = {'[' * 100_000}\n",
+    ],
+    ids=["right", "wrong", "syntax", "open", "encoding", "nested"],
+)
 def test_a_failed_daemon_is_reported_also_where_its_configuration_is_wrong(
     file: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, configuration: str
 ) -> None:
     file.write_text(f"webhook http://127.0.0.1:{receiver.server_port}/good\n")
     found = file.with_name("waguard.toml")
-    found.write_text(found.read_text() + configuration)
+    alerts = found.read_text()
+    found.write_text(alerts + configuration, errors="surrogateescape")
     monkeypatch.setenv("MONITOR_SERVICE_RESULT", "exit-code")
     monkeypatch.setenv("MONITOR_EXIT_STATUS", "2")
     assert main(["alerts", "failed"]) == 0
@@ -94,9 +106,34 @@ def test_a_failed_daemon_is_reported_also_where_its_configuration_is_wrong(
     assert "failed (exit-code, exit status 2)" in got["text"]
     assert "not supervised" in got["text"]
     monkeypatch.setenv("MONITOR_UNIT", "waguard-backup.service")
+    found.write_text(configuration + alerts, errors="surrogateescape")
     assert main(["alerts", "failed"]) == 0
     assert "waguard-backup.service failed" in receiver.got[1]["text"]
     assert "not supervised" not in receiver.got[1]["text"]
+
+
+@pytest.mark.parametrize("configuration", ["[api]\nport = 'wrong'\n", "port = 3001O\n", None])
+def test_a_failed_daemon_is_reported_where_the_environment_names_the_destinations(
+    file: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, configuration: str | None
+) -> None:
+    """Beside the file that is wrong, or that was named and is not there."""
+    file.write_text(f"webhook http://127.0.0.1:{receiver.server_port}/good\n")
+    monkeypatch.setenv("WAGUARD_ALERTS__DESTINATION_FILE", file.name)
+    named = file.with_name("named.toml")
+    if configuration:
+        named.write_text(f"[alerts]\ndestination_file = 'nowhere'\n{configuration}")
+    assert main(["alerts", "failed", "--config", str(named)]) == 0
+    assert len(receiver.got) == 1
+
+
+def test_where_the_environment_names_none_the_reason_is_said(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WAGUARD_ALERTS__DESTINATION_FILE", "")
+    found = file.with_name("waguard.toml")
+    found.write_text(f"{found.read_text()}[api]\nport = 'wrong'\n")
+    assert main(["alerts", "failed"]) == 2
+    assert "api.port" in capsys.readouterr().err
 
 
 def test_a_wrong_line_does_not_keep_a_failure_from_the_others(

@@ -4,11 +4,12 @@ import argparse
 import asyncio
 import contextlib
 import os
+import re
 import socket
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from waguard.cli import output
 from waguard.cli.context import Context, config_of, in_place
@@ -25,6 +26,9 @@ from waguard.messaging.alerts import delivery, destination_file
 from waguard.messaging.alerts.alerts import page_of
 
 _KEY: Final = "alerts.destination_file"
+_SECTION: Final = re.compile(
+    r"^[ \t]*\[[ \t]*alerts[ \t]*\].*?(?=^[ \t]*\[|\Z)", re.DOTALL | re.MULTILINE
+)
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +98,7 @@ def _deliver(
 
 
 def _readable(arguments: argparse.Namespace) -> Config:
-    """The configuration. Where it is wrong, which may be why the daemon failed, its section [alerts] alone."""
+    """The configuration. Where it is wrong, which may be why the daemon failed, what names the destinations alone."""
     try:
         return config_of(arguments)
     except ConfigError:
@@ -102,8 +106,21 @@ def _readable(arguments: argparse.Namespace) -> Config:
         found = configuration_file.find(
             arguments.config, os.environ, system_file=context.system_file
         )
-        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
             path = found.path or Path()
-            named = tomllib.loads(path.read_text())["alerts"]["destination_file"]
-            return placed([{"alerts": {"destination_file": Path(named)}}], path.parent)
+            named = os.environ.get(configuration_file.variable(*_KEY.split(".")))
+            if named is None:
+                named = _alerts_of(path)["destination_file"]
+            if named:
+                return placed([{"alerts": {"destination_file": Path(named)}}], path.parent)
         raise
+
+
+def _alerts_of(path: Path) -> Mapping[str, Any]:
+    """What section [alerts] has, also in a file that as a whole is no TOML. Raises ``OSError``, ``ValueError``, ``LookupError``."""
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    try:
+        return dict(tomllib.loads(text)["alerts"])
+    except (ValueError, RecursionError):
+        cut = _SECTION.search(text)
+        return dict(tomllib.loads(cut[0] if cut else "")["alerts"])
