@@ -7,7 +7,7 @@ import os
 import socket
 import socketserver
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ class Answer:
     status: int
     body: Any
     kind: str = "application/json; charset=utf-8"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -97,6 +98,8 @@ def served(folder: Path) -> Iterator[Api]:
             )
             self.send_response(answer.status)
             self.send_header("Content-Type", answer.kind)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             if content:  # without any the client may be gone already

@@ -68,22 +68,24 @@ class Enough(Exception):  # noqa: N818 - no error
     """The test has seen what it wanted."""
 
 
-def followed(breaks: int) -> tuple[list[int | str], list[str]]:
-    """Ids of what was shown, and what was said of so many breaks."""
+def followed(breaks: int) -> tuple[list[int | str], list[str], list[float]]:
+    """Ids of what was shown, what was said of so many breaks, and how many seconds each had."""
     shown: list[int | str] = []
     said: list[str] = []
+    paused: list[float] = []
     left = iter(range(breaks - 1))
 
-    def pause(_: float) -> None:
+    def pause(seconds: float) -> None:
+        paused.append(seconds)
         if next(left, None) is None:
             raise Enough
 
     def events() -> Iterator[dict[str, Any]]:
-        return event_stream.follow(client, broken=said.append, pause=pause)
+        return event_stream.follow(client, broken=said.append, noted=said.append, pause=pause)
 
     with pytest.raises(Enough):
         shown.extend(it["id"] for it in events())
-    return shown, said
+    return shown, said, paused
 
 
 def client() -> ApiClient:
@@ -119,14 +121,14 @@ def test_a_stream_of_a_cluster_goes_on_where_it_was(api: Api) -> None:
     """Also after an id without an event; an event that is cut off is asked for again."""
     cut = CLUSTER + b'id: h1:7,h2:9\nevent: link\ndata: {"id": "h1'
     api.says("GET /api/events", Answer(200, cut, "text/event-stream"), stream())
-    shown, _ = followed(2)
+    shown, *_ = followed(2)
     assert shown == ["h1:6"]
     assert api.headers["Last-Event-ID"] == "h1:6,h2:9"
 
 
 def test_a_stream_that_breaks_off_goes_on_where_it_was(api: Api) -> None:
     api.says("GET /api/events", stream(*EVENTS[:2]), stream(), stream(EVENTS[2]))
-    shown, said = followed(3)
+    shown, said, _ = followed(3)
     assert shown == [1, 2, 3]
     assert api.headers["Last-Event-ID"] == "2"
     assert said == ["the daemon ended the stream"] * 3
@@ -165,6 +167,36 @@ def test_without_a_daemon_it_ends_with_the_reason(api: Api) -> None:
     next(iter(runtime().glob("*.sock"))).unlink()
     with pytest.raises(ApiCallError):
         next(event_stream.follow(client, broken=lambda _: None))
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_stream_goes_on_after_a_daemon_that_is_busy_for_a_moment(api: Api, status: int) -> None:
+    """That is said once; a daemon that names a longer pause gets it."""
+    busy = Answer(status, {"error": "waguard is busy"}, headers={"Retry-After": "7"})
+    api.says("GET /api/events", stream(EVENTS[0]), busy, busy, stream(EVENTS[1]))
+    shown, said, paused = followed(4)
+    assert shown == [1, 2]
+    assert said == ["the daemon ended the stream", "waguard is busy", "the daemon ended the stream"]
+    assert paused == [2.0, 7.0, 7.0, 2.0]
+
+
+def test_a_stream_whose_place_is_unknown_goes_on_from_now(api: Api) -> None:
+    """As after the update of a daemon, whose ids were others."""
+    refused = Answer(400, {"error": "invalid event id"})
+    api.says("GET /api/events", stream(EVENTS[1]), refused, stream(EVENTS[2]))
+    shown, said, _ = followed(3)
+    assert shown == [2, 3]
+    assert said[1:3] == ["some events may be missing", "invalid event id"]
+    assert "Last-Event-ID" not in api.headers
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_a_stream_that_is_refused_later_ends(api: Api, status: int) -> None:
+    refused = Answer(status, {"error": "no"})
+    api.says("GET /api/events", stream(EVENTS[0]), refused, refused)
+    events = event_stream.follow(client, broken=lambda _: None, pause=lambda _: None)
+    with pytest.raises(ApiCallError, match="no"):
+        list(events)
 
 
 def test_a_refusal_is_shown(api: Api, capsys: pytest.CaptureFixture[str]) -> None:

@@ -134,12 +134,13 @@ def test_a_drain_that_is_waited_for(api: Api, capsys: pytest.CaptureFixture[str]
         "GET /api/hosts",
         hosts(host("h2", owned=0)),
         hosts(host("h2", owned=2, drain=True)),
+        Answer(503, {"error": "the database is down"}),
         hosts(host("h2", owned=0, drain=True)),
     )
     api.says("POST /api/hosts/h2/drain", Answer(200, {"success": True}))
     assert main(["drain", "--wait", "h2"]) == 0
     assert said(capsys)[0] == ["h2 has no session any more"]
-    assert len(api.asked) == 4
+    assert len(api.asked) == 5
 
 
 @pytest.mark.parametrize("left", [[], [host("h2", alive=False, drain=True, owned=0)]])

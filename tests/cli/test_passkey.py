@@ -47,6 +47,17 @@ def test_a_code_is_confirmed_only_by_the_one_who_names_it(
     ]
 
 
+def test_a_restart_of_the_daemon_ends_no_linking(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away = Answer(503, {"error": "sessions are being restored"})
+    api.says(CONFIRM, Answer(202, {}))
+    api.says(STATUS, away, WAITS, PAIRS, away, LINKED)
+    api.says(PASSKEY, away, stage("answered"))
+    assert main(["passkey", "s1", "--confirm", CODE]) == 0
+    assert said(capsys)[0][-1] == "s1: linked"
+
+
 def test_another_code_than_the_pages_is_refused(
     api: Api, capsys: pytest.CaptureFixture[str]
 ) -> None:

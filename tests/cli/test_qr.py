@@ -131,6 +131,38 @@ def test_a_code_to_type(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == {"code": "ABCD-1234"}
 
 
+AWAY: Final = Answer(503, {"error": "sessions are being restored"})
+
+
+def test_a_restart_of_the_daemon_ends_no_pairing(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.says("POST /api/sessions/a/pairing-code", Answer(200, {"code": "ABCD-1234"}))
+    api.says(
+        STATUS, Answer(200, {"status": "qr_scanning"}), AWAY, Answer(200, {"status": "connected"})
+    )
+    assert main(["sessions", "pair", "a", "+6281"]) == 0
+    assert said(capsys)[0][-1] == "a: linked"
+
+
+def test_a_restart_of_the_daemon_ends_no_scan(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    api.says(QR, CODE, AWAY, CODE, GONE)
+    api.says(STATUS, AWAY, Answer(200, {"status": "connected"}))
+    assert main(["qr", "a"]) == 0
+    assert said(capsys)[0][-1] == "a: scanned"
+    api.says(QR, AWAY)
+    assert main(["qr", "a"]) == 1, "nothing was shown yet"
+
+
+def test_a_daemon_that_does_not_come_back_is_waited_for_as_long_as_was_said(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.says("POST /api/sessions/a/pairing-code", Answer(200, {"code": "ABCD-1234"}))
+    api.says(STATUS, AWAY)
+    assert main(["sessions", "pair", "a", "+6281", "--timeout", "1"]) == 1
+    assert len(said(capsys)[1]) == 1
+
+
 def test_a_code_that_nobody_typed(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     api.says("POST /api/sessions/a/pairing-code", Answer(200, {"code": "ABCD-1234"}))
     api.says(

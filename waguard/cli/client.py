@@ -29,15 +29,30 @@ from waguard.host import configuration_file
 from waguard.host.files.lock import read_pid_file
 from waguard.host.system.listen import LOCAL_SOCKET
 
+_OF_SERVERS: Final = range(500, 600)
+LONGEST_PAUSE: Final = 60.0  # s that an answer may ask for
 REASON_WITHIN: Final = 1.0  # s; who waits is not to wait for that, too
 
 
 class ApiCallError(WaguardError):
     """The API answered with an error, or not at all. ``answered``: its HTTP status, else 0."""
 
-    def __init__(self, message: str, *, answered: int, remedy: str | None = None) -> None:
-        super().__init__(message, remedy=remedy)
+    def __init__(
+        self,
+        message: str,
+        *,
+        answered: int,
+        remedy: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, remedy=remedy, retry_after=retry_after)
         self.answered = answered
+
+    @property
+    def passes(self) -> bool:
+        """Whether the same request may succeed in a moment: the daemon is away, or busy."""
+        busy = self.answered in {HTTPStatus.TOO_MANY_REQUESTS, *_OF_SERVERS}
+        return busy or not self.answered
 
 
 class NoAnswerError(ApiCallError):
@@ -105,7 +120,7 @@ class ApiClient(Struct, frozen=True):
             raise self._silent(error, requested=requested) from None
         finally:
             connection.close()
-        return _decode(response.status, response.getheader("Content-Type", ""), content)
+        return _decode(response, content)
 
     @contextlib.contextmanager
     def streaming(
@@ -120,8 +135,7 @@ class ApiClient(Struct, frozen=True):
             connection.request("GET", path, headers=headers | key)
             response = connection.getresponse()
             if response.status != http.client.OK:
-                kind = response.getheader("Content-Type", "")
-                _decode(response.status, kind, response.read())
+                _decode(response, response.read())
             yield iter(response.readline, b"")
         except (OSError, http.client.HTTPException) as error:
             raise self._silent(error) from None
@@ -241,7 +255,8 @@ def _bounded(client: ApiClient, arguments: argparse.Namespace) -> ApiClient:
     return replace(client, within=within, until=until, says_after=arguments.context.says_after)
 
 
-def _decode(status: int, kind: str, content: bytes) -> Any:
+def _decode(response: http.client.HTTPResponse, content: bytes) -> Any:
+    status, kind = response.status, response.getheader("Content-Type", "")
     answer = _json(status, content) if kind.startswith("application/json") else content
     if status < HTTPStatus.MULTIPLE_CHOICES:
         return answer
@@ -251,7 +266,13 @@ def _decode(status: int, kind: str, content: bytes) -> Any:
         field + str(fields.get("error") or f"HTTP {status}"),
         answered=status,
         remedy=fields.get("remedy"),
+        retry_after=_seconds(response.getheader("Retry-After", "")),
     )
+
+
+def _seconds(text: str) -> float | None:
+    """None: a proxy may say it as a date."""
+    return min(float(text), LONGEST_PAUSE) if text.isdecimal() else None
 
 
 def _json(status: int, content: bytes) -> Any:

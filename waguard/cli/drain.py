@@ -8,6 +8,7 @@ from urllib.parse import quote
 from waguard.cli.client import ApiCallError, ApiClient, connect
 from waguard.cli.hosts import PATH
 from waguard.cli.parsing import with_daemon, with_json
+from waguard.cli.polling import polled
 from waguard.cli.render import print_either
 from waguard.cli.waiting import Waiting
 
@@ -47,7 +48,8 @@ def _wait(client: ApiClient, host: str, pause: float) -> None:
     reason = "it has not said how many it has"
     with Waiting(f"the sessions of {host}", lambda: reason, after=client.says_after) as waiting:
         while True:
-            found = {it["host"]: it for it in client.call("GET", PATH)["hosts"]}.get(host)
+            listed = polled(client, lambda: client.call("GET", PATH), pause)["hosts"]
+            found = {it["host"]: it for it in listed}.get(host)
             if found is None or not found["alive"]:
                 raise ApiCallError(
                     f"{host} does not run any more",

@@ -6,6 +6,7 @@ Stdlib only. Nothing here prints or parses arguments.
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
+from http import HTTPStatus
 from typing import Any, Final
 
 from waguard.cli.client import ApiCallError, ApiClient
@@ -40,6 +41,11 @@ class Reader:
             if until is None:
                 yield {}
             yield from self._parsed(lines, until)
+
+    def forget(self) -> None:
+        """Read from now on."""
+        self.after = None
+        self._noted("some events may be missing")
 
     def _parsed(self, lines: Iterable[bytes], until: str | None) -> Iterator[dict[str, Any]]:
         at = self.after
@@ -84,7 +90,7 @@ def follow(
     """What happens from now on, without end; nothing that the daemon remembers is missing after a break.
 
     ``broken`` is called with each new reason, ``noted`` as by ``Reader``. Raises ``ApiCallError`` where there is no
-    daemon at the beginning.
+    daemon at the beginning, and where it refuses for good.
     """
     reader, said, begun = Reader(noted), "", False
     while True:
@@ -93,15 +99,23 @@ def follow(
                 begun, said = True, ""
                 if event:
                     yield event
-            why = "the daemon ended the stream"
+            why, rest = "the daemon ended the stream", PAUSE
         except ApiCallError as error:
-            if not begun or error.answered:
+            if not (begun and _goes_on(reader, error)):
                 raise
-            why = error.message
+            why, rest = error.message, max(PAUSE, error.retry_after or 0.0)
         if why != said:
             broken(why)
             said = why
-        pause(PAUSE)
+        pause(rest)
+
+
+def _goes_on(reader: Reader, error: ApiCallError) -> bool:
+    """Whether the stream is asked for again: as it was, or from now on where its place is that of another version."""
+    if error.answered == HTTPStatus.BAD_REQUEST and reader.after is not None:
+        reader.forget()
+        return True
+    return error.passes
 
 
 def sentence(event: dict[str, Any]) -> str:

@@ -2,10 +2,11 @@
 
 import argparse
 import time
-from typing import Final
+from typing import Any, Final
 
 from waguard.cli.client import ApiCallError, connect
 from waguard.cli.parsing import with_daemon, with_json
+from waguard.cli.polling import polled
 from waguard.cli.render import print_json
 from waguard.cli.waiting import Waiting
 
@@ -37,9 +38,14 @@ def _pair(arguments: argparse.Namespace) -> int:
     )
     if arguments.once:
         return 0
+    poll: float = arguments.context.link_poll
+
+    def status() -> Any:
+        return polled(session.client, lambda: session.call("GET", "/status"), poll)
+
     with Waiting(f"the phone of {session.name}", lambda: "the code is not typed yet"):
-        while (now := session.call("GET", "/status"))["status"] in _ON_ITS_WAY:
-            time.sleep(arguments.context.link_poll)
+        while (now := status())["status"] in _ON_ITS_WAY:
+            time.sleep(poll)
     if now["status"] != "connected":
         why = (
             now.get("disconnect_details")

@@ -13,6 +13,7 @@ from waguard.cli import client
 from waguard.cli.client import ApiCallError, ApiClient, SessionClient
 from waguard.cli.context import Desk
 from waguard.cli.parsing import with_daemon
+from waguard.cli.polling import polled
 from waguard.config.addresses import is_address, is_loopback
 from waguard.errors import ConfigError, printable
 from waguard.host import small_file
@@ -102,8 +103,8 @@ async def _sign(session: SessionClient, arguments: argparse.Namespace) -> None:
 def _follow(session: SessionClient, poll: float) -> None:
     """Say what goes on until the session is linked. Raises ``ApiCallError`` where it will not be."""
     said = ""
-    while (now := session.call("GET", "/status"))["status"] in _ON_THE_WAY:
-        stage, code = _stage(session, now)
+    while (now := _asked(session, "/status", poll))["status"] in _ON_THE_WAY:
+        stage, code = _stage(session, now, poll)
         if stage == "failed" or now["link"] == _SCAN_AGAIN:
             break
         if stage in _STEPS and stage != said:
@@ -122,11 +123,15 @@ def _follow(session: SessionClient, poll: float) -> None:
     print(f"{session.name}: linked")
 
 
-def _stage(session: SessionClient, status: dict[str, Any]) -> tuple[str, str]:
+def _asked(session: SessionClient, rest: str, poll: float) -> Any:
+    return polled(session.client, lambda: session.call("GET", rest), poll)
+
+
+def _stage(session: SessionClient, status: dict[str, Any], poll: float) -> tuple[str, str]:
     """The passkey's stage and its code; empty where it is over."""
     if status["link"] != _LINK:
         return "", ""
-    found = session.call("GET", "/passkey")
+    found = _asked(session, "/passkey", poll)
     return found["stage"] or "", found["code"] or ""
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from waguard.cli.client import ApiCallError, SessionClient, connect
 from waguard.cli.files import save
 from waguard.cli.parsing import with_daemon, with_json
+from waguard.cli.polling import polled
 from waguard.cli.render import print_json, stage
 from waguard.wire import qr
 
@@ -78,11 +79,11 @@ def _show_until_scanned(session: SessionClient, poll: float) -> None:
     screen, shown, said = Screen(), False, ""
     while True:
         try:
-            code = _code(session)
+            code = polled(session.client, lambda: _code(session), poll) if shown else _code(session)
         except ApiCallError as error:
             if not (shown or "passkey_required" in str(error)):
                 raise
-            answer = session.call("GET", "/status")
+            answer = polled(session.client, lambda: session.call("GET", "/status"), poll)
             if shown and answer["status"] == "connected":
                 screen.leave()
                 print(f"{session.name}: scanned")
