@@ -2,12 +2,17 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
 from tests.cli.fake_api import said
 from tests.cli.program import main
+from tests.host.processes import clean_environment
+from tests.waiting import DEADLINE, block_until
 from waguard.api.auth import load_or_create_keys
 from waguard.cli import keys
 
@@ -39,6 +44,38 @@ def test_a_key_is_changed(file: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert load_or_create_keys(file).values == {fresh.encode()}
     assert file.stat().st_mode & 0o777 == 0o600
     assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("verb", [["add"], ["remove", keys.fingerprint(OLD), "--yes"]])
+def test_of_two_changes_at_once_none_is_lost(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], verb: list[str]
+) -> None:
+    """Another one begins whenever the first has read the file, and ends, or waits."""
+    file.write_text(f"{OLD}\nanother-key-of-the-application\n")
+    read = keys._read
+    others: list[subprocess.Popen[str]] = []
+
+    def interrupted(path: Path) -> list[str]:
+        lines = read(path)
+        command = [sys.executable, "-m", "waguard", "keys", "add"]
+        other = subprocess.Popen(command, env=clean_environment(), stdout=PIPE, text=True)
+        others.append(other)
+        block_until(lambda: other.poll() is not None or waits_for_lock(other.pid), "another key")
+        return lines
+
+    monkeypatch.setattr(keys, "_read", interrupted)
+    assert main(["keys", *verb]) == 0
+    out = [*said(capsys)[0], *(other.communicate(timeout=DEADLINE)[0] for other in others)]
+    assert {other.returncode for other in others} == {0}
+    left = {keys.fingerprint(it) for it in file.read_text().splitlines()}
+    added = {line.split()[1] for line in out if " is in " in line}
+    assert added < left
+    assert (keys.fingerprint(OLD) in left) is (verb == ["add"])
+
+
+def waits_for_lock(pid: int) -> bool:
+    locks = Path("/proc/locks").read_text().splitlines()
+    return any("->" in line and str(pid) in line.split() for line in locks)
 
 
 def test_a_list_gives_none_away(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

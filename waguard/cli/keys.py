@@ -4,12 +4,14 @@ Only the daemon makes and revokes issued keys: it is the one writer of their fil
 """
 
 import argparse
+import contextlib
+import fcntl
 import hashlib
 import os
 import secrets
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -212,8 +214,9 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _add(arguments: argparse.Namespace) -> int:
     path = config_of(arguments).api.key_file
-    lines, key = _read(path), secrets.token_urlsafe(32)
-    _write(path, [*lines, key])
+    key = secrets.token_urlsafe(32)
+    with _alone(path):
+        _write(path, [*_read(path), key])
     name = fingerprint(key)
     line = f"key {name} is in {path}; {RELOAD}; `waguard keys show {name}` prints it"
     print_either(arguments, {"file": str(path), "fingerprint": name}, line)
@@ -222,21 +225,38 @@ def _add(arguments: argparse.Namespace) -> int:
 
 def _remove(arguments: argparse.Namespace) -> int:
     path = config_of(arguments).api.key_file
+    _without(path, arguments.fingerprint)
+    require_yes(arguments, f"key {arguments.fingerprint}: clients that use it are refused")
+    with _alone(path):
+        _write(path, _without(path, arguments.fingerprint))
+    line = f"key {arguments.fingerprint} is removed from {path}; {RELOAD}"
+    print_either(arguments, {"file": str(path), "fingerprint": arguments.fingerprint}, line)
+    return 0
+
+
+def _without(path: Path, name: str) -> list[str]:
+    """The other lines of the file. Raises ``ConfigError`` where it has no such key, or no other one."""
     lines = _read(path)
-    left = [
-        it for it in lines if not _is_key(it) or fingerprint(it.strip()) != arguments.fingerprint
-    ]
+    left = [it for it in lines if not _is_key(it) or fingerprint(it.strip()) != name]
     if left == lines:
-        raise _unknown(path, arguments.fingerprint)
+        raise _unknown(path, name)
     if not _keys(left):
         raise ConfigError(
             "it is the last key", field="fingerprint", remedy="make another one: `waguard keys add`"
         )
-    require_yes(arguments, f"key {arguments.fingerprint}: clients that use it are refused")
-    _write(path, left)
-    line = f"key {arguments.fingerprint} is removed from {path}; {RELOAD}"
-    print_either(arguments, {"file": str(path), "fingerprint": arguments.fingerprint}, line)
-    return 0
+    return left
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Another command that changes the file waits meanwhile. Raises ``ConfigError``."""
+    with contextlib.ExitStack() as stack:
+        with in_place(_KEY, path.parent):
+            folder = os.open(path.resolve().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, folder)
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
 
 
 def _keys(lines: Sequence[str]) -> list[str]:
