@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.fake_api import Api
 from tests.cli.program import main
 from tests.host.processes import clean_environment, waguard
 from waguard import __version__
@@ -45,6 +46,38 @@ def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> Non
     for command in COMMANDS[:9]:
         assert re.search(rf"(?m)^\s+{command}\s", reported), command
     assert "Exit codes" in reported
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["why", "a\udcff"], "session"),
+        (["sessions", "stop", "a", "b\udcff"], "sessions"),
+        (["send", "a", "62811", "h\udcff"], "text"),
+        (["hosts", "forget", "\udcff"], "host"),
+        (["drain", "\udcff"], "host"),
+        (["messages", "list", "--session", "\udcff"], "session"),
+        (["webhooks", "replay", "--chat", "a", "\udcff@lid"], "chat"),
+        (["passkey", "a", "--confirm", "\udcff"], "confirm"),
+    ],
+    ids=lambda it: it[0] if isinstance(it, list) else None,
+)
+def test_an_argument_that_is_not_utf_8_is_named(
+    api: Api, capsys: pytest.CaptureFixture[str], arguments: list[str], named: str
+) -> None:
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"waguard: {named}: ")
+    assert "is not UTF-8" in err
+    assert api.asked == []
+
+
+def test_a_path_may_be_something_else_than_utf_8(
+    short_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = short_path / "\udcff.toml"
+    named.write_text("[log]\nlevel = 'DEBUG'\n")
+    assert main(["config", "check", "--config", str(named)]) == 0
 
 
 def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:

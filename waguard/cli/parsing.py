@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from waguard.cli import output
 from waguard.core.exits import EXIT_USAGE
+from waguard.errors import ConfigError
 from waguard.host import configuration_file
 
 Command = Callable[[argparse.Namespace], int]
@@ -48,6 +49,24 @@ def _nearest(value: Any, action: argparse.Action) -> str:
     known = [str(one) for one in action.choices or ()]
     close = get_close_matches(str(value), known)
     return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
+
+
+def require_text(arguments: argparse.Namespace) -> None:
+    """Raises ``ConfigError`` for what is not UTF-8: no id, number or text is; a path may be."""
+    for name, given in vars(arguments).items():
+        for text in given if isinstance(given, list) else (given,):
+            if isinstance(text, str) and not _is_text(text):
+                raise ConfigError(
+                    f"{text!a} is not UTF-8", field=name, value=text, remedy="give it as UTF-8"
+                )
+
+
+def _is_text(given: str) -> bool:
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def verbs_of(parser: argparse.ArgumentParser) -> Any:

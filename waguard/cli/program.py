@@ -16,7 +16,7 @@ from typing import Any, Final
 from waguard import __version__
 from waguard.cli import output
 from waguard.cli.context import Context
-from waguard.cli.parsing import Command, Parser, described, with_config
+from waguard.cli.parsing import Command, Parser, described, require_text, with_config
 from waguard.command import command_of
 from waguard.errors import WaguardError, printable
 from waguard.host.system.systemd import is_journal
@@ -74,6 +74,7 @@ def main(argv: Sequence[str] | None = None, context: Context = _CONTEXT) -> int:
         with output.stdout():
             start = argparse.Namespace(context=context, config=None)
             arguments = parser(command_of(given)).parse_args(given, start)
+            require_text(arguments)
             command: Command = arguments.command
             code = command(arguments)
     except WaguardError as error:
