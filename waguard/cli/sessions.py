@@ -3,7 +3,7 @@
 import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, Final
 
 from msgspec import Struct
@@ -38,6 +38,7 @@ from waguard.errors import ConfigError, printable
 TRIES: Final = 10  # while a daemon starts
 UNAVAILABLE: Final = 503
 AT_ONCE: Final = 8  # requests; how many sessions start at a time is the daemon's to say
+SEES_CTRL_C: Final = 0.5  # s; one that comes just before a wait is seen only after it
 
 LISTED: Final = ("session_id", "workspace_id", "status", "phone_number", "connected_at")
 
@@ -258,7 +259,10 @@ def _done(names: Sequence[str], work: Callable[[str], Any]) -> Iterator[tuple[st
 
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
-        yield from zip(names, pool.map(safely, names), strict=True)
+        for name, answer in [(it, pool.submit(safely, it)) for it in names]:
+            while not answer.done():
+                wait([answer], SEES_CTRL_C)
+            yield name, answer.result()
     finally:  # Ctrl-C: what has not begun does not begin
         pool.shutdown(wait=False, cancel_futures=True)
 
