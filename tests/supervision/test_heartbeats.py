@@ -18,6 +18,7 @@ from waguard.core.fleet.facts import Measured
 from waguard.core.lifecycle import State
 from waguard.core.metrics.families import PROBE
 from waguard.core.metrics.tally import Histogram
+from waguard.core.session.effects import Effect
 from waguard.core.session.probe import STALL
 from waguard.supervision.heartbeats import Heartbeats
 from waguard.wire.heartbeat_slots import SIZE, SlotBeat, SlotFile, encode
@@ -83,6 +84,28 @@ async def test_a_fact_is_handled_after_what_its_worker_wrote(empty: Bench, world
     assert session.state.worker
     assert session.state.worker.heard_at == world.clock.monotonic()
     assert session.state.worker.page_at == world.clock.monotonic()
+
+
+async def test_a_heartbeat_that_is_read_while_its_deadline_passes_counts(
+    empty: Bench, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tick takes its time, and the deadlines are evaluated at its end."""
+    process = await empty.connected()
+    session, ticks = empty.session(), empty.session().tick
+
+    def tick() -> None:
+        world.clock.advance(0.003)
+        write(world, process)
+        world.clock.advance(0.002)
+        ticks()
+
+    monkeypatch.setattr(session, "tick", tick)
+    seen: list[Effect] = []
+    monkeypatch.setattr(session, "perform", seen.append)
+    for _ in range(20):
+        world.clock.advance(0.995)
+        await empty.it.watchdog.watch()
+    assert seen == []
 
 
 async def test_a_daemon_that_stood_still_reads_first_who_wrote_meanwhile(

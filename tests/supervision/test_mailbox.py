@@ -72,6 +72,9 @@ class Actor:
     def notify(self) -> None:
         self.notified += 1
 
+    def hear(self) -> None:
+        """Nothing is written: its heartbeats are posted."""
+
 
 class Desk:
     """A mailbox, with timers that fire by hand."""
@@ -272,6 +275,18 @@ async def test_any_other_heartbeat_is_a_fact_at_once(desk: Desk, beat: Beat) -> 
     assert can_wait(state, Beat(worker=1, at=2.0, page_at=2.0))
     desk.it.post("a", msgspec.structs.replace(beat, at=desk.clock.monotonic() + 1.0))
     assert (desk.it.state("a") is state) is (beat.worker == 2)
+
+
+async def test_the_timer_of_a_start_says_nothing_of_a_page_that_is_ready(desk: Desk) -> None:
+    """Its heartbeats are read at each tick, and some may be read no more than 2 s after they were written."""
+    desk.add("a")
+    desk.starts("a")
+    _, fire = desk.timers[-1]
+    desk.connected("a")
+    state = desk.it.state("a")
+    desk.clock.advance(state.rules.limits.start)
+    fire()
+    assert desk.it.state("a") is state
 
 
 @pytest.mark.parametrize(("late", "stage"), [(0.5, State.RECYCLING), (STALL + 1, State.STARTING)])

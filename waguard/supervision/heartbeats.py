@@ -58,10 +58,13 @@ class Heartbeats:
 
     def read(self) -> list[SlotBeat]:
         """What all slots say now: those that were written since the last call."""
-        before, used = self._found, max(self._taken, default=-1) + 1
-        self._found = decode_all(self._file.read(0, used))
-        pairs = itertools.zip_longest(self._found, before[: len(self._found)])
-        return [beat for beat, last in pairs if beat and (last is None or beat.at != last.at)]
+        before = itertools.chain(self._found, itertools.repeat(None))
+        self._found = decode_all(self._file.read(0, max(self._taken, default=-1) + 1))
+        return [
+            beat
+            for number, (beat, last) in enumerate(zip(self._found, before, strict=False))
+            if beat and number in self._taken and (last is None or beat.at != last.at)
+        ]
 
     def of(self, number: int, pid: int, generation: int) -> SlotBeat | None:
         """What was read of a worker's slot; None: nothing that this worker wrote."""

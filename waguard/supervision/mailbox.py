@@ -22,7 +22,7 @@ from waguard.core.fleet.state import FleetState, offline_for
 from waguard.core.metrics.session_times import Change
 from waguard.core.metrics.tally import Tally
 from waguard.core.replace import replace
-from waguard.core.session.deadlines import next_deadline, next_timer
+from waguard.core.session.deadlines import next_timer
 from waguard.core.session.effects import Effect
 from waguard.core.session.facts import Beat, Fact, Moment, RulesChanged, TimerDue
 from waguard.core.session.probe import STALL
@@ -44,6 +44,9 @@ class Actor(Protocol):
 
     def notify(self) -> None:
         """The state is another one."""
+
+    def hear(self) -> None:
+        """Post the heartbeat that its worker wrote last, where that was not done."""
 
 
 class FleetActor(Protocol):
@@ -147,7 +150,11 @@ class Mailbox:
         """Evaluate every deadline: those of a ready page have no timer."""
         self._handle_all()  # the configuration may be another one
         now, sessions = self._clock.monotonic(), self._engine.sessions
-        for name in list(sessions):
+        for name, state in list(sessions.items()):
+            if not self.beats.awaits(state, now):
+                continue
+            if name in self.actors:
+                self.actors[name].hear()
             if not self.beats.is_due(sessions.get(name), now):
                 continue
             if beat := self.beats.pop(name):
@@ -244,8 +251,8 @@ class Mailbox:
                 self.post_to_fleet(self._read_host())
             elif (state := self._engine.sessions.get(name)) is None:
                 return
-            elif next_deadline(state) > max(now, when):
-                self._arm(name, next_timer(state))
+            elif (at := next_timer(state)) > max(now, when):
+                self._arm(name, at)
             else:
                 self.post(name, TimerDue(late=late if late > STALL else 0.0))
         finally:

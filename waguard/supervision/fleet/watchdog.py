@@ -13,7 +13,6 @@ from waguard.supervision.fleet.browser_update import BrowserUpdate
 from waguard.supervision.fleet.registry import Registry
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.session_context import SessionContext
-from waguard.supervision.session.worker_facts import hear
 
 _PUNCTUAL: Final = 1.5  # s between two ticks; what is beyond that is the host's
 # ticks until the watches of all sessions were checked, where these are more: their limits are a minute and more
@@ -38,7 +37,7 @@ class Watchdog:
         before, self._watched_at = self._watched_at, now
         sessions = self._registry.sessions
         stood = 0.0 if before is None else now - before
-        self._hear(sessions, now, every=stood > _PUNCTUAL)
+        self._hear(sessions, every=stood > _PUNCTUAL)
         if stood > STALL:
             logger.warning(
                 "deadlines are not evaluated: waguard itself was stopped",
@@ -57,18 +56,17 @@ class Watchdog:
         self._ctx.mailbox.tick()
         self._ctx.versions.decision.tick()
 
-    def _hear(self, sessions: Iterable[SessionActor], now: float, *, every: bool) -> None:
-        """Read all heartbeats, and handle those for which something waits; the others when that is so, or before the next
-        fact of their session."""
+    def _hear(self, sessions: Iterable[SessionActor], *, every: bool) -> None:
+        """Read all heartbeats. Each is handled where a deadline would pass without it, and before its session's next fact;
+        ``every``: all now."""
         for beat in self._ctx.heartbeats.read():
             if beat.page_took:
                 self._ctx.tally.add(PROBE, beat.page_took)
-        # who was lent its time says in them that it knows
-        every, beats = every or self._ctx.lent_until() is not None, self._ctx.mailbox.beats
-        for session in sessions:
-            if every or beats.awaits(session.state, now):
-                with session.faults.alone("hear"):
-                    hear(self._ctx, session)
+        if (
+            every or self._ctx.lent_until() is not None
+        ):  # who was lent its time says in them that it knows
+            for session in sessions:
+                session.hear()
 
     async def measure(self) -> None:
         """A tick: what each session with its browser uses, and which Chromium that is."""

@@ -6,6 +6,7 @@ What is decided is ``core``'s; the state is a value that never changes under who
 import asyncio
 import contextlib
 from collections.abc import Callable
+from functools import partial
 
 from loguru import logger
 
@@ -123,6 +124,7 @@ class SessionActor:
             changed=self.notify,
         )
         self.faults = Faults(self.name, self.publisher.writer.record, ctx.clock.wall)
+        self.hear: Callable[[], None] = partial(hear, ctx, self)
         ctx.mailbox.add(_initial(row, ctx.clock, remembered or Remembered()), self)
         self.post(ProxyChanged(proxied=has_proxy(ctx, self.name)))
         writer = self.publisher.writer
@@ -184,7 +186,7 @@ class SessionActor:
 
     def post(self, fact: Fact | FleetFact) -> None:
         """Handle a fact about it, after what its worker has written."""
-        hear(self._ctx, self)
+        self.hear()
         self._ctx.mailbox.post(self.name, fact)
 
     def start(

@@ -108,10 +108,11 @@ def hear(ctx: SessionContext, session: "SessionActor") -> None:
     process, worker = session.runner.process, session.state.worker
     if process is None or worker is None:
         return
-    if beat := session.runner.slot.news(process.pid, ctx.clock.monotonic()):
-        page_at, lost = beat.page_at or None, beat.unrecoverable
-        fact = beat_fact(ctx, worker.number, beat.at, page_at, unrecoverable=lost)
-        ctx.mailbox.post(session.name, fact)
+    with session.faults.alone("hear"):
+        if beat := session.runner.slot.news(process.pid, ctx.clock.monotonic()):
+            page_at, lost = beat.page_at or None, beat.unrecoverable
+            fact = beat_fact(ctx, worker.number, beat.at, page_at, unrecoverable=lost)
+            ctx.mailbox.post(session.name, fact)
 
 
 def stable_fact(worker: int, message: StableReport | StableHeartbeat, now: float) -> Fact:
