@@ -326,14 +326,20 @@ def alone(host: Host) -> Iterator[None]:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            is_ours = False
+        else:  # whoever had it may have just removed the folder
+            is_ours = prefix.exists() and os.path.samestat(os.fstat(folder), prefix.stat())
+        if not is_ours:
             raise FailedError(
                 f"another install, upgrade or uninstall works in {host.prefix}: wait until it has ended"
-            ) from None
-        yield
+            )
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # something is installed there
+                prefix.rmdir()
     finally:
         os.close(folder)
-        with contextlib.suppress(OSError):  # something is installed there
-            prefix.rmdir()
 
 
 def interrupted_by_more() -> None:

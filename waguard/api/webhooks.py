@@ -259,7 +259,7 @@ def _some(count: int, chat: str) -> int:
 
 
 def _no_such(number: int) -> NotFoundError:
-    return NotFoundError(f"there is no dead letter {number}", remedy=_LISTS)
+    return NotFoundError(f"there is no dead letter {number}", field="number", remedy=_LISTS)
 
 
 def _letter(letter: webhooks.DeadLetter, **alone: Any) -> DeadLetter:

@@ -1,6 +1,7 @@
 """``waguard sessions``: create, list, show, start, stop, move, link and unlink sessions."""
 
 import argparse
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -154,12 +155,12 @@ def _selected(client: ApiClient, arguments: argparse.Namespace) -> list[str]:
 
 
 def _create(arguments: argparse.Namespace) -> int:
-    client = connect(arguments)
+    client, poll = connect(arguments), arguments.context.link_poll
+    gave_up = threading.Event()
 
     def create(name: str) -> Any:
         body = {"session_id": name, "workspace_id": arguments.workspace}
-        poll = arguments.context.link_poll
-        return _when_up(client, poll, lambda: client.call("POST", "/api/sessions", body))
+        return _when_up(client, poll, gave_up, lambda: client.call("POST", "/api/sessions", body))
 
     def said(name: str, answer: Any) -> str:
         return f"{name}: {answer['status']}; next: waguard qr {name}"
@@ -167,19 +168,23 @@ def _create(arguments: argparse.Namespace) -> int:
     return _each(list(dict.fromkeys(arguments.sessions)), create, said, arguments)
 
 
-def _when_up(client: ApiClient, poll: float, ask: Callable[[], Any]) -> Any:
-    """The answer of a daemon that may be starting. ``poll``: s between two tries."""
+def _when_up(
+    client: ApiClient, poll: float, gave_up: threading.Event, ask: Callable[[], Any]
+) -> Any:
+    """The answer of a daemon that may be starting. ``poll``: s between two tries. ``gave_up``: one was waited for in vain,
+    and the next ones need not be."""
     why = ""
     with Waiting("waguard", lambda: why, after=client.says_after) as waiting:
         for _ in range(TRIES):
             try:
                 return ask()
             except ApiCallError as error:
-                if error.answered != UNAVAILABLE or client.left <= poll:
+                if error.answered != UNAVAILABLE or client.left <= poll or gave_up.is_set():
                     raise
                 why = error.message
             waiting.goes_on()
             time.sleep(poll)
+        gave_up.set()
         return ask()
 
 

@@ -22,11 +22,16 @@ def _folders(root: Path) -> Iterator[tuple[int, str]]:
     """Workspace and session of each folder below a root. By ``scandir``: a Path for each costs more than the reading."""
     for workspace in os.scandir(root) if root.exists() else ():
         digits = workspace.name.removeprefix("workspace_")
-        if digits == workspace.name or not digits.isdecimal() or not workspace.is_dir():
+        if digits == workspace.name or not digits.isdecimal() or not _is_folder(workspace):
             continue
         for folder in os.scandir(workspace.path):
-            if folder.name.startswith("session-") and folder.is_dir():
+            if folder.name.startswith("session-") and _is_folder(folder):
                 yield int(digits), folder.name.removeprefix("session-")
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """A link that leads to itself is none."""
+    return os.path.isdir(entry) if entry.is_symlink() else entry.is_dir()  # noqa: PTH112 - asked for each session
 
 
 def read_inventory(sessions: Path, workers: Path, *, instance: str) -> Host:
@@ -52,10 +57,10 @@ def _profiles(sessions: Path) -> dict[tuple[int, str], Stored] | None:
     try:
         if not sessions.is_dir():
             return None
-        copied = set(_folders(sessions / "snapshots"))
+        own, copied = set(_folders(sessions)), set(_folders(sessions / "snapshots"))
         return {
             place: _stored(sessions, *place, copied=place in copied)
-            for place in places_on_disk(sessions)
+            for place in sorted(own | copied)
         }
     except OSError:
         return None

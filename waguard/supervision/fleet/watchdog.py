@@ -62,9 +62,8 @@ class Watchdog:
         for beat in self._ctx.heartbeats.read():
             if beat.page_took:
                 self._ctx.tally.add(PROBE, beat.page_took)
-        if (
-            every or self._ctx.lent_until() is not None
-        ):  # who was lent its time says in them that it knows
+        # who was lent its time says in them that it knows
+        if every or self._ctx.lent_until() is not None:
             for session in sessions:
                 session.hear()
 
