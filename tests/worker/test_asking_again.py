@@ -77,7 +77,7 @@ class Bench:
         first = OpenPage(
             cast("PageSession", None), cast("WhatsAppPage", page), cast("PageLoader", page)
         )
-        host = PageHost(self.ctx, cast("DevTools", None), self.events, first)
+        self.host = host = PageHost(self.ctx, cast("DevTools", None), self.events, first)
         reader = LinkReader(self.ctx, self.care, host, self.events.changed)
         self._calls.serve(PageCalls(self.ctx, host, reader, self.backfill))
         task = asyncio.create_task(host.open())
@@ -159,6 +159,21 @@ async def test_what_was_asked_for_while_it_was_loaded_is_answered_by_that(bench:
     reaching = await bench.begin(page)
     done, _ = await asyncio.wait([reaching], timeout=10 * PAUSE)
     assert (done, page.loads) == (set(), 1)
+
+
+async def test_what_stands_there_in_the_pause_is_no_reason_to_ask(bench: Bench) -> None:
+    """The page of a refusal without a body is Chromium's own, and it is read at each heartbeat."""
+    await bench.greet()
+    page = Page(refusals=1)
+    reaching = await bench.begin(page)
+    bench.host.ensure_loading()
+    done, _ = await asyncio.wait([reaching], timeout=10 * PAUSE)
+    assert (done, page.loads) == (set(), 1)
+    bench.host.ask_to_reload()
+    async with asyncio.timeout(DEADLINE):
+        await reaching
+    bench.host.ensure_loading()
+    assert bench.events.to_reload.is_set(), "nobody loads it"
 
 
 async def test_each_refusal_is_reported(bench: Bench) -> None:

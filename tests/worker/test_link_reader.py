@@ -53,6 +53,7 @@ class Bench:
         self.paired_at: float | None = None
         self.page = self
         self.refreshes = 0
+        self.loads = 0
         self.flushes = asyncio.Event()
         self.flushes.set()
         it = cast("ProfileCare", self), cast("PageHost", self)
@@ -78,6 +79,9 @@ class Bench:
     async def flush(self) -> None:
         self.done.append(f"flush while {self.ctx.watch.link}")
         await self.flushes.wait()
+
+    def ensure_loading(self) -> None:
+        self.loads += 1
 
     async def refresh_qr(self) -> None:
         self.refreshes += 1
@@ -197,6 +201,31 @@ async def test_a_page_that_answers_and_cannot_be_read_is_no_longer_connected(
     assert await read_after(1, error) is Link.UNKNOWN
     assert await read_after(1, LINKED) is Link.CONNECTED
     assert await read_after(1, error) is Link.CONNECTED
+
+
+async def test_chromiums_own_page_is_nobodys_and_is_replaced(bench: Bench) -> None:
+    """It stands where a page could not be loaded. A foreign page ends the worker."""
+    await bench.reader.read()
+    bench.shows = ElsewhereError("null")
+    await bench.reader.read()
+    assert (bench.loads, bench.ctx.watch.link) == (1, Link.CONNECTED)
+    bench.shows = ElsewhereError("https://elsewhere.example")
+    with pytest.raises(WorkerEndError):
+        await bench.reader.read()
+    assert bench.loads == 1
+
+
+async def test_the_time_in_which_there_was_no_page_is_none_in_which_it_is_not_read(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [time.monotonic()]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    await bench.reader.read()
+    for shows in (NO_ANSWER, ElsewhereError("null"), NO_ANSWER):
+        bench.shows = shows
+        await bench.reader.read()
+        clock[0] += bench.ctx.timings.unread
+    assert bench.ctx.watch.link is Link.CONNECTED
 
 
 async def test_presence_is_set_once_after_each_load(tmp_path: Path) -> None:

@@ -61,6 +61,10 @@ class LinkReader:
         try:
             reading = await self._host.page.read(timeout=self._ctx.timings.read)
         except ElsewhereError as error:
+            if error.is_nowhere:
+                self._unread_since = None
+                self._host.ensure_loading()
+                return
             why = f"{error.line()}, which is not WhatsApp's"
             raise WorkerEndError(EXIT_PAGE_NOT_READY, why) from None
         except (DevToolsError, EvaluationError):

@@ -70,6 +70,7 @@ class PageHost:
         self.devtools = devtools
         self._events = events
         self._open = first
+        self._loading = asyncio.Lock()
         self.replaced = asyncio.Event()
 
     @property
@@ -104,6 +105,11 @@ class PageHost:
         self._events.page_loads()
         self._events.to_reload.set()
 
+    def ensure_loading(self) -> None:
+        """Have the page reloaded, unless that is under way: what is shown is not WhatsApp's."""
+        if not self._loading.locked():
+            self.ask_to_reload()
+
     async def flush(self) -> None:
         """Have its storage on disk, for which it is closed: ``replace`` it. Raises ``WorkerEndError``."""
         self.close()
@@ -124,17 +130,18 @@ class PageHost:
 
     async def _load(self, load: Callable[[], Awaitable[None]]) -> None:
         """Load the page; while there is no way to it, report "offline" and try again."""
-        loader = self._open.loader
-        self._events.page_loads()
-        attempt = 0
-        while True:
-            try:
-                await load()
-            except WaguardError as error:
-                load, attempt = loader.load, attempt + 1
-                await self._wait_unreachable(self._unreachable(error), attempt - 1)
-            else:
-                return
+        async with self._loading:
+            loader = self._open.loader
+            self._events.page_loads()
+            attempt = 0
+            while True:
+                try:
+                    await load()
+                except WaguardError as error:
+                    load, attempt = loader.load, attempt + 1
+                    await self._wait_unreachable(self._unreachable(error), attempt - 1)
+                else:
+                    return
 
     def _unreachable(self, error: WaguardError) -> PageUnreachableError:
         """Why there is no way to the page: what the session's own proxy does explains it best. Raises

@@ -82,12 +82,12 @@ class Policy(Struct):
     """What is asked about groups and pictures: answered, failed, refused with a 429, or done and never answered."""
     not_addable: list[str] = field(default_factory=list)
     """Phone numbers that nobody may add to a group (403): an invitation takes its place."""
-    page: Literal["ok", "hang", "error", "too_often", "broken", "silent", "cdn_away", "portal"] = (
-        "ok"
-    )
-    """The document: served, never answered, answered 500, answered 429 with Retry-After, served without
-    its scripts (404), with scripts that are never answered, with a CDN that breaks each connection,
-        or in its place the login of a captive portal."""
+    page: Literal[
+        "ok", "hang", "away", "error", "too_often", "broken", "silent", "cdn_away", "portal"
+    ] = "ok"
+    """The document: served, never answered, its connection broken, answered 500, answered 429 with
+    Retry-After, served without its scripts (404), with scripts that are never answered, with a CDN that breaks
+    each connection, or in its place the login of a captive portal."""
     cdn_delay: Seconds = 0.0
     """How long the CDN takes for each script."""
     service_worker: bool = False

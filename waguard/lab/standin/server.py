@@ -141,6 +141,8 @@ class StandIn:
         policy = self.policy
         if policy.page == "hang":
             await self._closing.wait()
+        if policy.page == "away" and request.transport is not None:
+            request.transport.abort()
         if policy.page in ("hang", "error"):
             raise web.HTTPInternalServerError
         if policy.page == "too_often":

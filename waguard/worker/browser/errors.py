@@ -89,6 +89,11 @@ class ElsewhereError(EvaluationError):
         self.message = f"the page navigated to {self.text}"
         self.args = (self.message,)
 
+    @property
+    def is_nowhere(self) -> bool:
+        """Whether Chromium shows a page of its own, as it does where one cannot be loaded: that is nobody's."""
+        return self.text == "null"
+
 
 class NavigationError(WaguardError):
     """The page is not where it was sent; ``reason`` is Chromium's word or the origin it shows."""
