@@ -4,6 +4,7 @@ import pytest
 
 from tests.worker.running_worker import RunningWorker, worker  # noqa: F401  # a fixture
 from waguard.core.link import Link
+from waguard.lab.standin.server import RETRY_AFTER
 from waguard.worker.browser.devtools import ElsewhereError
 from waguard.worker.page.page import WhatsAppPage
 from waguard.worker.page.page_answers import Reading
@@ -51,4 +52,21 @@ async def test_a_page_that_reloads_itself_and_finds_no_way_is_loaded_again(
     await worker.shows(Link.OFFLINE)
     assert worker.watch.details == f"cannot open {worker.spec.url}: net::ERR_EMPTY_RESPONSE"
     worker.standin.policy.page = "ok"
+    await worker.shows_a_code()
+
+
+async def test_a_refusal_without_a_body_is_one(
+    worker: RunningWorker,  # noqa: F811  # a fixture
+    error_pages: list[str],
+) -> None:
+    """WhatsApp says how long it is to be left alone."""
+    worker.standin.policy.page = "too_often_empty"
+    await worker.reload()
+    await worker.shows(Link.OFFLINE)
+    assert (worker.watch.refused, worker.watch.retry_after) == (True, RETRY_AFTER)
+    error_pages.clear()
+    await worker.until(lambda: len(error_pages) > 1, "Chromium's own page is read")
+    assert worker.watch.refusals == 1
+    worker.standin.policy.page = "ok"
+    await worker.reload()
     await worker.shows_a_code()

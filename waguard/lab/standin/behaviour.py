@@ -83,10 +83,19 @@ class Policy(Struct):
     not_addable: list[str] = field(default_factory=list)
     """Phone numbers that nobody may add to a group (403): an invitation takes its place."""
     page: Literal[
-        "ok", "hang", "away", "error", "too_often", "broken", "silent", "cdn_away", "portal"
+        "ok",
+        "hang",
+        "away",
+        "error",
+        "too_often",
+        "too_often_empty",
+        "broken",
+        "silent",
+        "cdn_away",
+        "portal",
     ] = "ok"
     """The document: served, never answered, its connection broken, answered 500, answered 429 with
-    Retry-After, served without its scripts (404), with scripts that are never answered, with a CDN that breaks
+    Retry-After, the same without a body, served without its scripts (404), with scripts that are never answered, with a CDN that breaks
     each connection, or in its place the login of a captive portal."""
     cdn_delay: Seconds = 0.0
     """How long the CDN takes for each script."""

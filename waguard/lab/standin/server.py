@@ -145,8 +145,9 @@ class StandIn:
             request.transport.abort()
         if policy.page in ("hang", "error"):
             raise web.HTTPInternalServerError
-        if policy.page == "too_often":
-            raise web.HTTPTooManyRequests(headers={"Retry-After": str(RETRY_AFTER)})
+        if policy.page in ("too_often", "too_often_empty"):
+            body = {"text": ""} if policy.page == "too_often_empty" else {}
+            raise web.HTTPTooManyRequests(headers={"Retry-After": str(RETRY_AFTER)}, **body)
         if policy.page == "portal":
             return documents.portal()
         if policy.block_headless and "HeadlessChrome" in request.headers.get("User-Agent", ""):

@@ -146,10 +146,16 @@ class PageLoader:
         return None
 
     async def _navigate(self, watch: LoadWatch) -> None:
-        timings = self._timings
-        await self._session.navigate(self._url, timeout=timings.navigation)
+        timings, failure = self._timings, None
+        try:
+            await self._session.navigate(self._url, timeout=timings.navigation)
+        except NavigationError as error:
+            failure = error
+        # first: of an answer without a body Chromium says only that it cannot show it
         if (status := watch.answers.status) and status >= REFUSED:
             raise PageNotReadyError(f"HTTP status {status}")
+        if failure:
+            raise failure
         async with patience(timings.navigation + timings.modules):
             await self._ready_or_unrecoverable(watch)
 
