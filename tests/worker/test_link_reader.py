@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import cast
 
@@ -76,9 +76,11 @@ class Bench:
         if not self.pings:
             raise NO_ANSWER
 
-    async def flush(self) -> None:
+    async def replace(self, flushed: Callable[[], None]) -> None:
         self.done.append(f"flush while {self.ctx.watch.link}")
         await self.flushes.wait()
+        flushed()
+        self.done.append("replace")
 
     def ensure_loading(self) -> None:
         self.loads += 1
@@ -87,9 +89,6 @@ class Bench:
         self.refreshes += 1
         if self.shows is CODE:
             self.shows = FRESH
-
-    async def replace(self) -> None:
-        self.done.append("replace")
 
     def claim(self, *, after_pairing: bool, at: float | None = None) -> None:
         self.paired, self.paired_at = True, at

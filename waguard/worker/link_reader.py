@@ -125,9 +125,10 @@ class LinkReader:
         """
         self._ctx.watch.credentials_saved()
         self._ctx.reporter.report()
-        await self._host.flush()
-        self._care.claim(after_pairing=True, at=self._unpaired_at)
-        self._care.link_is(connected=False)  # the page begins again
-        await self._host.replace()
+        await self._host.replace(self._on_flushed)
         self._changed.set()
         logger.info("credentials are on disk", event="pairing_saved")
+
+    def _on_flushed(self) -> None:
+        self._care.claim(after_pairing=True, at=self._unpaired_at)
+        self._care.link_is(connected=False)  # the page begins again

@@ -71,6 +71,7 @@ class PageHost:
         self._events = events
         self._open = first
         self._loading = asyncio.Lock()
+        """Held by who loads or replaces the page."""
         self.replaced = asyncio.Event()
 
     @property
@@ -85,8 +86,8 @@ class PageHost:
 
     async def open(self) -> None:
         """Have the page ready. Raises ``WorkerEndError``."""
-        await self._load(self._open.open)
-        self._ctx.reporter.enter("ready")
+        async with self._loading:
+            await self._load_first()
 
     async def reload_when_asked(self) -> None:
         """Return never. Load the page again, where the daemon wants it, or where its script was ended: what
@@ -95,9 +96,12 @@ class PageHost:
         to_reload = self._events.to_reload
         while True:
             await to_reload.wait()
-            to_reload.clear()
-            logger.debug("the page is reloaded")
-            await self._load(self._open.loader.load)
+            async with self._loading:
+                if not to_reload.is_set():
+                    continue  # it was replaced meanwhile
+                to_reload.clear()
+                logger.debug("the page is reloaded")
+                await self._load(self._open.loader.load)
             self._events.changed.set()
 
     def ask_to_reload(self) -> None:
@@ -110,38 +114,42 @@ class PageHost:
         if not self._loading.locked():
             self.ask_to_reload()
 
-    async def flush(self) -> None:
-        """Have its storage on disk, for which it is closed: ``replace`` it. Raises ``WorkerEndError``."""
-        self.close()
-        try:
-            await flush_storage(self.devtools, self.session)
-        except WaguardError as error:
-            raise WorkerEndError(EXIT_BROWSER_GONE, error.line()) from None
-
-    async def replace(self) -> None:
-        """Open another page, ready. Raises ``WorkerEndError``."""
-        self._open = await first_page(self._ctx, self.devtools, self._events)
-        self.replaced.set()
-        await self.open()
+    async def replace(self, flushed: Callable[[], None]) -> None:
+        """Have its storage on disk, for which it is closed; call ``flushed``, and open another page, ready.
+        Raises ``WorkerEndError``."""
+        async with self._loading:
+            self.close()
+            try:
+                await flush_storage(self.devtools, self.session)
+            except WaguardError as error:
+                raise WorkerEndError(EXIT_BROWSER_GONE, error.line()) from None
+            flushed()
+            self._open = await first_page(self._ctx, self.devtools, self._events)
+            self.replaced.set()
+            self._events.to_reload.clear()  # that is what comes now
+            await self._load_first()
 
     def close(self) -> None:
         """Do nothing more with it."""
         self._open.loader.close()
 
+    async def _load_first(self) -> None:
+        await self._load(self._open.open)
+        self._ctx.reporter.enter("ready")
+
     async def _load(self, load: Callable[[], Awaitable[None]]) -> None:
         """Load the page; while there is no way to it, report "offline" and try again."""
-        async with self._loading:
-            loader = self._open.loader
-            self._events.page_loads()
-            attempt = 0
-            while True:
-                try:
-                    await load()
-                except WaguardError as error:
-                    load, attempt = loader.load, attempt + 1
-                    await self._wait_unreachable(self._unreachable(error), attempt - 1)
-                else:
-                    return
+        loader = self._open.loader
+        self._events.page_loads()
+        attempt = 0
+        while True:
+            try:
+                await load()
+            except WaguardError as error:
+                load, attempt = loader.load, attempt + 1
+                await self._wait_unreachable(self._unreachable(error), attempt - 1)
+            else:
+                return
 
     def _unreachable(self, error: WaguardError) -> PageUnreachableError:
         """Why there is no way to the page: what the session's own proxy does explains it best. Raises
