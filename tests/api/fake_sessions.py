@@ -156,6 +156,8 @@ class FakeSessions:
     first_contacts: float = 0.0
     """Seconds for which they pause."""
     acks: dict[str, int] = field(default_factory=dict)
+    unread: int = 0
+    """So many look-ups of acks to come have no answer."""
     """What the chats say of messages."""
     proxies: dict[str, Proxy | None] = field(default_factory=dict)
     """Sessions' own."""
@@ -283,6 +285,9 @@ class FakeSessions:
     async def call(self, session_id: str, call: Operation, *, wait: float) -> Value:
         self._find(session_id)
         self.calls.append((session_id, call, wait))
+        if isinstance(call, Acks) and self.unread:
+            self.unread -= 1
+            return Value(acks={}, unread=call.ids)
         if isinstance(call, Acks):
             return Value(acks={it: self.acks[it] for it in call.ids if it in self.acks})
         await self.free.wait()

@@ -136,6 +136,20 @@ async def test_what_was_not_answered_is_polled(world: World) -> None:
     assert len(world.sessions.sends()) == 1
 
 
+@with_timings(polls=(0.0,), poll_retry=0.01)
+async def test_a_look_up_without_an_answer_is_repeated(world: World) -> None:
+    """It shows not even that the message is not there."""
+    world.sessions.outcomes.append(Uncertain("no answer"))
+    world.sessions.unread = 2
+    pending = world.send()
+    world.sessions.acks[pending.message_id] = 3
+    with pytest.raises(UncertainSendError):
+        await world.result(pending)
+    world.outbox.unanswered(pending)
+    await wait_until(lambda: not world.outbox._recovery._watched, "it was polled")
+    assert (await world.row(pending)).state is State.READ
+
+
 @with_timings(polls=(0.0, 0.01))
 async def test_that_it_is_not_there_proves_nothing(
     world: World,

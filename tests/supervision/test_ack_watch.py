@@ -35,6 +35,8 @@ class Page:
         """Chats whose messages are acknowledged at once."""
         self.shows: dict[str, int] | Failed | None = None
         """What it says instead when it is asked for acks."""
+        self.hangs: set[str] = set()
+        """Their look-ups have no answer."""
 
     async def answer(self, call: Call) -> Sent | Value | Failed:
         match call:
@@ -42,7 +44,9 @@ class Page:
                 if isinstance(self.shows, Failed):
                     return self.shows
                 shown = self.acks if self.shows is None else self.shows
-                return Value(acks={name: shown[name] for name in ids if name in shown})
+                unread = tuple(name for name in ids if name in self.hangs)
+                shown = {name: shown[name] for name in ids if name in shown.keys() - self.hangs}
+                return Value(acks=shown, unread=unread)
             case SendText(chat=chat, message_id=message_id):
                 outcome = "sent" if chat in self.well else "uncertain"
                 self.acks[message_id] = int(outcome == "sent")
@@ -93,6 +97,12 @@ async def asked(process: FakeProcess, times: int) -> None:
         lambda: sum(isinstance(call, Acks) for call in process.calls) >= times,
         "the page is asked",
     )
+
+
+def late(bench: Bench) -> int:
+    """How many sends, as the page confirmed it."""
+    found = bench.session().traffic.acks.late
+    return found.count if found else 0
 
 
 def entries(world: World, kind: str) -> list[Any]:
@@ -263,6 +273,38 @@ async def test_a_page_that_cannot_be_asked_proves_nothing(
     page.shows = None
     await pass_time(empty, world, 10)
     await wait_until(lambda: empty.session().traffic.acks.late, "it is asked again")
+
+
+async def test_a_look_up_without_an_answer_hides_no_other_and_is_not_forgotten(
+    empty: Bench, world: World, page: Page
+) -> None:
+    process = await up(empty)
+    await send_in_vain(empty, 1, 2)
+    page.hangs = {"true_s_1", "true_s_2"}
+    await pass_time(empty, world, 61)
+    await asked(process, 1)
+    assert empty.session().traffic.acks.late is None
+    page.hangs = {"true_s_1"}
+    await pass_time(empty, world, 10)
+    await wait_until(lambda: late(empty) == 1, "the other one is late")
+    page.hangs = {"true_s_1", "true_s_2"}
+    await pass_time(empty, world, 10)
+    await asked(process, 3)
+    assert late(empty) == 1, "nothing shows that it is not"
+    page.hangs = set()
+    await pass_time(empty, world, 10)
+    await wait_until(lambda: late(empty) == 2, "both are late")
+
+
+async def test_what_had_no_answer_is_asked_for_last(empty: Bench, world: World, page: Page) -> None:
+    await up(empty)
+    numbers = range(ASKED_AT_ONCE + 1)
+    await send_in_vain(empty, *numbers)
+    page.hangs = {f"true_s_{number}" for number in numbers[:-1]}
+    await pass_time(empty, world, 61)
+    assert empty.session().traffic.acks.late is None
+    await pass_time(empty, world, 10)
+    await wait_until(lambda: late(empty) == 1, "the last one is late")
 
 
 async def test_only_time_in_which_it_is_connected_counts(

@@ -1,5 +1,6 @@
 """What came of a send: sent, refused, or uncertain. Never once more."""
 
+import time
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -7,7 +8,8 @@ import msgspec
 import pytest
 
 from waguard.core.messages.people import People
-from waguard.wire.calls import Acks, Failed, SendMedia, SendText, Sent
+from waguard.supervision.timings import Timings as DaemonTimings
+from waguard.wire.calls import Acks, Failed, SendMedia, SendText, Sent, Value
 from waguard.worker.browser.devtools import (
     DevToolsClosedError,
     DevToolsError,
@@ -24,6 +26,7 @@ from waguard.worker.timings import TIMINGS
 
 ID = "true_49170@c.us_3EB0"
 NOW = 1_732_233_600
+DAEMON = DaemonTimings()
 TEXT = SendText(chat="49170@c.us", text="hi", message_id=ID, timeout=20.0)
 MEDIA = SendMedia(
     chat="49170@c.us",
@@ -287,8 +290,29 @@ async def test_the_acks_of_earlier_sends_are_those_that_the_page_knows() -> None
 
     call = Acks(ids=(ID, "odd", "b", "c"), aliases={ID: (FORMER,)})
     people = People([(LID, "49170@c.us")])
-    assert await acks(cast("WhatsAppPage", Chats()), call, people) == {ID: 0, "b": 2}
+    assert await acks(cast("WhatsAppPage", Chats()), call, people) == Value(acks={ID: 0, "b": 2})
     assert checked == {ID: (FORMER, LID), "odd": (), "b": (), "c": ()}
+
+
+async def test_a_look_up_that_hangs_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And all together take no longer than the daemon waits: what was not looked up is named."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    class Chats:
+        async def ack_of(self, name: str, _: tuple[str, ...], *, timeout: float) -> int:
+            if not name.startswith("hangs"):
+                return 0
+            clock[0] += timeout
+            raise DevToolsTimeoutError(f"no answer within {timeout:g} s")
+
+    page = cast("WhatsAppPage", Chats())
+    call = Acks(ids=("a", "hangs", "b"))
+    assert await acks(page, call, People()) == Value(acks={"a": 0, "b": 0}, unread=("hangs",))
+    hang = tuple(f"hangs {number}" for number in range(20))
+    call, began = Acks(ids=("a", *hang, "b")), clock[0]
+    assert await acks(page, call, People()) == Value(acks={"a": 0}, unread=(*hang, "b"))
+    assert clock[0] - began < DAEMON.call
 
 
 @pytest.mark.parametrize("error", [PageLoadingError(), ElsewhereError("https://x.example")])

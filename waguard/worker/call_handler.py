@@ -155,7 +155,7 @@ class PageCalls:
         if isinstance(call, Ask):
             return await asking.answer(self._host.session, call, now=time.time())
         ctx = self._ctx
-        return Value(acks=await sending.acks(page, call, ctx.people, timings=ctx.timings))
+        return await sending.acks(page, call, ctx.people, timings=ctx.timings)
 
     async def _fetch_file(self, page: WhatsAppPage, call: FetchFile) -> None:
         """Have it saved as ``SAVED``; where that fails, nothing of it is left."""

@@ -74,7 +74,8 @@ class OutcomePoller:
                     name = pending.message_id
                     call = Acks(ids=(name,), aliases={name: lids} if lids else {})
                     value = await self._sessions.call(pending.session_id, call, wait=0)
-                return (value.acks or {}).get(pending.message_id)
+                if pending.message_id not in value.unread:
+                    return (value.acks or {}).get(pending.message_id)
             except NotFoundError:
                 raise
             except WaguardError as error:

@@ -12,7 +12,7 @@ from loguru import logger
 from waguard.core.fleet.ack_watch import Late, late
 from waguard.errors import WaguardError
 from waguard.ports.clock import Clock
-from waguard.wire.calls import Acks
+from waguard.wire.calls import Acks, Value
 
 REMEMBERED: Final = 1_000  # sends a session
 ASKED_AT_ONCE: Final = 20  # of them, the oldest; nothing is said of those that were not asked for
@@ -30,7 +30,7 @@ class AckWatch:
         *,
         limit: Callable[[], float],
         since: Callable[[], float | None],
-        ask: Callable[[Acks], Awaitable[dict[str, int]]],
+        ask: Callable[[Acks], Awaitable[Value]],
         note: Callable[..., None],
     ) -> None:
         self._log = logger.bind(session=session)
@@ -41,6 +41,8 @@ class AckWatch:
         self._note = note
         self._sent_at: OrderedDict[str, float] = OrderedDict()
         self._asked_at: float | None = None
+        self._unread: frozenset[str] = frozenset()
+        """Those that were asked for last and had no answer."""
         self._reported: set[str] = set()
         self._in_vain: set[str] = set()
         self._unhelped = False
@@ -165,22 +167,26 @@ class AckWatch:
         )
 
     async def _confirm(self) -> None:
-        def proves_less(it: str) -> tuple[bool, bool]:
-            return it in self._in_vain, it in self._excusable
+        def proves_less(it: str) -> tuple[bool, bool, bool]:
+            return it in self._unread, it in self._in_vain, it in self._excusable
 
         asked = sorted(self._sent_at, key=proves_less)[:ASKED_AT_ONCE]
         try:
-            known = await self._ask(Acks(ids=tuple(asked)))
+            answer = await self._ask(Acks(ids=tuple(asked)))
         except WaguardError as error:
             self._log.debug("acks not read", why=error.line())
             return
-        for message_id in asked:
+        known, self._unread = answer.acks or {}, frozenset(answer.unread)
+        read = [message_id for message_id in asked if message_id not in self._unread]
+        for message_id in read:
             if known.get(message_id) != 0:
                 self._sent_at.pop(message_id, None)
                 self._excusable.discard(message_id)
-        waiting = [message_id for message_id in asked if message_id in self._sent_at]
+        waiting = [message_id for message_id in read if message_id in self._sent_at]
         since = self._since()
         found = None if since is None else self._overdue(since, waiting)
+        if self._unread and not found:
+            return  # what had no answer may be late
         if found and not self.late:
             self.late_since = self._clock.wall()
             self._log.warning(

@@ -75,7 +75,7 @@ class Traffic:
             ctx.clock,
             limit=lambda: ctx.config().send.ack_limit,
             since=self._acks_since,
-            ask=self._ask_for_acks,
+            ask=self._ask,
             note=writer.record,
         )
         self.throws = ThrowWatch(
@@ -309,9 +309,6 @@ class Traffic:
             return None
         ended = self.backfiller.ended_at(worker.number, worker.loads)
         return None if ended is None else max(since, ended)
-
-    async def _ask_for_acks(self, call: calls.Acks) -> dict[str, int]:
-        return (await self._ask(call)).acks or {}
 
     async def _ask(self, call: calls.Operation) -> calls.Value:
         """By itself, so the session is no less idle."""

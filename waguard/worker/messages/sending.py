@@ -22,8 +22,14 @@ from waguard.wire.calls import (
     SendText,
     SendViewOnce,
     Sent,
+    Value,
 )
-from waguard.worker.browser.devtools import DevToolsError, ElsewhereError, EvaluationError
+from waguard.worker.browser.devtools import (
+    DevToolsError,
+    DevToolsTimeoutError,
+    ElsewhereError,
+    EvaluationError,
+)
 from waguard.worker.page.page import WhatsAppPage
 from waguard.worker.page.page_answers import SendOutcome
 from waguard.worker.page.page_errors import (
@@ -58,21 +64,30 @@ def evaluate(outcome: SendOutcome, message_id: str, now: int) -> Sent:
 
 async def acks(
     page: WhatsAppPage, call: Acks, people: People, *, timings: Timings = TIMINGS
-) -> dict[str, int]:
-    """The acks of those that stand in their chats; one that cannot be looked up costs no other. Raises ``WaguardError``
-    where the page is lost: nothing is known of any then."""
+) -> Value:
+    """The acks of those that stand in their chats; one that cannot be looked up costs no other. ``unread`` are those
+    without an answer in time, their own or that of all. Raises ``WaguardError`` where the page is lost: nothing is
+    known of any then."""
     found: dict[str, int] = {}
+    unread: list[str] = []
+    until = time.monotonic() + timings.call
     for message_id in call.ids:
+        if time.monotonic() >= until:
+            unread.append(message_id)
+            continue
         aliases = dict.fromkeys((*call.aliases.get(message_id, ()), *_lids(message_id, people)))
         try:
             ack = await page.ack_of(message_id, tuple(aliases), timeout=timings.find)
         except PAGE_LOST:
             raise
+        except DevToolsTimeoutError:
+            unread.append(message_id)
+            continue
         except EvaluationError:
             continue
         if ack is not None:
             found[message_id] = ack
-    return found
+    return Value(acks=found, unread=tuple(unread))
 
 
 def _lids(message_id: str, people: People) -> tuple[str, ...]:
