@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.host.processes import worker_spec
@@ -29,6 +29,7 @@ from waguard.wire.events import (
     Undecryptable,
 )
 from waguard.wire.protocol import FromWorker
+from waguard.wire.reports import Report
 from waguard.worker.browser.devtools import EvaluationError, PageSession
 from waguard.worker.messages.backfill import Backfill
 from waguard.worker.messages.inbound import Inbound
@@ -156,6 +157,7 @@ shown = st.fixed_dictionaries({"authenticated": st.just(value=False), "code": co
 
 
 @given(answer=anything | readings | shown)
+@example(answer={"authenticated": False, "mode": "QR", "socket": "UNPAIRED", "code": "2@a\n,b"})
 def test_whatever_the_page_answers_is_an_answer(answer: Any) -> None:
     async def ask() -> None:
         page = page_that_reports(answer)
@@ -163,7 +165,17 @@ def test_whatever_the_page_answers_is_an_answer(answer: Any) -> None:
         reading = await page.read(timeout=1)
         link_of(reading.facts)
         watch.apply(reading)
-        msgspec.msgpack.encode((watch.link, watch.phone, watch.qr, watch.details))
+        report = Report(
+            session="s",
+            generation=1,
+            phase="ready",
+            link=watch.link,
+            phone=watch.phone,
+            qr=watch.qr,
+            details=watch.details,
+            socket=watch.socket,
+        )
+        assert msgspec.msgpack.decode(msgspec.msgpack.encode(report), type=FromWorker) == report
         assert reading.code is None or qr.data_url(reading.code)
         with contextlib.suppress(NotSendableError):
             sent = await page.send("sendText", "c", "t", {}, timeout=1)
@@ -179,7 +191,7 @@ def test_whatever_the_page_answers_is_an_answer(answer: Any) -> None:
                 assert newest is None or newest >= 0
         with contextlib.suppress(EvaluationError):
             await page.history("c", None, 5)
-        with contextlib.suppress(EvaluationError, ValueError):
+        with contextlib.suppress(EvaluationError, ValueError, TooLargeError):
             await page.media("id", 5)
 
     asyncio.run(ask())

@@ -12,7 +12,9 @@ from waguard.worker.page.page_errors import NotSendableError
 from waguard.worker.page.page_reports import CHAT_LIMIT, ERROR_LIMIT, ack, passkey_step
 from waguard.worker.page.values import moment, word
 
-CODE_LIMIT: Final = 1_000  # characters of ASCII; WhatsApp's have 240, a QR code holds 2,953
+CODE_LIMIT: Final = (
+    1_000  # printable characters of ASCII; WhatsApp's have 240, a QR code holds 2,953
+)
 NAMES_LIMIT: Final = 100
 
 
@@ -65,7 +67,8 @@ def reading(reported: Any) -> Reading:
         update_offered=reported.get("update") is True,
         covered=reported.get("covered") is True,
     )
-    fits = isinstance(code, str) and code.isascii() and 0 < len(code) <= CODE_LIMIT
+    is_text = isinstance(code, str) and code.isascii() and code.isprintable()
+    fits = is_text and 0 < len(code) <= CODE_LIMIT
     locked = reported.get("locked")
     return Reading(
         facts=facts,
