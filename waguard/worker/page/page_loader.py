@@ -17,11 +17,13 @@ from waguard.core.session.page_load import PORTAL, REFUSED, refusal, spent
 from waguard.errors import printable
 from waguard.host.patience import patience
 from waguard.worker.browser.devtools import (
+    DevToolsClosedError,
     DevToolsError,
     DevToolsTimeoutError,
     EvaluationError,
     NavigationError,
     PageSession,
+    TargetCrashedError,
 )
 from waguard.worker.page.document_server import DocumentServer
 from waguard.worker.page.injection import Injection
@@ -198,7 +200,9 @@ class PageLoader:
                 self._report("evaded", None)
             ready.set_result(None)
             self._report("changed", "injected")
-        except (DevToolsTimeoutError, EvaluationError, PageNotReadyError) as error:
+        except (DevToolsClosedError, TargetCrashedError):
+            return  # the next document is injected, too; that there is none is seen elsewhere
+        except (DevToolsError, EvaluationError, PageNotReadyError) as error:
             with contextlib.suppress(DevToolsError, EvaluationError):
                 await self._read_version()
             known = isinstance(error, PageNotReadyError)
