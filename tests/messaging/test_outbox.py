@@ -137,7 +137,7 @@ async def test_what_was_not_answered_is_polled(world: World) -> None:
 
 
 @with_timings(polls=(0.0,), poll_retry=0.01)
-async def test_a_look_up_without_an_answer_is_repeated(world: World) -> None:
+async def test_a_question_without_an_answer_is_repeated(world: World) -> None:
     """It shows not even that the message is not there."""
     world.sessions.outcomes.append(Uncertain("no answer"))
     world.sessions.unread = 2

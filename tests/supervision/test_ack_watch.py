@@ -275,7 +275,7 @@ async def test_a_page_that_cannot_be_asked_proves_nothing(
     await wait_until(lambda: empty.session().traffic.acks.late, "it is asked again")
 
 
-async def test_a_look_up_without_an_answer_hides_no_other_and_is_not_forgotten(
+async def test_a_send_whose_ack_is_not_found_in_time_hides_no_other_and_is_not_forgotten(
     empty: Bench, world: World, page: Page
 ) -> None:
     process = await up(empty)

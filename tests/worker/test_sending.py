@@ -294,7 +294,7 @@ async def test_the_acks_of_earlier_sends_are_those_that_the_page_knows() -> None
     assert checked == {ID: (FORMER, LID), "odd": (), "b": (), "c": ()}
 
 
-async def test_a_look_up_that_hangs_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_search_that_hangs_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """And all together take no longer than the daemon waits: what was not looked up is named."""
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])

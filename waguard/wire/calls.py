@@ -286,7 +286,7 @@ class Value(Private, tag="value", frozen=True, kw_only=True):
     content: bytes | None = None
     acks: dict[Id, AckLevel] | None = None
     unread: tuple[Id, ...] = ()
-    """Of ``Acks``, those whose look-up had no answer: nothing is known of them."""
+    """Ids of ``Acks`` whose ack was not found in time: nothing is known of them."""
     found: dict[Id, Word] | None = None
     passkey: PasskeyRequest | None = None
     answer: Answer | None = None

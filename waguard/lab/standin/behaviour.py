@@ -95,8 +95,8 @@ class Policy(Struct):
         "portal",
     ] = "ok"
     """The document: served, never answered, its connection broken, answered 500, answered 429 with
-    Retry-After, the same without a body, served without its scripts (404), with scripts that are never answered, with a CDN that breaks
-    each connection, or in its place the login of a captive portal."""
+    Retry-After, the same without a body, served without its scripts (404), with scripts that are never
+    answered, with a CDN that breaks each connection, or in its place the login of a captive portal."""
     cdn_delay: Seconds = 0.0
     """How long the CDN takes for each script."""
     service_worker: bool = False

@@ -12,9 +12,7 @@ from waguard.worker.page.page_errors import NotSendableError
 from waguard.worker.page.page_reports import CHAT_LIMIT, ERROR_LIMIT, ack, passkey_step
 from waguard.worker.page.values import moment, word
 
-CODE_LIMIT: Final = (
-    1_000  # printable characters of ASCII; WhatsApp's have 240, a QR code holds 2,953
-)
+CODE_LIMIT: Final = 1_000  # printable ASCII; WhatsApp's have 240, a QR code holds 2,953
 NAMES_LIMIT: Final = 100
 
 
