@@ -1,6 +1,7 @@
 """What a start that fails says of itself, and that it is over when one works."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
@@ -9,9 +10,17 @@ import pytest
 
 from tests.supervision.bench import Bench
 from tests.supervision.conftest import bench, world
+from tests.supervision.fake_workers import FakeProcess, Script
 from tests.waiting import wait_until
+from waguard.daemon import stop_sequence
 from waguard.daemon.restore_loop import RestoreLoop
-from waguard.errors import DatabaseUnavailableError, DatabaseUnfitError, WaguardError
+from waguard.daemon.stop_request import StopRequest
+from waguard.errors import (
+    DatabaseUnavailableError,
+    DatabaseUnfitError,
+    InstanceHeldError,
+    WaguardError,
+)
 
 __all__ = ["bench", "world"]  # pytest finds fixtures by name
 LOST = WaguardError("the table whatsapp_accounts has no column status")
@@ -33,6 +42,9 @@ class Start:
         self.waits = False
         self.attempts = 0
         self.bench = bench
+        record: Any = SimpleNamespace(session="s1", pid=7, protocol=1, socket="/nonexistent")
+        self.worker = FakeProcess(7, record, Script())
+        """Left by an earlier daemon."""
         other: Any = SimpleNamespace(
             **dict.fromkeys(
                 ("begin", "close", "check_folder", "mark", "report_restored"), _nothing
@@ -42,7 +54,7 @@ class Start:
             lost=(),
             open=self._open,
             standby=False,
-            workers=list,
+            workers=lambda: [(record, self.worker)],
         )
         timings: Any = SimpleNamespace(greet_after=60.0, greet_again=60.0, stop_grace=1.0)
         self.it = RestoreLoop(
@@ -71,6 +83,14 @@ class Start:
         self.error, before = error, self.attempts
         await wait_until(lambda: self.attempts >= before + 2, "it is tried again", deadline=10.0)
         return self.conditions
+
+    async def stopped(self, stop: StopRequest) -> None:
+        """As the daemon ends it."""
+        self.beginning.cancel()
+        await asyncio.gather(self.beginning, return_exceptions=True)
+        parts: Any = SimpleNamespace(close=_nothing, wind_down=_nothing)
+        supervisor: Any = SimpleNamespace(stop=_nothing, leave=_nothing)
+        await stop_sequence.stop_sessions(stop, supervisor, self.it, parts, parts, None)
 
     @property
     def conditions(self) -> list[str]:
@@ -110,3 +130,34 @@ async def test_what_failed_is_over_where_another_daemon_has_the_lease(start: Sta
     assert await start.fails(LOST) == ["begin_failed"]
     start.error = None
     await wait_until(lambda: start.conditions == ["restoring"], "it waits")
+
+
+def _asked(how: str) -> StopRequest:
+    stop = StopRequest()
+    if how == "restart":
+        stop.hand_over()
+    elif how == "lost":
+        stop.lose_database(InstanceHeldError("another daemon has taken it"))
+    else:
+        stop.by_signal(signal.SIGTERM)
+    return stop
+
+
+@pytest.mark.parametrize("how", ["stop", "lost", "restart"])
+async def test_a_stop_before_the_sessions_are_restored_ends_the_workers_that_were_left(
+    start: Start, how: str
+) -> None:
+    """Its lease is released after that, and a standby begins at once."""
+    await start.fails(AWAY)
+    await start.stopped(_asked(how))
+    assert start.worker.signals == ([] if how == "restart" else ["TERM"])
+    assert start.worker.alive is (how == "restart")
+
+
+async def test_a_stop_while_a_standby_ends_its_workers_waits_for_them(start: Start) -> None:
+    start.waits, start.worker.script, start.error = True, Script(obeys=False), None
+    await wait_until(lambda: start.worker.signals, "its worker is ended")
+    assert start.worker.alive
+    await start.stopped(_asked("stop"))
+    assert start.worker.signals[-1] == "KILL"
+    assert not start.worker.alive

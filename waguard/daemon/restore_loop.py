@@ -72,6 +72,8 @@ class RestoreLoop:
         self._timings = timings
         self._retry = retry
         self._why_not: str | None = None
+        self._left_behind: list[tuple[WorkerRecord, Process]] | None = None
+        """Living workers of an earlier daemon; None: they are not known yet."""
 
     @property
     def why_not(self) -> str | None:
@@ -82,13 +84,12 @@ class RestoreLoop:
 
     async def run(self) -> None:
         """Return when all is restored, or the database belongs to another daemon."""
-        left_behind: list[tuple[WorkerRecord, Process]] | None = None
         attempt = 0
         async with contextlib.AsyncExitStack() as company:
             while True:
                 try:
-                    if left_behind is None:
-                        left_behind = self._leftovers.workers()
+                    if (left_behind := self._left_behind) is None:
+                        left_behind = self._left_behind = self._leftovers.workers()
                         self._installation.workers = len(left_behind)
                         await company.enter_async_context(self._greeted(left_behind))
                     if self._cluster:
@@ -111,14 +112,21 @@ class RestoreLoop:
                     self._report(error, delay)
                     if isinstance(error, DatabaseUnknownError):
                         await self._store.close()  # nothing of it is kept open: it may be put back
-                    if left_behind and not self._supervisor.state.loaded:
+                    if self._left_behind and not self._supervisor.state.loaded:
                         await company.aclose()
-                        await company.enter_async_context(self._greeted(left_behind))
+                        await company.enter_async_context(self._greeted(self._left_behind))
                     await asyncio.sleep(delay)
                 else:
                     self._why_not = None
                     self._outages.update("begin_failed", None)
                     return
+
+    async def end(self) -> None:
+        """End those workers of an earlier daemon that no session has ended: nobody serves them any more, and the next host
+        need not wait for the lease."""
+        ending = [process for _, process in self._left_behind or ()]
+        grace = self._timings.stop_grace
+        await asyncio.gather(*(shutdown.stop(process, grace=grace) for process in ending))
 
     async def _begin(self, left_behind: list[tuple[WorkerRecord, Process]]) -> None:
         if self._cluster:
@@ -153,10 +161,8 @@ class RestoreLoop:
         """Another daemon has the lease, and runs their sessions: what was lent to them is over."""
         self._outages.update("begin_failed", None)
         await company.aclose()
-        ending = [process for _, process in left_behind]
+        await self.end()
         left_behind.clear()
-        grace = self._timings.stop_grace
-        await asyncio.gather(*(shutdown.stop(process, grace=grace) for process in ending))
 
     async def _abandon_removed(self) -> None:
         """A daemon that died in the middle of a DELETE left what was still to be sent."""

@@ -348,7 +348,7 @@ class Daemon:
                 task.cancel()
             await asyncio.gather(beginning, reporting, return_exceptions=True)
             await stop_sequence.stop_sessions(
-                self._stop, self._supervisor, self._outbox, webhooks, self._cluster
+                self._stop, self._supervisor, self._restore, self._outbox, webhooks, self._cluster
             )
             await stop_sequence.wait_for_files(renewing, marking)
             await self._database.asked()

@@ -8,6 +8,7 @@ from loguru import logger
 from msgspec import Struct
 
 from waguard.core.shipping import LAST_ONES
+from waguard.daemon.restore_loop import RestoreLoop
 from waguard.daemon.stop_request import StopRequest
 from waguard.host.system.systemd import SystemdNotifier
 from waguard.messaging.journal import Journal
@@ -52,14 +53,17 @@ def announce(stop: StopRequest, notifier: SystemdNotifier) -> None:
 async def stop_sessions(
     stop: StopRequest,
     supervisor: Supervisor,
+    restore: RestoreLoop,
     outbox: Outbox,
     webhooks: Webhooks,
     cluster: "Cluster | None",
 ) -> None:
-    """After what the application handles now, for it asks meanwhile whether its session is connected."""
+    """After what the application handles now, for it asks meanwhile whether its session is connected. Where the workers do
+    not go on, none is left when it returns, also none that the restore did not come to: the lease is released then."""
     if stop.database_lost:
         # its browsers must not fight with the other daemon's, nor is there anything to write
         await asyncio.gather(outbox.close(0), supervisor.stop(write=False, shipping=0))
+        await restore.end()
         return
     patience = HASTY if os.getpid() == 1 else PATIENT
     await asyncio.gather(
@@ -72,6 +76,7 @@ async def stop_sessions(
         if cluster:
             await cluster.release_all()
         await supervisor.stop(shipping=patience.credentials)
+        await restore.end()
 
 
 async def wait_for_files(*writing: asyncio.Task[Any], within: float = FILES) -> None:
