@@ -1,12 +1,14 @@
 """Who may take the lease, who waits, who gives up, who has lost it."""
 
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from waguard.core import lease as core
 from waguard.core.lease import (
+    Decision,
     Held,
     Holder,
     Lease,
@@ -14,7 +16,6 @@ from waguard.core.lease import (
     Terms,
     Wait,
     Watch,
-    claim,
     held_elsewhere,
     held_elsewhere_words,
     held_words,
@@ -49,6 +50,23 @@ def lease(holder: Holder = OTHER, **changes: Any) -> Lease:
     return replace(found, **changes)
 
 
+BOOTED: Final = T - 5_000.0
+"""The zero of the waiting daemon's own clock, which goes as the database's does."""
+
+
+def claim(
+    mine: Holder,
+    found: Lease | None,
+    watch: Watch | None,
+    *,
+    ahead: float = 0.0,
+    here: Holder | None = None,
+) -> Decision:
+    """``ahead``: s that the database's clock has been put ahead so far."""
+    clock = found.now - ahead - BOOTED if found else 0.0
+    return core.claim(mine, found, watch, clock, here=here)
+
+
 def first_reading(found: Lease) -> Watch:
     decision = claim(ME, found, None)
     assert isinstance(decision, Wait)
@@ -70,7 +88,7 @@ def test_the_same_place_takes_over_at_once_however_fresh_it_is() -> None:
 )
 def test_another_place_waits(other: Holder) -> None:
     decision = claim(ME, lease(other), None)
-    assert decision == Wait(Watch(4, T, T + 1), 74.0)
+    assert decision == Wait(Watch(4, T, T + 1, 5_001.0), 74.0)
 
 
 def test_who_waits_takes_it_when_it_has_expired() -> None:
@@ -117,8 +135,19 @@ def test_a_step_of_the_databases_clock_prolongs_nothing() -> None:
     watch = first_reading(lease())
     back = lease(now=T - 3_600)
     decision = claim(ME, back, watch)
-    assert decision == Wait(Watch(4, T, T - 3_600), 75.0)
+    assert decision == Wait(Watch(4, T, T - 3_600, 1_400.0), 75.0)
     assert claim(ME, replace(back, now=T - 3_525), decision.watch) == Take()
+
+
+def test_a_clock_of_the_database_that_is_put_ahead_ends_no_lease_early() -> None:
+    """Its holder renewed it seconds ago, and its workers live for all of its time."""
+    watch, hour = first_reading(lease()), 3_600.0
+    decision = claim(ME, lease(now=T + 3 + hour), watch, ahead=hour)
+    assert decision == Wait(watch, 72.0)
+    renewed = lease(renewed_at=T + 5 + hour, now=T + 6 + hour)
+    assert claim(ME, renewed, watch, ahead=hour) == Held()
+    assert isinstance(claim(ME, lease(now=T + 74.9 + hour), watch, ahead=hour), Wait)
+    assert claim(ME, lease(now=T + 75 + hour), watch, ahead=hour) == Take()
 
 
 @given(
@@ -171,7 +200,7 @@ def test_a_clone_is_recognised() -> None:
 def test_workers_end_before_anybody_else_may_take_the_lease() -> None:
     until = lent_until(T, TERMS)
     found = lease(ME, renewed_at=T, now=until)
-    watch = Watch(found.epoch, found.renewed_at, T)
+    watch = Watch(found.epoch, found.renewed_at, T, T - BOOTED)
     decision = claim(OTHER, found, watch)
     assert isinstance(decision, Wait)
     assert decision.seconds == 5.0

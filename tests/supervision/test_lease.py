@@ -298,6 +298,25 @@ async def test_whose_database_it_is_is_asked_again_where_a_renewal_does_not_find
 # ---- with a standby ----
 
 
+async def test_a_standby_takes_no_lease_for_a_step_of_the_databases_clock(
+    host: Host, row: MemoryLease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step of an hour shows one that was renewed seconds ago as expired."""
+    await held_by_other(row)
+    host.standby, ahead, now = True, [0.0], row.now
+    monkeypatch.setattr(row, "now", lambda: now() + ahead[0])
+
+    def live() -> None:
+        seconds = len(host.pauses)
+        ahead[0] = 3_600.0 if seconds >= 8 else 0.0
+        if row.row and seconds % 5 == 0 and seconds <= 20:
+            row.row = replace(row.row, renewed_at=row.now())
+
+    host.meanwhile = live
+    await host.keeper.acquire()
+    assert sum(host.pauses) == pytest.approx(20 + 75)
+
+
 async def test_a_standby_waits_for_a_holder_that_lives_and_takes_over_when_it_does_not(
     host: Host, row: MemoryLease
 ) -> None:

@@ -1,6 +1,7 @@
 """The lease of a database: one daemon at a time supervises the sessions in it. Pure.
 
-All times are unix time by the database's clock. A lease belongs to a *place*: a machine and a runtime folder,
+All times are unix time by the database's clock. Who waits also counts by a clock of its own: a step of the database's
+ends no lease early. A lease belongs to a *place*: a machine and a runtime folder,
 where a file lock lets only one daemon live. The next daemon of the same place takes it over at once, because
 the one before is dead. Any other daemon waits until the lease has expired, and gives up when it is renewed
 meanwhile. Each new holder increments the epoch; a daemon that finds a higher epoch than its own has lost the lease.
@@ -85,6 +86,8 @@ class Watch(Struct, frozen=True):
     epoch: int
     renewed_at: float
     since: float
+    here: float
+    """When that was, by the waiting daemon's own clock."""
 
 
 class Take(Struct, frozen=True):
@@ -122,21 +125,28 @@ def terms(*, orphan_grace: float, margin: float) -> Terms:
 
 
 def claim(
-    mine: Holder, found: Lease | None, watch: Watch | None, *, here: Holder | None = None
+    mine: Holder,
+    found: Lease | None,
+    watch: Watch | None,
+    clock: float,
+    *,
+    here: Holder | None = None,
 ) -> Decision:
     """What to do about the lease. ``watch``: from the reading before; None: this is the first reading, or the
-    database was away since then. ``here``: this daemon, where ``mine`` is its cluster."""
+    database was away since then. ``clock``: seconds by this daemon's own clock, now. ``here``: this daemon, where
+    ``mine`` is its cluster."""
     if found is None or found.released or is_next(mine, found.holder, here=here):
         return Take()
     if watch is not None and (watch.epoch, watch.renewed_at) != (found.epoch, found.renewed_at):
         return Held()
     if watch is None or found.now < watch.since:  # the database's clock was put back
-        watch = Watch(found.epoch, found.renewed_at, found.now)
+        watch = Watch(found.epoch, found.renewed_at, found.now, clock)
     # after an outage of the database its holder has time to renew it; a step of the database's clock does not
     # make it last longer than its terms say
     observed = watch.since + OBSERVED * found.terms.renewed_every
     until = min(max(found.expires_at, observed), watch.since + found.terms.lasts)
-    return Take() if found.now >= until else Wait(watch, until - found.now)
+    now = min(found.now, watch.since + clock - watch.here)  # the database's clock may be put ahead
+    return Take() if now >= until else Wait(watch, until - now)
 
 
 def of_cluster(name: str) -> Holder:

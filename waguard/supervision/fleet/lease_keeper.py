@@ -188,7 +188,7 @@ class LeaseKeeper:
         decisions: list[tuple[lease.Decision, Lease | None]] = []
 
         def may(found: Lease | None) -> bool:
-            decision = lease.claim(self._mine, found, watch, here=self._here)
+            decision = lease.claim(self._mine, found, watch, self._clock(), here=self._here)
             decisions.append((decision, found))
             return isinstance(decisions[-1][0], Take)
 
