@@ -12,8 +12,10 @@ from typing import Any, Final
 
 import msgspec
 import pytest
+from loguru import logger
 
 from tests.clocks import Clock
+from tests.host.odd_files import hide, refuse
 from tests.small_disk import small_disk
 from tests.supervision.reports import message
 from waguard import __version__
@@ -241,6 +243,82 @@ async def test_a_file_that_cannot_be_removed_is_handed_again_and_holds_up_nobody
     assert world.files() == []
 
 
+@pytest.mark.parametrize("other", ["b", "c"])
+async def test_a_file_that_cannot_be_read_now_holds_up_nothing_else(
+    world: World, monkeypatch: pytest.MonkeyPatch, other: str
+) -> None:
+    world.owners["t"] = a_host(other)
+    path = world.leave()
+    world.leave(generation=4, events=[Event(seq=1, at=2.0, body=message(4))])
+    world.leave("t", events=[Event(seq=1, at=2.0, body=message(9))])
+    world.memory.keep([record("a")])
+    said: list[str] = []
+    sink = logger.add(said.append, format="{extra[event]} {extra[file]}", level="ERROR")
+    with monkeypatch.context() as refused:
+        refuse(refused, path, errno.EACCES)
+        for pause in (0.0, *PAUSES):
+            await world.tick(later=pause)
+    logger.remove(sink)
+    stored = [it for one in world.stored.values() for it in one]
+    assert sorted(stored) == ["a", "false_49170@c.us_4", "false_49170@c.us_9"]
+    assert world.files() == [FILE]
+    assert f"those in {FILE} below `workers`" in str(world.why)
+    assert "not all of that can be read" in str(world.why)
+    assert said == [f"file_unreadable {path}\n"]
+    await world.tick(later=PAUSES[-1])
+    assert world.stored["b"][-2:] == ALL
+    assert (world.files(), world.why) == ([], None)
+
+
+async def test_a_file_of_no_worker_holds_up_nothing_else(world: World) -> None:
+    world.owners["t"] = a_host("b")
+    odd = world.workers / f"{layout.key('s')}.x.unstored"
+    odd.write_bytes(b"")
+    world.leave()
+    world.leave("t")
+    world.memory.keep([record("a")])
+    await world.tick()
+    assert [session for _, session, _ in world.asked] == ["s", "s", "t"]
+    assert world.files() == [odd.name]
+    await world.tick()
+    assert odd.name in str(world.why)
+
+
+async def test_a_file_whose_state_cannot_be_read_holds_up_nothing_else(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.owners["t"] = a_host("c")
+    path = world.leave()
+    world.leave("t")
+    with monkeypatch.context() as hidden:
+        hide(hidden, path, errno.EIO)
+        await world.tick()
+    assert world.stored == {"c": ALL}
+    await world.tick(later=PAUSES[0])
+    assert world.stored == {"c": ALL, "b": ALL}
+
+
+async def test_a_folder_that_cannot_be_read_now_holds_up_nothing_in_memory(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.answers["b"] = 503
+    world.leave()
+    for _ in range(2):
+        await world.tick()
+    assert FILE in str(world.why)
+    world.owners["t"] = a_host("c")
+    world.memory.keep([record("a", "t")])
+
+    def scandir(_: Path) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as refused:
+        refused.setattr(os, "scandir", scandir)
+        await world.tick()
+    assert world.stored == {"c": ["a"]}
+    assert FILE in str(world.why), "it has not gone away"
+
+
 async def test_an_owner_that_dies_in_between_is_followed_by_the_next(world: World) -> None:
     world.leave()
     world.answers["b"] = None
@@ -293,11 +371,46 @@ async def test_a_worker_that_ends_may_still_write(world: World) -> None:
         socket="s",
     )
     path.write_bytes(msgspec.json.encode(living))
-    await world.tick()
-    assert not world.asked
+    world.owners["t"] = a_host("b")
+    world.leave("t")
+    for _ in range(2):
+        await world.tick()
+    assert [session for _, session, _ in world.asked] == ["t"], "of the others it is asked"
+    assert "its worker here has not ended" in str(world.why)
     path.write_bytes(msgspec.json.encode(replace_start(living)))
     await world.tick(later=PAUSES[0])
-    assert world.stored == {"b": ALL}
+    assert [session for _, session, _ in world.asked] == ["t", "s"]
+
+
+async def test_a_worker_of_which_nothing_can_be_read_now_may_live(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.leave()
+    world.memory.keep([record("a", "t")])
+    world.owners["t"] = a_host("c")
+    it = WorkerRecord(
+        protocol=PROTOCOL,
+        pid=1,
+        start_time=1,
+        boot_id=procfs.boot_id(),
+        instance="i",
+        session="s",
+        generation=3,
+        profile="p",
+        socket="s",
+    )
+    (world.workers / f"{layout.key('s')}.json").write_bytes(msgspec.json.encode(it))
+
+    def living(_: int) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as lacking:
+        lacking.setattr(procfs, "living", living)
+        await world.tick()
+    assert world.stored == {"c": ["a"]}
+    assert world.files() == [f"{layout.key('s')}.3.unstored", f"{layout.key('s')}.json"]
+    await world.tick(later=PAUSES[0])
+    assert world.stored["b"] == ALL
 
 
 def replace_start(it: WorkerRecord) -> WorkerRecord:

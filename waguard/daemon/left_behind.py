@@ -28,17 +28,20 @@ from waguard.errors import UnavailableError
 from waguard.host import small_file
 from waguard.host.process import procfs
 from waguard.host.process.children import read_records
+from waguard.host.small_file import UnreadableError
 from waguard.messaging.left_events import LeftEvents
 from waguard.ports.clock import Clock
 from waguard.profile import layout
 from waguard.supervision.outages import Outages
 from waguard.wire.events import Event
 from waguard.wire.left_events import parts_of
+from waguard.wire.worker import WorkerRecord
 from waguard.worker.link.unstored import SUFFIX, UnstoredEvents, generation_of
 
 EVERY: Final = 5.0  # s
 ANSWERED_WITHIN: Final = 30.0  # s; longer than its owner waits for the database
 UNTAKEN: Final = ".untaken"
+_GOES_ON: Final = frozenset({Answer.STORED, Answer.REFUSED, Answer.UNUSABLE})
 _NOT_TAKEN: Final = (UNTAKEN, f"{SUFFIX}{small_file.SUFFIX}")
 
 
@@ -89,6 +92,10 @@ class LeftBehind:
         """Whether the condition is this one's."""
         self._without_row: set[str] = set()
         """Sessions with something in memory that were in no row at the last tick."""
+        self._unread: dict[str, str] = {}
+        """Files that cannot be read now, and why."""
+        self._there: list[str] = []
+        """The names of all files, as they were read last."""
         self._living: set[str] = set()
         """The keys of workers that live: one that ends may still write its file."""
 
@@ -106,6 +113,7 @@ class LeftBehind:
                 await self._hand_over(it, silent)
             names = self._names()
             left = self._left(names)
+        self._unread = {it: why for it, why in self._unread.items() if it in names}
         lasting = [it for it in left if it.session in self._before]
         self._before = {it.session for it in left}
         self._failures = {it: one for it, one in self._failures.items() if it in self._before}
@@ -126,9 +134,12 @@ class LeftBehind:
         """All files there: hundreds of workers have two each."""
         try:
             with os.scandir(self._workers) as there:
-                return [it.name for it in there]
+                self._there = [it.name for it in there]
         except FileNotFoundError:
-            return []
+            self._there = []
+        except OSError as error:  # what was there still counts
+            logger.debug("a folder cannot be read now", folder=str(self._workers), why=str(error))
+        return self._there
 
     def _left(self, there: Iterable[str]) -> list[Left]:
         """By session; what its next worker here reports is left out."""
@@ -166,13 +177,8 @@ class LeftBehind:
         now = self._clock.monotonic()
         if not left_by.is_due(it.failure, owner.host, now):
             return
-        answer = Answer.STORED
-        for file in it.files:
-            if answer in {Answer.STORED, Answer.REFUSED}:
-                answer = await self._hand_file(session, file, owner)
-        if answer in {Answer.STORED, Answer.REFUSED} and (records := self._memory.of(session)):
-            answer = await self._hand_memory(session, records, owner)
-        if answer in {Answer.STORED, Answer.REFUSED}:
+        answer = await self._hand_all(session, it.files, owner)
+        if answer is Answer.STORED:
             self._failures.pop(session, None)
             return
         if answer is Answer.AWAY:
@@ -180,24 +186,45 @@ class LeftBehind:
         after = left_by.failed(it.failure, owner.host, answer, self._clock.monotonic())
         self._failures[session] = after
 
+    async def _hand_all(self, session: str, files: Iterable[str], owner: HostRecord) -> Answer:
+        """``STORED``: nothing is left to hand over. What cannot be used here holds up none of the rest."""
+        answers = [Answer.STORED]
+        for file in files:
+            answers.append(await self._hand_file(session, file, owner))
+            if answers[-1] not in _GOES_ON:
+                return answers[-1]
+        if records := self._memory.of(session):
+            answers.append(await self._hand_memory(session, records, owner))
+            if answers[-1] not in _GOES_ON:
+                return answers[-1]
+        return Answer.UNUSABLE if Answer.UNUSABLE in answers else Answer.STORED
+
     async def _hand_file(self, session: str, name: str, owner: HostRecord) -> Answer:
         path = self._workers / name
         key, generation = name.partition(".")[0], generation_of(path)
-        if generation is None or key in self._living:
-            return Answer.AWAY
-        seen = _identity(path)
-        file = UnstoredEvents(self._workers / f"{key}.json", generation)
-        events = await asyncio.to_thread(file.read)  # what cannot be read is quarantined
-        answer = await self._hand(session, generation, owner, events=events)
-        if answer not in {Answer.STORED, Answer.REFUSED}:
-            return answer
-        # a session that came back has a worker, which may have left a newer one
-        if seen is None or _identity(path) != seen or self._whose.is_ours(session):
-            return answer
+        if key in self._living:
+            return Answer.RUNS
+        if generation is None:
+            self._report_unread(name, "no worker gives a file such a name")
+            return Answer.UNUSABLE
+        try:
+            seen = _identity(path)
+            file = UnstoredEvents(self._workers / f"{key}.json", generation)
+            events = await asyncio.to_thread(file.read)  # what is damaged is quarantined
+            self._unread.pop(name, None)
+            answer = await self._hand(session, generation, owner, events=events)
+            if answer not in {Answer.STORED, Answer.REFUSED}:
+                return answer
+            # a session that came back has a worker, which may have left a newer one
+            if seen is None or _identity(path) != seen or self._whose.is_ours(session):
+                return answer
+        except (OSError, UnreadableError) as error:
+            self._report_unread(name, str(error))
+            return Answer.UNUSABLE
         if answer is Answer.REFUSED:
-            quarantined = path.with_name(f"{name}.{path.lstat().st_ino}{UNTAKEN}")
+            quarantined = path.with_name(f"{name}.{seen[0]}{UNTAKEN}")
             if not self._quarantine(session, owner.host, lambda: path.rename(quarantined)):
-                return Answer.AWAY
+                return Answer.UNUSABLE
         else:
             try:
                 path.unlink(missing_ok=True)
@@ -205,7 +232,7 @@ class LeftBehind:
                 logger.error(
                     "not removed", event="file_not_moved", file=str(path), why=error.strerror
                 )
-                return Answer.AWAY
+                return Answer.UNUSABLE
             self._report(session, owner, len(events))
         return answer
 
@@ -214,7 +241,7 @@ class LeftBehind:
     ) -> Answer:
         answer = await self._hand(session, None, owner, records=records)
         if answer is Answer.REFUSED and not self._quarantine_memory(session, records, owner.host):
-            return Answer.AWAY
+            return Answer.UNUSABLE
         if answer is Answer.STORED:
             self._memory.remove(session, records)
             self._report(session, owner, len(records))
@@ -290,6 +317,16 @@ class LeftBehind:
         )
         return True
 
+    def _report_unread(self, name: str, why: str) -> None:
+        if self._unread.get(name) != why:  # it is tried again and again
+            self._unread[name] = why
+            logger.error(
+                "a file of events cannot be read now; it is tried again",
+                event="file_unreadable",
+                file=str(self._workers / name),
+                why=why,
+            )
+
     def _report(self, session: str, owner: HostRecord, count: int) -> None:
         logger.info(
             "what was received here is stored by another host",
@@ -309,11 +346,14 @@ def _identity(path: Path) -> tuple[int, int, int] | None:
 
 
 def _living(workers: Path) -> set[str]:
-    return {
-        path.stem
-        for path, it in read_records(workers)
-        if procfs.is_same(it.pid, it.start_time, it.boot_id)
-    }
+    return {path.stem for path, it in read_records(workers) if _may_live(it)}
+
+
+def _may_live(it: WorkerRecord) -> bool:
+    try:
+        return procfs.is_same(it.pid, it.start_time, it.boot_id)
+    except OSError:  # this host may lack the descriptor to read it
+        return True
 
 
 def _body(session: str, generation: int | None, part: bytes) -> bytes:

@@ -88,6 +88,10 @@ def test_it_says_to_whom_it_is_handed_and_why_it_is_not_there_yet() -> None:
     for answer in (Answer.AWAY, Answer.OLDER, Answer.NOT_OWNER):
         it = Left(session="s", count=2, owner="b", failure=failure("b", answer))
         assert words(it).endswith(f"which are being handed to b: it {answer}")
+    runs = Left(session="s", count=2, owner="b", failure=failure("b", Answer.RUNS))
+    assert words(runs).endswith("being handed to b: its worker here has not ended")
+    unusable = Left(session="s", count=2, owner="b", failure=failure("b", Answer.UNUSABLE))
+    assert "being handed to b: not all of that can be read, moved" in words(unusable)
     moved = Left(session="s", count=2, owner="c", failure=failure("b", Answer.AWAY))
     assert words(moved).endswith("which are being handed to c")
     nobodys = Left(session="s", count=2)

@@ -22,7 +22,7 @@ _REFUSED: Final = 422
 
 
 class Answer(StrEnum):
-    """What an owner made of events that were handed to it."""
+    """What became of events that were to be handed to an owner: what that made of them, or why it was not asked."""
 
     STORED = "stored"
     """They are committed."""
@@ -31,6 +31,10 @@ class Answer(StrEnum):
     AWAY = "has not stored them yet"
     """They may be stored: it said so, or nothing."""
     REFUSED = "never takes them"
+    RUNS = "runs"
+    """Their session's worker here may still write some."""
+    UNUSABLE = "unusable"
+    """What they are in cannot be read, moved or removed here now."""
 
 
 def answer_of(status: int | None, *, same_version: bool) -> Answer:
@@ -46,6 +50,12 @@ def answer_of(status: int | None, *, same_version: bool) -> Answer:
     if status in _NOT_UNDERSTOOD:
         return Answer.REFUSED if same_version else Answer.OLDER
     return Answer.AWAY
+
+
+_WHY_NOT: Final = {
+    Answer.RUNS: "its worker here has not ended",
+    Answer.UNUSABLE: "not all of that can be read, moved or removed here (`waguard logs` says why)",
+}
 
 
 class Failure(Struct, frozen=True, kw_only=True):
@@ -125,9 +135,10 @@ def _words(it: Left) -> str:
         return f"{what}, whose session is not there any more: they stay there"
     if it.owner is None:
         return f"of {it.session} {what}, which wait until a host owns it"
+    handed = f"of {it.session} {what}, which are being handed to {it.owner}"
     if it.failure is None or it.failure.owner != it.owner:
-        return f"of {it.session} {what}, which are being handed to {it.owner}"
-    return f"of {it.session} {what}, which are being handed to {it.owner}: it {it.failure.answer}"
+        return handed
+    return f"{handed}: {_WHY_NOT.get(it.failure.answer) or f'it {it.failure.answer}'}"
 
 
 def _named(files: Collection[str]) -> str:
