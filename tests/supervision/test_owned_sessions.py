@@ -283,6 +283,20 @@ async def test_one_whose_credentials_cannot_be_shared_goes_on_here(
     assert world.spawn.alive == []
 
 
+async def test_one_whose_credentials_cannot_be_shared_is_not_started_again_at_a_stop(
+    ownership: FakeOwnership, shared: Shared, bench: Bench, world: World
+) -> None:
+    world.spawn.script = Script(reports=(CONNECTED,))
+    await bench.restore()
+    await acquired(bench)
+    shared.why = "the database is away"
+    bench.it.begin_stop()
+    with pytest.raises(UnavailableError, match="the database is away"):
+        await owned(bench).release("s")
+    await bench.it.stop()
+    assert (len(world.spawn.started), world.spawn.alive) == (1, [])
+
+
 async def test_what_is_asked_of_a_session_that_moves_is_refused(
     shared: Shared, host: Bench, world: World
 ) -> None:

@@ -163,6 +163,7 @@ class Cluster:
         self._supervisor = supervisor
         self._secrets = secrets
         assert supervisor.owned  # noqa: S101 - it was made with an ownership
+        self.owned.stopping = lambda: supervisor.state.stopping
         self.owned.running = supervisor.owned
         self.owned.journal = self._journal
         self.owned.others = (webhooks.owned, outbox, deferred)
@@ -362,9 +363,9 @@ class Cluster:
             await self.host.end(gives_up=False)
         await self._company.aclose()
 
-    async def release_all(self) -> None:
-        """End all sessions in order, and leave them to the other hosts."""
-        await self.owners.end(releases=True)
+    async def release_all(self, within: float) -> None:
+        """End all sessions in order, and leave them to the other hosts, for ``within`` seconds at most."""
+        await self.owners.end(releases=True, within=within)
 
 
 def _is_everybodys(key: bytes, host: HostKeeper) -> bool:

@@ -32,12 +32,15 @@ class Patience(Struct, frozen=True, kw_only=True):
     """Within which one may still begin."""
     answer: float = 5.0
     """For those in flight: cut off, they would be repeated."""
+    releases: float = 20.0
+    """For sessions of a cluster to leave for other hosts; what has not left by then is closed. The unit has 45 for the
+    whole stop."""
     credentials: float = LAST_ONES
     """After the sessions were closed, for what another host is to have of them."""
 
 
 PATIENT: Final = Patience()
-HASTY: Final = Patience(sends=2.0, webhooks=1.0, answer=2.0, credentials=1.0)
+HASTY: Final = Patience(sends=2.0, webhooks=1.0, answer=2.0, releases=4.0, credentials=1.0)
 """For process 1 of a container: its engine kills all of it 10 s after the request, and a Chromium that is killed may leave
 a damaged profile."""
 
@@ -74,7 +77,8 @@ async def stop_sessions(
         await (supervisor.leave(cluster.lend_on) if cluster else supervisor.leave())
     else:
         if cluster:
-            await cluster.release_all()
+            supervisor.begin_stop()
+            await cluster.release_all(patience.releases)
         await supervisor.stop(shipping=patience.credentials)
         await restore.end()
 

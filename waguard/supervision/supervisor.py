@@ -176,17 +176,18 @@ class Supervisor:
     async def stop(self, *, write: bool = True, shipping: float = LAST_ONES) -> None:
         """Stop every session, all in parallel, and have their rows written where that is to be. ``shipping``: seconds for
         what is shared at the end."""
-        self._begin_stop()
+        self.begin_stop()
         await asyncio.gather(*map(_stop, self.registry.sessions))
         await self._end(write=write, shipping=shipping)
 
     async def leave(self, left: Callable[[], Awaitable[None]] = _nobody) -> None:
         """End, and let the workers go on for the next daemon. ``left`` is awaited as soon as nobody here serves them any
         more, which is before all has ended that was begun for them."""
-        self._begin_stop()
+        self.begin_stop()
         await self._end(write=True, shipping=LAST_ONES, left=left)
 
-    def _begin_stop(self) -> None:
+    def begin_stop(self) -> None:
+        """From now on nothing is started; ``stop`` and ``leave`` begin with it."""
         self.state.begin_stop()
         self.versions.begin_stop()
         self.mailbox.post_to_fleet(Closing())

@@ -633,13 +633,28 @@ async def test_what_ends_in_order_has_its_time_while_the_lease_is_held(*, stops:
         a, b = cluster.hosts
         a.closes_in = 2 * TERMS.lasts
         ending = asyncio.create_task(
-            a.owners.end(releases=True) if stops else a.people.drain(end=False)
+            a.owners.end(releases=True, within=3 * TERMS.lasts)
+            if stops
+            else a.people.drain(end=False)
         )
         await asyncio.sleep(1.5 * TERMS.lasts)
         assert a.alive == {"s0", "s1"}, "none was killed in the middle of its end"
         await ending
         await cluster.until(lambda: len(b.alive) == 2, within=30)
         assert {it for it in a.happened if "s" in it} >= {"released s0", "released s1"}
+
+
+async def test_a_stop_waits_for_no_session_that_does_not_leave() -> None:
+    """Nor for one that was leaving already."""
+    async with begun("a", "b", sessions=3) as cluster:
+        a, _ = cluster.hosts
+        a.closes_in = 1_000.0
+        await a.people.move("s0", "b")
+        await asyncio.sleep(1)
+        began = now()
+        await a.owners.end(releases=True, within=3.0)
+        assert now() - began == pytest.approx(3.0, abs=0.5)
+        a.running.clear()
 
 
 async def test_what_ends_in_order_is_lent_nothing_after_the_lease() -> None:

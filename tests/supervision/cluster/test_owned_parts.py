@@ -36,6 +36,7 @@ def asked() -> list[str]:
 @pytest.fixture
 def parts(asked: list[str]) -> OwnedParts:
     made = OwnedParts()
+    made.stopping = lambda: False
     made.running, made.journal = Part("session", asked), Part("journal", asked)
     made.others = (Part("webhooks", asked), Part("outbox", asked))
     return made
@@ -61,3 +62,13 @@ async def test_one_that_cannot_leave_goes_on_with_all_of_its_parts(
     with pytest.raises(UnavailableError):
         await parts.release("s")
     assert asked[3:] == ["journal acquires s", "webhooks acquires s", "outbox acquires s"]
+
+
+async def test_one_that_cannot_leave_goes_on_with_nothing_where_the_daemon_ends(
+    parts: OwnedParts, asked: list[str]
+) -> None:
+    parts.running.stays = True  # type: ignore[attr-defined]
+    parts.stopping = lambda: True
+    with pytest.raises(UnavailableError):
+        await parts.release("s")
+    assert asked[3:] == []

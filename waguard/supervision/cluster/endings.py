@@ -48,10 +48,10 @@ class Endings:
         is killed in the middle of it may leave a damaged profile."""
         return session in self._unlent
 
-    def release(self, it: Release) -> asyncio.Task[None]:
+    def release(self, it: Release) -> None:
         """End one in order, then write its row."""
         self._closing[it.session] = it.epoch
-        return self._calls.begin(self._release(it), "release")
+        self._calls.begin(self._release(it), "release")
 
     def close(self, owned: Mapping[str, int]) -> None:
         """End them in order; their rows stay."""
@@ -65,12 +65,12 @@ class Endings:
         if sessions:
             self._calls.begin(self._lose(sessions), "lose")
 
-    async def release_all(self, owned: Mapping[str, int]) -> None:
-        """End all in order, at the same time, for whoever has room. What cannot leave stays as it is."""
+    def release_all(self, owned: Mapping[str, int]) -> None:
+        """End all in order, at the same time, for whoever has room: ``EngineCalls.end`` waits for that. What cannot leave
+        stays as it is."""
         self._stopping = True
-        ends = [self.release(Release(session, epoch, None)) for session, epoch in owned.items()]
-        if ends:
-            await asyncio.wait(ends)
+        for session, epoch in owned.items():
+            self.release(Release(session, epoch, None))
 
     async def _release(self, it: Release) -> None:
         if why := await self._refused(it.session):

@@ -40,10 +40,10 @@ class EngineCalls:
         except Exception as error:
             raise EngineUnavailableError(str(error) or repr(error)) from error
 
-    async def end(self) -> None:
-        """Wait for what is under way, for ``END_DEADLINE`` at most."""
+    async def end(self, within: float = END_DEADLINE) -> None:
+        """Wait for what is under way, for ``within`` seconds at most."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=END_DEADLINE)
+            await asyncio.wait(self._tasks, timeout=within)
         left = list(self._tasks)
         for task in left:
             task.cancel()

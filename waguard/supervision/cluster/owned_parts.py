@@ -1,7 +1,7 @@
 """What owning a session means on this host, for all parts of it in their order."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from waguard.errors import UnavailableError
 from waguard.ports.cluster import OwnedSessions
@@ -10,6 +10,8 @@ from waguard.ports.cluster import OwnedSessions
 class OwnedParts:
     """Fills ``ports.cluster.OwnedSessions``, when its parts are set."""
 
+    stopping: Callable[[], bool]
+    """Whether the daemon ends."""
     running: OwnedSessions
     """The session itself."""
     journal: OwnedSessions
@@ -31,12 +33,13 @@ class OwnedParts:
 
     async def release(self, session: str) -> None:
         """See ``ports.cluster.OwnedSessions``. Raises ``UnavailableError`` where it cannot leave now: then it goes on
-        here, with all of its parts."""
+        here, with all of its parts, unless the daemon ends."""
         await asyncio.gather(*(part.release(session) for part in self.others))
         try:
             await self.running.release(session)
         except UnavailableError:
-            await self.remember((session,))
+            if not self.stopping():
+                await self.remember((session,))
             raise
         await self.journal.release(session)
 

@@ -28,7 +28,7 @@ from waguard.host.clock import since_boot
 from waguard.ports.cluster import OwnedSessions, Owners
 from waguard.supervision.cluster.acquiring import Acquiring
 from waguard.supervision.cluster.endings import Endings
-from waguard.supervision.cluster.engine_calls import EngineCalls
+from waguard.supervision.cluster.engine_calls import END_DEADLINE, EngineCalls
 from waguard.supervision.cluster.host_keeper import HostKeeper, moment
 from waguard.supervision.cluster.owner_calls import OwnerCalls
 from waguard.supervision.cluster.session_use import SessionUse
@@ -109,15 +109,16 @@ class OwnerKeeper:
         """From now on what is claimed is brought up here."""
         self._acquiring.open()
 
-    async def end(self, *, releases: bool) -> None:
-        """Claim nothing more. ``releases``: end all sessions in order, and leave them to the other hosts."""
+    async def end(self, *, releases: bool, within: float = END_DEADLINE) -> None:
+        """Claim nothing more. ``releases``: end all sessions in order, and leave them to the other hosts. ``within``: seconds
+        for that, and for what is under way; who has not left by then stays as it is."""
         state, self.state = self.state, None
         if self._timer:
             self._timer.cancel()
         await self._acquiring.end()
         if state and releases:
-            await self._endings.release_all(state.owned)
-        await self._calls.end()
+            self._endings.release_all(state.owned)
+        await self._calls.end(within)
 
     # ---- what others read ----
 
