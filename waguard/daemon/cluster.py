@@ -25,6 +25,7 @@ from waguard.daemon.host_alerts import HostAlerts
 from waguard.daemon.installation import Installation
 from waguard.daemon.lease_engine import LeaseEngine
 from waguard.daemon.left_behind import LeftBehind, Whose
+from waguard.daemon.left_memory import LeftMemory
 from waguard.daemon.secret_files import SecretFiles
 from waguard.daemon.stop_request import StopRequest
 from waguard.errors import (
@@ -87,6 +88,7 @@ class Cluster:
         self._supervisor: Supervisor
         self._asked: Callable[[str], None]
         self._alerts: Alerts
+        self._kept: LeftMemory
         self._calls: HostCalls
         self._secrets: Callable[[], Sequence[bytes]]
         self.owned = OwnedParts()
@@ -232,8 +234,12 @@ class Cluster:
         def rows() -> Mapping[str, Owner] | None:
             return self.owners.state.rows if self.owners.state else None
 
+        workers = self._config().paths.runtime / "workers"
+        self._kept = LeftMemory(workers, self._journal.left, self._clock)
+        self._kept.load()
+        ticker.every(left_behind.EVERY, "left in memory", self._kept.tidy)
         left = LeftBehind(
-            self._config().paths.runtime / "workers",
+            workers,
             self._journal.left,
             Whose(
                 rows=lambda: rows() if self.host.is_held else None,
@@ -357,7 +363,8 @@ class Cluster:
             await self.host.renew_last()
 
     async def close(self) -> None:
-        """The last thing: from here on the next daemon renews and lends."""
+        """The last thing: from here on the next daemon renews and lends, and has what memory had."""
+        await asyncio.to_thread(self._kept.save)
         await self.renew_last(store_is_open=False)
         if self._lends_on:
             await self.host.end(gives_up=False)

@@ -24,6 +24,7 @@ from waguard.core.cluster import left_events as left_by
 from waguard.core.cluster.left_events import Answer, Failure, Left
 from waguard.core.cluster.records import HostRecord, Owner
 from waguard.core.messages.inbox import InboxRecord
+from waguard.daemon import left_memory
 from waguard.errors import UnavailableError
 from waguard.host import small_file
 from waguard.host.process import procfs
@@ -42,7 +43,7 @@ EVERY: Final = 5.0  # s
 ANSWERED_WITHIN: Final = 30.0  # s; longer than its owner waits for the database
 UNTAKEN: Final = ".untaken"
 _GOES_ON: Final = frozenset({Answer.STORED, Answer.REFUSED, Answer.UNUSABLE})
-_NOT_TAKEN: Final = (UNTAKEN, f"{SUFFIX}{small_file.SUFFIX}")
+_NOT_TAKEN: Final = (UNTAKEN, *(f"{it}{small_file.SUFFIX}" for it in (SUFFIX, left_memory.SUFFIX)))
 
 
 class Whose(Struct, frozen=True):

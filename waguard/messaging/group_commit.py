@@ -59,8 +59,8 @@ class GroupCommit:
         """Begin to write."""
         self._task = asyncio.create_task(self._work(), name="journal")
 
-    async def close(self) -> None:
-        """Store what still waits, if the database takes it at once."""
+    async def close(self) -> Sequence[InboxRecord]:
+        """Store what still waits, if the database takes it at once; what was received and is not stored."""
         self._closing.set()
         self._urgent.set()
         self._some.set()
@@ -68,6 +68,7 @@ class GroupCommit:
             await asyncio.gather(self._task, return_exceptions=True)
         if left := self._queue.cancel():
             logger.error("not stored before the stop", event="inbox_not_stored", count=left)
+        return self._queue.received
 
     def add(self, item: Keep | Put | Save) -> None:
         """Write it; at once where somebody waits for it, else soon."""

@@ -7,6 +7,7 @@ refuses is left out, its message is not.
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Final, Self
 
 from loguru import logger
@@ -59,6 +60,8 @@ class Journal:
         queue = WriteQueue()
         self.left = LeftEvents()
         """What was received of sessions that are another host's now, and is not stored."""
+        self._lost: set[str] = set()
+        """Those sessions, also while the database has not refused it yet."""
         self._writer = GroupCommit(
             store,
             queue,
@@ -78,10 +81,8 @@ class Journal:
     async def __aexit__(self, *exc: object) -> None:
         """Store what still waits, if the database takes it at once."""
         await self._stage.close()
-        await self._writer.close()
-        if left := sum(self.left.counts().values()):
-            said = "events of sessions of other hosts are not stored before the stop"
-            logger.error(said, event="inbox_not_stored", count=left)
+        unwritten = await self._writer.close()
+        self.left.keep([it for it in unwritten if it.session_id in self._lost])
 
     @property
     def failing(self) -> bool:
@@ -116,9 +117,16 @@ class Journal:
         """Store what was left here, and read again what memory has of them. A repetition of what is stored has the
         same key."""
         self.store.forget(sessions)
+        self._lost.difference_update(sessions)
         for session_id in sessions:
-            if records := self.left.pop(session_id):
-                self._writer.add(Put(records, lambda _: None, size_of(records)))
+            if records := self.left.of(session_id):
+                stored = partial(self._left_stored, session_id, records)
+                self._writer.add(Put(records, stored, size_of(records)))
+
+    def _left_stored(
+        self, session_id: str, records: Sequence[InboxRecord], _: Sequence[InboxRecord]
+    ) -> None:
+        self.left.remove(session_id, records)
 
     async def release(self, session_id: str) -> None:
         """Return when what the session reported is stored; after its worker's end. What the database does not take
@@ -130,6 +138,7 @@ class Journal:
 
     async def lose(self, sessions: Collection[str]) -> None:
         """What waits for the database is refused by it, and left here."""
+        self._lost.update(sessions)
         self.store.forget(sessions)
 
     # ---- the outbox ----

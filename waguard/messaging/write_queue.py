@@ -124,6 +124,11 @@ class WriteQueue:
         return len(self._rest)
 
     @property
+    def received(self) -> Sequence[InboxRecord]:
+        """What was received and waits."""
+        return [one for item in self._rest if isinstance(item, Put) for one in item.records]
+
+    @property
     def since(self) -> float | None:
         """When the oldest put or save came (monotonic); None: there is none."""
         return self._rest[0].since if self._rest else None

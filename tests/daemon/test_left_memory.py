@@ -1,0 +1,181 @@
+"""What only memory has of sessions of other hosts outlives the daemon: its next one hands it over, or stores it."""
+
+import asyncio
+import errno
+import os
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Self
+
+import pytest
+
+from tests.clocks import Clock
+from tests.daemon.test_left_behind import World, record
+from tests.host.odd_files import refuse
+from tests.waiting import DEADLINE, wait_until
+from waguard.core.messages.inbox import InboxRecord
+from waguard.daemon.cluster import Cluster
+from waguard.daemon.left_memory import LeftMemory
+from waguard.errors import DatabaseUnavailableError
+from waguard.messaging.journal import Journal
+from waguard.ports.messages import Written
+
+
+class Store:
+    """A database that refuses what is of sessions of other hosts."""
+
+    def __init__(self) -> None:
+        self.ours: set[str] = set()
+        self.stored: list[str] = []
+        self.away = False
+
+    async def write(self, received: Sequence[InboxRecord], *_: Any, **__: Any) -> Written:
+        if self.away:
+            raise DatabaseUnavailableError("the database is away")
+        taken = [it for it in received if it.session_id in self.ours]
+        self.stored += [it.key for it in taken]
+        return Written(
+            news=(True,) * len(taken),
+            received=tuple(taken),
+            endpoints=frozenset(),
+            lost=frozenset(it.session_id for it in received) - self.ours,
+        )
+
+    def forget(self, sessions: Sequence[str]) -> None:
+        """It reads nothing again."""
+
+
+class Daemon:
+    """What a daemon has of it. It is entered, and its end is in order."""
+
+    def __init__(self, workers: Path, clock: Clock) -> None:
+        store: Any = Store()
+        files: Any = SimpleNamespace()
+        self.store = store
+        self.journal = Journal(store, files, base="http://a", for_global=lambda: ())
+        self.kept = LeftMemory(workers, self.journal.left, clock)
+        self.acknowledged: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        self.kept.load()
+        await self.journal.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.journal.__aexit__(None, None, None)
+        it: Any = object.__new__(Cluster)
+        it._lends_on, it._company, it._kept = False, AsyncExitStack(), self.kept
+        await it.close()
+
+    def receive(self, key: str, session: str = "s") -> None:
+        self.journal.put((record(key, session),), lambda _: self.acknowledged.append(key))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+async def left_by_one(world: World, *keys: str) -> None:
+    """A daemon received them of a session that it had lost, and ended."""
+    async with Daemon(world.workers, world.clock) as daemon:
+        for key in keys:
+            daemon.receive(key)
+        async with asyncio.timeout(DEADLINE):
+            await daemon.journal.flushed(DEADLINE)
+        assert daemon.journal.left.counts() == {"s": len(keys)}
+    assert daemon.acknowledged == []
+
+
+async def test_the_next_daemon_hands_it_to_the_owner(world: World) -> None:
+    await left_by_one(world, "a", "b")
+    world.clock.live(60)
+    async with Daemon(world.workers, world.clock) as daemon:  # its owner is away meanwhile
+        await daemon.kept.tidy()
+        assert daemon.journal.left.counts() == {"s": 2}
+    assert len(world.files()) == 1, "each daemon leaves one file"
+    async with Daemon(world.workers, world.clock) as daemon:
+        world.memory = daemon.journal.left
+        world.__post_init__()
+        await world.tick()
+        assert world.stored == {"b": ["a", "b"]}
+        await daemon.kept.tidy()
+        assert world.files() == []
+    assert world.files() == []
+
+
+async def test_a_daemon_that_has_the_session_again_stores_it_and_keeps_it_until_then(
+    world: World,
+) -> None:
+    await left_by_one(world, "a")
+    async with Daemon(world.workers, world.clock) as daemon:
+        daemon.store.ours, daemon.store.away = {"s"}, True
+        await daemon.journal.acquire(["s"])
+        await wait_until(lambda: daemon.journal.failing, "it is tried")
+        await daemon.kept.tidy()
+        assert len(world.files()) == 1, "a daemon that is killed has lost nothing"
+    assert len(world.files()) == 1
+    async with Daemon(world.workers, world.clock) as daemon:
+        daemon.store.ours = {"s"}
+        await daemon.journal.acquire(["s"])
+        await wait_until(lambda: daemon.store.stored, "it is stored")
+        await wait_until(lambda: not daemon.journal.left.counts(), "nothing is left")
+        assert daemon.store.stored == ["a"]
+    assert world.files() == []
+
+
+async def test_what_waits_for_a_database_that_is_away_is_kept_where_its_session_was_lost(
+    world: World,
+) -> None:
+    """The worker of the other one lives, and reports it again."""
+    async with Daemon(world.workers, world.clock) as daemon:
+        daemon.store.away = True
+        daemon.receive("a")
+        daemon.receive("b", "ours")
+        await wait_until(lambda: daemon.journal.failing, "it is tried")
+        await daemon.journal.lose(["s"])
+    async with Daemon(world.workers, world.clock) as daemon:
+        assert daemon.journal.left.counts() == {"s": 1}
+
+
+async def test_one_that_is_lost_again_before_it_is_stored_is_left_once(world: World) -> None:
+    async with Daemon(world.workers, world.clock) as daemon:
+        daemon.receive("a")
+        await wait_until(daemon.journal.left.counts, "it is refused")
+        await daemon.journal.acquire(["s"])
+        await daemon.journal.flushed(DEADLINE)
+        assert daemon.journal.left.counts() == {"s": 1}
+
+
+async def test_a_damaged_file_is_quarantined(world: World) -> None:
+    await left_by_one(world, "a")
+    [name] = world.files()
+    (world.workers / name).write_bytes(b"\xc1")
+    (world.workers / f"{name}.new").write_bytes(b"cut off")
+    async with Daemon(world.workers, world.clock):
+        pass
+    assert world.files() == [f"{name}.unreadable"]
+    await world.tick()
+    assert f"kept in {name}.unreadable" in str(world.why)
+
+
+async def test_a_file_that_cannot_be_read_or_written_now_is_the_next_daemons(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await left_by_one(world, "a")
+    [name] = world.files()
+    with monkeypatch.context() as patch:
+        refuse(patch, world.workers / name, errno.EMFILE)
+        world.clock.live(60)
+        await left_by_one(world, "b")
+    assert len(world.files()) == 2
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async with Daemon(world.workers, world.clock) as daemon:
+        assert daemon.journal.left.counts() == {"s": 2}
+        monkeypatch.setattr(Path, "write_bytes", full)
+    assert len(world.files()) == 2, "what was there stays"
