@@ -188,8 +188,30 @@ async def test_living_workers_without_any_row_are_kept_where_nobody_has_a_marker
     assert first.folder is None, "nothing is written below a mount point"
 
 
+async def test_an_emptied_database_stays_unknown_while_its_rows_are_not_counted(
+    run: Begin,
+) -> None:
+    """It is opened again at each try: that says nothing of its sessions, and an alert waits for a condition that lasts."""
+    daemon = run(workers=1)
+    emptied = SqlStore(f"sqlite+aiosqlite:///{daemon.database}")
+    await emptied.open()
+    await daemon.refused()
+    unknown = daemon.outages.why(KIND)
+    await daemon.it.check_folder()
+    await daemon.store.open()
+    assert daemon.outages.why(KIND) == daemon.it.why_barred() == unknown
+    await emptied.create("s1", 1, account_id=None, priority=0)
+    await emptied.close()
+    await daemon.begin()
+    assert daemon.outages.why(KIND) is None
+    assert len(await daemon.store.sessions()) == 1
+
+
+@pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("marked", [True, False])
-async def test_what_is_accepted_is_marked_and_used(run: Begin, *, marked: bool) -> None:
+async def test_what_is_accepted_is_marked_and_used(
+    run: Begin, workers: int, *, marked: bool
+) -> None:
     first = await ours(run)
     before = first.folder
     if marked:
@@ -199,7 +221,7 @@ async def test_what_is_accepted_is_marked_and_used(run: Begin, *, marked: bool) 
         await other.begin()
         await other.store.close()
         (first.sessions / "kept").rename(first.sessions / installation_file.FILE)
-    second = run("other.db", workers=1)
+    second = run("other.db", workers=workers)
     await second.refused()
     assert second.it.accept() == f"sqlite {second.database}"
     await second.begin()

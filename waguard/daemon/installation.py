@@ -136,6 +136,8 @@ class Installation:
                 words = installation.words(unknown)
                 self._outages.update(KIND, words)
                 raise DatabaseUnknownError(words, field="database.url", retry_after=RETRY_AFTER)
+            case Unmarked() as unmarked if self._unknown and self.workers and found.rows is None:
+                return unmarked  # its rows may say that it is none of ours: ``mark`` counts them
             case known:
                 self._unknown = None
                 self._outages.update(KIND, self._other_etcd)
