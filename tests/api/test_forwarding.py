@@ -15,6 +15,7 @@ import pytest
 from tests.api.conftest import KEY, Api
 from tests.api.fake_cluster import SHARED_KEY, Pair
 from tests.api.fake_sessions import SESSION
+from tests.api.test_raw_requests import sent
 from tests.waiting import wait_until
 from waguard.core.cluster.forwarded_request import ForwardedRequest, digest, sealed
 from waguard.core.keys import Caller, Right
@@ -49,6 +50,16 @@ async def test_a_send_goes_to_the_owner(hosts: Pair) -> None:
     assert not hosts.one.sessions.sends()
     assert answer.headers["X-Instance-Url"] == "http://h2"
     assert answer.headers.getall("X-Request-Id") == ["r-1"]
+
+
+@pytest.mark.parametrize("more", ["#part", "?x=1#part", "?x=%23", f"?api_key={KEY}&x=%2F#part"])
+async def test_a_request_line_with_a_fragment_is_answered_as_by_the_owner(
+    hosts: Pair, more: str
+) -> None:
+    """No client sends one, but odd ones do; none is forwarded."""
+    head = f"GET {STATUS}{more} HTTP/1.1\r\nHost: localhost\r\nX-Api-Key: {KEY}\r\n\r\n"
+    for api in (hosts.two, hosts.one):
+        assert (await sent(api, head.encode())).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_what_is_its_own_stays_here(hosts: Pair) -> None:

@@ -141,6 +141,6 @@ class HostSeals:
 
 
 def target_of(request: web.Request) -> str:
-    """Path and query, without a key."""
-    url = request.rel_url
+    """Path and query, without a key. What a request line has behind a ``#`` would be sealed, and not sent."""
+    url = request.rel_url.with_fragment(None)
     return str(url.without_query_params("api_key") if "api_key" in url.query else url)
