@@ -74,6 +74,7 @@ async def test_a_chat_whose_history_throws_is_in_the_trail_and_the_others_go_on(
     await received(world, "live")
 
 
+@pytest.mark.long  # what `make test` sees of it: test_life, tests/supervision/test_page_care.py, tests/worker/test_inbound.py
 async def test_after_a_crash_right_after_a_pairing_the_backfill_comes_at_once_and_in_order(
     world: World,
 ) -> None:

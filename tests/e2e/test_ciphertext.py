@@ -16,6 +16,7 @@ from tests.e2e.test_notices import incidents, reload
 from waguard.core.messages.undecryptable import ADVISE_AFTER, KEPT_FOR
 from waguard.profile.owner_mark import PAIRING
 
+# what `make test` sees of it: test_undecryptable.py of tests/worker (the page), tests/supervision, tests/store
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
 PHONE, FRIEND = "6281180001", "6281180002"
@@ -88,7 +89,7 @@ def paired_long_ago(world: World) -> None:
     path.write_text(json.dumps(reported | {"at": reported["at"] - 30 * DAY}))
 
 
-@pytest.mark.long  # what `make test` sees of it: the page tests/worker/test_undecryptable.py, the rest below
+@pytest.mark.long
 async def test_in_its_place_with_an_event_it_is_delivered_at_once(world: World) -> None:
     await paired(world)
     message_id = await sealed(world, "event")
@@ -125,10 +126,8 @@ async def test_after_a_restart_of_the_browser_though_it_is_older_than_what_is_re
     await is_reported_once(world, "old")
 
 
-@pytest.mark.parametrize(
-    "way",
-    ["stored", *(pytest.param(way, marks=pytest.mark.long) for way in ("silent", "again"))],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("way", ["stored", "silent", "again"])
 async def test_after_a_restart_of_the_daemon_and_of_its_worker(world: World, way: str) -> None:
     await paired(world)
     message_id = await sealed(world, way)

@@ -31,7 +31,7 @@ async def incident(world: World) -> str:
     ],
     ids=["the daemon", "both"],
 )
-@pytest.mark.long  # what `make test` sees of it: test_restarts_outlive_it_where_they_can_be_read
+@pytest.mark.long  # what `make test` sees of it: test_life, tests/daemon/test_last_run.py
 async def test_the_next_daemon_says_what_became_of_the_workers(
     world: World, *, also: bool, done: str
 ) -> None:
@@ -46,7 +46,8 @@ async def test_the_next_daemon_says_what_became_of_the_workers(
     await daemon.wait_status("s1", "connected")
 
 
-@pytest.mark.parametrize("readable", [True, pytest.param(False, marks=pytest.mark.long)])
+@pytest.mark.long  # what `make test` sees of it: test_life, tests/host/test_restart_memory.py
+@pytest.mark.parametrize("readable", [True, False])
 async def test_restarts_outlive_it_where_they_can_be_read(world: World, *, readable: bool) -> None:
     daemon, kept = world.daemon, world.daemon.folder / "state/restarts.json"
     await daemon.start()

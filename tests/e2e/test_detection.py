@@ -68,6 +68,7 @@ async def test_an_adopted_worker_that_is_stopped_is_replaced(world: World) -> No
     assert "the worker was stopped (SIGSTOP)" in daemon.log()
 
 
+@pytest.mark.long  # what `make test` sees of it: test_life
 async def test_a_stopped_chromium_is_replaced(world: World) -> None:
     daemon = world.daemon
     await daemon.start()

@@ -49,6 +49,7 @@ async def reconnect(world: World) -> None:
     assert (await daemon.send("s1", FRIEND, "hello"))[0] == 200
 
 
+@pytest.mark.long  # what `make test` sees of it: test_application, tests/supervision/test_leaving.py, test_coming_back.py
 async def test_disconnect_and_reconnect(world: World) -> None:
     daemon = world.daemon
     await daemon.start()

@@ -50,12 +50,13 @@ async def waits(daemon: Daemon, words: str) -> dict[str, Any]:
     return result
 
 
+@pytest.mark.long  # what `make test` sees of it: test_host_conditions.py of tests/supervision
 @pytest.mark.parametrize(
     ("upgrade", "words"),
     [
         (taken_away, "does not exist"),
-        pytest.param(not_executable, "is not an executable file", marks=pytest.mark.long),
-        pytest.param(being_written, "Text file busy", marks=pytest.mark.long),
+        (not_executable, "is not an executable file"),
+        (being_written, "Text file busy"),
     ],
 )
 async def test_chromium_is_away_while_the_package_is_upgraded(

@@ -16,6 +16,7 @@ PHONE, FRIEND, HIDDEN = "6281180001", "6281180002", "777000@lid"
 EDITED = "something better"  # no word of any log: seconds are, of a daemon that stood still
 
 
+@pytest.mark.long  # what `make test` sees of it: tests/worker/test_page_happenings.py, test_asking.py, tests/supervision/test_session_messages.py
 async def test_edit_reaction_revoke_and_call(world: World) -> None:
     world.standin.policy.lids = {"777000": FRIEND}
     phone, receiver = world.standin.phone, world.receiver

@@ -165,6 +165,7 @@ async def test_a_second_daemon_touches_nothing_and_gives_up_naming_the_holder(pa
     assert await pair.epoch() == 1
 
 
+@pytest.mark.long  # what `make test` sees of it: test_life (adoption), tests/supervision/test_lease.py
 @everywhere
 async def test_after_a_kill_the_same_one_goes_on_at_once_until_it_finds_a_newer_epoch(
     pair: Pair,

@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.conftest import World
 from waguard.core.webhooks.delivery import SESSION_EVENTS
+from waguard.host.process import procfs
 from waguard.wire.protocol import PROTOCOL
 from waguard.wire.worker import WorkerRecord
 
@@ -153,6 +154,8 @@ async def test_a_restart_of_the_daemon_needs_no_new_qr(world: World) -> None:
     assert (await daemon.call("PUT", "/api/log-level", {"level": "INFO"}))[0] == 200
     assert await daemon.stop() == 0
     assert daemon.left_behind() == []
+    assert not (daemon.folder / "run/waguard.pid").exists()
+    assert not list((daemon.folder / "run/workers").iterdir())
     lines = [json.loads(line) for line in daemon.log().splitlines() if line.startswith("{")]
     said = {line["event"]: line for line in lines if "event" in line}
     assert "worker_started" not in said, "at that time INFO was not wanted"
@@ -160,6 +163,8 @@ async def test_a_restart_of_the_daemon_needs_no_new_qr(world: World) -> None:
     assert (said["snapshot_taken"]["level"], said["snapshot_taken"]["session"]) == ("info", "s1")
     # also where the row says what nobody is any more: it is restored, and sends work
     with closing(sqlite3.connect(daemon.folder / "state/waguard.db")) as database, database:
+        row = database.execute("SELECT status, disconnect_reason FROM whatsapp_accounts").fetchone()
+        assert row == ("disconnected", "instance_restart")
         database.execute("UPDATE whatsapp_accounts SET status='connected', disconnect_reason=NULL")
     daemon.settings = settings
     await daemon.start()
@@ -169,13 +174,14 @@ async def test_a_restart_of_the_daemon_needs_no_new_qr(world: World) -> None:
     assert (await daemon.send("s1", FRIEND, "no more"))[0] == 200
 
 
-async def test_a_killed_browser_comes_back_and_a_killed_daemon_takes_nothing_along(
+async def test_a_killed_or_stopped_browser_is_replaced_and_a_killed_daemon_takes_nothing_along(
     world: World,
 ) -> None:
     await world.daemon.start()
     await world.daemon.pair(world.standin, "s1", PHONE)
     await world.receiver.wait_for("session_ready")
     await kill_browser(world)
+    await stop_browser(world)
     await kill_daemon(world)
 
 
@@ -204,16 +210,33 @@ async def kill_browser(world: World) -> None:
         assert (await daemon.metric(f"waguard_{name}", blame="session") or 0) >= 1
 
 
+async def stop_browser(world: World) -> None:
+    """It is ended, and another one takes its place."""
+    daemon, before = world.daemon, await world.daemon.status("s1")
+    seen = len(world.receiver.received)
+    os.kill(before["browser_pid"], signal.SIGSTOP)
+    await world.receiver.wait_for("session_ready", after=seen)
+    after = await daemon.wait_status("s1", "connected", restarts=2)
+    assert after["browser_pid"] != before["browser_pid"]
+    assert "Chromium was stopped (SIGSTOP)" in daemon.log()
+
+    async def gone() -> bool:
+        return procfs.start_time(before["browser_pid"]) is None
+
+    await daemon.until(gone)
+
+
 async def kill_daemon(world: World) -> None:
-    """The session goes on, and the next one adopts it."""
-    daemon = world.daemon
+    """The session goes on, and the next one adopts it and knows its restarts."""
+    daemon, kept = world.daemon, world.daemon.folder / "state/restarts.json"
 
     async def written() -> dict[str, Any] | None:
         """Row and deliveries: what is not, the next daemon would deliver again."""
         reported = await daemon.status("s1")
         with closing(sqlite3.connect(daemon.folder / "state/waguard.db")) as database:
             [(left,)] = database.execute("SELECT count(*) FROM waguard_deliveries")
-        return reported if reported["connected_at"] and not left else None
+        remembered = kept.exists() and '"restarts":2' in kept.read_text()
+        return reported if reported["connected_at"] and remembered and not left else None
 
     before = await daemon.until(written)
     await daemon.stop(signal.SIGKILL)
@@ -221,7 +244,7 @@ async def kill_daemon(world: World) -> None:
     world.standin.phone.incoming(phone=PHONE, from_=FRIEND, body="nobody home")
     await daemon.start()
     after = await daemon.wait_status("s1", "connected")
-    for same in ("browser_pid", "worker_pid", "connected_at", "lifecycle"):
+    for same in ("browser_pid", "worker_pid", "connected_at", "lifecycle", "restarts"):
         assert after[same] == before[same], same
     message = await world.receiver.wait_for("message_received")
     assert message["message"]["body"] == "nobody home"

@@ -63,6 +63,7 @@ async def test_a_killed_daemon_and_a_receiver_that_is_down(world: World) -> None
     assert "text 1." not in daemon.log()
 
 
+@pytest.mark.long  # what `make test` sees of it: tests/messaging/test_webhook_retry.py, test_webhook.py, test_signing.py
 async def test_a_secret_that_differs_costs_nothing(world: World) -> None:
     daemon = world.daemon
     secret = daemon.folder / "webhook-secret"

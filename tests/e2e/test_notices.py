@@ -56,7 +56,8 @@ async def condition_of(world: World) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("way", ["scan", pytest.param("code", marks=pytest.mark.long)])
+@pytest.mark.long  # what `make test` sees of it: test_passkey, tests/worker/test_passkey_seen.py, tests/supervision/test_passkey.py
+@pytest.mark.parametrize("way", ["scan", "code"])
 async def test_a_passkey_is_seen_and_said_and_another_code_ends_it(world: World, way: str) -> None:
     daemon, standin = world.daemon, world.standin
     await daemon.start()
@@ -91,6 +92,7 @@ async def test_a_passkey_is_seen_and_said_and_another_code_ends_it(world: World,
     assert len(await incidents(world)) == 1
 
 
+@pytest.mark.long  # what `make test` sees of it: tests/worker/test_page_happenings.py, tests/supervision/test_session_backfill.py
 async def test_a_page_that_loads_itself_again_is_no_fault_and_loses_nothing(world: World) -> None:
     daemon, standin = world.daemon, world.standin
     await daemon.start()

@@ -67,6 +67,7 @@ async def test_a_profile_that_was_removed_comes_back_from_its_snapshot(world: Wo
     assert "the snapshot" in await incident_with(world.daemon, "was restored")
 
 
+@pytest.mark.long  # what `make test` sees of it: tests/incident/test_manual_repair.py, tests/profile/test_repair.py
 async def test_damage_under_a_running_browser_is_found_at_the_next_start(world: World) -> None:
     at = await copied(world)
     await world.daemon.start()

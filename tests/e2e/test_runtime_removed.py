@@ -16,6 +16,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 PHONE, FRIEND = "6281180001", "6281180002"
 
 
+@pytest.mark.long  # what `make test` sees of it: tests/daemon/test_running_daemon.py, test_life
 async def test_sessions_go_on_and_are_adopted_by_the_next_daemon(world: World) -> None:
     daemon = world.daemon
     await daemon.start()

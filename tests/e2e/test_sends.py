@@ -19,6 +19,7 @@ def transmitted(world: World, message_id: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long  # what `make test` sees of it: tests/worker/test_send_options.py, tests/api/test_send_content.py, test_application
 async def test_a_reply_with_a_file_and_what_is_refused(world: World) -> None:
     async def bill(_: web.Request) -> web.Response:
         return web.Response(body=b"%PDF the bill", content_type="application/pdf")

@@ -131,9 +131,8 @@ async def test_the_command_line_of_a_running_daemon_that_has_a_public_name(world
     assert "Done: it was stopped by " in why.stdout
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)]
-)
+@pytest.mark.long  # what `make test` sees of it: test_life
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_an_orderly_stop_leaves_nothing(world: World, number: signal.Signals) -> None:
     daemon = world.daemon
     await daemon.start()
@@ -249,6 +248,7 @@ async def test_a_reload_takes_what_it_can(world: World) -> None:
     assert (await daemon.call("GET", "/health"))[0] == 200
 
 
+@pytest.mark.long  # what `make test` sees of it: tests/supervision/test_session_link.py, tests/worker/test_page_refused.py
 async def test_a_network_that_is_away_parks_nobody(world: World) -> None:
     daemon = world.daemon
     away = ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
@@ -358,6 +358,7 @@ async def test_workers_outlive_a_daemon_that_has_no_database_at_its_start(world:
     assert data["message"]["body"] == "meanwhile"
 
 
+@pytest.mark.long  # what `make test` sees of it: test_unstored, tests/supervision/test_database_watch.py
 async def test_a_database_that_goes_away_costs_no_session(world: World) -> None:
     daemon = world.daemon
     await daemon.start()

@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 PHONE = "6281180001"
 
 
+@pytest.mark.long  # what `make test` sees of it: tests/host/test_strays.py, tests/supervision/test_restorer.py
 async def test_a_worker_whose_record_is_lost_is_ended_before_its_session_is_started(
     world: World,
 ) -> None:

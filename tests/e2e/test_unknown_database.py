@@ -73,6 +73,7 @@ async def test_a_daemon_that_finds_no_database_keeps_the_workers_until_it_is_bac
     )
 
 
+@pytest.mark.long  # what `make test` sees of it: the test above, tests/daemon/test_installation.py
 async def test_a_new_database_is_used_when_a_person_accepts_it(world: World) -> None:
     daemon = world.daemon
     await daemon.start()

@@ -121,6 +121,7 @@ async def test_15_a_second_instance_never_touches_the_sessions(real: World) -> N
     assert after["browser_pid"] == before["browser_pid"]
 
 
+@pytest.mark.long  # what `make test` sees of it: the checklist of test_manual_repair, tests/worker/test_chromium_arguments.py
 async def test_17_the_browser_has_processes_of_its_own(real: World) -> None:
     """With --single-process a crash of the page took the browser and unsaved storage along."""
     daemon = real.daemon

@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon
 from tests.profile.leveldb_files import INDEXED, LOCAL
+from waguard.host.process.procfs import command_line
 from waguard.profile import layout, quarantine, snapshots
 from waguard.profile.layout import Places
 
@@ -132,6 +133,8 @@ async def checklist(real: World) -> None:
     assert (code, health["status"]) == (200, "healthy")
     real.standin.phone.incoming(from_=FRIEND, body="hello")
     await real.receiver.wait_for("message_received")
-    assert row(daemon) == (await daemon.status(SESSION))["status"] == "connected"
+    reported = await daemon.status(SESSION)
+    assert row(daemon) == reported["status"] == "connected"
+    assert "single-process" not in " ".join(command_line(reported["browser_pid"]))
     code, reported = await daemon.call("GET", "/api/reconcile")
     assert (reported["corrections"], reported["findings"]) == ([], [])
