@@ -29,15 +29,15 @@ async def routes(api: Api) -> list[tuple[str, str]]:
     )
 
 
-@pytest.mark.parametrize("raw", [b"[]", b" [ ]\n", b"\xef\xbb\xbf[]"])
 async def test_an_empty_array_is_an_empty_body_everywhere(
-    api: Api, routes: list[tuple[str, str]], raw: bytes
+    api: Api, routes: list[tuple[str, str]]
 ) -> None:
     assert len(routes) > 50
     for method, path in routes:
         empty = await answer_to(api, method, path, b"{}")
-        assert await answer_to(api, method, path, raw) == empty, (method, path)
         assert empty[1] != "body"
+        for raw in (b"[]", b" [ ]\n", b"\xef\xbb\xbf[]"):
+            assert await answer_to(api, method, path, raw) == empty, (method, path, raw)
 
 
 async def answer_to(api: Api, method: str, path: str, raw: bytes) -> tuple[int, Any]:

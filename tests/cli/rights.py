@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -48,21 +49,40 @@ class Host:
     def run(self, *argv: str, user: int = 0) -> tuple[int, str]:
         """Exit code and output of a command that this user runs."""
         said = self.folder / "asker/said"
+        [code] = self._run([argv], said, user)
+        return code, said.read_text()
+
+    def run_all(self, commands: Sequence[Sequence[str]], *, user: int) -> list[int]:
+        """Exit codes of commands that this user runs one after the other in one process."""
+        return self._run(commands, self.folder / "asker/said", user)
+
+    def _run(self, commands: Sequence[Sequence[str]], said: Path, user: int) -> list[int]:
+        ours, theirs = os.pipe()
         child = os.fork()
         if child == 0:
-            code = 99
+            codes = [99]
             try:
+                os.close(ours)
                 _become(user, said, self.folder / "asker")
                 os.environ[VARIABLE] = str(self.folder / "waguard.toml")
-                code = main(argv)
-            except SystemExit as ended:
-                code = int(ended.code or 0)
+                codes = [_ended(argv) for argv in commands]
             finally:
                 sys.stdout.flush()
                 sys.stderr.flush()
-                os._exit(code)
-        _, status = os.waitpid(child, 0)
-        return os.waitstatus_to_exitcode(status), said.read_text()
+                os.write(theirs, " ".join(map(str, codes)).encode())
+                os._exit(0)
+        os.close(theirs)
+        with os.fdopen(ours) as written:
+            codes = [int(code) for code in written.read().split()]
+        os.waitpid(child, 0)
+        return codes
+
+
+def _ended(argv: Sequence[str]) -> int:
+    try:
+        return main(argv)
+    except SystemExit as ended:
+        return int(ended.code or 0)
 
 
 def _become(user: int, said: Path, folder: Path) -> None:
