@@ -27,11 +27,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 @pytest.fixture
 async def daemon() -> AsyncIterator[Daemon]:
     with short_folder() as folder:
-        async with Daemon(folder, ALONE, executed=True) as made:
+        async with Daemon(folder, ALONE) as made:
             yield made
 
 
 async def test_a_daemon_that_is_alone_imports_nothing_of_several_hosts(daemon: Daemon) -> None:
+    daemon.executed = True
     daemon.settings = {**daemon.settings, "PYTHONPROFILEIMPORTTIME": "1"}
     await daemon.start()
     assert (await daemon.call("GET", "/api/sessions"))[0] == 200
@@ -86,6 +87,7 @@ async def test_a_handover_renews_a_lease_that_is_in_the_database_before_that_is_
     assert revision > began * 1_000_000
 
 
+@pytest.mark.long  # what `make test` sees of it: test_shared_keys.py of tests/store and tests/api
 async def test_a_host_with_another_key_file_leaves_the_rows_of_issued_keys_alone(
     daemon: Daemon, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:

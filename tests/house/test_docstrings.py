@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 
 from tests.house.glossary import ROOT
+from tests.house.trees import walk
 
 WITHOUT: Final = re.compile(r"(?:It|Its|Of|The same)\b")
 MAYBE: Final = re.compile(rf"[\"']{WITHOUT.pattern}")  # what is to be parsed
@@ -15,7 +16,7 @@ MAYBE: Final = re.compile(rf"[\"']{WITHOUT.pattern}")  # what is to be parsed
 
 def docstrings(text: str) -> Iterator[tuple[int, str]]:
     """Line and text of each docstring of a file: of the module, classes, functions and fields."""
-    for node in ast.walk(ast.parse(text)):
+    for node in walk(ast.parse(text)):
         body = getattr(node, "body", None)
         for it in body if isinstance(body, list) else []:
             match it:

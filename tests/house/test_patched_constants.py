@@ -8,6 +8,7 @@ from typing import Final
 import pytest
 
 from tests.house.glossary import ROOT
+from tests.house.trees import walk
 
 CONSTANT: Final = re.compile(r"_*[A-Z][A-Z0-9_]+")
 PATCHES: Final = re.compile(r"setattr|patch|\.[A-Z0-9_]+ = ")  # what is to be parsed
@@ -17,7 +18,7 @@ UNKNOWN: Final = "?"
 def imported(tree: ast.AST) -> dict[str, str]:
     """What each imported name stands for, dotted."""
     found: dict[str, str] = {}
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.ImportFrom):
             found |= {it.asname or it.name: f"{node.module}.{it.name}" for it in node.names}
         elif isinstance(node, ast.Import):
@@ -40,7 +41,7 @@ def dotted(node: ast.expr, names: dict[str, str]) -> str:
 
 def targets(tree: ast.AST, names: dict[str, str]) -> Iterator[str]:
     """Everything that is patched: by ``setattr``, by mock's ``patch``, by an assignment."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         match node:
             case ast.Call(
                 func=ast.Attribute(attr="setattr" | "patch") | ast.Name(id="patch"),

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from tests.house import glossary
 from tests.house.glossary import ROOT
+from tests.house.trees import walk
 
 NAMED: Final = ("waguard", "tests", "bench", "systemd", ".ci")
 LEFT_OUT: Final = frozenset({"node_modules", "__pycache__", ".venv"})
@@ -64,7 +65,7 @@ def wrong_name(name: str, *, verb: bool = False) -> str | None:
 
 def defined(tree: ast.AST) -> Iterator[tuple[int, str, bool]]:
     """Line and name of each class, function, parameter, attribute and variable; is it a function's?"""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
                 yield node.lineno, name, True

@@ -271,7 +271,11 @@ VIEWS: Final = {
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("scene", SCENES)
+@pytest.mark.parametrize(
+    "scene",
+    # what the others have is a part of it, or in test_every_view
+    ["three", *(pytest.param(it, marks=pytest.mark.long) for it in SCENES if it != "three")],
+)
 @pytest.mark.parametrize(
     ("size", "scheme"),
     [

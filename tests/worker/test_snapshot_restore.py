@@ -335,6 +335,7 @@ async def stored(browser: BrowserSession) -> int:
 @pytest.mark.parametrize(
     "flavour", ["chromium", pytest.param("headless-shell", marks=pytest.mark.long)]
 )
+@pytest.mark.long  # what `make test` sees of it: the one before, tests/profile/test_snapshots.py
 async def test_a_copy_of_a_running_session_under_load_has_all_that_was_stored_before_it(
     standin: StandIn, folder: Path, flavour: Flavour
 ) -> None:
