@@ -1,4 +1,4 @@
-"""`make test-long`, on a project of its own."""
+"""`make test-long`, on a project of its own. What it does beside running what is chosen is seen when it runs."""
 
 import asyncio
 import json
@@ -122,6 +122,7 @@ def test_what_passed_is_not_run_again_on_this_commit(project: Path) -> None:
     assert ran(project) == ["test_a.py", "test_a.py"]
 
 
+@pytest.mark.long
 def test_nothing_is_remembered_of_what_has_no_commit(project: Path) -> None:
     commit(project)
     (project / "new.txt").touch()
@@ -131,6 +132,7 @@ def test_nothing_is_remembered_of_what_has_no_commit(project: Path) -> None:
     assert ran(project) == ["test_a.py", "test_a.py"]
 
 
+@pytest.mark.long
 def test_a_choice_is_no_more_than_what_it_chose(project: Path) -> None:
     (project / "test_b.py").write_text(PASSES)
     commit(project)
@@ -139,6 +141,7 @@ def test_a_choice_is_no_more_than_what_it_chose(project: Path) -> None:
     assert ran(project) == ["test_b.py", "test_a.py"]
 
 
+@pytest.mark.long
 def test_skipped_is_not_passed(project: Path) -> None:
     (project / "test_a.py").write_text(SKIPS)
     commit(project)
@@ -147,6 +150,7 @@ def test_skipped_is_not_passed(project: Path) -> None:
     assert "test_a.py: 1 skipped" in reported[1].stdout
 
 
+@pytest.mark.long
 def test_of_a_file_that_takes_longest_each_test_is_a_part(project: Path) -> None:
     versions = project / "tests/versions"
     versions.mkdir(parents=True)
@@ -165,6 +169,7 @@ def test_of_a_file_that_takes_longest_each_test_is_a_part(project: Path) -> None
     assert sorted(ran(project)) == ["a/bc", "mended", "mended", "test_a.py"]
 
 
+@pytest.mark.long
 def test_the_longest_begins_first(project: Path) -> None:
     (project / "test_b.py").write_text(PASSES)
     (project / "test_c.py").write_text(PASSES)
@@ -185,6 +190,7 @@ def test_no_test_chosen_is_no_success(project: Path) -> None:
     assert run(project, "-k", "nothing").returncode == 2
 
 
+@pytest.mark.long
 def test_interrupted_parts_end_in_order(project: Path) -> None:
     parts = ("test_a", "test_b")
     for part in parts:
@@ -198,6 +204,7 @@ def test_interrupted_parts_end_in_order(project: Path) -> None:
     assert all((project / f"{part} cleaned up").exists() for part in parts)
 
 
+@pytest.mark.long
 def test_what_measures_runs_alone(project: Path) -> None:
     bench = project / "tests/bench"
     bench.mkdir(parents=True)

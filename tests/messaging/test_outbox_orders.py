@@ -162,4 +162,4 @@ class Applications(RuleBasedStateMachine):
 
 # a thousand steps, each with a write: a disk that takes 0.1 s for one needs minutes
 TestApplications = pytest.mark.timeout(600)(Applications.TestCase)
-TestApplications.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestApplications.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)

@@ -325,7 +325,9 @@ def test_one_host_alone_hears_nothing_of_it() -> None:
     assert host.queue.idle
 
 
-@pytest.mark.parametrize("seed", range(200))
+@pytest.mark.parametrize(
+    "seed", [*range(60), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(60, 200))]
+)
 def test_whatever_comes_and_goes_nothing_is_lost_or_overtaken(seed: int) -> None:
     """Each chat's webhooks are taken in their order, and those of a session that stays once."""
     chance, host = random.Random(seed), Host()
