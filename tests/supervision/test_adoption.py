@@ -119,11 +119,13 @@ async def test_a_worker_that_does_not_say_is_not_believed_for_ever(
 ) -> None:
     says = {"phase": "ready", "link": "unknown"} if ready else LOADING
     restoring, left = await begun(bench, world, Script(reports=(says,)))
+    if ready:  # its deadlines have no timer
+        await until(bench.session(), lambda s: s.lifecycle is State.RUNNING)
+        world.clock.advance(0.05)
+        await bench.it.watchdog.watch()
     await until(bench.session(), lambda s: s.state.status.status is Status.DISCONNECTED)
     reported = await bench.it.sessions.view("s")
     await wait_until(lambda: left.process.connected, "they talk")
-    if ready:
-        await until(bench.session(), lambda s: s.lifecycle is State.RUNNING)
     assert reported.lifecycle in {"starting", "running"}
     assert bench.it.health.read().connected == 0
     await wait_until(lambda: world.names("session_disconnected"), "it is announced")
