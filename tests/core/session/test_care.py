@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.core.engine_bench import WALL, EngineBench, Script
+from tests.core.engine_bench import LOADING, WALL, EngineBench, Script
 from tests.core.session.one_session import AWAY, GHOST, done, kinds, said, workers
 from waguard.core.fleet.network import Reading
 from waguard.core.lifecycle import State
@@ -22,7 +22,7 @@ from waguard.core.passkey_link import WAITING, PasskeyLink, PasskeyStage
 from waguard.core.recycle import IDLE
 from waguard.core.row_status import ParkCause
 from waguard.core.session.deadlines import LINK_STABLE
-from waguard.core.session.facts import RestartRequested
+from waguard.core.session.facts import Fact, RestartRequested, StartRequested
 
 NEWER = "there is a newer version of WhatsApp Web"
 
@@ -311,6 +311,33 @@ def test_a_ghost_that_comes_back_at_once_is_no_loop(bench: EngineBench) -> None:
     said(bench, Link.OFFLINE)
     bench.pass_time(OFFLINE_LIMIT)
     assert done(bench) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("ask", "recycled"),
+    [
+        (StartRequested(restart=True), []),
+        (RestartRequested(why="another proxy"), ["another proxy"]),
+    ],
+)
+def test_a_replacement_that_was_requested_is_not_cancelled_where_a_stuck_link_moves(
+    ask: Fact, recycled: list[str], bench: EngineBench
+) -> None:
+    said(bench, Link.OFFLINE)
+    bench.pass_time(OFFLINE_LIMIT)
+    assert done(bench) == (1, 0)
+    bench.pass_time(OFFLINE_LIMIT - 2)
+    bench.script = Script(reports=(LOADING,))
+    for name in ("a", "b"):  # they have both slots
+        bench.add(name)
+        bench.start(name)
+    bench.post("s", ask)
+    bench.pass_time(3)
+    assert (done(bench), workers(bench)) == ((1, 0), 1)
+    said(bench, Link.CONNECTED)
+    bench.script = Script()
+    bench.report("a")
+    assert (workers(bench), bench.records("s", "recycled")) == (2, recycled)
 
 
 def test_while_the_network_is_away_nothing_is_tried(bench: EngineBench) -> None:

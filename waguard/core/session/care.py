@@ -184,6 +184,9 @@ def _unstick(state: SessionState, worker: Worker, now: Moment, out: Out) -> Sess
     if step is Step.RELOAD:
         reload_page(worker, why, out)
         return state
+    planned = state.replacement
+    if planned and planned.stuck is None:
+        return state  # what was requested replaces it as well, and is not cancelled when the link moves
     return replace(state, replacement=Replacement(why, stuck=worker.link))
 
 
