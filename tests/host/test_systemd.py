@@ -1,10 +1,13 @@
+import errno
 import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from tests.host.processes import no_descriptor
 from waguard.host.system.systemd import SystemdNotifier
 
 Sent = Callable[[], list[str]]
@@ -81,6 +84,53 @@ def test_a_manager_that_does_not_read_holds_up_nobody_and_hears_the_news_later(
     ]
     notifier.alive()
     assert sent() == ["WATCHDOG=1"]
+
+
+def test_what_is_said_arrives_while_no_descriptor_is_left(
+    manager: tuple[str, Sent], reloading: str
+) -> None:
+    address, sent = manager
+    notifier = SystemdNotifier({"NOTIFY_SOCKET": address})
+    notifier.ready("up")
+    with no_descriptor():
+        notifier.alive()
+        notifier.reloading()
+        notifier.stopping()
+        notifier.status("stopping")
+    assert sent() == [
+        "READY=1\nSTATUS=up",
+        "WATCHDOG=1",
+        reloading,
+        "STOPPING=1",
+        "STATUS=stopping",
+    ]
+
+
+def test_what_could_not_be_said_while_descriptors_or_memory_were_short_is_said_later(
+    manager: tuple[str, Sent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, sent = manager
+    notifier = SystemdNotifier({"NOTIFY_SOCKET": address})
+    with no_descriptor():
+        notifier.ready("up")
+        notifier.alive()
+    with monkeypatch.context() as patch:
+        refused = OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+        patch.setattr("socket.send_fds", Mock(side_effect=refused))
+        notifier.status("restored 3")
+    notifier.alive()
+    assert sent() == ["READY=1\nSTATUS=up", "STATUS=restored 3", "WATCHDOG=1"]
+
+
+def test_of_a_socket_that_was_closed_before_it_could_be_given_no_other_one_is_kept(
+    manager: tuple[str, Sent],
+) -> None:
+    address, sent = manager
+    notifier = SystemdNotifier({"NOTIFY_SOCKET": address})
+    with socket.socket() as listener, no_descriptor():
+        notifier.keep("port", listener)
+    notifier.stopping()
+    assert sent() == ["STOPPING=1"]
 
 
 def test_a_status_cannot_say_anything_else(manager: tuple[str, Sent]) -> None:

@@ -59,7 +59,7 @@ class ApiPort:
                     _end(handed)
         if found is None:
             found = cls(listen(host, port))
-            notifier.keep(KEPT, found.socket.fileno())
+            notifier.keep(KEPT, found.socket)
         return found
 
 

@@ -6,9 +6,12 @@ Stdlib only: the command line says its last line with ``is_journal``, whatever i
 import os
 import socket
 import time
+import weakref
 from collections import deque
 from collections.abc import Mapping
 from typing import Final, TextIO
+
+from waguard.host.lacking import lacks
 
 _ALIVE: Final = "WATCHDOG=1"
 _STATUS: Final = "STATUS="
@@ -20,7 +23,8 @@ KEPT: Final = 16  # messages for a manager that does not read
 class SystemdNotifier:
     """Fills ``ports.service.Notifier``; a manager that is gone is no reason to stop working, and neither is one
     that does not read: the kernel keeps some ten messages for it, and whoever sends one more waits
-    (unix(7)). So nothing waits here; what the manager has to know comes with what is said next."""
+    (unix(7)). So nothing waits here; what the manager has to know comes with what is said next. Its socket is
+    kept: a stop must not fail because no descriptor is left."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         address = environ.get("NOTIFY_SOCKET", "")
@@ -30,7 +34,8 @@ class SystemdNotifier:
         self.watchdog: float | None = int(usec) / 1e6 if usec.isdigit() and mine else None
         """Seconds within which ``alive`` is expected; None: nobody watches."""
         self._status = ""
-        self._unsaid: deque[tuple[str, tuple[int, ...]]] = deque(maxlen=KEPT)
+        self._unsaid: deque[tuple[str, tuple[socket.socket, ...]]] = deque(maxlen=KEPT)
+        self._socket: socket.socket | None = None
 
     def ready(self, status: str) -> None:
         """The daemon serves."""
@@ -56,31 +61,40 @@ class SystemdNotifier:
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1_000  # Type=notify-reload wants it
         self._notify(f"RELOADING=1\nMONOTONIC_USEC={now}")
 
-    def keep(self, name: str, descriptor: int) -> None:
+    def keep(self, name: str, kept: socket.socket) -> None:
         """Keep a copy of it for the next daemon, where the unit has ``FileDescriptorStoreMax``."""
-        self._notify(f"FDSTORE=1\nFDNAME={name}", descriptor)
+        self._notify(f"FDSTORE=1\nFDNAME={name}", kept)
 
     def forget(self, name: str) -> None:
         """Keep no copies of that name any more."""
         self._notify(f"FDSTOREREMOVE=1\nFDNAME={_line(name)}")
 
-    def _notify(self, text: str, *descriptors: int) -> None:
+    def _notify(self, text: str, *kept: socket.socket) -> None:
         if not self._address:
             return
-        self._unsaid.append((text, descriptors))
-        with socket.socket(
-            socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-        ) as notify:
-            try:
-                notify.connect(self._address)
-                while self._unsaid:
-                    unsaid, given = self._unsaid[0]
-                    socket.send_fds(notify, [unsaid.encode(errors="replace")], given)
-                    self._unsaid.popleft()
-            except BlockingIOError:
+        self._unsaid.append((text, kept))
+        try:
+            notify = self._connected()
+            while self._unsaid:
+                unsaid, given = self._unsaid[0]
+                descriptors = [it.fileno() for it in given]
+                if -1 not in descriptors:  # else it was closed meanwhile
+                    socket.send_fds(notify, [unsaid.encode(errors="replace")], descriptors)
+                self._unsaid.popleft()
+        except OSError as error:
+            if lacks(error):  # also: it does not read
                 self._keep_news()
-            except OSError:  # it is gone
+            else:  # it is gone
                 self._unsaid.clear()
+
+    def _connected(self) -> socket.socket:
+        """Raises ``OSError``."""
+        if self._socket is None:
+            kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+            self._socket = socket.socket(socket.AF_UNIX, kind)
+            weakref.finalize(self, self._socket.close)
+        self._socket.connect(self._address)
+        return self._socket
 
     def _keep_news(self) -> None:
         """A sign of life is one only now, and only the newest status is one."""
