@@ -15,7 +15,7 @@ from tests.messaging.alert_receiver import alert_receiver
 from tests.waiting import DEADLINE, wait_until
 from waguard.config.sections import Alerts as Section
 from waguard.config.sections import Config
-from waguard.core.alerts.alerts import APART, FOLD, RETRY
+from waguard.core.alerts.alerts import APART, FOLD, FOUND_AGAIN, RETRY
 from waguard.core.alerts.destinations import AlertDestination
 from waguard.core.alerts.notice import Notice
 from waguard.core.blame import Blame, Condition
@@ -36,6 +36,10 @@ PARKED: Final = Condition(
     message="it is open elsewhere",
     since=1_789_999_000.0,
     remedy="Close it.",
+)
+STUCK, THROWS, AWAY = (
+    replace(PARKED, type=kind, reason=reason, message=f"{kind} it is")
+    for kind, reason in (("link_stuck", "link_stuck"), ("sends_throw", ""), ("link", "offline"))
 )
 LINES: Final = "webhook https://first.example/\nslack https://second.example/\n"
 
@@ -105,9 +109,21 @@ class World:
             "all is on its way",
         )
 
-    async def begun(self) -> None:
-        self.see(PARKED)
-        self.see(PARKED, after=FOLD)
+    async def begun(self, it: Condition = PARKED) -> None:
+        self.see(it)
+        self.see(it, after=FOLD)
+        await self.idle()
+
+    async def restarted(self) -> None:
+        """The next daemon has restored its sessions."""
+        await self.alerts.close()
+        self.got.clear()
+        self.alerts = self.daemon()
+        self.see(restored=False)
+
+    async def pass_time(self, seconds: float, *conditions: Condition) -> None:
+        for _ in range(int(seconds / 10)):
+            self.see(*conditions, after=10)
         await self.idle()
 
 
@@ -197,6 +213,40 @@ async def test_the_next_daemon_sends_nothing_twice_and_reports_the_end(world: Wo
     assert [it.title for _, it in world.got] == [
         "waguard on wa1: over: a: it is open elsewhere"
     ] * 2
+
+
+async def test_what_the_next_daemon_cannot_have_found_again_is_not_over(world: World) -> None:
+    """The session is as it was: its link is found to be stuck after the same steps, nine minutes later."""
+    await world.begun(STUCK)
+    await world.restarted()
+    await world.pass_time(5)  # it adopts the worker
+    await world.pass_time(540, AWAY)
+    await world.pass_time(2 * APART, STUCK)
+    assert world.got == []
+    await world.pass_time(FOLD + 10)
+    assert [it.title for _, it in world.got] == ["waguard on wa1: over: a: link_stuck it is"] * 2
+
+
+async def test_what_ends_with_the_connection_is_over_soon_after_a_restart(world: World) -> None:
+    await world.begun()
+    await world.restarted()
+    await world.pass_time(2 * FOLD + 20)
+    assert len(world.got) == 2
+
+
+@pytest.mark.parametrize("again", [True, False])
+async def test_what_a_connected_session_can_have_is_over_when_it_would_have_been_found_again(
+    world: World, *, again: bool
+) -> None:
+    await world.begun(THROWS)
+    await world.restarted()
+    await world.pass_time(FOUND_AGAIN - 10)
+    if again:
+        await world.pass_time(10, THROWS)
+        await world.pass_time(10)
+    assert world.got == []
+    await world.pass_time(FOLD + 20)
+    assert len(world.got) == 2
 
 
 async def test_what_was_on_its_way_when_the_daemon_ended_is_sent_by_the_next(world: World) -> None:

@@ -16,6 +16,7 @@ from waguard.core.alerts.alerts import (
     adopted,
     advance,
     configured,
+    of_one_host,
 )
 from waguard.core.blame import Blame, Condition
 from waguard.core.cluster import alert_duty
@@ -194,6 +195,18 @@ def test_a_host_that_died_is_the_alert_and_its_sessions_go_on_with_their_next_ow
     drill.see(others={"b": said("b", "a", LOW)}, after=10)
     drill.see(others={"b": said("b", "a", LOW)}, after=FOLD)
     assert drill.news() == [([], ["None/host_missing/None/b"])]
+
+
+def test_what_this_host_cannot_know_yet_after_its_restart_is_not_over() -> None:
+    drill = Drill()
+    drill.owners = {"s": "a"}
+    drill.see(SCAN)
+    drill.see(SCAN, after=FOLD)
+    reported = configured(AlertState(destinations=drill.state.destinations), ["one"])
+    now = of_one_host([condition("start", "s")], reported, complete=True, age=APART)
+    rows = {"s": Owner(session="s", host="a", incarnation="i-a", epoch=1)}
+    fact = alert_duty.observed("a", now, drill.records, {}, rows, reported)
+    assert not fact.is_over("unlinked/unlinked/s")
 
 
 def test_each_host_that_is_missing_is_one() -> None:

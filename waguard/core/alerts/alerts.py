@@ -18,6 +18,9 @@ FOLD: Final = 60.0  # s from the first news to its notification: what comes mean
 APART: Final = 600.0  # s between two notifications about the begin of one cause
 RETRY: Final = 30.0  # s until a destination that failed is tried again; doubled each time up to …
 RETRY_LONGEST: Final = 900.0  # s
+FOUND_AGAIN: Final = (
+    1800.0  # s in which a daemon finds again what lasts in a session that is connected
+)
 UNDELIVERABLE: Final = "alerts_undeliverable"
 """The condition of destinations that fail; it is no alert."""
 WAITS: Final = "standby"
@@ -28,6 +31,11 @@ OF_DAEMON: Final = frozenset(
     }
 )
 """What a standby sees of itself and of the database. Of the rest, sessions and messages, the other daemon knows."""
+_SAY_MORE: Final = frozenset({"link_stuck", "passkey_required", "whatsapp_refuses"})
+_NOT_CONNECTED: Final = _SAY_MORE | {"start", "link"}
+"""A session with one of these is not connected."""
+_NOT_YET: Final = _NOT_CONNECTED | {"parked", "unlinked"}
+"""None of these is found in a session that is connected."""
 
 
 class Alert(Struct, frozen=True, kw_only=True):
@@ -111,13 +119,37 @@ class Observed(Struct, frozen=True):
 
 
 def of_one_host(
-    conditions: Sequence[Condition], state: "AlertState", *, complete: bool
+    conditions: Sequence[Condition], state: "AlertState", *, complete: bool, age: float = 0.0
 ) -> Observed:
-    """What one daemon says alone. A standby never says all, and what it does know of may end all the same."""
-    if complete or not any(it.type == WAITS for it in conditions):
+    """What one daemon says alone. A standby never says all, and what it does know of may end all the same. ``age``:
+    seconds since it says all."""
+    if complete:
+        return Observed(conditions, complete, unknown=undecided(conditions, state, age=age))
+    if not any(it.type == WAITS for it in conditions):
         return Observed(conditions, complete)
     unknown = {key for key, it in pending(state).items() if it.type not in OF_DAEMON}
     return Observed(conditions, complete=True, unknown=frozenset(unknown))
+
+
+def undecided(
+    conditions: Iterable[Condition], state: "AlertState", *, age: float
+) -> frozenset[str]:
+    """What an earlier daemon reported of sessions, and this one cannot have found again yet: it has said all for ``age``
+    seconds."""
+    reported = {
+        key: alert
+        for it in state.destinations.values()
+        for key, alert in it.reported.items()
+        if alert.session is not None and key not in state.open
+    }
+    if not reported:
+        return frozenset()
+    away = {it.session for it in conditions if it.type in _NOT_CONNECTED}
+    return frozenset(
+        key
+        for key, it in reported.items()
+        if it.session in away or age < (FOLD if it.type in _NOT_YET else FOUND_AGAIN)
+    )
 
 
 class Delivered(Struct, frozen=True):

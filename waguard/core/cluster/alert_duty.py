@@ -96,7 +96,7 @@ def observed(
         for key, it in pending(state).items()
         if (it.host, it.type) in left_out or not _is_known(it, own, now, known, seen, where)
     }
-    return Observed(of_all, complete=True, of_hosts=tuple(of_hosts), unknown=frozenset(unknown))
+    return Observed(of_all, complete=True, of_hosts=tuple(of_hosts), unknown=now.unknown | unknown)
 
 
 def _each(it: Condition, records: Sequence[HostRecord]) -> Iterator[Condition]:

@@ -91,6 +91,8 @@ class Alerts:
         self._beat_at: float | None = None
         self._beats = True
         self._saving = asyncio.Lock()
+        self._complete_at: float | None = None
+        """Since when what is not among the conditions can be over; monotonic."""
 
     def configure(self) -> None:
         """Read the destinations, at the start and at a reload. Until all of the file is right, its good lines are used
@@ -123,7 +125,9 @@ class Alerts:
         """Take in what waguard knows of itself now. Returns at once."""
         if self._destinations:
             complete = health.supervising and health.restored
-            own = core.of_one_host(health.conditions, self._state, complete=complete)
+            own = core.of_one_host(
+                health.conditions, self._state, complete=complete, age=self._age(complete=complete)
+            )
             fact = self.several.observed(own, self._state) if self.several else own
             self._holds = fact is None
             if fact:
@@ -131,6 +135,14 @@ class Alerts:
         # what supervises no session until a person acts is as good as dead
         if health.supervising and not any(it.type == "begin_failed" for it in health.conditions):
             self._beat()
+
+    def _age(self, *, complete: bool) -> float:
+        now = self._clock.monotonic()
+        if not complete:
+            self._complete_at = None
+        elif self._complete_at is None:
+            self._complete_at = now
+        return now - self._complete_at if self._complete_at is not None else 0.0
 
     def adopt(self, sent: Mapping[str, Destination]) -> None:
         """Go on where another host has ended: each destination has got so much, by its id."""
