@@ -3,6 +3,7 @@
 import json
 import lzma
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,6 +64,7 @@ DEATH: Final = Death(
     error="ValueError('x')",
 )
 RESTARTS: Final = {"alpha": Remembered(counted=(BEGAN - 9.5, BEGAN - 1.5), restarts=7, tries=2)}
+UNLINKED: Final = {"alpha": Remembered(unlinked_at=BEGAN - 3.5, unlinked_said="account_locked")}
 NEW, OLD, BUNDLE, OTHER = 1_045_220_589, 1_045_000_000, "0f" * 32, "a1" * 32
 VERSIONS: Final = VersionState(
     wajs=BUNDLE,
@@ -220,8 +222,8 @@ def _read_clock(content: bytes, folder: Path) -> float:
     return LivedTime(folder, clock).age(clock.at - 6_000.0)
 
 
-def _restarts(folder: Path) -> bytes:
-    RestartMemory(folder, Clock()).save(RESTARTS)
+def _restarts(folder: Path, kept: Mapping[str, Remembered] = RESTARTS) -> bytes:
+    RestartMemory(folder, Clock()).save(kept)
     return (folder / restart_memory.FILE).read_bytes()
 
 
@@ -309,6 +311,12 @@ FORMATS: Final = (
     ),
     Format(name="daemon/clock.json", write=_clock, read=_read_clock, means=1_000.0),
     Format(name="daemon/restarts.json", write=_restarts, read=_read_restarts, means=RESTARTS),
+    Format(
+        name="daemon/restarts-unlinked.json",
+        write=lambda folder: _restarts(folder, UNLINKED),
+        read=_read_restarts,
+        means=UNLINKED,
+    ),
     Format(
         name="daemon/versions.json",
         write=lambda _: versions.encode(VERSIONS),

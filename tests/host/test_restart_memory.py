@@ -16,7 +16,9 @@ from waguard.host.memory.restart_memory import FILE, LIMIT, RestartMemory
 
 SPOILT = all_spoilt()
 CLOCK = Clock()
-ONE = Remembered(counted=(CLOCK.at - 20.0, CLOCK.at - 10.0), restarts=7, tries=2)
+ONE = Remembered(
+    counted=(CLOCK.at - 20.0, CLOCK.at - 10.0), restarts=7, tries=2, unlinked_at=CLOCK.at - 20.0
+)
 
 
 @pytest.fixture
@@ -38,8 +40,9 @@ def test_the_next_daemon_knows_what_this_one_saved(tmp_path: Path, memory: Resta
     memory.save({"a": ONE, "b": Remembered(restarts=1), "well": Remembered()})
     assert RestartMemory(tmp_path, Clock()).load() == {"a": ONE, "b": Remembered(restarts=1)}
     assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
-    memory.save({"b": Remembered(restarts=2)})
-    assert RestartMemory(tmp_path, Clock()).load() == {"b": Remembered(restarts=2)}
+    lost = {"b": Remembered(unlinked_at=CLOCK.at, unlinked_said="account_locked")}
+    memory.save(lost)
+    assert RestartMemory(tmp_path, Clock()).load() == lost
 
 
 def test_what_has_not_changed_is_not_written_again(tmp_path: Path, memory: RestartMemory) -> None:
@@ -108,7 +111,9 @@ def test_what_the_system_does_not_let_be_read_is_not_replaced(
     assert RestartMemory(tmp_path, Clock()).load() == {"a": ONE}
 
 
-@pytest.mark.parametrize("odd", [{"restarts": -1}, {"tries": -1}, {"counted": [-1.0]}])
+@pytest.mark.parametrize(
+    "odd", [{"restarts": -1}, {"tries": -1}, {"counted": [-1.0]}, {"unlinked_at": -1.0}]
+)
 def test_numbers_below_zero_are_quarantined(
     tmp_path: Path, memory: RestartMemory, odd: dict[str, object]
 ) -> None:

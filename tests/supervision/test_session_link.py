@@ -5,15 +5,27 @@ from typing import Any
 import pytest
 
 from tests.supervision.bench import PHONE, Bench
-from tests.supervision.fake_workers import FakeProcess
+from tests.supervision.fake_workers import FakeProcess, Script
 from tests.supervision.reports import qr
-from tests.supervision.sessions import connected, crash, heard, parked, running, until, up, written
+from tests.supervision.sessions import (
+    connected,
+    crash,
+    found,
+    heard,
+    parked,
+    running,
+    until,
+    up,
+    written,
+)
 from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.row_status import ParkCause, Status
 from waguard.core.session import views
+from waguard.core.session.restart import Remembered
+from waguard.core.session.state import Pairing
 from waguard.supervision.session.actor import SessionActor
 from waguard.wire.calls import Failed, TakeOver
 from waguard.wire.events import LoggedOut
@@ -168,6 +180,55 @@ async def test_unlinked_on_the_phone(bench: Bench, world: World) -> None:
     assert world.row_status("s") == ("qr_scanning", None)
     assert world.audited("logged_out") == [(None, None, "phone")]
     assert session.state.restarts == 0
+
+
+async def added_again(bench: Bench) -> SessionActor:
+    """By the next daemon, as its row has it."""
+    row = await bench.world.store.session("s")
+    assert row
+    return bench.it.registry.add(row)
+
+
+@pytest.mark.parametrize("expired", [True, False])
+async def test_the_next_daemon_knows_which_session_is_not_linked_any_more(
+    bench: Bench, world: World, *, expired: bool
+) -> None:
+    session = await bench.add()
+    process = await up(session)
+    process.event(LoggedOut(reason="phone"))
+    process.report("qr_pending", qr=qr())
+    await until(
+        session, lambda s: s.state.pairing.lost_at is not None and bool(s.state.pairing.said)
+    )
+    (before,) = found(session)
+    assert "phone" in before.message
+    if expired:
+        process.report("qr_pending", qr_idle=True)
+        await until(session, parked)
+    world.clock.advance(60)
+    await bench.restart()
+    world.remembered = {"s": session.remember()}
+    assert world.row_status("s")[0] == "disconnected"
+    world.spawn.script = Script(reports=({"phase": "loading"},))
+    again = await added_again(bench)
+    again.start(asked=False)
+    assert (again.state.pairing, again.state.status.status) == (
+        session.state.pairing,
+        Status.QR_SCANNING,
+    )
+    assert found(again) == (before,)
+
+
+async def test_a_session_that_was_scanned_since_is_not_unlinked(bench: Bench, world: World) -> None:
+    """The daemon was killed before it had stored that."""
+    session = await bench.add()
+    await up(session)
+    await written(session)
+    world.remembered = {"s": Remembered(unlinked_at=world.clock.wall())}
+    await bench.restart()
+    world.store.accounts["s"].status = "connected"
+    again = await added_again(bench)
+    assert again.state.pairing == Pairing(made=True)
 
 
 @pytest.mark.parametrize(

@@ -156,3 +156,9 @@ def test_of_too_many_sessions_those_that_restarted_last_are_kept() -> None:
 def test_a_restart_that_is_still_to_come_counts_for_nothing() -> None:
     memory = {"a": Remembered(counted=(1.0, 2.0, 3.0), restarts=3)}
     assert credible(memory, now=2.0) == {"a": Remembered(counted=(1.0, 2.0), restarts=3)}
+
+
+def test_a_session_is_not_unlinked_in_the_future() -> None:
+    memory = {"a": Remembered(unlinked_at=3.0, unlinked_said="why"), "b": Remembered()}
+    kept = {"a": Remembered(unlinked_at=2.0, unlinked_said="why"), "b": Remembered()}
+    assert credible(memory, now=2.0) == kept

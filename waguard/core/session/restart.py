@@ -50,7 +50,7 @@ class Retries(Struct, frozen=True):
 
 
 class Remembered(Struct, frozen=True, kw_only=True):
-    """What is stored of a session's restarts for the next daemon."""
+    """What is stored of a session for the next daemon: what its row does not have."""
 
     counted: tuple[float, ...] = ()
     """Unix times of those that may still count against the intensity; the oldest comes first."""
@@ -58,6 +58,10 @@ class Remembered(Struct, frozen=True, kw_only=True):
     """All unplanned restarts."""
     tries: int = 0
     """As ``Retries.tries``."""
+    unlinked_at: float | None = None
+    """As ``Pairing.lost_at``; unix time."""
+    unlinked_said: str | None = None
+    """As ``Pairing.said``."""
 
 
 def worth_keeping(memory: Mapping[str, Remembered]) -> dict[str, Remembered]:
@@ -70,7 +74,11 @@ def worth_keeping(memory: Mapping[str, Remembered]) -> dict[str, Remembered]:
 def credible(memory: Mapping[str, Remembered], *, now: float) -> dict[str, Remembered]:
     """Without times in the future, which would count until then: a clock was set back."""
     return {
-        name: replace(one, counted=tuple(at for at in one.counted if at <= now))
+        name: replace(
+            one,
+            counted=tuple(at for at in one.counted if at <= now),
+            unlinked_at=None if one.unlinked_at is None else min(one.unlinked_at, now),
+        )
         for name, one in memory.items()
     }
 

@@ -80,7 +80,7 @@ class SessionActor:
     def __init__(
         self, row: SessionRow, ctx: SessionContext, remembered: Remembered | None = None
     ) -> None:
-        """``remembered``: what the daemon before this one knew of its restarts."""
+        """``remembered``: what the daemon before this one knew of it."""
         self.name = row.session_id
         self._ctx = ctx
         self._log = logger.bind(session=self.name)
@@ -132,13 +132,15 @@ class SessionActor:
             self._tasks.begin(keep(), keep.__name__)
 
     def remember(self) -> Remembered:
-        """What the next daemon has to know of its restarts."""
+        """What the next daemon has to know of it."""
         state, clock = self.state, self._ctx.clock
-        began = clock.wall() - clock.monotonic()
+        began, lost_at = clock.wall() - clock.monotonic(), state.pairing.lost_at
         return Remembered(
             counted=tuple(at + began for at in state.counted),
             restarts=state.restarts,
             tries=state.retries.tries,
+            unlinked_at=None if lost_at is None else lost_at + began,
+            unlinked_said=None if lost_at is None else state.pairing.said,
         )
 
     # ---- what others read ----
@@ -340,13 +342,14 @@ def _initial(row: SessionRow, clock: Clock, known: Remembered) -> SessionState:
     left = row.removed_at is not None
     said = understood(row.status, row.disconnect_reason, row.disconnect_details)
     began = clock.monotonic() - clock.wall()
+    pairing = _pairing(row, known, clock)
     return SessionState(
         session=row.session_id,
         status=LEFT if left else said,
         left=left,
         phone=row.phone_number,
-        expects_qr=row.status == Status.QR_SCANNING or row.unpaired,
-        pairing=_pairing(row, clock.monotonic()),
+        expects_qr=row.status == Status.QR_SCANNING or row.unpaired or pairing.lost_at is not None,
+        pairing=pairing,
         priority=row.priority,
         active=_active(row),
         counted=tuple(at + began for at in known.counted),
@@ -355,9 +358,16 @@ def _initial(row: SessionRow, clock: Clock, known: Remembered) -> SessionState:
     )
 
 
-def _pairing(row: SessionRow, now: float) -> Pairing:
-    made = row.connected_at is not None and not row.unpaired
-    return Pairing(made=made, lost_at=now if made and row.status == Status.QR_SCANNING else None)
+def _pairing(row: SessionRow, known: Remembered, clock: Clock) -> Pairing:
+    """A row that waits for no worker says nothing of a scan: that is remembered."""
+    if row.connected_at is None or row.unpaired:
+        return Pairing()
+    # a connected one was scanned since that was remembered
+    if known.unlinked_at is not None and row.status != Status.CONNECTED:
+        lost_at = known.unlinked_at - clock.wall() + clock.monotonic()
+        return Pairing(made=True, lost_at=lost_at, said=known.unlinked_said)
+    waits = row.status == Status.QR_SCANNING
+    return Pairing(made=True, lost_at=clock.monotonic() if waits else None)
 
 
 def _active(row: SessionRow) -> float:
