@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.host.processes import no_descriptor
 from waguard.config.sections import Browser, Config, Paths
 from waguard.core.host.admission import Reading
 from waguard.host.system.conditions import HostConditions, read
@@ -75,6 +76,14 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
     executable, empty, unreadable = at_host(read(config(tmp_path)))
     assert (executable, empty) == (None, None)
     assert "Transport endpoint is not connected" in str(unreadable)
+
+
+def test_a_folder_is_not_unreadable_while_no_descriptor_is_left(tmp_path: Path) -> None:
+    profiles(tmp_path)
+    known = HostConditions()
+    known.read(config(tmp_path))
+    with no_descriptor():
+        assert at_host(known.read(config(tmp_path))) == (None, None, None)
 
 
 def test_a_chromium_that_is_missing_or_not_executable(tmp_path: Path) -> None:

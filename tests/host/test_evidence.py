@@ -2,17 +2,20 @@
 
 import asyncio
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.test_full_disk import fill
+from tests.host.processes import no_descriptor
 from tests.small_disk import small_disk
 from tests.waiting import DEADLINE, wait_until
 from waguard.config.sections import Browser, Config, Paths
 from waguard.core.host.evidence import (
     BROWSER_HANGS,
     BROWSER_UNUSABLE,
+    DESCRIPTORS_SHORT,
     DISK_FULL,
     INODES_FULL,
     READ_ONLY,
@@ -55,6 +58,13 @@ async def reason(config: Config, *, browser: bool = True, timings: Timings = PAT
     seen = await HostEvidence(lambda: config, timings).read(browser=browser)
     failure = host_failure(seen)
     return failure.reason if failure else None
+
+
+async def test_a_daemon_without_descriptors_says_nothing_of_its_disks(config: Config) -> None:
+    loop = asyncio.get_running_loop()
+    await loop.run_in_executor(None, time.time)  # a thread is there
+    with no_descriptor():
+        assert await reason(config, browser=False) == DESCRIPTORS_SHORT
 
 
 async def test_a_host_that_has_all(config: Config) -> None:

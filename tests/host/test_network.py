@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.host.processes import no_descriptor
 from tests.ports import reserved_port
 from tests.silent_names import ZONE, common_thread_is_free, silent_names
 from tests.waiting import DEADLINE, wait_until
@@ -115,6 +116,24 @@ async def test_an_address_that_refuses_it_and_then_accepts_it() -> None:
         with socket.create_server(("127.0.0.1", port)):
             await wait_until(lambda: it.read().reachable, "it is asked again")
         await it.close()
+
+
+async def test_an_address_that_cannot_be_asked_is_not_away() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        it = Network(lambda: url, timings=Timings(ask_each=0.0, answer_within=DEADLINE))
+        assert (await answered(it)).reachable
+        with no_descriptor():
+            await wait_until(lambda: it.read().reachable is None, "it was asked again")
+        assert it.read().error is None
+        await it.close()
+
+
+async def test_what_is_no_name_says_nothing_of_the_network() -> None:
+    it = Network(lambda: f"https://{'a' * 70}.example/", timings=Timings(answer_within=DEADLINE))
+    found = await answered(it)
+    assert (found.reachable, found.error) == (None, None)
+    await it.close()
 
 
 async def test_an_address_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:

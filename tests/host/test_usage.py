@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.host.processes import no_descriptor
 from waguard.host.process.usage import STALE, Meter
 from waguard.ports.process import Usage
 
@@ -98,6 +99,17 @@ def test_a_process_that_goes_meanwhile(proc: Proc) -> None:
     (proc.folder / "21/smaps_rollup").unlink()
     (proc.folder / "21/statm").unlink()
     assert proc.sample()["s"].memory == 100 * MB
+
+
+@pytest.mark.parametrize("spare", [0, 1])
+def test_nothing_is_measured_while_no_descriptor_is_left(proc: Proc, spare: int) -> None:
+    """A process would seem to be gone, or to use nothing."""
+    proc.process(10, 10, pss=100, private=80, seconds=1.0)
+    proc.sample(0.0)
+    proc.process(10, 10, pss=300, private=90, seconds=2.0)
+    with no_descriptor(spare=spare):
+        assert proc.sample(1.0) == {}
+    assert proc.sample(10.0) == {"s": Usage(cpu_percent=20.0, memory=300 * MB)}
 
 
 def test_sessions_are_distinguished(proc: Proc) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 
 from msgspec import Struct, field
 
+from waguard.host.lacking import lacks
 from waguard.host.process.procfs import content
 from waguard.ports.process import Usage
 
@@ -45,24 +46,34 @@ class Meter:
     def sample(self, groups: Mapping[str, Collection[int]], now: float) -> dict[str, Usage]:
         """What each session's process groups use; ``now`` in monotonic seconds.
 
-        A session of whose processes none can be seen is left out.
+        A session of whose processes none can be seen is left out, and so are all while this host lacks what
+        reading takes.
         """
+        try:
+            return self._sample(groups, now)
+        except OSError as error:
+            if lacks(error):
+                return {}  # nobody uses less: what was measured before stays
+            raise
+
+    def _sample(self, groups: Mapping[str, Collection[int]], now: float) -> dict[str, Usage]:
         owner = {group: session for session, mine in groups.items() for group in mine}
         ticks: dict[str, dict[tuple[int, int], int]] = {}
         for pid, fields in self._processes():
             if session := owner.get(int(fields[_GROUP])):
                 used = int(fields[_USER]) + int(fields[_SYSTEM])
                 ticks.setdefault(session, {})[pid, int(fields[_STARTED])] = used
-        before, self._seen = self._seen, {}
-        return {
-            session: self._usage(session, mine, before.get(session), now)
+        found = {
+            session: self._usage(mine, self._seen.get(session), now)
             for session, mine in ticks.items()
         }
+        self._seen = {session: seen for session, (seen, _) in found.items()}
+        return {session: usage for session, (_, usage) in found.items()}
 
     def _usage(
-        self, session: str, ticks: dict[tuple[int, int], int], before: _Seen | None, now: float
-    ) -> Usage:
-        seen = self._seen[session] = _Seen(now, ticks)
+        self, ticks: dict[tuple[int, int], int], before: _Seen | None, now: float
+    ) -> tuple[_Seen, Usage]:
+        seen = _Seen(now, ticks)
         pids = [pid for pid, _ in ticks]
         cpu = None
         if before is not None and now > before.at:
@@ -81,12 +92,13 @@ class Meter:
             seen.measured_at = before.measured_at
         else:
             seen.private, seen.memory, seen.measured_at = private, sum(map(self._pss, pids)), now
-        return Usage(cpu_percent=cpu, memory=seen.memory)
+        return seen, Usage(cpu_percent=cpu, memory=seen.memory)
 
     def _processes(self) -> Iterator[tuple[int, list[bytes]]]:
-        for entry in os.scandir(self._proc):
-            if entry.name.isdecimal() and (text := self._read(entry.name, "stat")):
-                yield int(entry.name), text.rpartition(b")")[2].split()
+        with os.scandir(self._proc) as entries:
+            for entry in entries:
+                if entry.name.isdecimal() and (text := self._read(entry.name, "stat")):
+                    yield int(entry.name), text.rpartition(b")")[2].split()
 
     def _private(self, pid: int) -> int:
         words = self._read(pid, "statm").split()
@@ -97,8 +109,10 @@ class Meter:
         return int(found[1]) << 10 if found else 0
 
     def _read(self, pid: int | str, name: str) -> bytes:
-        """Empty where the process is gone, or somebody else's."""
+        """Empty where the process is gone, or somebody else's. Raises ``OSError`` as ``sample`` handles it."""
         try:
             return content(f"{self._proc}/{pid}/{name}")
-        except OSError:
+        except OSError as error:
+            if lacks(error):
+                raise
             return b""

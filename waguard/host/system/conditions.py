@@ -11,6 +11,7 @@ from waguard.core.host.admission import Reading
 from waguard.core.host.evidence import TO_START, disk_failure
 from waguard.core.replace import replace
 from waguard.errors import printable
+from waguard.host.lacking import lacks
 from waguard.host.process.executable import BrowserNotFoundError, find_executable
 from waguard.host.system import resources
 from waguard.host.system.evidence import usage, written
@@ -61,7 +62,7 @@ def read(config: Config, unpaired: Collection[Path] = ()) -> Reading:
     except OSError as error:
         if error.errno in _ABSENT:
             empty, missing = f"paths.sessions ({sessions}) does not exist", True
-        else:
+        elif not lacks(error):  # else nothing is known of the folder now
             unreadable = f"paths.sessions ({sessions}) cannot be read: {error.strerror}"
     return replace(
         resources.read(),

@@ -115,16 +115,19 @@ def probed(key: str, folder: Path) -> Disk:
     except FileNotFoundError:
         return seen
     except OSError as error:
-        return replace(seen, error=error.strerror or str(error))
+        return seen if lacks(error) else replace(seen, error=error.strerror or str(error))
     return seen
 
 
 def _descriptors() -> int | None:
     """How many more files this daemon, and all of the host, can open."""
     left = []
-    with contextlib.suppress(OSError, ValueError, IndexError):
+    try:
         used, unused, most = map(int, Path("/proc/sys/fs/file-nr").read_text().split())
         left.append(most - used + unused)
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and lacks(error):
+            return 0  # not even that one
     with contextlib.suppress(OSError):
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft != resource.RLIM_INFINITY:

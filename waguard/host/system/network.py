@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from waguard.core.fleet.network import Reading, shown
 from waguard.core.replace import replace
+from waguard.host.lacking import lacks
 from waguard.host.system.resolver import Resolver
 
 ADDRESSES: Final = 3  # of a name that are tried, should all be silent
@@ -92,7 +93,12 @@ class Network:
         except TimeoutError:
             error = f"{host}:{port} does not answer within {within:g} s"
             self._answer = Reading(reachable=False, error=error)
+        except ValueError:  # no name: that says nothing of the network
+            self._answer = Reading()
         except OSError as failed:
+            if lacks(failed):  # neither does that
+                self._answer = Reading()
+                return
             number = failed.errno or 0  # negative: of the resolver
             why = os.strerror(number) if number > 0 else failed.strerror or str(failed)
             error = f"{host}:{port}: {why}"
