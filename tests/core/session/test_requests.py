@@ -202,6 +202,41 @@ def test_one_that_is_parked_is_started_by_a_restart(bench: EngineBench) -> None:
     assert bench.lifecycle("s") is State.RUNNING
 
 
+@pytest.mark.parametrize("is_parked", [True, False])
+def test_a_restart_by_waguard_of_one_that_is_down_is_no_persons_and_renews_nothing(
+    *, is_parked: bool, bench: EngineBench
+) -> None:
+    bench.chance = 0.9
+    spend(bench)
+    if is_parked:
+        bench.at = next_deadline(bench.state("s"))
+        bench.tick()
+        assert bench.state("s").retries.tries == 1
+    else:
+        bench.start("s")
+        while len(bench.state("s").counted) < 3:
+            bench.pass_time(1)
+        assert bench.lifecycle("s") is State.BACKOFF
+    before, asked = bench.state("s"), bench.records("s", "start_requested")
+    bench.script = Script(reports=(LOADING,))
+    bench.post("s", RestartRequested(why="a trial", urgent=True))
+    after = bench.state("s")
+    assert bench.lifecycle("s") is State.STARTING
+    assert (after.counted, after.retries.tries) == (before.counted, before.retries.tries)
+    assert (after.status.details, bench.records("s", "start_requested")) == ("a trial", asked)
+    assert bench.records("s", "retried")[-1] == "a trial"
+
+
+def test_a_restart_by_waguard_while_it_ends_does_not_make_a_persons_start_its_own(
+    bench: EngineBench,
+) -> None:
+    ending(bench)
+    bench.start("s")
+    bench.post("s", RestartRequested(why="a trial", urgent=True))
+    assert bench.state("s").asked
+    assert bench.records("s", "retried") == []
+
+
 # ---- a stop ----
 
 

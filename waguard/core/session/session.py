@@ -194,17 +194,9 @@ def _handle_worker(  # noqa: C901 - a table of facts
 def _on_adopted(state: SessionState, now: Moment, out: Out, *, outdated: bool) -> SessionState:
     found = replace(workers.new_worker(state, Stage.ADOPTING, now), adopted=True, outdated=outdated)
     out(Record("adopted", before=str(state.status.status)))
-    adopted = replace(
-        state,
-        begun=True,
-        worker=found,
-        workers=found.number,
-        intent=Intent.UP,
-        daemon_stopping=False,
-    )
-    if not outdated:
-        return adopted
-    return replace(adopted, replacement=Replacement("its worker was of another version"))
+    planned = Replacement("its worker was of another version") if outdated else None
+    up = replace(state, begun=True, intent=Intent.UP, daemon_stopping=False, replacement=planned)
+    return replace(up, worker=found, workers=found.number)
 
 
 def _on_start(state: SessionState, fact: StartRequested, now: Moment, out: Out) -> SessionState:
@@ -272,7 +264,14 @@ def _on_restart(state: SessionState, it: RestartRequested, now: Moment, out: Out
         return state  # it was stopped meanwhile, or has not begun
     if state.worker and state.worker.stage in _LIVING:
         return workers.with_replacement(state, it)
-    return _on_start(state, StartRequested(), now, out)
+    if lifecycle(state) in _ON_ITS_WAY:
+        return state  # its next worker is as this one wants it
+    out(Record("retried", reason=it.why))
+    up = _on_start(state, StartRequested(asked=False), now, out)
+    # its request is renewed: the breaker does not delay what may be the cure
+    slot = Slot.FREE if it.urgent and up.slot is Slot.REQUESTED else up.slot
+    why = Failure(Blame.OPERATOR, "recycled", it.why)
+    return replace(up, asked=it.urgent, failure=why, slot=slot)
 
 
 def _on_slot(state: SessionState, now: Moment, out: Out) -> SessionState:
@@ -284,8 +283,7 @@ def _on_slot(state: SessionState, now: Moment, out: Out) -> SessionState:
     granted = replace(state, slot=Slot.HELD, held_back=None)
     if state.retries.at is not None:
         out(Record("retried", reason=details(state)))
-        again = Retries(state.retries.tries + 1, running=True)
-        return replace(granted, retries=again)
+        return replace(granted, retries=Retries(state.retries.tries + 1, running=True))
     if state.uncounted:
         out(Record("restart", reason=str(state.failure)))
         return replace(granted, restarts=state.restarts + 1, uncounted=False)

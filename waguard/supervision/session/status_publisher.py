@@ -41,7 +41,7 @@ _CONDITIONS: Final = {
 _LINES: Final = {
     "restart": "restarting",
     "parked": "session parked",
-    "retried": "parked session is tried again",
+    "retried": "session is tried again",
     "recycled": "session recycled",
     "reloaded": "page reloaded",
     Entry.STARTED: "the request for the account's passkey is asked for",
