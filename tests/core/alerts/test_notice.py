@@ -49,6 +49,14 @@ def made(it: Notification, tried: notice.Tried | None = None) -> notice.Notice:
     return notice.of_notification(it, host="wa1", page=PAGE, tried=tried or {})
 
 
+@pytest.mark.parametrize("said", ["Страница не найдена. ", "👋", "no page ", "\udcff"])
+def test_a_text_of_any_language_is_one_that_ntfy_takes_as_a_message(said: str) -> None:
+    alerts = tuple(replace(ONE, reason=f"{n}", message=said * 300) for n in range(6))
+    text = made(Notification(alerts)).text
+    assert len(text.encode(errors="surrogatepass")) <= notice.TEXT_LIMIT
+    assert text.endswith("…")
+
+
 def test_one_alert_says_what_happened_what_was_tried_what_to_do_and_where() -> None:
     it = made(Notification((ONE,)), {"shop_7": ("it was taken back 3 times",)})
     assert it.title == "waguard on wa1: shop_7: WhatsApp Web is open elsewhere"

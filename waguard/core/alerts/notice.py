@@ -15,7 +15,7 @@ from waguard.core.incidents.folding import fold
 from waguard.core.incidents.kinds import FLEET_DONE
 
 UNIT: Final = "waguard.service"
-TEXT_LIMIT: Final = 3_500  # characters
+TEXT_LIMIT: Final = 3_500  # bytes as UTF-8
 TITLE_LIMIT: Final = 120  # characters
 GROUPS: Final = 6  # causes that are described; the others are counted
 NAMED: Final = 8  # sessions that are named for each
@@ -85,7 +85,7 @@ def _compose(
     title: str, blocks: Sequence[str], *, host: str, page: str | None, urgent: bool, **content: Any
 ) -> Notice:
     title = _cut(" ".join(f"waguard on {host}: {title}".split()), TITLE_LIMIT)
-    text = _cut("\n\n".join(blocks), TEXT_LIMIT)
+    text = _cut_bytes("\n\n".join(blocks), TEXT_LIMIT)
     said = {"event": "alert", "host": host, "title": title, "text": text, "page": page}
     whole = {"begun": [], "ended": [], **said, **content}
     return Notice(title=title, text=text, urgent=urgent, page=page, content=whole)
@@ -186,3 +186,9 @@ def _time(at: float) -> str:
 
 def _cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _cut_bytes(text: str, limit: int) -> str:
+    whole = text.encode(errors="surrogatepass")
+    left = limit - len("…".encode())
+    return text if len(whole) <= limit else f"{whole[:left].decode(errors='ignore')}…"
