@@ -88,7 +88,7 @@ class HostAlerts:
         self._unwritten: Mapping[str, Destination] = {}
         self._ticks = 0
 
-    def observed(self, own: Observed, state: AlertState) -> Observed | None:
+    def observed(self, own: Observed, state: AlertState, at: float) -> Observed | None:
         """See ``messaging.alerts.alerts.SeveralHosts``."""
         self._collect(state)
         some = (alert for it in state.destinations.values() for alert in it.reported.values())
@@ -102,7 +102,7 @@ class HostAlerts:
             return None
         if not self._is_read():
             records = [it for it in records if it.host != host]
-        return alert_duty.observed(host, own, records, others, self._rows(), state)
+        return alert_duty.observed(host, own, records, others, self._rows(), state, at)
 
     def asked(self, by: str) -> None:
         """The host ``by`` has asked for what this one says."""

@@ -9,6 +9,7 @@ from tests.core.cluster.hosts import record
 from waguard.core.alerts.alerts import (
     APART,
     FOLD,
+    FOUND_AGAIN,
     AlertState,
     Delivered,
     Now,
@@ -22,6 +23,7 @@ from waguard.core.blame import Blame, Condition
 from waguard.core.cluster import alert_duty
 from waguard.core.cluster.alert_duty import Heard, heard, sender, sends
 from waguard.core.cluster.records import HostRecord, Owner
+from waguard.core.replace import replace
 
 AT: Final = 1_790_000_000.0
 
@@ -102,6 +104,7 @@ class Drill:
         self.at = AT
         self.records = [host("a"), host("b")]
         self.owners: dict[str, str] | None = {"s": "b"}
+        self.moved_at: float | None = None
         self.sent: list[tuple[list[str], list[str]]] = []
 
     def see(
@@ -115,11 +118,17 @@ class Drill:
         rows = None
         if self.owners is not None:
             rows = {
-                session: Owner(session=session, host=name, incarnation=f"i-{name}", epoch=1)
+                session: Owner(
+                    session=session,
+                    host=name,
+                    incarnation=f"i-{name}",
+                    epoch=1,
+                    moved_at=self.moved_at,
+                )
                 for session, name in self.owners.items()
             }
         now = Observed(own, complete)
-        fact = alert_duty.observed("a", now, self.records, others or {}, rows, self.state)
+        fact = alert_duty.observed("a", now, self.records, others or {}, rows, self.state, self.at)
         self.state, out = advance(self.state, fact, Now(self.at))
         for it in out:
             both = (it.notification.begun, it.notification.ended)
@@ -197,6 +206,48 @@ def test_a_host_that_died_is_the_alert_and_its_sessions_go_on_with_their_next_ow
     assert drill.news() == [([], ["None/host_missing/None/b"])]
 
 
+STUCK, THROWS = condition("link_stuck", "s"), condition("sends_throw", "s")
+AWAY: Final = replace(condition("link", "s"), reason="offline")
+
+
+@pytest.mark.parametrize("moved_from", ["b", "a"])
+def test_what_the_next_owner_of_a_session_cannot_have_found_again_is_not_over(
+    moved_from: str,
+) -> None:
+    """It adopts the worker of a host whose daemon died, or starts another one."""
+    drill = Drill()
+    drill.owners = {"s": moved_from}
+    of_b = {"b": said("b", "a", STUCK)}
+    for after in (0.0, FOLD):
+        own = (STUCK,) if moved_from == "a" else ()
+        drill.see(*own, others=of_b if moved_from == "b" else {"b": said("b", "a")}, after=after)
+    assert [ended for _, ended in drill.news()] == [[]]
+    drill.owners, drill.moved_at = {"s": "b"}, drill.at
+    drill.see(others={"b": said("b", "a")}, after=10)
+    for _ in range(10):
+        drill.see(others={"b": said("b", "a", AWAY)}, after=FOLD)
+    drill.see(others={"b": said("b", "a", STUCK)}, after=10)
+    assert drill.news() == []
+    drill.see(others={"b": said("b", "a")}, after=10)
+    drill.see(others={"b": said("b", "a")}, after=FOLD)
+    assert [len(ended) for _, ended in drill.news()] == [1]
+
+
+def test_what_a_connected_session_can_have_is_over_when_its_next_owner_would_have_found_it() -> (
+    None
+):
+    drill = Drill()
+    for after in (0.0, FOLD):
+        drill.see(others={"b": said("b", "a", THROWS)}, after=after)
+    drill.news()
+    drill.owners, drill.moved_at = {"s": "a"}, drill.at
+    for after in (FOLD, FOLD, FOUND_AGAIN - 2 * FOLD):
+        drill.see(others={"b": said("b", "a")}, after=after)
+        assert drill.news() == []
+    drill.see(others={"b": said("b", "a")}, after=FOLD)
+    assert [len(ended) for _, ended in drill.news()] == [1]
+
+
 def test_what_this_host_cannot_know_yet_after_its_restart_is_not_over() -> None:
     drill = Drill()
     drill.owners = {"s": "a"}
@@ -205,7 +256,7 @@ def test_what_this_host_cannot_know_yet_after_its_restart_is_not_over() -> None:
     reported = configured(AlertState(destinations=drill.state.destinations), ["one"])
     now = of_one_host([condition("start", "s")], reported, complete=True, age=APART)
     rows = {"s": Owner(session="s", host="a", incarnation="i-a", epoch=1)}
-    fact = alert_duty.observed("a", now, drill.records, {}, rows, reported)
+    fact = alert_duty.observed("a", now, drill.records, {}, rows, reported, drill.at)
     assert not fact.is_over("unlinked/unlinked/s")
 
 

@@ -144,12 +144,20 @@ def undecided(
     }
     if not reported:
         return frozenset()
-    away = {it.session for it in conditions if it.type in _NOT_CONNECTED}
+    away = not_connected(conditions)
     return frozenset(
-        key
-        for key, it in reported.items()
-        if it.session in away or age < (FOLD if it.type in _NOT_YET else FOUND_AGAIN)
+        key for key, it in reported.items() if it.session in away or age < found_within(it)
     )
+
+
+def not_connected(conditions: Iterable[Condition]) -> set[str | None]:
+    """The sessions of which these say so."""
+    return {it.session for it in conditions if it.type in _NOT_CONNECTED}
+
+
+def found_within(it: Alert) -> float:
+    """Seconds in which a daemon that begins to supervise its session, which is connected, finds it again."""
+    return FOLD if it.type in _NOT_YET else FOUND_AGAIN
 
 
 class Delivered(Struct, frozen=True):

@@ -10,7 +10,16 @@ from typing import Any, Final
 
 import msgspec
 
-from waguard.core.alerts.alerts import Alert, AlertState, Observed, OfHost, pending
+from waguard.core.alerts.alerts import (
+    FOUND_AGAIN,
+    Alert,
+    AlertState,
+    Observed,
+    OfHost,
+    found_within,
+    not_connected,
+    pending,
+)
 from waguard.core.blame import Blame, Condition
 from waguard.core.cluster.conditions import HOST_MISSING, HOSTS_DIFFER, NO_ROOM
 from waguard.core.cluster.records import HostRecord, Owner
@@ -72,9 +81,10 @@ def observed(
     others: Mapping[str, Heard],
     rows: Mapping[str, Owner] | None,
     state: AlertState,
+    at: float,
 ) -> Observed:
     """What all hosts say. ``now``: this one; ``others``: what was last heard of those that answer; ``rows``: the owners,
-    None: unknown. Where this host is none of the ``records``, these were not read."""
+    None: unknown. Where this host is none of the ``records``, these were not read. ``at``: unix time."""
     mine = [it for it in now.conditions if it.type not in OF_ALL]
     of_all = [one for it in now.conditions if it.type in OF_ALL for one in _each(it, records)]
     of_hosts = [OfHost(own, it) for it in mine]
@@ -91,10 +101,13 @@ def observed(
     if own in seen:  # they were read: one that is none of them is forgotten
         known |= {it.host for it in pending(state).values() if it.host} - seen
     where = None if rows is None else _where(records, rows, known)
+    away = not_connected(it.condition for it in of_hosts)
     unknown = {
         key
         for key, it in pending(state).items()
-        if (it.host, it.type) in left_out or not _is_known(it, own, now, known, seen, where)
+        if (it.host, it.type) in left_out
+        or not _is_known(it, own, now, known, seen, where)
+        or _is_undecided(it, rows, at, away=it.session in away)
     }
     return Observed(of_all, complete=True, of_hosts=tuple(of_hosts), unknown=now.unknown | unknown)
 
@@ -137,6 +150,14 @@ def _is_known(
     if it.type == HOST_MISSING:
         return own in seen
     return own in seen and now.complete if it.host is None else it.host in known
+
+
+def _is_undecided(it: Alert, rows: Mapping[str, Owner] | None, at: float, *, away: bool) -> bool:
+    """Whether the owner of its session is that for too short a time to have found it again. ``away``: it is not connected."""
+    owner = rows.get(it.session) if rows and it.session else None
+    if owner is None or owner.moved_at is None:
+        return False
+    return 0 <= at - owner.moved_at < (FOUND_AGAIN if away else found_within(it))
 
 
 def _condition(it: Said) -> Condition:

@@ -53,8 +53,8 @@ class AuditReader(Protocol):
 class SeveralHosts(Protocol):
     """The hosts of a cluster, of which one sends alerts for all."""
 
-    def observed(self, own: Observed, state: AlertState) -> Observed | None:
-        """What all hosts say, with what this one does; None: another one sends, or it is not known yet."""
+    def observed(self, own: Observed, state: AlertState, at: float) -> Observed | None:
+        """What all hosts say at this unix time, with what this one does; None: another one sends, or it is not known yet."""
 
     async def sent(self, state: AlertState) -> None:
         """Keep for the next host that sends what each destination has got now."""
@@ -128,7 +128,8 @@ class Alerts:
             own = core.of_one_host(
                 health.conditions, self._state, complete=complete, age=self._age(complete=complete)
             )
-            fact = self.several.observed(own, self._state) if self.several else own
+            at = self._clock.wall()
+            fact = self.several.observed(own, self._state, at) if self.several else own
             self._holds = fact is None
             if fact:
                 self._handle(fact)
