@@ -121,16 +121,17 @@ async def gateway(
     in_cluster: bool = False,
     deadline: float = DEADLINE,
     clock: Clock | None = None,
+    database: str | None = None,
     **settings: Any,
 ) -> AsyncIterator[Gateway]:
-    """Over the database in ``folder``. ``wrap`` may put itself before the store; ``deadline``: s for a look-up, ``clock``:
+    """Over the database in ``folder``, or over ``database``, which is ready. ``wrap`` may put itself before the store; ``deadline``: s for a look-up, ``clock``:
     that of the checks whether there can be one."""
     path = folder / "w.db"
-    url_of_it = f"sqlite+aiosqlite:///{path}"
+    url_of_it = database or f"sqlite+aiosqlite:///{path}"
     store = SqlStore(url_of_it, busy_timeout=patience, wall=wall, deadline=deadline)
     store._database.answers_within = 60.0  # ``patience`` is for a lock, not for the machine
     if opened:
-        if not path.exists():
+        if database is None and not path.exists():
             await template.copy_to(path)
         await store.open()
     made = Gateway(store, Webhook(url=url, **settings), policy)

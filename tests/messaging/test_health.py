@@ -7,6 +7,7 @@ import pytest
 from tests.messaging.gateway import QUICK, Gateway, gateway
 from tests.messaging.receiver import Receiver, event
 from tests.waiting import wait_until
+from waguard.core.conditions import LATE_AFTER
 from waguard.core.replace import replace
 from waguard.core.webhooks.delivery import Cause
 from waguard.core.webhooks.session_gate import Connection
@@ -127,3 +128,48 @@ async def test_what_was_decided_is_counted_and_is_no_condition(
         report = health(it)
         await report.count()
         assert (types(report), report.dead) == ([], 1)
+
+
+async def test_what_the_database_alone_has_is_late(receiver: Receiver, tmp_path: Path) -> None:
+    """Whatever the reason: a queue reads what comes behind the last id that it has read."""
+    now = [1_000.0]
+    async with gateway(tmp_path, receiver.url) as it:
+        await it.stored(event(1), event(2))
+        assert await it.drained()
+        queue = it.queue()
+        queue.state = replace(queue.state, reading=replace(queue.state.reading, tail=1_000))
+        await it.stored(event(3))
+        assert await it.webhooks.drain(10.0)
+        report = MessageHealth(
+            it.webhooks, it.journal, hold_limit=lambda: 900.0, ages=WallAges(lambda: now[0])
+        )
+        await report.count()
+        now[0] += LATE_AFTER - 1.0
+        await report.count()
+        assert types(report) == [], "it may be read yet"
+        now[0] += 1.0
+        [found] = report.conditions()
+        assert (found.type, found.since) == ("webhooks_late", 1_000.0)
+        assert "in the database" in found.message
+        assert "restart waguard" in found.remedy
+        await queue.lose(None)
+        assert await it.drained()
+        await report.count()
+        assert types(report) == []
+
+
+async def test_what_is_held_or_follows_is_read_when_its_turn_comes(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    now = [1_000.0]
+    async with gateway(tmp_path, receiver.url, hold_limit=9_000.0) as it:
+        it.connections["a"] = AWAY
+        await it.stored(*(event(number) for number in range(20)))
+        await wait_until(it.webhooks.queues.held, "they wait")
+        report = MessageHealth(
+            it.webhooks, it.journal, hold_limit=lambda: 9_000.0, ages=WallAges(lambda: now[0])
+        )
+        await report.count()
+        now[0] += LATE_AFTER
+        await report.count()
+        assert [one.unread_since for one in report.receivers] == [None]

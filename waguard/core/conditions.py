@@ -12,6 +12,7 @@ from waguard.core import remedies
 from waguard.core.blame import Blame, Condition
 from waguard.core.incidents.folding import fleet_condition
 from waguard.core.reconcile import Finding, Kind
+from waguard.core.replace import replace
 from waguard.core.webhooks.delivery import DECIDED, DeadLetterState, dead_letter_state
 
 LATE_AFTER: Final = 300.0  # s that a webhook may wait for a receiver that works
@@ -41,6 +42,9 @@ class Receiver(Struct, frozen=True, kw_only=True):
     """What failed in the last attempt; None: it worked."""
     advice: str = ""
     """What that means, in words."""
+    unread_since: float | None = None
+    """Since when the database has webhooks that are not in memory, and are not read when their turn comes; None: it has
+    none, or not for ``LATE_AFTER``."""
 
 
 class DeadLetters(Struct, frozen=True, kw_only=True):
@@ -94,6 +98,10 @@ def of_receivers(receivers: Iterable[Receiver]) -> list[Condition]:
             chats, error = _count(it.late, "chat"), f" ({it.error})" if it.error else ""
             why = f"{queue}{since}, in {chats} for longer than {LATE_AFTER:.0f} s{error}"
             found.append(_of_messages("webhooks_late", it.session, why, it.oldest or 0.0))
+        elif it.unread_since is not None:
+            why = f"{queue} in the database, and waguard has read none of the oldest since {_time(it.unread_since)}"
+            late = _of_messages("webhooks_late", it.session, why, it.unread_since)
+            found.append(replace(late, remedy=remedies.text(remedies.WEBHOOKS_UNREAD, it.session)))
     return found
 
 

@@ -50,6 +50,8 @@ SENDS_THROW: Final = (
     " --session {s}` shows it."
 )
 
+WEBHOOKS_UNREAD: Final = "`systemctl restart waguard`: it reads all of them from the database, and delivers them. Report it with the log."
+
 DEAF: Final = (
     "Nothing to do: what comes is read from its chats, some minutes late, and waguard tries an older version where"
     f" one is known to work; `waguard versions list` shows them. {_RESTART} loads the page again."

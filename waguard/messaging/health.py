@@ -30,12 +30,23 @@ class MessageHealth:
         self._ages = ages
         self._queued = Queued()
         self._answers = False
+        self._unread: dict[str, tuple[int, float]] = {}
+        """Webhooks that are in the database alone, by endpoint, and since when (unix time)."""
 
     async def count(self) -> None:
         """Ask the database; while it does not answer, what it said before stays."""
         try:
+            await self._webhooks.rewinding.check()
             self._queued = await self._journal.store.queued()
             self._answers = True
+            before, now = self._unread, self._ages.ago(0.0)
+            found = self._webhooks.queues.unread(self._queued.first)
+            self._unread = {
+                endpoint: before[endpoint]
+                if before.get(endpoint, (0,))[0] == number
+                else (number, now)
+                for endpoint, number in found.items()
+            }
         except WaguardError as error:
             self._answers = False
             logger.debug("webhooks not counted", why=error.line())
@@ -44,7 +55,8 @@ class MessageHealth:
     def receivers(self) -> list[Receiver]:
         """How each receiver of webhooks stands."""
         before = self._ages.ago(LATE_AFTER)
-        return self._webhooks.queues.receivers(self._queued.pending, before=before)
+        unread = {endpoint: since for endpoint, (_, since) in self._unread.items()}
+        return self._webhooks.queues.receivers(self._queued.pending, unread, before=before)
 
     @property
     def queued(self) -> Queued | None:

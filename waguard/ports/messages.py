@@ -229,6 +229,9 @@ class MessageStore(Undecryptables, FilesNamed, DeferredFiles, Remembered, Protoc
         """The newest dead letters, with an id below ``before``; ``sessions``, ``state``: only those. What waits
         for the number of a LID is listed after ``core.delivery.UNIDENTIFIED_AFTER``."""
 
+    async def rewound(self) -> bool:
+        """Whether the database was put back to an older state of itself since it was asked this last."""
+
     async def queued(self) -> Queued:
         """How much waits and was given up; what was given up may be a minute old."""
 

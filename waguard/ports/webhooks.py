@@ -67,8 +67,9 @@ class UnidentifiedChat(Struct, frozen=True):
 
 
 class Queued(Struct, frozen=True, kw_only=True):
-    """What the webhook queue holds: webhooks that are pending by endpoint, and dead letters."""
+    """What the webhook queue holds: webhooks that are pending by endpoint, the lowest id of them, and dead letters."""
 
     pending: Mapping[str, int] = field(default_factory=dict)
+    first: Mapping[str, int] = field(default_factory=dict)
     dead: Sequence[DeadLetters] = ()
     unidentified: Sequence[UnidentifiedChat] = ()

@@ -69,15 +69,18 @@ class SqlDeadLetters:
         them has changed, and every ``COUNTED_EVERY`` s."""
         own, now = DELIVERIES.c, self._database.wall()
         async with self._database.reading() as (connection, _):
-            waiting = select(own.endpoint, func.count()).where(PENDING).group_by(own.endpoint)
-            pending = dict(tuple(row) for row in await connection.execute(waiting))
+            waiting = select(own.endpoint, func.count(), func.min(own.id)).where(PENDING)
+            rows = (await connection.execute(waiting.group_by(own.endpoint))).all()
+            pending = {endpoint: count for endpoint, count, _ in rows}
+            first = {endpoint: number for endpoint, _, number in rows}
             commit_with_next(connection)  # nearly always the last
             newest = await connection.execute(select(func.count(), func.max(own.id)).where(DEAD))
             mark = tuple(newest.one())
             if self._counted and self._counted[0] == mark and now < self._counted[1]:
-                return replace(self._counted[2], pending=pending)
+                return replace(self._counted[2], pending=pending, first=first)
             found = Queued(
                 pending=pending,
+                first=first,
                 dead=await _count_dead(connection) if mark[0] else (),
                 unidentified=await unidentified.chats(connection, now) if mark[0] else (),
             )

@@ -39,6 +39,7 @@ from waguard.store.derived_events import DerivedEvents
 from waguard.store.endpoints import SqlEndpoints
 from waguard.store.group import Group
 from waguard.store.models import DELIVERIES, FILES, INBOX, NUMBERS, READERS, UNDECRYPTABLE
+from waguard.store.newest import NewestRow
 from waguard.store.undecryptable import SqlUndecryptables
 from waguard.store.unheard import Unheard
 from waguard.store.work import Work
@@ -59,6 +60,7 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
         SqlUndecryptables.__init__(self, database, turn)
         self._newest = Group(database, self._read_newest)
         self._unheard = Unheard()
+        self._last = NewestRow()
 
     async def write(
         self,
@@ -167,6 +169,15 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
             received=tuple(given),
         )
 
+    async def rewound(self) -> bool:
+        async with self._database.reading() as (connection, _):
+            found = await self._last.is_gone(connection)
+        if found:
+            self._people.forget_all()
+            self._undecryptable.forget_all()
+            self._counted = None
+        return found
+
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
         return await self._newest.do((session_id, after))
 
@@ -194,6 +205,7 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
         limit: int,
     ) -> int:
         own = INBOX.c
+        self._last.tidied_before = max(self._last.tidied_before, inbox_before)
         too_old = PENDING & (DELIVERIES.c.created_at < inbox_before)
         why = "it waited for too long"
         count = await self.give_up_pending(too_old, why, Cause.EXPIRED, limit, of_all_hosts=True)

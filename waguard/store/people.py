@@ -81,6 +81,10 @@ class Acquaintances:
         for session_id in sessions:
             self._known.pop(session_id, None)
 
+    def forget_all(self) -> None:
+        """Read those of all sessions again."""
+        self._known.clear()
+
 
 async def _record(
     connection: AsyncConnection, one: InboxRecord, number: str, *, exists: bool

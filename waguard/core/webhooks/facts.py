@@ -172,6 +172,11 @@ class Repaired(Fact, frozen=True):
     """The settings were read again: what was refused may be accepted now."""
 
 
+class Rewound(Fact, frozen=True):
+    """The database is an older state of itself: its ids begin below those that were read, and what was read may be in
+    it no more. What was under way, but for writes, is cut off."""
+
+
 class TimerDue(Fact, frozen=True):
     """The time of ``Queue.wake`` has come."""
 

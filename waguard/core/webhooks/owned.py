@@ -14,7 +14,7 @@ from waguard.core.webhooks.facts import LoadSession, SessionLoaded
 from waguard.core.webhooks.partition import PartitionStage
 from waguard.core.webhooks.pending import Pending
 from waguard.core.webhooks.persistent_map import PersistentMap
-from waguard.core.webhooks.state import Owned
+from waguard.core.webhooks.state import EXPECTED, Owned, Reading
 from waguard.core.webhooks.work import Work
 
 
@@ -77,6 +77,22 @@ def lost(work: Work, session: str) -> None:
     work.owned.pop(session)
     for some in (work.announced, work.handled, work.following, work.read_to):
         some.pop(session)
+
+
+def read_again(work: Work) -> None:
+    """Forget all that was read, and read what there is; a ``session_ready`` that is not in the database yet still comes."""
+    for partition in list(work.partitions.values()):
+        work.lose(partition)
+    for session in [it for it, number in work.announced.items() if number != EXPECTED]:
+        work.announced.pop(session)
+    for some in (work.handled, work.following, work.read_to):
+        for session in list(some):
+            some.pop(session)
+    work.reading = Reading(more=True)
+    if work.owned is not None:
+        for session, stage in list(work.owned.items()):
+            if stage in {Owned.READING, Owned.BEHIND}:
+                work.owned[session] = Owned.HERE  # that reading is of all
 
 
 def _load(work: Work, session: str, after: int) -> None:

@@ -38,6 +38,7 @@ from waguard.core.webhooks.facts import (
     Released,
     Repaired,
     Requeued,
+    Rewound,
     Saved,
     SessionLoaded,
     TimerDue,
@@ -94,6 +95,8 @@ def _handle(work: Work, fact: Fact) -> None:  # noqa: C901, PLR0912 - one line a
             owned.lost(work, session)
         case Repaired():
             try_refused_again(work)
+        case Rewound():
+            owned.read_again(work)
         case TimerDue():
             _timer(work)
         case Configured(policy=policy, holds=holds, uses_lookup=uses_lookup):

@@ -113,6 +113,19 @@ class Queue(Struct, frozen=True, kw_only=True):
         """Those that wait for their session."""
         return (self.partitions[key] for keys in self.held.values() for key in keys)
 
+    def has(self, number: int) -> bool:
+        """Whether a webhook that is pending is in memory, or is read when its turn comes; also where that is unknown, for
+        it may be another host's."""
+        reading = self.reading
+        if self.owned is not None or reading.more or reading.loading or reading.partitions:
+            return True
+        return any(
+            it.requeued
+            or it.loaded < number <= it.newest
+            or any(one.id == number for one in it.waiting)
+            for it in self.partitions.values()
+        )
+
     @property
     def idle(self) -> bool:
         """Everything is delivered, as far as is known."""

@@ -34,6 +34,7 @@ from waguard.core.webhooks.facts import (
     Now,
     PartitionLoaded,
     Poked,
+    Rewound,
     Save,
     Saved,
     SaveLater,
@@ -188,10 +189,18 @@ class EndpointQueue:
             async with asyncio.timeout(grace):
                 await self._until(lambda: self.state.is_saved_of(session))
 
-    async def lose(self, session: str) -> None:
-        """Forget a session; what is in flight of it is cut off."""
-        self.post(Lost(session=session))
-        await _end([task for task, of in self._tasks.items() if of == session])
+    async def lose(self, session: str | None) -> None:
+        """Forget a session; None: all that was read, for the database is an older state of itself. What is in flight of
+        it is cut off."""
+        if session is None:  # a write is no task
+            cut: set[asyncio.Future[None]] = {
+                it for it in self._tasks if isinstance(it, asyncio.Task)
+            }
+            self.post(Rewound())
+        else:
+            cut = {it for it, of in self._tasks.items() if of == session}
+            self.post(Lost(session=session))
+        await _end(list(cut))
 
     # ---- what the queue wants done ----
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from math import inf
 
 from msgspec import Struct
 
@@ -56,9 +57,20 @@ class EndpointQueues:
             for it in queue.state.all_held()
         ]
 
-    def receivers(self, waiting: Mapping[str, int], *, before: float) -> list[Receiver]:
-        """How each stands; ``waiting``: webhooks by endpoint, as the database counts them. Late is what has
-        waited since ``before`` (unix time)."""
+    def unread(self, first: Mapping[str, int]) -> dict[str, int]:
+        """Endpoints whose ``first`` pending webhook, as the database has it, is not in memory, and is not being read."""
+        found = {it.endpoint: first.get(it.endpoint) for it in self}
+        return {
+            endpoint: number
+            for endpoint, number in found.items()
+            if number is not None and not self._queues[endpoint].state.has(number)
+        }
+
+    def receivers(
+        self, waiting: Mapping[str, int], unread: Mapping[str, float], *, before: float
+    ) -> list[Receiver]:
+        """How each stands; ``waiting``: webhooks by endpoint, as the database counts them, ``unread``: since when (unix
+        time) the first of them is not in memory. Late is what has waited since ``before`` (unix time)."""
         return [
             Receiver(
                 session=None if queue.endpoint == GLOBAL else queue.endpoint,
@@ -68,6 +80,9 @@ class EndpointQueues:
                 down_since=queue.state.receiver.failing_since if queue.state.down else None,
                 error=queue.state.receiver.error or None,
                 advice=queue.state.receiver.advice,
+                unread_since=since
+                if (since := unread.get(queue.endpoint, inf)) <= before
+                else None,
             )
             for queue in self
         ]

@@ -40,6 +40,7 @@ from waguard.messaging.webhooks.endpoints import Endpoints
 from waguard.messaging.webhooks.owned_webhooks import OwnedWebhooks
 from waguard.messaging.webhooks.post import WebhookPost
 from waguard.messaging.webhooks.receiver_table import ReceiverTable
+from waguard.messaging.webhooks.rewound import Rewinding
 from waguard.messaging.webhooks.session_gate import SessionGate
 from waguard.ports.clock import Ages, WallAges
 from waguard.ports.webhooks import GLOBAL
@@ -108,6 +109,7 @@ class Webhooks:
             table,
             last_answer=timings.last_answer,
         )
+        self.rewinding = Rewinding(journal, self.queues, self._begin_again)
         self._beginning: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         journal.announcer.on_queued.append(self.poke)

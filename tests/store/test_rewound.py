@@ -1,0 +1,157 @@
+"""The database is put back to an older state of itself while the daemon runs: what comes then is delivered."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.messaging.conftest import logged, receiver
+from tests.messaging.gateway import Gateway, gateway
+from tests.messaging.receiver import Receiver, event
+from tests.messaging.test_health import AWAY, health
+from tests.store.application import SqlApplication
+from tests.store.conftest import BACKENDS, Wall, usually_sqlite
+from tests.store.copies import Copy
+from tests.waiting import wait_until
+from waguard.core.messages.inbox import InboxRecord
+from waguard.messaging.records import of_event
+from waguard.store.messages import SqlMessages
+from waguard.store.sql import SqlStore
+
+__all__ = ["logged", "receiver"]  # pytest finds fixtures by name
+every_database = pytest.mark.parametrize("ready", BACKENDS, indirect=True)
+every_store = pytest.mark.parametrize("database", BACKENDS, indirect=True)
+DAY = 86_400.0
+
+
+def _said(logged: list[str]) -> int:
+    return sum("'event': 'database_older'" in line for line in logged)
+
+
+def _bodies(receiver: Receiver) -> list[str]:
+    return [it["data"]["message"]["body"] for it in receiver.taken()]
+
+
+async def _deliver(it: Gateway, *numbers: int) -> None:
+    for number in numbers:
+        await it.stored(event(number))
+        assert await it.drained()
+
+
+@every_database
+async def test_what_comes_after_it_is_delivered(
+    ready: str, receiver: Receiver, tmp_path: Path, logged: list[str]
+) -> None:
+    async with gateway(tmp_path, receiver.url, database=ready) as it:
+        report = health(it)
+        await _deliver(it, 1)
+        copy = await Copy(ready).take()
+        await _deliver(it, 2, 3, 4)
+        await report.count()
+        assert _said(logged) == 0
+        await copy.put_back()
+        await it.stored(event(5))
+        assert [one.id < 4 for one in await it.pending()] == [True], "below what was read"
+        await report.count()
+        assert await it.drained()
+        assert _bodies(receiver) == [f"body {number}" for number in (1, 2, 3, 4, 5)]
+        await report.count()
+        assert _said(logged) == 1, "once"
+        await _deliver(it, 6)
+        assert await it.pending() == []
+
+
+@every_database
+async def test_what_memory_had_of_it_is_forgotten(
+    ready: str, receiver: Receiver, tmp_path: Path
+) -> None:
+    """Else its result would be written into the row that has its id now."""
+    async with gateway(tmp_path, receiver.url, database=ready) as it:
+        report = health(it)
+        await _deliver(it, 1)
+        copy = await Copy(ready).take()
+        it.connections["a"] = AWAY
+        await it.stored(event(2))
+        await wait_until(it.webhooks.queues.held, "it waits")
+        await report.count()
+        await copy.put_back()
+        await it.stored(event(3))
+        await report.count()
+        await wait_until(it.webhooks.queues.held, "the new one waits")
+        it.connections.clear()
+        it.webhooks.check()
+        assert await it.drained()
+        assert _bodies(receiver) == ["body 1", "body 3"]
+
+
+@every_database
+async def test_what_was_not_delivered_in_the_copy_is_delivered_again_with_its_id(
+    ready: str, receiver: Receiver, tmp_path: Path
+) -> None:
+    """Nobody knows that it was: its row went with the newer state."""
+    async with gateway(tmp_path, receiver.url, database=ready) as it:
+        report = health(it)
+        it.connections["a"] = AWAY
+        await it.stored(event(1))
+        await wait_until(it.webhooks.queues.held, "it waits")
+        await report.count()
+        copy = await Copy(ready).take()
+        it.connections.clear()
+        it.webhooks.check()
+        assert await it.drained()
+        await _deliver(it, 2)
+        await report.count()
+        await copy.put_back()
+        await report.count()
+        assert await it.drained()
+        assert _bodies(receiver) == ["body 1", "body 2", "body 1"]
+        ids = [one.headers["X-Waguard-Event-Id"] for one in receiver.attempts]
+        assert ids[0] == ids[2]
+
+
+async def _store(messages: SqlMessages, wall: Wall, number: int) -> None:
+    record: InboxRecord = of_event(event(number))
+    wall.time += 1.0
+    await messages.write([record], for_global=())
+
+
+@every_store
+async def test_rows_that_are_deleted_for_their_age_say_nothing(
+    database: str, store: SqlStore, wall: Wall, messages: SqlMessages
+) -> None:
+    await _store(messages, wall, 1)
+    assert not await messages.rewound()
+    wall.time += 31 * DAY
+    old = wall.time - 30 * DAY
+    times = dict.fromkeys(("reported_before", "dead_before", "undecryptable_before"), old)
+    assert await messages.tidy(inbox_before=old, **times, limit=9) == 1
+    assert await SqlApplication(database).rows("SELECT id FROM waguard_inbox") == []
+    assert not await messages.rewound()
+    await _store(messages, wall, 2)
+    assert not await messages.rewound()
+
+
+@every_store
+async def test_a_row_that_took_the_id_of_one_that_was_seen_is_another(
+    database: str, store: SqlStore, wall: Wall, messages: SqlMessages
+) -> None:
+    await _store(messages, wall, 1)
+    copy = await Copy(database).take()
+    await _store(messages, wall, 2)
+    assert not await messages.rewound()
+    await copy.put_back()
+    for number in (3, 4):
+        await _store(messages, wall, number)
+    assert await messages.rewound()
+    assert not await messages.rewound()
+
+
+@usually_sqlite
+async def test_an_empty_copy_is_older_too(
+    database: str, store: SqlStore, wall: Wall, messages: SqlMessages
+) -> None:
+    copy = await Copy(database).take()
+    await _store(messages, wall, 1)
+    assert not await messages.rewound()
+    await copy.put_back()
+    assert await messages.rewound()
+    assert not await messages.rewound()
