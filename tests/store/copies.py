@@ -24,10 +24,10 @@ class Copy:
         self._backend = make_url(url).get_backend_name()
         self._file = Path(make_url(url).database or "")
 
-    async def take(self) -> "Copy":
+    async def make(self) -> "Copy":
         if self._backend == "sqlite":
             with sqlite3.connect(self._file) as connection:
-                connection.execute("VACUUM INTO ?", (str(self._aside),))
+                connection.execute("VACUUM INTO ?", (str(self._copied),))
             connection.close()
         else:
             await self._app.run(
@@ -41,7 +41,7 @@ class Copy:
                 file = Path(f"{self._file}{suffix}")
                 if file.exists():
                     file.rename(f"{file}.newer")
-            self._aside.rename(self._file)
+            self._copied.rename(self._file)
             return
         kind = "postgresql" if self._backend == "postgresql" else "mysql"
         for table in _TABLES:
@@ -55,5 +55,5 @@ class Copy:
             )
 
     @property
-    def _aside(self) -> Path:
+    def _copied(self) -> Path:
         return self._file.with_name("copy.db")

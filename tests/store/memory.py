@@ -141,6 +141,9 @@ class MemoryStore:
         self.pings += 1
         self._connect()
 
+    async def require_tables(self) -> None:
+        self._connect()
+
     async def sessions(self) -> list[SessionRow]:
         return [row for row in await self.sessions_of_all_hosts() if self.owned(row.session_id)]
 

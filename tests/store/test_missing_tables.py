@@ -10,7 +10,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from tests.messaging.conftest import logged
+from tests.messaging.gateway import gateway
 from tests.messaging.receiver import event
+from tests.messaging.test_health import health, types
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, ready_database
 from tests.store.hosts import message
@@ -20,8 +22,10 @@ from waguard.core.messages.send_states import State
 from waguard.core.webhooks.pending import DeliveryResult
 from waguard.errors import DatabaseUnfitError
 from waguard.host.files.media import MediaFolder
+from waguard.messaging.health import FAILING_FOR
 from waguard.messaging.journal import Journal
 from waguard.messaging.records import of_event
+from waguard.messaging.refused_sends import Refusal
 from waguard.ports.outbox import StateUpdate
 from waguard.store.database import Database
 from waguard.store.sql import SqlStore
@@ -125,6 +129,12 @@ async def test_a_right_that_is_revoked_for_a_moment_costs_nothing(
             await app.run("GRANT INSERT ON waguard_inbox TO limited")
             assert await it.flushed(DEADLINE)
             assert len(news) == 1
+            await app.run("REVOKE INSERT ON waguard_outbox FROM limited")
+            await store.require_tables()  # they can be read
+            with pytest.raises(DatabaseUnfitError, match="permission denied"):
+                await store.messages.try_outbox()
+            await app.run("GRANT INSERT ON waguard_outbox TO limited")
+            await store.messages.try_outbox()
     finally:
         await store.close()
         await app.run("DROP OWNED BY limited", "DROP ROLE limited")
@@ -152,3 +162,66 @@ async def test_only_what_a_value_may_be_to_blame_for_is_no_matter_of_the_databas
         with pytest.raises(DatabaseUnfitError):
             async with made.writing() as work:
                 await work.connection.execute(text(statement))
+
+
+@pytest.mark.parametrize("ready", BACKENDS, indirect=True)
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_sends_that_are_refused_are_a_condition_while_the_rest_is_stored(
+    ready: str, fault: str, tmp_path: Path, logged: list[str]
+) -> None:
+    app = SqlApplication(ready)
+    breaks, mends = (it.format("waguard_outbox") for it in FAULTS[fault])
+    async with gateway(tmp_path, None, database=ready) as it:
+        report = health(it)
+        await app.run(breaks)
+        for number in range(2):
+            with pytest.raises(DatabaseUnfitError):
+                await it.journal.keep(message("a", f"m{number}"))
+        await it.stored(event(1))
+        assert not it.journal.failing
+        assert types(report) == [], "it may be for a moment"
+        refusal = it.journal.sends.refusal
+        assert refusal
+        before = Refusal(refusal.why, refusal.since - FAILING_FOR)
+        it.journal.sends.refusal = before
+        await report.count()
+        assert report.queued is not None, "webhooks are counted"
+        [found] = report.conditions()
+        assert found.type == "database_behind"
+        assert "each send is refused" in found.message
+        assert "refuses a statement" in found.message
+        await app.run(mends)
+        await report.count()
+        assert types(report) == [], "no send is needed for that"
+        await it.journal.keep(message("a", "n"))
+    said = [line for line in logged if "'event': 'writes_wait'" in line]
+    assert all("are refused" in line and "'waiting': 0, 'refused': 1" in line for line in said)
+    assert said
+
+
+@pytest.mark.parametrize("ready", BACKENDS, indirect=True)
+async def test_a_send_that_is_kept_ends_it(ready: str, tmp_path: Path) -> None:
+    app = SqlApplication(ready)
+    async with gateway(tmp_path, None, database=ready) as it:
+        await app.run("ALTER TABLE waguard_outbox RENAME TO aside")
+        with pytest.raises(DatabaseUnfitError):
+            await it.journal.keep(message("a", "m"))
+        await it.journal.caught_up()  # which keeps nothing, and proves nothing
+        assert it.journal.sends.refusal
+        await app.run("ALTER TABLE aside RENAME TO waguard_outbox")
+        await it.journal.keep(message("a", "n"))
+        assert it.journal.sends.refusal is None
+
+
+@every_database
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_each_own_table_is_asked(database: str, store: SqlStore, fault: str) -> None:
+    app = SqlApplication(database)
+    await store.require_tables()
+    for table in ("waguard_outbox", "waguard_people"):
+        breaks, mends = (it.format(table) for it in FAULTS[fault])
+        await app.run(breaks)
+        with pytest.raises(DatabaseUnfitError):
+            await store.require_tables()
+        await app.run(mends)
+        await store.require_tables()

@@ -44,7 +44,7 @@ async def test_what_comes_after_it_is_delivered(
     async with gateway(tmp_path, receiver.url, database=ready) as it:
         report = health(it)
         await _deliver(it, 1)
-        copy = await Copy(ready).take()
+        copy = await Copy(ready).make()
         await _deliver(it, 2, 3, 4)
         await report.count()
         assert _said(logged) == 0
@@ -68,7 +68,7 @@ async def test_what_memory_had_of_it_is_forgotten(
     async with gateway(tmp_path, receiver.url, database=ready) as it:
         report = health(it)
         await _deliver(it, 1)
-        copy = await Copy(ready).take()
+        copy = await Copy(ready).make()
         it.connections["a"] = AWAY
         await it.stored(event(2))
         await wait_until(it.webhooks.queues.held, "it waits")
@@ -94,7 +94,7 @@ async def test_what_was_not_delivered_in_the_copy_is_delivered_again_with_its_id
         await it.stored(event(1))
         await wait_until(it.webhooks.queues.held, "it waits")
         await report.count()
-        copy = await Copy(ready).take()
+        copy = await Copy(ready).make()
         it.connections.clear()
         it.webhooks.check()
         assert await it.drained()
@@ -135,7 +135,7 @@ async def test_a_row_that_took_the_id_of_one_that_was_seen_is_another(
     database: str, store: SqlStore, wall: Wall, messages: SqlMessages
 ) -> None:
     await _store(messages, wall, 1)
-    copy = await Copy(database).take()
+    copy = await Copy(database).make()
     await _store(messages, wall, 2)
     assert not await messages.rewound()
     await copy.put_back()
@@ -149,7 +149,7 @@ async def test_a_row_that_took_the_id_of_one_that_was_seen_is_another(
 async def test_an_empty_copy_is_older_too(
     database: str, store: SqlStore, wall: Wall, messages: SqlMessages
 ) -> None:
-    copy = await Copy(database).take()
+    copy = await Copy(database).make()
     await _store(messages, wall, 1)
     assert not await messages.rewound()
     await copy.put_back()

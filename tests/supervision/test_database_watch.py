@@ -7,8 +7,10 @@ import pytest
 from loguru import logger
 
 from tests.supervision.bench import Bench
+from tests.supervision.sessions import until
 from tests.supervision.world import World
 from waguard.core.blame import Condition
+from waguard.core.lifecycle import State
 from waguard.errors import DatabaseUnavailableError, DatabaseUnfitError
 from waguard.supervision.fleet.database_watch import DatabaseWatch
 
@@ -156,3 +158,27 @@ async def test_a_database_whose_rows_cannot_be_read_is_unfit_until_they_are_read
     await bench.it.reconciler.reconcile()
     assert found() == before
     assert errors == ["database_unfit", "reconcile_skipped"]
+
+
+async def test_where_another_table_is_missing_the_rows_are_compared_all_the_same(
+    bench: Bench, world: World, monkeypatch: pytest.MonkeyPatch, errors: list[str]
+) -> None:
+    await bench.row("a")
+    await bench.restore()
+    before = [it.type for it in bench.it.health.read().conditions]
+    with monkeypatch.context() as patch:
+        unfit = AsyncMock(side_effect=DatabaseUnfitError("there is no table waguard_outbox"))
+        patch.setattr(world.store, "require_tables", unfit)
+        world.store.accounts["a"].is_active = False
+        for _ in range(2):
+            await bench.it.reconciler.reconcile()
+            health = bench.it.health.read()
+            assert health.database, "it answers"
+            [found] = [it for it in health.conditions if it.type == "database_unfit"]
+            assert "waguard_outbox" in found.message
+        # its row was read
+        await until(bench.session("a"), lambda session: session.lifecycle is State.STOPPED)
+    await bench.it.reconciler.reconcile()
+    assert "database_unfit" not in [it.type for it in bench.it.health.read().conditions]
+    assert errors == ["database_unfit"]
+    assert "database_unfit" not in before

@@ -198,6 +198,14 @@ def database_behind(count: int, *, since: float, age: float) -> Condition:
     return _of_messages("database_behind", None, why, since)
 
 
+def sends_refused(why: str, *, since: float) -> Condition:
+    """The database takes no message to send, and nothing waits for it."""
+    words = (
+        f"the database takes no messages to send: each send is refused since {_time(since)} ({why})"
+    )
+    return _of_messages("database_behind", None, words, since)
+
+
 def _of_messages(
     type_: str, session: str | None, message: str, since: float, **values: object
 ) -> Condition:

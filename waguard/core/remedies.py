@@ -50,7 +50,7 @@ SENDS_THROW: Final = (
     " --session {s}` shows it."
 )
 
-WEBHOOKS_UNREAD: Final = "`systemctl restart waguard`: it reads all of them from the database, and delivers them. Report it with the log."
+WEBHOOKS_UNREAD: Final = "`systemctl restart waguard`: it reads all of them from the database, and delivers them. Report it with what `waguard logs --level ERROR` shows."
 
 DEAF: Final = (
     "Nothing to do: what comes is read from its chats, some minutes late, and waguard tries an older version where"

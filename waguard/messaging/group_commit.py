@@ -16,6 +16,7 @@ from loguru import logger
 from waguard.core.messages.inbox import InboxRecord
 from waguard.errors import DatabaseUnavailableError
 from waguard.messaging.announcer import Announcer
+from waguard.messaging.refused_sends import RefusedSends
 from waguard.messaging.write_queue import Batch, Keep, Put, Save, WriteQueue
 from waguard.ports.messages import MessageStore, Written
 
@@ -38,6 +39,7 @@ class GroupCommit:
         for_global: Callable[[], Collection[str]],
         staged: Callable[[], int],
         refused: Callable[[Sequence[InboxRecord]], None],
+        sends: RefusedSends,
     ) -> None:
         self._store = store
         self._queue = queue
@@ -45,6 +47,7 @@ class GroupCommit:
         self._for_global = for_global
         self._staged = staged
         self._refused = refused
+        self._sends = sends
         self.failing = False
         """The last write was refused."""
         self._some = asyncio.Event()
@@ -103,25 +106,21 @@ class GroupCommit:
                 await self._write(batch)
             except DatabaseUnavailableError as error:
                 delay = RETRY[min(failures, len(RETRY) - 1)]
-                if failures == 0 or said is not type(
-                    error
-                ):  # a table may be missing after an outage
-                    said, waiting = type(error), self._queue.rest
-                    logger.error(
-                        "nothing can be stored, retrying",
-                        event="writes_wait",
-                        why=error.line(),
-                        waiting=waiting,
-                    )
+                self._refuse(batch, error)
+                # a table may be missing after an outage
+                if failures == 0 or said is not type(error):
+                    said = type(error)
+                    self._report(batch, error)
                 failures += 1
                 self.failing = True
-                self._refuse(batch, error)
                 if await self._closes_within(delay):
                     return
                 continue
             except Exception as error:  # noqa: BLE001 - it must not hold up everybody else
                 self._suspect(batch, error)
             failures = 0
+            if batch.outgoing:
+                self._sends.end()
             if self.failing:
                 self.failing = False
                 self._announcer.resumed()
@@ -133,7 +132,19 @@ class GroupCommit:
                 await self._urgent.wait()
         return self._closing.is_set()
 
+    def _report(self, batch: Batch, error: DatabaseUnavailableError) -> None:
+        """After ``_refuse``."""
+        waiting, refused = len(self._queue), sum(keep.urgent for keep in batch.keeps)
+        said = (
+            "nothing can be stored, retrying"
+            if waiting
+            else "sends cannot be stored, and are refused"
+        )
+        logger.error(said, event="writes_wait", why=error.line(), waiting=waiting, refused=refused)
+
     def _refuse(self, batch: Batch, error: DatabaseUnavailableError) -> None:
+        if batch.outgoing:
+            self._sends.begin(error)
         self._queue.refuse(batch, error)
         if not self._closing.is_set() and not self._queue.urgent:
             self._urgent.clear()
@@ -142,7 +153,7 @@ class GroupCommit:
     async def _write(self, batch: Batch) -> None:
         received = [record for put in batch.puts for record in put.records]
         results = [save.result for save in batch.saves]
-        outgoing = [item for keep in batch.keeps for item in keep.items]
+        outgoing = batch.outgoing
         written = Written(news=(), endpoints=frozenset())
         if received or results or outgoing:
             written = await self._store.write(

@@ -36,6 +36,7 @@ class MessageHealth:
     async def count(self) -> None:
         """Ask the database; while it does not answer, what it said before stays."""
         try:
+            await self._journal.sends.check()
             await self._webhooks.rewinding.check()
             self._queued = await self._journal.store.queued()
             self._answers = True
@@ -85,9 +86,12 @@ class MessageHealth:
     def _database(self) -> list[Condition]:
         backlog = self._journal.backlog
         count, age = backlog.count, backlog.age
-        if not backlog.behind and not (self._journal.failing and age >= FAILING_FOR):
+        if backlog.behind or (self._journal.failing and age >= FAILING_FOR):
+            return [conditions.database_behind(count, since=self._ages.ago(age), age=age)]
+        refusal = self._journal.sends.refusal
+        if refusal is None or refusal.age < FAILING_FOR:
             return []
-        return [conditions.database_behind(count, since=self._ages.ago(age), age=age)]
+        return [conditions.sends_refused(refusal.why, since=self._ages.ago(refusal.age))]
 
     def _is_ours(self, session_id: str | None) -> bool:
         """Another host reports its sessions itself. None: it is about all."""

@@ -23,6 +23,7 @@ from waguard.messaging.file_stage import FileStage, MediaWriter
 from waguard.messaging.group_commit import GroupCommit
 from waguard.messaging.left_events import LeftEvents
 from waguard.messaging.records import size_of, with_media_of, without_file
+from waguard.messaging.refused_sends import RefusedSends
 from waguard.messaging.write_queue import Keep, Put, Save, WriteQueue
 from waguard.ports.inbox import MediaStore, Stored
 from waguard.ports.messages import MessageStore
@@ -62,6 +63,8 @@ class Journal:
         """What was received of sessions that are another host's now, and is not stored."""
         self._lost: set[str] = set()
         """Those sessions, also while the database has not refused it yet."""
+        # with nothing to write: else ``failing`` stays until something is written
+        self.sends = RefusedSends(store, lambda: self._writer.add(Put((), lambda _: None, 0)))
         self._writer = GroupCommit(
             store,
             queue,
@@ -69,6 +72,7 @@ class Journal:
             for_global=for_global,
             staged=lambda: len(self._stage),
             refused=self.left.keep,
+            sends=self.sends,
         )
         writer = MediaWriter(files, deadline=limits.file_deadline)
         self._stage = FileStage(writer, self._writer.add, base=base)

@@ -79,6 +79,11 @@ class Batch(Struct):
     def __len__(self) -> int:
         return len(self.keeps) + len(self.puts) + len(self.saves)
 
+    @property
+    def outgoing(self) -> list[NewMessage | StateUpdate | Withdrawal]:
+        """What the outbox gets."""
+        return [item for keep in self.keeps for item in keep.items]
+
     def succeed(self, written: Written) -> None:
         """Those who wait for keeps and saves have their results, or hear that this host does not own the session."""
         kept = iter(written.kept)

@@ -151,7 +151,17 @@ class Remembered(Protocol):
         it may be pending."""
 
 
-class MessageStore(Undecryptables, FilesNamed, DeferredFiles, Remembered, Protocol):
+class MessageChecks(Protocol):
+    """What is asked of the database itself. Errors are those of ``MessageStore``."""
+
+    async def try_outbox(self) -> None:
+        """Keep no message. Raises ``DatabaseUnavailableError`` where one would not be kept."""
+
+    async def rewound(self) -> bool:
+        """Whether the database was put back to an older state of itself since it was asked this last."""
+
+
+class MessageStore(Undecryptables, FilesNamed, DeferredFiles, Remembered, MessageChecks, Protocol):
     """The part of the database that keeps messages. Errors are those of ``Store``. In a cluster what is about many sessions
     is done for those that this host owns, and what is about one raises ``NotOwnedError`` where it does not; but for what
     people list, ``tidy`` and endpoints."""
@@ -228,9 +238,6 @@ class MessageStore(Undecryptables, FilesNamed, DeferredFiles, Remembered, Protoc
     ) -> list[DeadLetter]:
         """The newest dead letters, with an id below ``before``; ``sessions``, ``state``: only those. What waits
         for the number of a LID is listed after ``core.delivery.UNIDENTIFIED_AFTER``."""
-
-    async def rewound(self) -> bool:
-        """Whether the database was put back to an older state of itself since it was asked this last."""
 
     async def queued(self) -> Queued:
         """How much waits and was given up; what was given up may be a minute old."""

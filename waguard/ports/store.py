@@ -113,6 +113,10 @@ class Store(Audit, Protocol):
     async def ping(self) -> None:
         """Prove that the database answers."""
 
+    async def require_tables(self) -> None:
+        """Read nothing from each of waguard's own tables. Raises ``DatabaseUnfitError`` where one, or a column of it, is
+        missing."""
+
     async def sessions(self) -> list[SessionRow]:
         """Every session of waguard's (provider webjs, not deleted); in a cluster those that this host owns."""
 

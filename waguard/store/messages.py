@@ -169,6 +169,10 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
             received=tuple(given),
         )
 
+    async def try_outbox(self) -> None:
+        async with self._turn, self._database.writing() as work:
+            await work.connection.execute(outbox.KEEPS_NONE)
+
     async def rewound(self) -> bool:
         async with self._database.reading() as (connection, _):
             found = await self._last.is_gone(connection)

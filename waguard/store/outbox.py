@@ -14,6 +14,7 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
+    false,
     func,
     insert,
     literal,
@@ -57,6 +58,11 @@ _ROOM: Final = 1 << 20  # bytes of a packet that are no file
 
 _OWN: Final = OUTBOX.c
 _FILE: Final = re.compile(rb'"file":"([0-9a-f]{64})"')  # in a text the quotes have backslashes
+_COLUMNS: Final = [column for column in _OWN if column is not _OWN.id]
+KEEPS_NONE: Final = insert(OUTBOX).from_select(
+    [column.name for column in _COLUMNS], select(*_COLUMNS).where(false()), include_defaults=False
+)
+"""Needs the table, its columns and the right to write them, and writes nothing."""
 _UNSENT: Final = _OWN.state.in_([State.ACCEPTED, State.SENDING])
 _MESSAGE: Final = _OWN.kind.not_in(sorted(ACTIONS))
 _SHOWN: Final = tuple(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
+from waguard.store import own_tables
 from waguard.store.account_rows import SqlAccountRows
 from waguard.store.audit import SqlAudit
 from waguard.store.credentials import SqlCredentials
@@ -115,6 +116,11 @@ class SqlStore(SqlStatuses, SqlSessions, SqlAudit):
     async def ping(self) -> None:
         async with self._database.reading() as (connection, _):
             await connection.execute(text("SELECT 1"))
+
+    async def require_tables(self) -> None:
+        async with self._database.reading() as (connection, _):
+            for query in own_tables.each():
+                await connection.execute(query)
 
     async def compact(self) -> None:
         """SQLite's file shrinks; the others do it by themselves."""

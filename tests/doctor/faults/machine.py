@@ -202,6 +202,16 @@ async def a_table_without_a_column(host: Host, _: pytest.MonkeyPatch) -> None:
     await host.sql("ALTER TABLE whatsapp_accounts DROP COLUMN phone_number")
 
 
+@fault("migrations", FAILED, "no such table: waguard_outbox", "waguard logs")
+async def a_database_without_the_outbox(host: Host, _: pytest.MonkeyPatch) -> None:
+    await host.sql("ALTER TABLE waguard_outbox RENAME TO aside")
+
+
+@fault("migrations", FAILED, "no such column: waguard_inbox.chat", "waguard logs")
+async def an_inbox_without_a_column(host: Host, _: pytest.MonkeyPatch) -> None:
+    await host.sql("ALTER TABLE waguard_inbox RENAME COLUMN chat TO aside")
+
+
 @fault("lease", FAILED, "the waguard on elsewhere in /run/waguard", "ssh elsewhere systemctl stop")
 async def another_host_supervises(host: Host, _: pytest.MonkeyPatch) -> None:
     await host.sql("UPDATE waguard_lease SET host = 'elsewhere', runtime = '/run/waguard'")

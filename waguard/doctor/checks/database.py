@@ -45,6 +45,8 @@ class Database(Struct, frozen=True, kw_only=True):
     revision: str | None = None
     newest: str = ""
     """The revision that this version knows."""
+    unfit: tuple[str, ...] = ()
+    """What the database says of waguard's own tables that cannot be read as this revision needs them."""
     damage: str | None = None
     narrow: tuple[str, ...] = ()
     """Tables that cannot hold every text …"""
@@ -132,6 +134,15 @@ def _table(seen: Database, daemon: Instance, cli: Cli) -> list[Check]:
                 f"{seen.name} is at revision {seen.revision}, this waguard knows {seen.newest}",
                 "Install the newer waguard again; this one does not use what it does not know",
                 "waguard --version",
+            )
+        ]
+    if seen.unfit:
+        return [
+            failed(
+                name,
+                f"{seen.name} is at revision {seen.revision}, and tables of waguard's cannot be read: {some(seen.unfit)}",
+                "Put back the table, the column or the right that is missing; what needs it is refused or waits until then",
+                cli("logs --level ERROR -n 20"),
             )
         ]
     return [ok(name, f"{seen.name} is at revision {seen.revision}, the newest")]

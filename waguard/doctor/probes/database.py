@@ -3,7 +3,7 @@
 import asyncio
 import shlex
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -15,7 +15,7 @@ from waguard.config.addresses import is_loopback
 from waguard.core.lease import Lease
 from waguard.doctor.checks.database import Database, Row
 from waguard.errors import ConfigError, WaguardError
-from waguard.store import charsets
+from waguard.store import charsets, own_tables
 from waguard.store import lease as leases
 from waguard.store.engine import connect, name_of, parse
 from waguard.store.layout import Layout, reflect
@@ -104,13 +104,15 @@ def _seen(connection: Connection, name: str, host: str | None = None) -> Databas
         # an empty database gets its tables from the daemon
         refusal = error.message if "whatsapp_accounts" in tables or _is_theirs(tables) else None
     narrow = charsets.narrow(connection)
+    revision = _revision(connection) if VERSION_TABLE in tables else None
     return Database(
         name=name,
         narrow=tuple(it.table for it in narrow),
         widen=_widening(connection.engine.url.database or "", narrow) if narrow else None,
         refusal=refusal,
-        revision=_revision(connection) if VERSION_TABLE in tables else None,
+        revision=revision,
         newest=HEAD,
+        unfit=tuple(_unfit(connection)) if revision == HEAD else (),
         lease=_lease(connection) if LEASE.name in tables else None,
         now=_now(connection),
         rows=rows,
@@ -132,6 +134,15 @@ def _is_theirs(tables: set[str]) -> bool:
 def _revision(connection: Connection) -> str | None:
     query = select(literal_column("version_num", String)).select_from(text(VERSION_TABLE))
     return max(map(str, connection.execute(query).scalars()), default=None)
+
+
+def _unfit(connection: Connection) -> Iterator[str]:
+    for query in own_tables.each():
+        try:
+            with connection.begin_nested():
+                connection.execute(query)
+        except SQLAlchemyError as error:
+            yield _first_line(error)
 
 
 def _now(connection: Connection) -> float:

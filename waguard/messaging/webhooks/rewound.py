@@ -24,7 +24,7 @@ class Rewinding:
         self._queues = queues
         self._begin_again = begin_again
         self._due = False
-        """It was noticed, and the queues have not read again."""
+        """Noticed, and the queues have not read again."""
 
     async def check(self) -> None:
         """Ask the database. Raises ``WaguardError``; it goes on at the next call."""

@@ -149,7 +149,7 @@ class Reconciler:
         except WaguardError as error:
             self._state.database_failed(error)
             raise
-        self._state.rows_read()
+        await _require_tables(self._ctx, self._state)
         rows = {row.session_id: row for row in found}
         host = await asyncio.to_thread(
             read_inventory, paths.sessions, paths.runtime / "workers", instance=instance
@@ -361,6 +361,17 @@ def _observed(registry: Registry) -> Mapping[str, Observed]:
 
 def _wants(row: SessionRow) -> tuple[bool, int, bool]:
     return row.desired_up, row.generation, row.removed_at is None
+
+
+async def _require_tables(ctx: SessionContext, state: RunState) -> None:
+    """The rows were read and can be compared, whatever else is missing."""
+    try:
+        await ctx.store.require_tables()
+    except WaguardError as error:
+        state.database_answered()
+        state.database_failed(error)
+    else:
+        state.rows_read()
 
 
 def _record(session: SessionActor, correction: Correction, *, kind: str = "reconciled") -> None:
