@@ -9,9 +9,9 @@ from tests.simulation.clock import Violation
 from tests.simulation.faults import Fault
 from waguard.core.link import Link
 from waguard.core.page_care import Kind
-from waguard.core.row_status import ParkCause, Status
+from waguard.core.row_status import DerivedStatus, ParkCause, Reason, Status
 from waguard.core.session import effects as do
-from waguard.core.session.facts import StartRequested
+from waguard.core.session.facts import Left, ParkRequested, StartRequested, StopRequested
 from waguard.core.session.views import conditions, parked_for
 
 # ---- the budget ----
@@ -107,6 +107,26 @@ def test_a_page_that_hangs_once_it_is_taken_back_is_not_parked_for_the_conflict_
 def test_a_row_that_is_removed_and_created_again_a_second_later_lives() -> None:
     story = Chronicle(own("removed", "s0", 1.0)).until(60.0)
     assert story.all_up()
+
+
+def test_a_session_that_was_deleted_and_is_wanted_again_is_parked_where_its_profile_is_gone() -> (
+    None
+):
+    story = Chronicle().until(1.0)
+    page = story.world.pages["s0"]
+    page.desired = False
+    for fact in (Left(), StopRequested()):
+        story.world.request(page, fact)
+    assert not story.until(60.0).up("s0")
+    assert conditions(story.state("s0")) == ()
+    page.desired = True
+    missing = ParkRequested(cause=ParkCause.PROFILE_MISSING, details="there is none")
+    story.world.request(page, missing)
+    [found] = conditions(story.until(120.0).state("s0"))
+    assert (found.reason, found.degrades) == ("profile_missing", True)
+    assert page.row == DerivedStatus(Status.DISCONNECTED, Reason.ERROR, "there is none")
+    story.world.request(page, StartRequested())
+    assert story.until(300.0).all_up()
 
 
 def test_a_session_that_is_not_wanted_is_not_restored() -> None:

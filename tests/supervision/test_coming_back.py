@@ -1,6 +1,7 @@
 """Deleted sessions that come back, over a death of the daemon and whatever the application does to their rows."""
 
 import asyncio
+import copy
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -12,6 +13,7 @@ from tests.supervision.reports import qr
 from tests.supervision.sessions import until
 from tests.supervision.world import World
 from tests.waiting import DEADLINE
+from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.errors import NotFoundError, WaguardError
 from waguard.ports.outcomes import Acked
@@ -113,6 +115,25 @@ async def test_the_application_deletes_its_row_before_that(
     with pytest.raises(NotFoundError):
         await empty.it.sessions.delete("s", purge=purge)
     assert world.spawn.alive == []
+
+
+async def test_a_row_that_comes_back_without_its_profile_is_a_condition(
+    empty: Bench, world: World
+) -> None:
+    """The database from before its deletion was put back under the daemon."""
+    world.profile("s")
+    await empty.connected()
+    await empty.until_written()
+    before = copy.deepcopy((world.store.accounts["s"], world.store._own["s"]))
+    await empty.it.sessions.delete("s", purge=False)
+    world.store.accounts["s"], world.store._own["s"] = before
+    await empty.it.reconciler.reconcile()
+    await until(empty.session(), lambda s: s.lifecycle is State.PARKED)
+    await empty.until_written()
+    [found] = [it for it in empty.it.health.read().conditions if it.session == "s"]
+    assert (found.type, found.reason, found.degrades) == ("parked", "profile_missing", True)
+    assert world.row_status("s") == ("disconnected", "error")
+    assert "profile missing" in str(world.store.accounts["s"].disconnect_details)
 
 
 # ---- the daemon dies ----

@@ -32,6 +32,7 @@ from waguard.core.session.effects import (
 from waguard.core.session.facts import (
     Adopted,
     Exited,
+    Left,
     ParkRequested,
     RestartRequested,
     RulesChanged,
@@ -98,6 +99,23 @@ def test_one_that_is_parked_says_since_when_and_why(bench: EngineBench) -> None:
     (condition,) = conditions(bench.state("s"))
     assert (condition.reason, condition.since) == ("profile_missing", bench.at)
     assert bench.state("s").intent is Intent.PARKED
+
+
+def test_one_that_left_and_is_wanted_again_says_that_it_is_parked(bench: EngineBench) -> None:
+    """Its row came back without its profile: an older database was put back after the session was deleted."""
+    bench.post("s", Left())
+    bench.post("s", StopRequested())
+    bench.post("s", ParkRequested(cause=ParkCause.PROFILE_MISSING, details="there is none"))
+    (condition,) = conditions(bench.state("s"))
+    assert (condition.reason, condition.degrades) == ("profile_missing", True)
+    said = bench.state("s").status
+    assert said == DerivedStatus(Status.DISCONNECTED, Reason.ERROR, "there is none")
+
+
+def test_one_that_left_is_not_parked_for_what_its_worker_reported_last(bench: EngineBench) -> None:
+    bench.post("s", Left())
+    bench.post("s", ParkRequested(cause=ParkCause.BLOCKED, details="it is blocked"))
+    assert conditions(bench.state("s")) == ()
 
 
 def test_one_that_was_not_wanted_yet_can_be_parked() -> None:

@@ -278,6 +278,8 @@ def park(state: SessionState, cause: ParkCause, why: str, now: Moment, out: Out)
         state,
         begun=True,
         intent=Intent.PARKED,
+        # a profile is looked for where the row wants the session up, whoever deleted it before
+        left=state.left and cause is not ParkCause.PROFILE_MISSING,
         parked=cause,
         failure=blamed,
         since=now.at,
