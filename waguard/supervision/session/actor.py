@@ -67,7 +67,7 @@ from waguard.supervision.session.session_profile import SessionProfile
 from waguard.supervision.session.status_publisher import StatusPublisher
 from waguard.supervision.session.tasks import Tasks
 from waguard.supervision.session.traffic import Traffic
-from waguard.supervision.session.worker_facts import hear
+from waguard.supervision.session.worker_facts import beat_fact
 from waguard.supervision.session.worker_runner import WorkerRunner
 from waguard.supervision.session.worker_spec import has_proxy
 from waguard.wire import calls, protocol
@@ -124,7 +124,7 @@ class SessionActor:
             changed=self.notify,
         )
         self.faults = Faults(self.name, self.publisher.writer.record, ctx.clock.wall)
-        self.hear: Callable[[], None] = partial(hear, ctx, self)
+        self.hear: Callable[[], None] = partial(_hear, ctx, self)
         ctx.mailbox.add(_initial(row, ctx.clock, remembered or Remembered()), self)
         self.post(ProxyChanged(proxied=has_proxy(ctx, self.name)))
         writer = self.publisher.writer
@@ -331,6 +331,18 @@ class SessionActor:
                 | ProxiedChanged()
             ):
                 pass  # the fleet's: the engine has carried it there
+
+
+def _hear(ctx: SessionContext, session: SessionActor) -> None:
+    """See ``mailbox.Actor``."""
+    runner, worker = session.runner, session.state.worker
+    if runner.process is None or worker is None:
+        return
+    with session.faults.alone("hear"):
+        if beat := runner.slot.news(runner.process.pid, ctx.clock.monotonic()):
+            page_at, lost = beat.page_at or None, beat.unrecoverable
+            fact = beat_fact(ctx, worker.number, beat.at, page_at, unrecoverable=lost)
+            ctx.mailbox.post(session.name, fact)
 
 
 def _profile_missing(profile: SessionProfile) -> ParkRequested:

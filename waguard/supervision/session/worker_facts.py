@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from loguru import logger
 
@@ -22,9 +22,6 @@ from waguard.supervision.timings import Timings
 from waguard.wire.protocol import Hello
 from waguard.wire.reports import Passkey, Report
 from waguard.wire.stable import StableHeartbeat, StableReport
-
-if TYPE_CHECKING:
-    from waguard.supervision.session.actor import SessionActor
 
 SAID_AGAIN: Final = 60  # tries after which that a line is still missing is logged again
 _TURNS: Final = 3  # of the loop: what lies in a socket is received, and read, and one more
@@ -101,18 +98,6 @@ def beat_fact(
     """A heartbeat, sent or written. To wait for a core is no fault of the page."""
     lost = unrecoverable and not ctx.cpu_is_saturated()
     return Beat(worker=worker, at=at, page_at=page_at, unrecoverable=lost)
-
-
-def hear(ctx: SessionContext, session: "SessionActor") -> None:
-    """Handle the heartbeat that was read last of the slot of its worker."""
-    process, worker = session.runner.process, session.state.worker
-    if process is None or worker is None:
-        return
-    with session.faults.alone("hear"):
-        if beat := session.runner.slot.news(process.pid, ctx.clock.monotonic()):
-            page_at, lost = beat.page_at or None, beat.unrecoverable
-            fact = beat_fact(ctx, worker.number, beat.at, page_at, unrecoverable=lost)
-            ctx.mailbox.post(session.name, fact)
 
 
 def stable_fact(worker: int, message: StableReport | StableHeartbeat, now: float) -> Fact:
