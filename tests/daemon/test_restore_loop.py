@@ -84,13 +84,15 @@ class Start:
         await wait_until(lambda: self.attempts >= before + 2, "it is tried again", deadline=10.0)
         return self.conditions
 
-    async def stopped(self, stop: StopRequest) -> None:
+    async def stopped(self, stop: StopRequest, cluster: Any = None) -> None:
         """As the daemon ends it."""
         self.beginning.cancel()
         await asyncio.gather(self.beginning, return_exceptions=True)
         parts: Any = SimpleNamespace(close=_nothing, wind_down=_nothing)
-        supervisor: Any = SimpleNamespace(stop=_nothing, leave=_nothing)
-        await stop_sequence.stop_sessions(stop, supervisor, self.it, parts, parts, None)
+        supervisor: Any = SimpleNamespace(
+            stop=_nothing, leave=_nothing, begin_stop=self.bench.it.begin_stop
+        )
+        await stop_sequence.stop_sessions(stop, supervisor, self.it, parts, parts, cluster)
 
     @property
     def conditions(self) -> list[str]:
@@ -152,6 +154,28 @@ async def test_a_stop_before_the_sessions_are_restored_ends_the_workers_that_wer
     await start.stopped(_asked(how))
     assert start.worker.signals == ([] if how == "restart" else ["TERM"])
     assert start.worker.alive is (how == "restart")
+
+
+async def test_in_a_cluster_they_have_ended_before_another_host_may_have_their_sessions(
+    start: Start,
+) -> None:
+    """They are this host's already, and no session has adopted them."""
+    alive: list[bool] = []
+
+    async def release_all(_: float) -> None:
+        alive.append(start.worker.alive)
+
+    await start.fails(AWAY)
+    await start.stopped(_asked("stop"), SimpleNamespace(release_all=release_all))
+    assert alive == [False]
+
+
+async def test_a_worker_that_its_session_has_adopted_is_its_sessions_to_end(start: Start) -> None:
+    await start.fails(AWAY)
+    session = await start.bench.add("s1")
+    session.runner.process = start.worker
+    await start.it.end_unadopted()
+    assert start.worker.signals == []
 
 
 async def test_a_stop_while_a_standby_ends_its_workers_waits_for_them(start: Start) -> None:

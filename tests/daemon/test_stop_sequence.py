@@ -50,6 +50,7 @@ async def test_a_host_of_a_cluster_starts_nothing_from_the_moment_in_which_its_s
     parts: Any = SimpleNamespace(
         close=lambda _: happens("close"),
         end=lambda: happens("end"),
+        end_unadopted=lambda: happens("end unadopted"),
         release_all=lambda within: happens(f"release within {within:g} s"),
         wind_down=lambda **_: happens("close"),
     )
@@ -57,4 +58,5 @@ async def test_a_host_of_a_cluster_starts_nothing_from_the_moment_in_which_its_s
     stop.by_signal(signal.SIGTERM)
     await stop_sequence.stop_sessions(stop, supervisor, parts, parts, parts, parts)
     leaving = f"release within {stop_sequence.PATIENT.releases:g} s"
-    assert happened == ["close", "close", "nothing starts", leaving, "stop", "end"]
+    leaves = ["nothing starts", "end unadopted", leaving]
+    assert happened == ["close", "close", *leaves, "stop", "end"]

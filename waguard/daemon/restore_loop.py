@@ -124,9 +124,21 @@ class RestoreLoop:
     async def end(self) -> None:
         """End those workers of an earlier daemon that no session has ended: nobody serves them any more, and the next host
         need not wait for the lease."""
-        ending = [process for _, process in self._left_behind or ()]
+        await self._stop_all([process for _, process in self._left_behind or ()])
+
+    async def end_unadopted(self) -> None:
+        """End those of them that no session has: whoever ends the sessions does not know of them."""
+        unadopted = []
+        for record, process in self._left_behind or ():
+            session = self._supervisor.registry.get(record.session)
+            running = session.runner.process if session else None
+            if running is None or running.pid != process.pid:
+                unadopted.append(process)
+        await self._stop_all(unadopted)
+
+    async def _stop_all(self, processes: Sequence[Process]) -> None:
         grace = self._timings.stop_grace
-        await asyncio.gather(*(shutdown.stop(process, grace=grace) for process in ending))
+        await asyncio.gather(*(shutdown.stop(process, grace=grace) for process in processes))
 
     async def _begin(self, left_behind: list[tuple[WorkerRecord, Process]]) -> None:
         if self._cluster:

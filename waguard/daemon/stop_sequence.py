@@ -78,6 +78,7 @@ async def stop_sessions(
     else:
         if cluster:
             supervisor.begin_stop()
+            await restore.end_unadopted()  # another host starts a session as soon as it is free
             await cluster.release_all(patience.releases)
         await supervisor.stop(shipping=patience.credentials)
         await restore.end()
