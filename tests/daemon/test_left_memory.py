@@ -3,8 +3,7 @@
 import asyncio
 import errno
 import os
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
@@ -47,6 +46,10 @@ class Store:
         """It reads nothing again."""
 
 
+async def _nothing(**_: object) -> None:
+    """There is nothing to end."""
+
+
 class Daemon:
     """What a daemon has of it. It is entered, and its end is in order."""
 
@@ -65,9 +68,15 @@ class Daemon:
 
     async def __aexit__(self, *_: object) -> None:
         await self.journal.__aexit__(None, None, None)
+        await self.cluster().end()
+
+    def cluster(self, end: Callable[..., Awaitable[None]] = _nothing) -> Cluster:
+        """What remains of it, at its end; ``end``: that of owning."""
         it: Any = object.__new__(Cluster)
-        it._lends_on, it._company, it._kept = False, AsyncExitStack(), self.kept
-        await it.close()
+        it._kept, it._stop = self.kept, SimpleNamespace(hands_over=True)
+        it.owners = SimpleNamespace(end=end)
+        found: Cluster = it
+        return found
 
     def receive(self, key: str, session: str = "s") -> None:
         self.journal.put((record(key, session),), lambda _: self.acknowledged.append(key))
@@ -104,6 +113,20 @@ async def test_the_next_daemon_hands_it_to_the_owner(world: World) -> None:
         await daemon.kept.tidy()
         assert world.files() == []
     assert world.files() == []
+
+
+async def test_it_is_written_before_an_engine_or_a_database_is_waited_for(world: World) -> None:
+    """The service manager may kill the daemon in such a wait."""
+
+    async def hangs(**_: object) -> None:
+        await asyncio.Event().wait()
+
+    async with Daemon(world.workers, world.clock) as daemon:
+        daemon.receive("a")
+        await wait_until(daemon.journal.left.counts, "it is refused")
+        ending = asyncio.create_task(daemon.cluster(hangs).end())
+        await wait_until(world.files, "it is written")
+        ending.cancel()
 
 
 async def test_a_daemon_that_has_the_session_again_stores_it_and_keeps_it_until_then(

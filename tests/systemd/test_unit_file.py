@@ -29,8 +29,9 @@ def service(name: str) -> dict[str, str]:
 def test_an_orderly_stop_fits_into_its_time() -> None:
     patience = stop_sequence.PATIENT
     webhooks = max(patience.webhooks + patience.answer, patience.sends)
-    # rows and shared credentials in parallel
-    sessions = Timings().stop_grace + max(Timings().last_write, patience.credentials)
+    # in a cluster they leave meanwhile, from the same moment on; rows and shared credentials in parallel
+    ended = max(Timings().stop_grace, patience.releases)
+    sessions = ended + max(Timings().last_write, patience.credentials)
     session_events = stop_sequence.DRAIN * 2
     rest = app.SHUTDOWN_TIMEOUT + Deadlines().closing + alerts.ANSWER_WITHIN
     allowed = float(service("waguard.service")["TimeoutStopSec"])

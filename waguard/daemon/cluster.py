@@ -342,7 +342,8 @@ class Cluster:
 
     async def end(self) -> None:
         """Own nothing any more. Release the lease where nothing runs here; else leave it to the next daemon here, which
-        goes on with the workers, or to its end."""
+        goes on with the workers, or to its end. What only memory has is written before any wait."""
+        await asyncio.to_thread(self._kept.save)
         await self.owners.end(releases=False)
         if self._stop.hands_over:
             self._lends_on = True
@@ -363,8 +364,7 @@ class Cluster:
             await self.host.renew_last()
 
     async def close(self) -> None:
-        """The last thing: from here on the next daemon renews and lends, and has what memory had."""
-        await asyncio.to_thread(self._kept.save)
+        """The last thing: from here on the next daemon renews and lends."""
         await self.renew_last(store_is_open=False)
         if self._lends_on:
             await self.host.end(gives_up=False)

@@ -32,9 +32,9 @@ class Patience(Struct, frozen=True, kw_only=True):
     """Within which one may still begin."""
     answer: float = 5.0
     """For those in flight: cut off, they would be repeated."""
-    releases: float = 20.0
-    """For sessions of a cluster to leave for other hosts; what has not left by then is closed. The unit has 45 for the
-    whole stop."""
+    releases: float = 12.0
+    """For sessions of a cluster to leave for other hosts. What has not left by then is closed; a worker has as long to end,
+    from the same moment on."""
     credentials: float = LAST_ONES
     """After the sessions were closed, for what another host is to have of them."""
 
@@ -78,8 +78,10 @@ async def stop_sessions(
     else:
         if cluster:
             supervisor.begin_stop()
+            clock = asyncio.get_running_loop().time
+            until = clock() + patience.releases
             await restore.end_unadopted()  # another host starts a session as soon as it is free
-            await cluster.release_all(patience.releases)
+            await cluster.release_all(max(0.0, until - clock()))
         await supervisor.stop(shipping=patience.credentials)
         await restore.end()
 
