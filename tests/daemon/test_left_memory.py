@@ -172,6 +172,28 @@ async def test_one_that_is_lost_again_before_it_is_stored_is_left_once(world: Wo
         assert daemon.journal.left.counts() == {"s": 1}
 
 
+async def test_what_is_acquired_again_and_again_waits_for_the_database_once(world: World) -> None:
+    """What is claimed is acquired until that works; each further one would fill the queue, which refuses work then."""
+    async with Daemon(world.workers, world.clock) as daemon:
+        daemon.receive("a")
+        await wait_until(daemon.journal.left.counts, "it is refused")
+        daemon.store.ours, daemon.store.away = {"s"}, True
+        for _ in range(3):
+            await daemon.journal.acquire(["s"])
+        assert daemon.journal.backlog.count == 1
+        daemon.store.away = False
+        await daemon.journal.flushed(DEADLINE)
+        assert daemon.store.stored == ["a"]
+        await daemon.journal.lose(["s"])
+        daemon.store.ours.clear()
+        daemon.receive("b")
+        await wait_until(daemon.journal.left.counts, "it is refused")
+        daemon.store.ours = {"s"}
+        await daemon.journal.acquire(["s"])
+        await wait_until(lambda: not daemon.journal.left.counts(), "nothing is left")
+        assert daemon.store.stored == ["a", "b"]
+
+
 async def test_a_damaged_file_is_quarantined(world: World) -> None:
     await left_by_one(world, "a")
     [name] = world.files()

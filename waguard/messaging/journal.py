@@ -58,7 +58,7 @@ class Journal:
         self._marked = marked
         self.announcer = Announcer(publish, tally)
         """Calls its listeners after each commit."""
-        queue = WriteQueue()
+        self._queue = queue = WriteQueue()
         self.left = LeftEvents()
         """What was received of sessions that are another host's now, and is not stored."""
         self._lost: set[str] = set()
@@ -119,11 +119,13 @@ class Journal:
 
     async def acquire(self, sessions: Collection[str]) -> None:
         """Store what was left here, and read again what memory has of them. A repetition of what is stored has the
-        same key."""
+        same key. What waits already is not added again: it is acquired until that works."""
         self.store.forget(sessions)
         self._lost.difference_update(sessions)
+        waiting = {id(it) for it in self._queue.received}
         for session_id in sessions:
-            if records := self.left.of(session_id):
+            left = self.left.of(session_id)
+            if records := tuple(it for it in left if id(it) not in waiting):
                 stored = partial(self._left_stored, session_id, records)
                 self._writer.add(Put(records, stored, size_of(records)))
 
