@@ -205,6 +205,15 @@ async def test_the_doctor_names_columns_alone_that_waguard_writes(narrow: Narrow
     assert all(re.search(it, table["Create Table"]) for it in kept)
 
 
+@pytest.mark.parametrize("narrow", ["latin1"], indirect=True)
+async def test_tables_whose_names_differ_in_case_alone_are_two(narrow: Narrow) -> None:
+    """information_schema compares their names without it."""
+    await narrow.app.run("CREATE TABLE WHATSAPP_ACCOUNTS (name VARCHAR(9) CHARACTER SET latin1)")
+    await narrow.store.close()
+    await narrow.store.open()
+    assert (await probe.database(narrow.url)).narrow == ("whatsapp_accounts",)
+
+
 def test_a_large_table_is_left_to_a_person() -> None:
     column = charsets.Column("last_error", "latin1", "text", "")
     small = charsets.Narrow("waguard_deliveries", [column], 1 << 20)

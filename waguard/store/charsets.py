@@ -29,8 +29,9 @@ _NARROW: Final = text(
     " WHEN c.extra LIKE '%DEFAULT_GENERATED%' THEN CONCAT('(', c.column_default, ')')"
     " ELSE QUOTE(c.column_default) END), ''),"
     " IF(c.column_comment = '', '', CONCAT(' COMMENT ', QUOTE(c.column_comment)))),"
-    # only for what is found: the size of a table is read by opening it, and a join opens all of the server's
-    " (SELECT t.data_length + t.index_length FROM information_schema.tables t"
+    # only for what is found: the size of a table is read by opening it, and a join opens all of the server's. The larger one
+    # of two whose names differ in case alone, which is not compared here
+    " (SELECT MAX(t.data_length + t.index_length) FROM information_schema.tables t"
     " WHERE t.table_schema = DATABASE() AND t.table_name = c.table_name)"
     " FROM information_schema.columns c"
     " WHERE c.table_schema = DATABASE() AND c.character_set_name <> 'utf8mb4'"
