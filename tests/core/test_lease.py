@@ -99,15 +99,15 @@ def test_who_waits_takes_it_when_it_has_expired() -> None:
 
 def test_who_waits_gives_up_as_soon_as_it_is_renewed() -> None:
     watch = first_reading(lease())
-    assert claim(ME, lease(renewed_at=T + 5, now=T + 6), watch) == Held()
+    assert isinstance(claim(ME, lease(renewed_at=T + 5, now=T + 6), watch), Held)
     # also after its end: the holder's database was away, and it goes on
-    assert claim(ME, lease(renewed_at=T + 90, now=T + 91), watch) == Held()
+    assert isinstance(claim(ME, lease(renewed_at=T + 90, now=T + 91), watch), Held)
 
 
 def test_who_waits_gives_up_when_a_third_one_was_quicker() -> None:
     third = replace(OTHER, machine="m4")
     watch = first_reading(lease())
-    assert claim(ME, lease(third, epoch=5, renewed_at=T + 80, now=T + 81), watch) == Held()
+    assert isinstance(claim(ME, lease(third, epoch=5, renewed_at=T + 80, now=T + 81), watch), Held)
 
 
 def test_who_waits_takes_it_as_soon_as_it_is_released() -> None:
@@ -120,7 +120,7 @@ def test_one_that_expired_long_ago_is_watched_for_two_renewals_first() -> None:
     watch = first_reading(lease(now=T + 500))
     assert claim(ME, lease(now=T + 509), watch) == Wait(watch, 1.0)
     assert claim(ME, lease(now=T + 510), watch) == Take()
-    assert claim(ME, lease(renewed_at=T + 503, now=T + 504), watch) == Held()
+    assert isinstance(claim(ME, lease(renewed_at=T + 503, now=T + 504), watch), Held)
 
 
 def test_after_an_outage_of_the_database_it_is_watched_again() -> None:
@@ -145,9 +145,26 @@ def test_a_clock_of_the_database_that_is_put_ahead_ends_no_lease_early() -> None
     decision = claim(ME, lease(now=T + 3 + hour), watch, ahead=hour)
     assert decision == Wait(watch, 72.0)
     renewed = lease(renewed_at=T + 5 + hour, now=T + 6 + hour)
-    assert claim(ME, renewed, watch, ahead=hour) == Held()
+    assert isinstance(claim(ME, renewed, watch, ahead=hour), Held)
     assert isinstance(claim(ME, lease(now=T + 74.9 + hour), watch, ahead=hour), Wait)
     assert claim(ME, lease(now=T + 75 + hour), watch, ahead=hour) == Take()
+
+
+@pytest.mark.parametrize("before", [0.0, 3_600.0], ids=["after", "before"])
+def test_a_step_of_that_clock_around_the_reading_of_a_renewal_ends_no_lease_early(
+    before: float,
+) -> None:
+    """A standby reads each renewal, and the next reading comes later. ``before``: s of the step that came between the
+    renewal and its reading."""
+    hour = 3_600.0
+    held = claim(
+        ME, lease(renewed_at=T + 5, now=T + 6 + before), first_reading(lease()), ahead=before
+    )
+    assert isinstance(held, Held)
+    stepped = lease(renewed_at=T + 5, now=T + 7 + hour)
+    decision = claim(ME, stepped, held.watch, ahead=hour)
+    assert decision == Wait(held.watch, 74.0)
+    assert claim(ME, replace(stepped, now=T + 81 + hour), held.watch, ahead=hour) == Take()
 
 
 @given(

@@ -1,10 +1,11 @@
 """The lease of a database: one daemon at a time supervises the sessions in it. Pure.
 
 All times are unix time by the database's clock. Who waits also counts by a clock of its own: a step of the database's
-ends no lease early. A lease belongs to a *place*: a machine and a runtime folder,
-where a file lock lets only one daemon live. The next daemon of the same place takes it over at once, because
-the one before is dead. Any other daemon waits until the lease has expired, and gives up when it is renewed
-meanwhile. Each new holder increments the epoch; a daemon that finds a higher epoch than its own has lost the lease.
+between two readings ends no lease early; one before the first reading, or while the database is away, may. A lease belongs
+to a *place*: a machine and a runtime folder, where a file lock lets only one daemon live. The next daemon of the same place
+takes it over at once, because the one before is dead. Any other daemon waits until the lease has expired, and gives up when
+it is renewed meanwhile. Each new holder increments the epoch; a daemon that finds a higher epoch than its own has lost the
+lease.
 
 A cluster is a holder too: its hosts renew one lease, in one epoch. So a daemon without a cluster waits, or gives up, while
 any host of it lives, and no host of it begins while such a daemon lives. Which host may do what, other leases say.
@@ -88,6 +89,8 @@ class Watch(Struct, frozen=True):
     since: float
     here: float
     """When that was, by the waiting daemon's own clock."""
+    renewed: bool = False
+    """Whether it had just been renewed then: a reading before was of another renewal."""
 
 
 class Take(Struct, frozen=True):
@@ -102,7 +105,9 @@ class Wait(Struct, frozen=True):
 
 
 class Held(Struct, frozen=True):
-    """The holder of the lease lives."""
+    """The holder of the lease lives. Who waits all the same reads it again."""
+
+    watch: Watch
 
 
 Decision = Take | Wait | Held
@@ -138,13 +143,15 @@ def claim(
     if found is None or found.released or is_next(mine, found.holder, here=here):
         return Take()
     if watch is not None and (watch.epoch, watch.renewed_at) != (found.epoch, found.renewed_at):
-        return Held()
+        return Held(Watch(found.epoch, found.renewed_at, found.now, clock, renewed=True))
     if watch is None or found.now < watch.since:  # the database's clock was put back
         watch = Watch(found.epoch, found.renewed_at, found.now, clock)
-    # after an outage of the database its holder has time to renew it; a step of the database's clock does not
-    # make it last longer than its terms say
+    # one that was seen renewed lasts for all of its time by the own clock. After an outage of the database its holder has time
+    # to renew it; a step of the database's clock does not make it last longer than its terms say
     observed = watch.since + OBSERVED * found.terms.renewed_every
-    until = min(max(found.expires_at, observed), watch.since + found.terms.lasts)
+    until = watch.since + found.terms.lasts
+    if not watch.renewed:
+        until = min(max(found.expires_at, observed), until)
     now = min(found.now, watch.since + clock - watch.here)  # the database's clock may be put ahead
     return Take() if now >= until else Wait(watch, until - now)
 

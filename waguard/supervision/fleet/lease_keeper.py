@@ -159,7 +159,7 @@ class LeaseKeeper:
             if self._standby() and not waited:
                 waited = True
                 await before_waiting()
-            watch = decision.watch if isinstance(decision, Wait) else None
+            watch = decision.watch
             seconds = decision.seconds if isinstance(decision, Wait) else POLL_INTERVAL
             await self._pause(min(POLL_INTERVAL, seconds))
 
