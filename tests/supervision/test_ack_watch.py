@@ -296,6 +296,42 @@ async def test_a_send_whose_ack_is_not_found_in_time_hides_no_other_and_is_not_f
     await wait_until(lambda: late(empty) == 2, "both are late")
 
 
+async def test_what_has_no_answer_keeps_no_other_send_late(
+    empty: Bench, world: World, page: Page
+) -> None:
+    await up(empty)
+    await send_in_vain(empty, 1, 2)
+    page.hangs = {"true_s_1"}
+    await pass_time(empty, world, 61)
+    await wait_until(lambda: late(empty) == 1, "the other one is late")
+    page.acks["true_s_2"] = 1
+    await pass_time(empty, world, 10)
+    await wait_until(lambda: not late(empty), "nobody has seen that the first one is late")
+    await pass_time(empty, world, 1)
+    assert (await empty.it.sessions.view("s")).degraded is None
+
+
+async def test_only_what_has_no_answer_stays_late_when_the_others_are_acknowledged(
+    empty: Bench, world: World, page: Page
+) -> None:
+    first = await up(empty)
+    await send_in_vain(empty, 1, 2)
+    await pass_time(empty, world, 61)
+    await wait_until(lambda: late(empty) == 2, "the page confirms it")
+    await pass_time(empty, world, 1)
+    await until(
+        empty.session(), lambda s: s.runner.process is not first and s.link is Link.CONNECTED
+    )
+    await pass_time(empty, world, 61)
+    await wait_until(lambda: late(empty) == 2, "it is no better")
+    page.hangs, page.acks["true_s_2"] = {"true_s_1"}, 1
+    await pass_time(empty, world, 10)
+    await wait_until(lambda: late(empty) == 1, "one of them was acknowledged")
+    page.hangs, page.acks["true_s_1"] = set(), 1
+    await pass_time(empty, world, 11)
+    await wait_until(lambda: entries(world, "acks_back"), "both were")
+
+
 async def test_what_had_no_answer_is_asked_for_last(empty: Bench, world: World, page: Page) -> None:
     await up(empty)
     numbers = range(ASKED_AT_ONCE + 1)

@@ -166,6 +166,10 @@ class AckWatch:
             limit=self._limit(),
         )
 
+    def _still_late(self) -> frozenset[str]:
+        """Those that the page confirmed, and of which it shows nothing now."""
+        return self._unread & self._reported & self._sent_at.keys()
+
     async def _confirm(self) -> None:
         def proves_less(it: str) -> tuple[bool, bool, bool]:
             return it in self._unread, it in self._in_vain, it in self._excusable
@@ -185,8 +189,11 @@ class AckWatch:
         waiting = [message_id for message_id in read if message_id in self._sent_at]
         since = self._since()
         found = None if since is None else self._overdue(since, waiting)
-        if self._unread and not found:
-            return  # what had no answer may be late
+        if self.late and not found and since is not None and (still := self._still_late()):
+            self.late = self._overdue(since, still)
+            curable = self._not_in_vain(still) if self.curable else []
+            self.curable = self._overdue(since, curable)
+            return
         if found and not self.late:
             self.late_since = self._clock.wall()
             self._log.warning(
