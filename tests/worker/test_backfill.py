@@ -436,7 +436,7 @@ async def test_what_is_dropped_while_its_chat_is_read_is_owed_to_the_next_backfi
 
 
 async def test_what_is_dropped_before_it_is_the_turn_of_its_chat_is_read_at_once() -> None:
-    bench = Bench(Page(a=4, **dict.fromkeys("bcde", 1)))
+    bench = Bench(Page(b=1, c=1, d=1, e=1, a=4))
     bench.page.cost |= {name: slow(10) for name in "bcde"}
     reading = asyncio.create_task(bench.run({"a": 1_003}, 1_000))
     await asyncio.sleep(1)
