@@ -249,6 +249,16 @@ async def test_what_a_connected_session_can_have_is_over_when_it_would_have_been
     assert len(world.got) == 2
 
 
+async def test_a_session_that_stays_away_keeps_no_alert_that_is_over(world: World) -> None:
+    """Else the same cause would be reported to nobody when it comes again."""
+    await world.begun(STUCK)
+    await world.restarted()
+    await world.pass_time(FOUND_AGAIN - 10, AWAY)
+    assert world.got == []
+    await world.pass_time(FOLD + 20, AWAY)
+    assert [it.title for _, it in world.got] == ["waguard on wa1: over: a: link_stuck it is"] * 2
+
+
 async def test_what_was_on_its_way_when_the_daemon_ended_is_sent_by_the_next(world: World) -> None:
     world.hangs = {"first"}
     await world.begun()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.messaging.conftest import logged, receiver
 from tests.messaging.gateway import Gateway, gateway
@@ -13,6 +14,7 @@ from tests.store.conftest import BACKENDS, Wall, usually_sqlite
 from tests.store.copies import Copy
 from tests.waiting import wait_until
 from waguard.core.messages.inbox import InboxRecord
+from waguard.errors import DatabaseUnavailableError
 from waguard.messaging.records import of_event
 from waguard.store.messages import SqlMessages
 from waguard.store.sql import SqlStore
@@ -155,3 +157,22 @@ async def test_an_empty_copy_is_older_too(
     await copy.put_back()
     assert await messages.rewound()
     assert not await messages.rewound()
+
+
+@usually_sqlite
+async def test_a_question_without_an_answer_is_asked_again(
+    database: str, store: SqlStore, messages: SqlMessages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = await Copy(database).make()
+    await messages.write([of_event(event(1))], for_global=())
+    assert not await messages.rewound()
+    await copy.put_back()
+
+    async def fail(*_: object, **__: object) -> None:
+        raise ConnectionError("gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(AsyncConnection, "scalar", fail)
+        with pytest.raises(DatabaseUnavailableError):
+            await messages.rewound()
+    assert await messages.rewound()

@@ -193,6 +193,7 @@ async def added_again(bench: Bench) -> SessionActor:
 async def test_the_next_daemon_knows_which_session_is_not_linked_any_more(
     bench: Bench, world: World, *, expired: bool
 ) -> None:
+    world.store.wall = world.clock.wall
     session = await bench.add()
     process = await up(session)
     process.event(LoggedOut(reason="phone"))
@@ -219,14 +220,19 @@ async def test_the_next_daemon_knows_which_session_is_not_linked_any_more(
     assert found(again) == (before,)
 
 
-async def test_a_session_that_was_scanned_since_is_not_unlinked(bench: Bench, world: World) -> None:
-    """The daemon was killed before it had stored that."""
+@pytest.mark.parametrize("status", ["connected", "disconnected"])
+async def test_a_session_that_was_scanned_since_is_not_unlinked(
+    bench: Bench, world: World, status: str
+) -> None:
+    """The daemon was killed before it had stored that, or it was under another host's, which was stopped in order."""
+    world.store.wall = world.clock.wall
+    world.remembered = {"s": Remembered(unlinked_at=world.clock.wall())}
+    world.clock.advance(60)
     session = await bench.add()
     await up(session)
     await written(session)
-    world.remembered = {"s": Remembered(unlinked_at=world.clock.wall())}
     await bench.restart()
-    world.store.accounts["s"].status = "connected"
+    world.store.accounts["s"].status = status
     again = await added_again(bench)
     assert again.state.pairing == Pairing(made=True)
 

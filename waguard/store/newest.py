@@ -21,11 +21,13 @@ class NewestRow:
 
     async def is_gone(self, connection: AsyncConnection) -> bool:
         """Whether the row that was seen last is not there any more; from now on the newest one counts."""
-        before = self._seen
+        before = self._seen  # kept until it is known: a question without an answer is asked again
         newest = select(_OWN.id, _OWN.stored_at).order_by(_OWN.id.desc()).limit(1)
         row = (await connection.execute(newest)).first()
-        self._seen = None if row is None else (row.id, row.stored_at)
-        if before is None or before == self._seen or before[1] < self.tidied_before:
-            return False
-        same = select(_OWN.stored_at).where(_OWN.id == before[0])
-        return await connection.scalar(same) != before[1]
+        now = None if row is None else (row.id, row.stored_at)
+        gone = False
+        if before is not None and before != now and before[1] >= self.tidied_before:
+            same = select(_OWN.stored_at).where(_OWN.id == before[0])
+            gone = await connection.scalar(same) != before[1]
+        self._seen = now
+        return gone

@@ -248,6 +248,15 @@ def test_what_a_connected_session_can_have_is_over_when_its_next_owner_would_hav
     assert [len(ended) for _, ended in drill.news()] == [1]
 
 
+def test_what_begins_and_ends_after_a_move_is_not_reported() -> None:
+    drill = Drill()
+    drill.owners, drill.moved_at = {"s": "b"}, drill.at
+    drill.see(others={"b": said("b", "a", THROWS)}, after=10)
+    for _ in range(3):
+        drill.see(others={"b": said("b", "a")}, after=FOLD)
+    assert drill.news() == []
+
+
 def test_what_this_host_cannot_know_yet_after_its_restart_is_not_over() -> None:
     drill = Drill()
     drill.owners = {"s": "a"}

@@ -5,6 +5,7 @@ one that could not be delivered is made again, and says what is true then. What 
 reported.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -119,12 +120,17 @@ class Observed(Struct, frozen=True):
 
 
 def of_one_host(
-    conditions: Sequence[Condition], state: "AlertState", *, complete: bool, age: float = 0.0
+    conditions: Sequence[Condition],
+    state: "AlertState",
+    *,
+    complete: bool,
+    age: float = 0.0,
+    at: float = math.inf,
 ) -> Observed:
     """What one daemon says alone. A standby never says all, and what it does know of may end all the same. ``age``:
-    seconds since it says all."""
+    seconds since it says all, ``at``: unix time."""
     if complete:
-        return Observed(conditions, complete, unknown=undecided(conditions, state, age=age))
+        return Observed(conditions, complete, unknown=undecided(conditions, state, age=age, at=at))
     if not any(it.type == WAITS for it in conditions):
         return Observed(conditions, complete)
     unknown = {key for key, it in pending(state).items() if it.type not in OF_DAEMON}
@@ -132,21 +138,21 @@ def of_one_host(
 
 
 def undecided(
-    conditions: Iterable[Condition], state: "AlertState", *, age: float
+    conditions: Iterable[Condition], state: "AlertState", *, age: float, at: float
 ) -> frozenset[str]:
     """What an earlier daemon reported of sessions, and this one cannot have found again yet: it has said all for ``age``
-    seconds."""
+    seconds, until ``at``."""
     reported = {
         key: alert
         for it in state.destinations.values()
         for key, alert in it.reported.items()
-        if alert.session is not None and key not in state.open
+        if alert.session is not None and key not in state.open and alert.seen < at - age
     }
     if not reported:
         return frozenset()
     away = not_connected(conditions)
     return frozenset(
-        key for key, it in reported.items() if it.session in away or age < found_within(it)
+        key for key, it in reported.items() if age < found_within(it, away=it.session in away)
     )
 
 
@@ -155,9 +161,9 @@ def not_connected(conditions: Iterable[Condition]) -> set[str | None]:
     return {it.session for it in conditions if it.type in _NOT_CONNECTED}
 
 
-def found_within(it: Alert) -> float:
-    """Seconds in which a daemon that begins to supervise its session, which is connected, finds it again."""
-    return FOLD if it.type in _NOT_YET else FOUND_AGAIN
+def found_within(it: Alert, *, away: bool) -> float:
+    """Seconds in which a daemon that begins to supervise its session finds it again. ``away``: it is not connected."""
+    return FOLD if it.type in _NOT_YET and not away else FOUND_AGAIN
 
 
 class Delivered(Struct, frozen=True):

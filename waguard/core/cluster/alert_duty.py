@@ -11,7 +11,6 @@ from typing import Any, Final
 import msgspec
 
 from waguard.core.alerts.alerts import (
-    FOUND_AGAIN,
     Alert,
     AlertState,
     Observed,
@@ -155,9 +154,9 @@ def _is_known(
 def _is_undecided(it: Alert, rows: Mapping[str, Owner] | None, at: float, *, away: bool) -> bool:
     """Whether the owner of its session is that for too short a time to have found it again. ``away``: it is not connected."""
     owner = rows.get(it.session) if rows and it.session else None
-    if owner is None or owner.moved_at is None:
+    if owner is None or owner.moved_at is None or it.seen >= owner.moved_at:
         return False
-    return 0 <= at - owner.moved_at < (FOUND_AGAIN if away else found_within(it))
+    return 0 <= at - owner.moved_at < found_within(it, away=away)
 
 
 def _condition(it: Said) -> Condition:

@@ -125,10 +125,10 @@ class Alerts:
         """Take in what waguard knows of itself now. Returns at once."""
         if self._destinations:
             complete = health.supervising and health.restored
+            age, at = self._age(complete=complete), self._clock.wall()
             own = core.of_one_host(
-                health.conditions, self._state, complete=complete, age=self._age(complete=complete)
+                health.conditions, self._state, complete=complete, age=age, at=at
             )
-            at = self._clock.wall()
             fact = self.several.observed(own, self._state, at) if self.several else own
             self._holds = fact is None
             if fact:

@@ -89,6 +89,10 @@ class Bodies:
             there = {item.id for it in goes_on for item in it.waiting}
             self._kept = {number: self._kept[number] for number in self._kept.keys() & there}
 
+    def clear(self) -> None:
+        """Forget all: the ids may be those of other webhooks now."""
+        self._kept.clear()
+
     def drop(self, number: int) -> None:
         """The webhook was tried: until the next try it may wait for long."""
         self._kept.pop(number, None)

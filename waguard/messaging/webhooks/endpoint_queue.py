@@ -196,6 +196,7 @@ class EndpointQueue:
             cut: set[asyncio.Future[None]] = {
                 it for it in self._tasks if isinstance(it, asyncio.Task)
             }
+            self._attempts.bodies.clear()
             self.post(Rewound())
         else:
             cut = {it for it, of in self._tasks.items() if of == session}

@@ -31,7 +31,7 @@ from waguard.core.reconcile import (
     plan,
 )
 from waguard.core.session.facts import RowRead
-from waguard.errors import OutageLevels, UnavailableError, WaguardError
+from waguard.errors import DatabaseUnfitError, OutageLevels, UnavailableError, WaguardError
 from waguard.host.process import strays
 from waguard.host.process.children import read_records
 from waguard.ports.store import SessionRow
@@ -367,9 +367,13 @@ async def _require_tables(ctx: SessionContext, state: RunState) -> None:
     """The rows were read and can be compared, whatever else is missing."""
     try:
         await ctx.store.require_tables()
-    except WaguardError as error:
+    except DatabaseUnfitError as error:
         state.database_answered()
         state.database_failed(error)
+    except (
+        WaguardError
+    ):  # a table that somebody locks says nothing of the database, which has just answered
+        state.database_answered()
     else:
         state.rows_read()
 

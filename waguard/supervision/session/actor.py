@@ -139,7 +139,8 @@ class SessionActor:
             counted=tuple(at + began for at in state.counted),
             restarts=state.restarts,
             tries=state.retries.tries,
-            unlinked_at=None if lost_at is None else lost_at + began,
+            # whole seconds: it is written where it is another one
+            unlinked_at=None if lost_at is None else round(lost_at + began),
             unlinked_said=None if lost_at is None else state.pairing.said,
         )
 
@@ -374,9 +375,10 @@ def _pairing(row: SessionRow, known: Remembered, clock: Clock) -> Pairing:
     """A row that waits for no worker says nothing of a scan: that is remembered."""
     if row.connected_at is None or row.unpaired:
         return Pairing()
-    # a connected one was scanned since that was remembered
-    if known.unlinked_at is not None and row.status != Status.CONNECTED:
-        lost_at = known.unlinked_at - clock.wall() + clock.monotonic()
+    # one that connected later was scanned since, maybe under another host's daemon
+    since = known.unlinked_at
+    if since is not None and row.connected_at.timestamp() <= since:
+        lost_at = since - clock.wall() + clock.monotonic()
         return Pairing(made=True, lost_at=lost_at, said=known.unlinked_said)
     waits = row.status == Status.QR_SCANNING
     return Pairing(made=True, lost_at=clock.monotonic() if waits else None)
