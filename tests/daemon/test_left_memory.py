@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Self
 
+import msgspec
 import pytest
 
 from tests.clocks import Clock
@@ -15,10 +16,12 @@ from tests.daemon.test_left_behind import World, record
 from tests.host.odd_files import refuse
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.messages.inbox import InboxRecord
+from waguard.core.replace import replace
 from waguard.daemon.cluster import Cluster
 from waguard.daemon.left_memory import LeftMemory
 from waguard.errors import DatabaseUnavailableError
 from waguard.messaging.journal import Journal
+from waguard.messaging.left_events import LeftEvents
 from waguard.ports.messages import Written
 
 
@@ -204,6 +207,37 @@ async def test_a_damaged_file_is_quarantined(world: World) -> None:
     assert world.files() == [f"{name}.unreadable"]
     await world.tick()
     assert f"kept in {name}.unreadable" in str(world.why)
+
+
+async def test_more_than_a_file_may_have_is_in_several_in_their_order(world: World) -> None:
+    """A larger one would be taken for a damaged one."""
+    keys = [f"k{it}" for it in range(25)]
+    memory = LeftEvents()
+    memory.keep([record(it) for it in keys])
+    limit = 4 * len(msgspec.msgpack.encode(record("k10")))
+    LeftMemory(world.workers, memory, world.clock, limit=limit).save()
+    assert len(world.files()) > 6
+    read = LeftEvents()
+    kept = LeftMemory(world.workers, read, world.clock, limit=limit)
+    kept.load()
+    assert [it.key for it in read.of("s")] == keys
+    world.clock.live(60)
+    kept.save()
+    again = LeftEvents()
+    LeftMemory(world.workers, again, world.clock, limit=limit).load()
+    assert [it.key for it in again.of("s")] == keys, "those of before are removed"
+
+
+async def test_a_session_whose_events_cannot_be_written_does_not_end_the_others(
+    world: World,
+) -> None:
+    odd = [replace(record("a", name), chat="\udc80") for name in ("s", "u")]
+    memory = LeftEvents()
+    memory.keep([odd[0], record("b", "t"), odd[1]])
+    LeftMemory(world.workers, memory, world.clock).save()
+    read = LeftEvents()
+    LeftMemory(world.workers, read, world.clock).load()
+    assert read.counts() == {"t": 1}
 
 
 async def test_a_file_that_cannot_be_read_or_written_now_is_the_next_daemons(

@@ -82,11 +82,11 @@ def is_due(before: Failure | None, owner: str, now: float) -> bool:
     return before is None or before.owner != owner or now >= before.due
 
 
-def in_parts(sizes: Sequence[int]) -> Iterator[slice]:
-    """Which events go into one request each, by their sizes in bytes; their order stays."""
+def in_parts(sizes: Sequence[int], *, most: int = PART_BYTES) -> Iterator[slice]:
+    """Which events go into one request or file each, by their sizes in bytes; their order stays. ``most``: bytes of one."""
     start = taken = 0
     for at, size in enumerate(sizes):
-        if at > start and (taken + size > PART_BYTES or at - start >= PART_EVENTS):
+        if at > start and (taken + size > most or at - start >= PART_EVENTS):
             yield slice(start, at)
             start, taken = at, 0
         taken += size
