@@ -151,7 +151,7 @@ def test_a_clock_of_the_database_that_is_put_ahead_ends_no_lease_early() -> None
 
 
 @pytest.mark.parametrize("before", [0.0, 3_600.0], ids=["after", "before"])
-def test_a_step_of_that_clock_around_the_reading_of_a_renewal_ends_no_lease_early(
+def test_a_step_of_that_clock_near_the_reading_of_a_renewal_ends_no_lease_early(
     before: float,
 ) -> None:
     """A standby reads each renewal, and the next reading comes later. ``before``: s of the step that came between the

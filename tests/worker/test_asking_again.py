@@ -166,12 +166,14 @@ async def test_what_stands_there_in_the_pause_is_no_reason_to_ask(bench: Bench) 
     await bench.greet()
     page = Page(refusals=1)
     reaching = await bench.begin(page)
+    assert bench.host.is_loading
     bench.host.ensure_loading()
     done, _ = await asyncio.wait([reaching], timeout=10 * PAUSE)
     assert (done, page.loads) == (set(), 1)
     bench.host.ask_to_reload()
     async with asyncio.timeout(DEADLINE):
         await reaching
+    assert not bench.host.is_loading
     bench.host.ensure_loading()
     assert bench.events.to_reload.is_set(), "nobody loads it"
 

@@ -54,6 +54,7 @@ class Bench:
         self.page = self
         self.refreshes = 0
         self.loads = 0
+        self.is_loading = False
         self.flushes = asyncio.Event()
         self.flushes.set()
         it = cast("ProfileCare", self), cast("PageHost", self)
@@ -132,6 +133,21 @@ async def test_new_credentials_are_on_disk_before_it_is_connected(bench: Bench) 
     await bench.reader.read()
     assert (bench.ctx.watch.link, bench.was_connected) == (Link.CONNECTED, True)
     assert len(bench.done) == 3
+
+
+async def test_new_credentials_are_written_when_a_load_of_the_page_is_over(bench: Bench) -> None:
+    """It may take a whole outage, and the session may be unlinked meanwhile."""
+    bench.shows = CODE
+    await bench.reader.read()
+    bench.shows, bench.is_loading = LINKED, True
+    await bench.reader.read()
+    assert (bench.ctx.watch.link, bench.was_connected, bench.done) == (Link.SYNCING, False, [])
+    bench.shows = CODE
+    await bench.reader.read()
+    assert (bench.ctx.watch.link, bench.done) == (Link.QR_PENDING, [])
+    bench.shows, bench.is_loading = LINKED, False
+    await bench.reader.read()
+    assert bench.done == [f"flush while {Link.SYNCING}", "claim after a pairing", "replace"]
 
 
 async def test_what_came_since_the_scan_is_from_after_the_pairing(bench: Bench) -> None:

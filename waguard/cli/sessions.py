@@ -184,8 +184,11 @@ def _when_up(
                 why = error.message
             waiting.goes_on()
             time.sleep(poll)
-        gave_up.set()
-        return ask()
+        try:
+            return ask()
+        except ApiCallError:
+            gave_up.set()
+            raise
 
 
 def _changing(change: _Change) -> Callable[[argparse.Namespace], int]:

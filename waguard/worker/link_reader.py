@@ -121,8 +121,12 @@ class LinkReader:
         """Have the new credentials on disk before "connected" is reported.
 
         Chromium writes localStorage seconds later, or up to half a minute; a crash before that
-        loses the pairing. Closing the page writes it at once, so the page is opened again.
+        loses the pairing. Closing the page writes it at once, so the page is opened again. Where it is being
+        loaded again, which can take a whole outage, that comes first: the page may show another link then.
         """
+        if self._host.is_loading:
+            self._ctx.watch.link = Link.SYNCING
+            return
         self._ctx.watch.credentials_saved()
         self._ctx.reporter.report()
         await self._host.replace(self._on_flushed)

@@ -84,6 +84,11 @@ class PageHost:
         """With the page of the moment."""
         return self._open.session
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether the page is being loaded or replaced: what it showed before counts no more."""
+        return self._loading.locked()
+
     async def open(self) -> None:
         """Have the page ready. Raises ``WorkerEndError``."""
         async with self._loading:
@@ -111,7 +116,7 @@ class PageHost:
 
     def ensure_loading(self) -> None:
         """Have the page reloaded, unless that is under way: what is shown is not WhatsApp's."""
-        if not self._loading.locked():
+        if not self.is_loading:
             self.ask_to_reload()
 
     async def replace(self, flushed: Callable[[], None]) -> None:
