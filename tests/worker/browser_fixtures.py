@@ -126,19 +126,13 @@ async def page(chromium: Chromium) -> PageSession:
     return await chromium.devtools.open_page(LONG)
 
 
-@contextlib.contextmanager
-def reporting() -> Iterator[list[dict[str, Any]]]:
+@pytest.fixture(autouse=True)
+async def reports() -> AsyncIterator[list[dict[str, Any]]]:
     """What the loop's exception handler was told. A test that expects something clears it."""
     reported: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     yield reported
     assert reported == [], reported
-
-
-@pytest.fixture(autouse=True)
-async def reports() -> AsyncIterator[list[dict[str, Any]]]:
-    with reporting() as reported:
-        yield reported
 
 
 @dataclass
@@ -164,13 +158,6 @@ RESPONSES = {
 
 @pytest.fixture
 async def web() -> AsyncIterator[Web]:
-    async with serving() as served:
-        yield served
-
-
-@contextlib.asynccontextmanager
-async def serving() -> AsyncIterator[Web]:
-    """The server, on this loop."""
     served = Web(0, [])
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
