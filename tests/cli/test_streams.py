@@ -108,6 +108,7 @@ def stopping(api: Api) -> None:
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("more", [(), ("--json",)])
 @pytest.mark.parametrize(
     ("to", "err"),
     [
@@ -118,23 +119,33 @@ def stopping(api: Api) -> None:
     ],
 )
 def test_all_are_changed_whoever_reads_it(
-    api: Api, short_path: Path, to: str, err: str, unbuffered: str
+    api: Api, short_path: Path, to: str, err: str, more: tuple[str, ...], unbuffered: str
 ) -> None:
     """``sessions stop --all | head``: all are stopped, and the exit code says that one was not."""
     stopping(api)
     # a pipe whose reader has left; the shell itself must not be the one that reads
     script = f'exec {{left}}> >(:); wait $!; "$@" {to}'
-    found = outcome(short_path, "sessions", "stop", "--all", script=script, unbuffered=unbuffered)
+    arguments = ("sessions", "stop", "--all", *more)
+    found = outcome(short_path, *arguments, script=script, unbuffered=unbuffered)
     assert {request for request, _ in api.asked} - {"GET /api/sessions"} == STOPS
     assert found == (1, err)
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [(), ("--json",), ("a",)], ids=" ".join)
 def test_the_exit_code_is_that_of_the_command_also_where_its_reader_left(
-    api: Api, short_path: Path
+    api: Api, short_path: Path, arguments: tuple[str, ...], unbuffered: str
 ) -> None:
-    api.says("GET /health/detailed", Answer(200, {**HEALTH, "details": []}))
+    condition = {"session_id": "a", "severity": "error", "message": "it failed", "remedy": "see"}
+    unwell = {
+        **FAILED,
+        "conditions": [condition | {"degrades": True, "since": None}],
+    }
+    details = [unwell] if "a" in arguments else []
+    api.says("GET /health/detailed", Answer(200, {**HEALTH, "details": details}))
     script = 'exec {left}> >(:); wait $!; "$@" >&$left'
-    assert outcome(short_path, "status", script=script) == (5, "")
+    found = outcome(short_path, "status", *arguments, script=script, unbuffered=unbuffered)
+    assert found == (5, "")
 
 
 def test_an_error_that_nobody_can_read_keeps_its_exit_code(api: Api, short_path: Path) -> None:

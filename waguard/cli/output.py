@@ -53,6 +53,17 @@ def _losing() -> Iterator[None]:
         raise OutputLostError(error.strerror or str(error), read=read) from None
 
 
+@contextlib.contextmanager
+def to_whoever_reads() -> Iterator[None]:
+    """Within it a reader that leaves ends what is printed, and not the command, whose exit code says more. Raises
+    ``OutputLostError`` where it is lost otherwise."""
+    try:
+        yield
+    except OutputLostError as lost:
+        if not lost.read:
+            raise
+
+
 def say(text: str) -> None:
     """Write it to stderr, where what nobody can read is no error: the exit code says enough."""
     try:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from waguard.cli import output
 from waguard.errors import printable
 
 WIDTH: Final = 100
@@ -27,8 +28,9 @@ _DAY: Final = 86400
 
 
 def print_json(value: Any) -> None:
-    """For a machine."""
-    print(json.dumps(value, indent=2))
+    """For a machine. A reader that has left does not end the command."""
+    with output.to_whoever_reads():
+        print(json.dumps(value, indent=2))
 
 
 def print_either(arguments: argparse.Namespace, value: Any, *lines: str) -> None:
@@ -36,8 +38,9 @@ def print_either(arguments: argparse.Namespace, value: Any, *lines: str) -> None
     if arguments.json:
         print_json(value)
         return
-    for line in lines:
-        print(printable(line))
+    with output.to_whoever_reads():
+        for line in lines:
+            print(printable(line))
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
-from waguard.cli import hosts
+from waguard.cli import hosts, output
 from waguard.cli.client import ApiCallError, ApiClient, NoAnswerError, connect
 from waguard.cli.context import config_of
 from waguard.cli.parsing import with_all, with_daemon, with_json, with_workspace
@@ -64,9 +64,14 @@ def _status(arguments: argparse.Namespace) -> int:
     else:
         said = {it["message"] for it in others(health["conditions"], every or ())}
         rows = wide(shown or ()) if arguments.output == "wide" else narrow(shown or (), said)
-        for line in (*fleet(client.base, health, every), *rows):
-            print(line)
+        _print(*fleet(client.base, health, every), *rows)
     return 0 if _is_healthy(health) else EXIT_UNHEALTHY
+
+
+def _print(*lines: str) -> None:
+    with output.to_whoever_reads():
+        for line in lines:
+            print(line)
 
 
 def _is_healthy(health: Mapping[str, Any]) -> bool:
@@ -98,8 +103,7 @@ def _of_some(
     if arguments.json:
         print_json({"sessions": shown})
     else:
-        for line in wide(shown) if arguments.output == "wide" else narrow(shown):
-            print(line)
+        _print(*(wide(shown) if arguments.output == "wide" else narrow(shown)))
     healthy = not any(c["degrades"] for it in shown for c in it["conditions"])
     return 0 if healthy else EXIT_UNHEALTHY
 
