@@ -1,5 +1,6 @@
 """``waguard sessions``: one name, several, all of a workspace; what cannot be taken back asks."""
 
+import contextlib
 import io
 import json
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +18,8 @@ from tests.cli.fake_api import Answer, Api, said
 from tests.cli.program import main
 from tests.host.processes import clean_environment
 from tests.waiting import DEADLINE
-from waguard.cli.sessions import TRIES
+from waguard.cli.client import ApiCallError, ApiClient
+from waguard.cli.sessions import TRIES, _when_up
 
 LISTED: Final = [
     {"session_id": name, "workspace_id": workspace, "status": "connected", "phone_number": None}
@@ -75,8 +78,28 @@ def test_a_start_that_does_not_end_is_not_waited_for_without_an_end(
     assert "the database does not answer yet" in capsys.readouterr().err
 
 
+IN_ANOTHER: Final = Answer(409, {"error": "it is in another workspace"})
+
+
+def test_a_start_that_ends_at_the_last_try_was_not_waited_for_in_vain() -> None:
+    """The next session is waited for as long."""
+    for last in ("created", STARTING, IN_ANOTHER):
+        answers = iter([*[STARTING] * TRIES, last])
+        gave_up = threading.Event()
+
+        def ask(answers: Iterator[Answer | str] = answers) -> str:
+            answer = next(answers)
+            if isinstance(answer, Answer):
+                raise ApiCallError("no", answered=answer.status)
+            return answer
+
+        with contextlib.suppress(ApiCallError):
+            _when_up(ApiClient("here", ""), 0.0, gave_up, ask)
+        assert gave_up.is_set() is (last is STARTING)
+
+
 def test_what_is_refused_is_not_asked_for_again(api: Api) -> None:
-    api.says("POST /api/sessions", Answer(409, {"error": "it is in another workspace"}))
+    api.says("POST /api/sessions", IN_ANOTHER)
     assert main(["sessions", "create", "c"]) == 1
     assert len(api.asked) == 1
 

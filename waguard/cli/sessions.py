@@ -186,8 +186,9 @@ def _when_up(
             time.sleep(poll)
         try:
             return ask()
-        except ApiCallError:
-            gave_up.set()
+        except ApiCallError as error:
+            if error.answered == UNAVAILABLE:
+                gave_up.set()
             raise
 
 
