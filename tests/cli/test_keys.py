@@ -1,5 +1,7 @@
 """``waguard keys``: in the file, for the same owner, never shown unasked."""
 
+import contextlib
+import fcntl
 import json
 import os
 import subprocess
@@ -60,7 +62,7 @@ def test_of_two_changes_at_once_none_is_lost(
         command = [sys.executable, "-m", "waguard", "keys", "add"]
         other = subprocess.Popen(command, env=clean_environment(), stdout=PIPE, text=True)
         others.append(other)
-        block_until(lambda: other.poll() is not None or waits_for_lock(other.pid), "another key")
+        block_until(lambda: other.poll() is not None or has_open(other.pid, file.parent), "a key")
         return lines
 
     monkeypatch.setattr(keys, "_read", interrupted)
@@ -73,9 +75,28 @@ def test_of_two_changes_at_once_none_is_lost(
     assert (keys.fingerprint(OLD) in left) is (verb == ["add"])
 
 
-def waits_for_lock(pid: int) -> bool:
-    locks = Path("/proc/locks").read_text().splitlines()
-    return any("->" in line and str(pid) in line.split() for line in locks)
+def has_open(pid: int, folder: Path) -> bool:
+    """Whether it is about to lock it."""
+    with contextlib.suppress(OSError):  # it ends, or closes one of them
+        return any(it.readlink() == folder.resolve() for it in Path(f"/proc/{pid}/fd").iterdir())
+    return False
+
+
+@pytest.mark.parametrize("verb", [["add"], ["remove", keys.fingerprint(OLD), "--yes"]])
+def test_a_change_that_does_not_end_is_not_waited_for_without_an_end(
+    file: Path, capsys: pytest.CaptureFixture[str], verb: list[str]
+) -> None:
+    file.write_text(f"{OLD}\nanother-key-of-the-application\n")
+    before = file.read_text()
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        assert main(["keys", *verb]) == 2
+    finally:
+        os.close(folder)
+    (line,) = said(capsys)[1]
+    assert "another command changes it" in line
+    assert file.read_text() == before
 
 
 def test_a_list_gives_none_away(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ import msgspec
 from waguard.cli import output
 from waguard.cli.client import connect
 from waguard.cli.confirmation import require_yes, with_yes
-from waguard.cli.context import config_of, in_place
+from waguard.cli.context import Context, config_of, in_place
 from waguard.cli.parsing import duration, verb, verbs_of, with_config, with_daemon, with_json
 from waguard.cli.render import print_either, print_json, print_table, second
 from waguard.core.issued_keys import IssuedKey
@@ -34,6 +34,8 @@ from waguard.host.small_file import UnreadableError
 COMMENT: Final = "#"
 RELOAD: Final = "the daemon reads it at `systemctl reload waguard` (SIGHUP)"
 _KEY: Final = "api.key_file"
+_TRIES: Final = 100
+_PAUSE: Final = 0.1  # s
 _SHOWN: Final = 8  # hexadecimal digits of a fingerprint
 _ISSUED: Final = "/api/keys"
 _DATABASE: Final = "the database"  # where a reply names the hosts that do not know of a revocation
@@ -215,7 +217,7 @@ def _show(arguments: argparse.Namespace) -> int:
 def _add(arguments: argparse.Namespace) -> int:
     path = config_of(arguments).api.key_file
     key = secrets.token_urlsafe(32)
-    with _alone(path):
+    with _alone(path, arguments.context):
         _write(path, [*_read(path), key])
     name = fingerprint(key)
     line = f"key {name} is in {path}; {RELOAD}; `waguard keys show {name}` prints it"
@@ -227,7 +229,7 @@ def _remove(arguments: argparse.Namespace) -> int:
     path = config_of(arguments).api.key_file
     _without(path, arguments.fingerprint)
     require_yes(arguments, f"key {arguments.fingerprint}: clients that use it are refused")
-    with _alone(path):
+    with _alone(path, arguments.context):
         _write(path, _without(path, arguments.fingerprint))
     line = f"key {arguments.fingerprint} is removed from {path}; {RELOAD}"
     print_either(arguments, {"file": str(path), "fingerprint": arguments.fingerprint}, line)
@@ -248,15 +250,33 @@ def _without(path: Path, name: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Another command that changes the file waits meanwhile. Raises ``ConfigError``."""
+def _alone(path: Path, context: Context) -> Iterator[None]:
+    """Another command that changes the file waits meanwhile. Raises ``ConfigError``, also where that one does not end."""
     with contextlib.ExitStack() as stack:
         with in_place(_KEY, path.parent):
             folder = os.open(path.resolve().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, folder)
-            with contextlib.suppress(OSError):  # a file system without locks
-                fcntl.flock(folder, fcntl.LOCK_EX)
+            _lock(folder, path, min(_PAUSE, context.link_poll))
         yield
+
+
+def _lock(folder: int, path: Path, pause: float) -> None:
+    """``pause``: s between two tries."""
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(pause)
+        except OSError:  # a file system without locks
+            return
+        else:
+            return
+    raise ConfigError(
+        "another command changes it",
+        field=_KEY,
+        value=str(path),
+        remedy="try again when that one has ended",
+    )
 
 
 def _keys(lines: Sequence[str]) -> list[str]:
