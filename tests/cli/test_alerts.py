@@ -112,6 +112,23 @@ def test_a_failed_daemon_is_reported_also_where_its_configuration_is_wrong(
     assert "not supervised" not in receiver.got[1]["text"]
 
 
+@pytest.mark.parametrize(
+    "alerts",
+    [
+        'alerts.destination_file = "alert-destinations"\n',
+        "alerts = { destination_file = 'alert-destinations' }\n",
+    ],
+)
+@pytest.mark.parametrize("configuration", ["[api]\nport = 'wrong'\n", "[api]\nport = 3001O\n"])
+def test_a_failed_daemon_is_reported_where_no_section_of_its_own_names_the_destinations(
+    file: Path, receiver: Receiver, alerts: str, configuration: str
+) -> None:
+    file.write_text(f"webhook http://127.0.0.1:{receiver.server_port}/good\n")
+    file.with_name("waguard.toml").write_text(alerts + configuration)
+    assert main(["alerts", "failed"]) == 0
+    assert len(receiver.got) == 1
+
+
 @pytest.mark.parametrize("configuration", ["[api]\nport = 'wrong'\n", "port = 3001O\n", None])
 def test_a_failed_daemon_is_reported_where_the_environment_names_the_destinations(
     file: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, configuration: str | None

@@ -27,7 +27,9 @@ from waguard.messaging.alerts.alerts import page_of
 
 _KEY: Final = "alerts.destination_file"
 _SECTION: Final = re.compile(
-    r"^[ \t]*\[[ \t]*alerts[ \t]*\].*?(?=^[ \t]*\[|\Z)", re.DOTALL | re.MULTILINE
+    r"^[ \t]*\[[ \t]*alerts[ \t]*\].*?(?=^[ \t]*\[|\Z)"
+    r"|^[ \t]*alerts[ \t]*(?:\.[ \t]*destination_file[ \t]*)?=[^\n]*",
+    re.DOTALL | re.MULTILINE,
 )
 
 
