@@ -204,6 +204,7 @@ def test_on_a_dump_of_a_server_the_same_is_done_by_statements(
     old.run(DELIVERY, *(webhook(number, it) for number, it in enumerate(events)), waiting, own)
     old.run("UPDATE waguard_outbox SET updated_at = 1")
     old.run("UPDATE waguard_deliveries SET died_at = 1 WHERE state = 'dead'")
+    old.run("INSERT INTO waguard_lease VALUES (1, 1, 'm', '/run', 'h', 1, 'i', 1, 1, 1, 1, 0)")
     file, _ = old.save(tmp_path / "backups")
     before = time.time()
     webhooks = {"webhook": {"stored": stored}}
@@ -226,6 +227,7 @@ def test_on_a_dump_of_a_server_the_same_is_done_by_statements(
     ):
         found = f"SELECT {columns}, {at} >= {before} FROM {table} ORDER BY id"
         assert server.run(found) == made.run(found)
+    assert server.run("SELECT released FROM waguard_lease") == [(1,)], "a start waits for nobody"
 
 
 # ---- where there is something already ----

@@ -132,6 +132,7 @@ def statements(*, uses_lookup: bool, now: float) -> list[str]:
         *([f"waguard_deliveries SET {of_table}"] if uses_lookup else []),
         f"waguard_deliveries SET state = 'dead', {restored} WHERE {waits}",
         f"waguard_deliveries SET {restored} WHERE cause = '{Cause.UNIDENTIFIED}'",
+        "waguard_lease SET released = true",
     ]
     return [f"UPDATE {change};" for change in changes]
 
