@@ -220,7 +220,9 @@ async def test_dead_letters_can_be_asked_for_by_state(api: Api) -> None:
     first, second = await letters(api, 2)
     assert await api.database.messages.replay(first, first, [GLOBAL])
     [item], _ = await api.database.messages.pending(GLOBAL, after=0, limit=9)
-    unsure = DeliveryResult(id=item.id, attempts=1, error="unsure", cause=Cause.UNCERTAIN)
+    unsure = DeliveryResult(
+        id=item.id, event_id=item.event_id, attempts=1, error="unsure", cause=Cause.UNCERTAIN
+    )
     await api.database.messages.write([], [unsure])
     reported = (await api.call("GET", f"{DEAD}?state=uncertain")).json()["dead"]
     assert [(one["id"], one["state"], one["cause"]) for one in reported] == [

@@ -17,7 +17,7 @@ from waguard.core.messages.inbox import InboxRecord, Kind
 from waguard.core.messages.send_states import State
 from waguard.core.metrics.families import RECEIVED
 from waguard.core.metrics.tally import Count
-from waguard.core.webhooks.pending import DeliveryResult
+from waguard.core.webhooks.pending import DeliveryResult, delivered
 from waguard.errors import DatabaseUnavailableError, NotOwnedError, UnavailableError
 from waguard.messaging import group_commit
 from waguard.messaging.database_backlog import JournalLimits
@@ -250,7 +250,7 @@ async def test_of_a_session_that_another_host_owns_nothing_is_acknowledged(
         [webhook] = await it.pending()
         lost = Owner(session="b", host="h", incarnation="i", epoch=1)
         assert await it.store.owners().claim(lost, "h2", "i") == 2
-        saved = it.journal.save_later(DeliveryResult(id=webhook.id))
+        saved = it.journal.save_later(delivered(webhook))
         kept_too = it.journal.keep(StateUpdate(id=kept, state=State.SENT))
         outcome = asyncio.gather(saved, kept_too, return_exceptions=True)
         it.put(event(1, session="b"))

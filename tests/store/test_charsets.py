@@ -67,7 +67,13 @@ async def assert_written(it: Narrow) -> None:
     await store.messages.write([replace(received, deferred=deferred)])
     [pending, *_], _ = await store.messages.pending("*", after=0, limit=10)
     result = DeliveryResult(
-        id=pending.id, attempts=1, error=TEXT, next_at=5.0, tried_since=None, cause=None
+        id=pending.id,
+        event_id=pending.event_id,
+        attempts=1,
+        error=TEXT,
+        next_at=5.0,
+        tried_since=None,
+        cause=None,
     )
     await store.messages.write([], [result])
     for again in (False, True):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.store.application import SqlApplication
 from tests.store.hosts import Host, created, hosts, message
-from tests.store.test_messages import entry
+from tests.store.test_messages import entry, failed
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
 from waguard.core.messages.send_states import State
 from waguard.core.proxy import Recorded
@@ -16,7 +16,7 @@ from waguard.core.replace import replace
 from waguard.core.row_status import DerivedStatus, Status
 from waguard.core.shipping import Claim, Note, Part
 from waguard.core.webhooks.delivery import Cause
-from waguard.core.webhooks.pending import DeliveryResult
+from waguard.core.webhooks.pending import DeliveryResult, Pending, delivered
 from waguard.errors import NotOwnedError
 from waguard.ports.messages import NamedFile
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
@@ -64,6 +64,8 @@ class Filled:
     hosts: list[Host]
     url: str
     ids: dict[str, int] = field(default_factory=dict)
+    webhooks: list[Pending] = field(default_factory=list)
+    """One that is pending, one that is dead."""
 
     @property
     def store(self) -> SqlStore:
@@ -87,9 +89,9 @@ async def filled(ready: str) -> AsyncIterator[Filled]:
         await store.messages.write([entry("k1", session="s1"), entry("k2", session="s1")])
         await store.messages.write([UNREADABLE])
         found, _ = await store.messages.pending(GLOBAL, after=0, limit=10)
+        it.webhooks.extend(found)
         it.ids["pending"], it.ids["dead"] = (one.id for one in found)
-        died = DeliveryResult(id=it.ids["dead"], attempts=1, error="refused")
-        await store.messages.write([], [died])
+        await store.messages.write([], [failed(found[1], "refused")])
         await store.messages.fetch_again(FILE)
         yield it
 
@@ -193,7 +195,7 @@ async def test_a_lost_session_leaves_the_batch_and_the_others_are_written(filled
     before = await filled.rows()
     written = await store.messages.write(
         [entry("k3", session="s1"), entry("k4", session="s2"), entry("k5", session="s1")],
-        [DeliveryResult(id=filled.ids["pending"]), DeliveryResult(id=999)],
+        [delivered(filled.webhooks[0]), DeliveryResult(id=999, event_id="gone")],
         outgoing=[
             StateUpdate(id=filled.ids["sending"], state=State.SENT),
             message("s2", "c"),
@@ -349,11 +351,10 @@ async def test_dead_letters_of_others_keep_no_place_among_those_that_are_replaye
     await created(second, "s3")
     await second.store.messages.write(many)
     found, _ = await second.store.messages.pending(GLOBAL, after=0, limit=1_000)
-    died = [DeliveryResult(id=one.id, attempts=1, error="refused") for one in found]
-    await second.store.messages.write([], died)
+    await second.store.messages.write([], [failed(one, "refused") for one in found])
     await first.store.messages.write([entry("last", session="s2")])
     [*_, last], _ = await first.store.messages.pending(GLOBAL, after=0, limit=1_000)
-    await first.store.messages.write([], [DeliveryResult(id=last.id, attempts=1, error="refused")])
+    await first.store.messages.write([], [failed(last, "refused")])
     replayed = await first.store.messages.replay(filled.ids["dead"] + 1, last.id, [GLOBAL])
     assert [it.id for it in replayed] == [last.id]
 

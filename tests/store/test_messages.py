@@ -24,7 +24,7 @@ from waguard.core.messages.inbox import (
 from waguard.core.messages.received_media import handle_of
 from waguard.core.replace import replace as changed
 from waguard.core.webhooks.delivery import Cause, DeadLetterState
-from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
+from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending, delivered
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.webhooks import GLOBAL, Endpoint, Queued
 from waguard.store.deliveries import READ_AT_ONCE
@@ -68,6 +68,12 @@ def body_of(one: InboxRecord) -> bytes:
     return notice.body
 
 
+def failed(webhook: Pending, error: str, cause: Cause = Cause.REFUSED) -> DeliveryResult:
+    """The result that makes a dead letter of it."""
+    number, event = webhook.id, webhook.event_id
+    return DeliveryResult(id=number, event_id=event, attempts=1, error=error, cause=cause)
+
+
 async def waiting(messages: SqlMessages, endpoint: str = GLOBAL) -> list[Pending]:
     return (await messages.pending(endpoint, after=0, limit=1_000))[0]
 
@@ -108,7 +114,7 @@ async def test_a_file_that_came_later_is_awaited_like_others(messages: SqlMessag
     await messages.end_file(handle_of("a", "m3"), error="media_not_found")
     assert await messages.files_awaited() == {"0" * 64, "1" * 64, "2" * 64}
     found = await waiting(messages)
-    await messages.write([], [DeliveryResult(id=it.id) for it in found[:2]])
+    await messages.write([], [delivered(it) for it in found[:2]])
     assert await messages.files_awaited() == {"2" * 64}
 
 
@@ -243,10 +249,10 @@ async def test_results_of_deliveries_are_stored_together(messages: SqlMessages, 
     await messages.write([entry(f"k{number}") for number in range(4)])
     first, second, third, fourth = await waiting(messages)
     resolved = [
-        DeliveryResult(id=first.id),
-        DeliveryResult(id=second.id, attempts=3, next_at=wall.time + 60, error="no answer"),
-        DeliveryResult(id=third.id, attempts=9, error="the receiver answered 404"),
-        DeliveryResult(id=987_654),
+        delivered(first),
+        changed(failed(second, "no answer"), attempts=3, next_at=wall.time + 60, cause=None),
+        changed(failed(third, "the receiver answered 404"), attempts=9),
+        DeliveryResult(id=987_654, event_id=first.event_id),
     ]
     await messages.write([], resolved)
     assert await waiting(messages) == [
@@ -257,7 +263,7 @@ async def test_results_of_deliveries_are_stored_together(messages: SqlMessages, 
     assert (letter.id, letter.attempts, letter.error) == (third.id, 9, "the receiver answered 404")
     size = len(body_of(entry("k2")))
     assert (letter.died_at, letter.size, letter.endpoint) == (wall.time, size, GLOBAL)
-    await messages.write([], [DeliveryResult(id=third.id)])  # too late: it is dead
+    await messages.write([], [delivered(third)])  # too late: it is dead
     assert await messages.dead() == [letter]
 
 
@@ -266,7 +272,7 @@ async def test_an_id_is_never_given_twice(messages: SqlMessages, store: SqlStore
     """Who has read up to 7 asks for what came after 7."""
     await messages.write([entry("k1")])
     [item] = await waiting(messages)
-    await messages.write([], [DeliveryResult(id=item.id)])
+    await messages.write([], [delivered(item)])
     await store.close()
     await store.open()
     await messages.write([entry("k2")])
@@ -284,8 +290,9 @@ async def test_a_large_body_is_read_when_its_turn_comes(messages: SqlMessages) -
     (first, second), bodies = await messages.pending(GLOBAL, after=0, limit=9)
     assert len(bodies[second.id]) == READ_AT_ONCE
     assert bodies == {second.id: body_of(small)}
-    assert await messages.body(first.id) == body_of(large)
-    assert await messages.body(987_654) is None
+    assert await messages.body(first.id, first.event_id) == body_of(large)
+    assert await messages.body(987_654, first.event_id) is None
+    assert await messages.body(first.id, second.event_id) is None, "the id is of another one now"
 
 
 @every_database
@@ -352,6 +359,7 @@ async def test_holds_and_attempts_are_kept(messages: SqlMessages, wall: Wall) ->
     [item] = await waiting(messages)
     again = DeliveryResult(
         id=item.id,
+        event_id=item.event_id,
         attempts=1,
         next_at=wall.time + 1,
         error="500",
@@ -362,10 +370,10 @@ async def test_holds_and_attempts_are_kept(messages: SqlMessages, wall: Wall) ->
     [tried] = await waiting(messages)
     assert (tried.tried_since, tried.held_since) == (wall.time, None)
     assert tried.cause == Cause.UNSTORED
-    await messages.write([], [Hold(item.id, wall.time + 5)])
+    await messages.write([], [Hold(item.id, item.event_id, wall.time + 5)])
     [held] = await waiting(messages)
     assert (held.tried_since, held.held_since) == (None, wall.time + 5)
-    await messages.write([], [Hold(item.id, None)])
+    await messages.write([], [Hold(item.id, item.event_id, None)])
     assert (await waiting(messages))[0].held_since is None
 
 
@@ -375,8 +383,7 @@ async def test_what_is_uncertain_is_listed_apart_and_replayed_by_name_only(
 ) -> None:
     await messages.write([entry("k1"), entry("k2")])
     first, second = await waiting(messages)
-    unsure = DeliveryResult(id=first.id, attempts=1, error="unsure", cause=Cause.UNCERTAIN)
-    dead = DeliveryResult(id=second.id, attempts=1, error="404", cause=Cause.REFUSED)
+    unsure, dead = failed(first, "unsure", Cause.UNCERTAIN), failed(second, "404")
     await messages.write([], [unsure, dead])
     assert [one.id for one in await messages.dead(state=DeadLetterState.UNCERTAIN)] == [first.id]
     assert [one.id for one in await messages.dead(state=DeadLetterState.DEAD)] == [second.id]
@@ -468,7 +475,7 @@ async def test_dead_letters_are_listed_replayed_and_discarded(
     [item] = await waiting(messages)
     assert item.id == one, "it has its place before what waits behind it"
     assert (item.event_id, item.attempts) == (names[3], 0)
-    assert await messages.body(item.id) == body_of(entries[3])
+    assert await messages.body(item.id, item.event_id) == body_of(entries[3])
     assert item.created_at == item.next_at == wall.time
     assert not await messages.discard(item.id), "it is not dead"
 
@@ -571,10 +578,10 @@ async def test_the_queue_is_counted_by_receiver_and_dead_letters_by_cause(
     await messages.write([entry(str(number), session="ab"[number % 2]) for number in range(5)])
     assert (await messages.queued()).pending == {GLOBAL: 5}
     wall.time += 1.0
-    first = [one.id for one in await waiting(messages)]
-    refused = [DeliveryResult(id=it, error=f"no {it}", cause=Cause.REFUSED) for it in first[:3]]
-    unsure = [DeliveryResult(id=first[3], error="perhaps", cause=Cause.UNCERTAIN)]
-    await messages.write([], [*refused, *unsure])
+    queue = await waiting(messages)
+    first = [one.id for one in queue]
+    refused = [failed(it, f"no {it.id}") for it in queue[:3]]
+    await messages.write([], [*refused, failed(queue[3], "perhaps", Cause.UNCERTAIN)])
     found = await messages.queued()
     assert found.pending == {GLOBAL: 1}
     dead = {it.cause: it for it in found.dead}

@@ -87,7 +87,7 @@ async def test_results_of_webhooks_and_of_sends_wait_too(
     kept = await journal.keep(message("a", "m"))
     for table in ("waguard_deliveries", "waguard_outbox"):
         await app.run(f"ALTER TABLE {table} RENAME TO aside_{table}")
-    saved = journal.save_later(DeliveryResult(id=1))
+    saved = journal.save_later(DeliveryResult(id=1, event_id="e"))
     updated = journal.update(StateUpdate(id=kept, state=State.SENT))
     await _waits(journal, logged)
     with pytest.raises(DatabaseUnfitError):  # who waits for it hears so at once

@@ -10,7 +10,7 @@ from tests.store.conftest import BACKENDS
 from tests.store.hosts import SERVERS, Host, created, hosts
 from waguard.core.cluster.records import Owner
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind
-from waguard.core.webhooks.pending import DeliveryResult
+from waguard.core.webhooks.pending import delivered
 from waguard.errors import NotOwnedError, SessionIdTakenError
 from waguard.ports.webhooks import Endpoint
 
@@ -189,7 +189,7 @@ async def test_a_deleted_session_keeps_its_owner_until_its_webhooks_are_delivere
     assert (left.session, left.host, left.epoch, left.deleted) == ("s1", "h0", 1, True)
     assert await second.claim("s1") == 2
     [pending], _ = await second.store.messages.pending("s1", after=0, limit=9)
-    written = await second.store.messages.write([], [DeliveryResult(id=pending.id)])
+    written = await second.store.messages.write([], [delivered(pending)])
     assert written.unrecorded == frozenset()
     assert await second.store.messages.pending("s1", after=0, limit=9) == ([], {})
     await owners.drop(["s1"])

@@ -110,6 +110,29 @@ async def test_what_was_not_delivered_in_the_copy_is_delivered_again_with_its_id
         assert ids[0] == ids[2]
 
 
+@every_database
+async def test_a_result_that_was_in_flight_is_not_another_webhooks(
+    ready: str, receiver: Receiver, tmp_path: Path
+) -> None:
+    """The copy gives its id to what comes next."""
+    async with gateway(tmp_path, receiver.url, database=ready) as it:
+        report = health(it)
+        await _deliver(it, 1)
+        copy = await Copy(ready).make()
+        receiver.free.clear()
+        before = receiver.arrived
+        await it.stored(event(2))
+        await wait_until(lambda: receiver.arrived > before, "it is at the receiver")
+        await report.count()
+        await copy.put_back()
+        await it.stored(event(3))
+        receiver.free.set()
+        await wait_until(lambda: it.queue().state.is_saved, "its result is written")
+        await report.count()
+        assert await it.drained()
+        assert _bodies(receiver) == ["body 1", "body 2", "body 3"]
+
+
 async def _store(messages: SqlMessages, wall: Wall, number: int) -> None:
     record: InboxRecord = of_event(event(number))
     wall.time += 1.0

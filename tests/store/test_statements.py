@@ -32,7 +32,7 @@ CALLS: Mapping[str, tuple[Call, int]] = {
     "several": (
         lambda it: it.messages.write(
             [entry("k1"), entry("k2")],
-            [DeliveryResult(id=7)],
+            [DeliveryResult(id=7, event_id="e")],
             outgoing=[draft("n"), StateUpdate(id=1, state=State.SENDING), Withdrawal("w")],
         ),
         10,

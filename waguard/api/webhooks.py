@@ -88,7 +88,8 @@ async def listing(request: web.Request, query: WantedLetters) -> DeadLetters:
 @route(Right.READ, narrows=Narrowing.OWN)
 async def letter(request: web.Request, number: Number) -> DeadLetter:
     """One dead letter, with its body."""
-    found, body = await _own(request, number), await request.app[DEPS].messages.body(number)
+    found = await _own(request, number)
+    body = await request.app[DEPS].messages.body(number, found.event_id)
     if body is None:
         raise _no_such(number)
     if found.event == QR_CODE:

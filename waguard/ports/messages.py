@@ -200,7 +200,7 @@ class MessageStore(Undecryptables, FilesNamed, DeferredFiles, Remembered, Messag
         session has is read from 0 when it is acquired.
         """
 
-    async def body(self, number: int) -> bytes | None:
+    async def body(self, number: int, event_id: str) -> bytes | None:
         """The body of a webhook, dead or not; None: there is no such webhook any more."""
 
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     insert,
     null,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -92,9 +93,10 @@ class SqlDeliveries:
         small = {number: body for number, body in bodies.items() if body is not None}
         return [Pending(**row) for row in rows], small
 
-    async def body(self, number: int) -> bytes | None:
+    async def body(self, number: int, event_id: str) -> bytes | None:
+        own = DELIVERIES.c
         async with self._database.reading() as (connection, _):
-            query = select(DELIVERIES.c.body).where(DELIVERIES.c.id == number)
+            query = select(own.body).where(own.id == number, own.event_id == event_id)
             found: bytes | None = await connection.scalar(query)
             return found
 
@@ -188,15 +190,18 @@ async def record_results(
     connection: AsyncConnection, results: Sequence[DeliveryResult | Hold], now: float
 ) -> None:
     """Only what is pending: an endpoint may be removed while its webhook is in flight, or a person
-    reads it."""
+    reads it. Only of the same event: a database that was put back to an older copy gives ids anew."""
     own = DELIVERIES.c
-    delivered = [s.id for s in results if isinstance(s, DeliveryResult) and s.error is None]
+    delivered = [s for s in results if isinstance(s, DeliveryResult) and s.error is None]
     for start in range(0, len(delivered), _IDS_AT_ONCE):
         some = delivered[start : start + _IDS_AT_ONCE]
-        await connection.execute(_DELIVERED, {"ids": some})
+        named = {"ids": [one.id for one in some], "both": [(one.id, one.event_id) for one in some]}
+        await connection.execute(_DELIVERED, named)
     for result in results:
         if values := _changed(result, now):
-            same = update(DELIVERIES).where(own.id == result.id, PENDING)
+            same = update(DELIVERIES).where(
+                own.id == result.id, own.event_id == result.event_id, PENDING
+            )
             await connection.execute(same.values(values))
 
 
@@ -317,5 +322,7 @@ _NEXT: Final = (
     select(*map(column, _READ), _SMALL.label("body")).where(PENDING).order_by(DELIVERIES.c.id)
 )
 _DELIVERED: Final = delete(DELIVERIES).where(
-    DELIVERIES.c.id.in_(bindparam("ids", expanding=True)), PENDING
+    DELIVERIES.c.id.in_(bindparam("ids", expanding=True)),  # MariaDB uses no index for pairs
+    tuple_(DELIVERIES.c.id, DELIVERIES.c.event_id).in_(bindparam("both", expanding=True)),
+    PENDING,
 )

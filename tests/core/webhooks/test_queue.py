@@ -154,7 +154,7 @@ def test_the_first_of_a_session_is_noted_and_the_others_are_not() -> None:
     assert held == {"1@c.us": "it is away", "2@c.us": "it is away"}
     driven.effects.clear()
     driven.post(Released(session="a"))
-    assert saved(driven) == [Hold(note.id, None)]
+    assert saved(driven) == [Hold(note.id, note.event_id, None)]
     assert len(driven.in_flight) == 1
 
 

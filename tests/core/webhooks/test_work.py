@@ -13,7 +13,7 @@ from waguard.core.webhooks.facts import (
     SaveLater,
 )
 from waguard.core.webhooks.partition import MemoryWindow
-from waguard.core.webhooks.pending import DeliveryResult, Hold
+from waguard.core.webhooks.pending import Hold, delivered
 from waguard.core.webhooks.state import NOT_ANNOUNCED
 
 KEY = ("a", "1@c.us")
@@ -74,7 +74,7 @@ def test_what_is_held_is_known_by_its_first_alone() -> None:
     held = {it.key: it for it in driven.queue.all_held()}
     assert {it.held_since for it in held.values()} == {driven.at}
     assert [it.id for it in held[KEY].waiting] == [1]
-    assert notes(driven) == [Hold(first, driven.at)], "the first of a session alone"
+    assert notes(driven) == [Hold(first, f"e{first}", driven.at)], "the first of a session alone"
     assert driven.queue.count == 2
 
 
@@ -86,7 +86,7 @@ def test_a_hold_that_has_ended_is_noted_again_when_it_begins_again() -> None:
     assert driven.queue.partitions[KEY].held_since is None
     driven.at += 5.0
     driven.answer(1, AWAY)
-    assert notes(driven) == [Hold(1, 1_000.0), Hold(1, None), Hold(1, 1_005.0)]
+    assert notes(driven) == [Hold(1, "e1", 1_000.0), Hold(1, "e1", None), Hold(1, "e1", 1_005.0)]
 
 
 def test_what_waits_for_its_session_ready_waits_since_the_first_moment() -> None:
@@ -98,11 +98,11 @@ def test_what_waits_for_its_session_ready_waits_since_the_first_moment() -> None
         driven.at += 1.0
         driven.post(Released(session="a"))
     assert [it.held_since for it in driven.queue.all_held()] == [1_000.0]
-    assert notes(driven) == [Hold(2, 1_000.0)]
+    assert notes(driven) == [Hold(2, "e2", 1_000.0)]
     driven.pass_time(60.0)
     driven.deliver(1)
     assert driven.in_flight == [2]
-    assert notes(driven) == [Hold(2, 1_000.0), Hold(2, None)]
+    assert notes(driven) == [Hold(2, "e2", 1_000.0), Hold(2, "e2", None)]
 
 
 def test_it_says_so_once_its_session_is_connected() -> None:
@@ -127,5 +127,5 @@ def test_what_a_newer_event_of_its_session_outdates_is_saved_as_left_out() -> No
     driven = Driven(*codes)
     driven.poke()
     saved = [it.result for it in driven.effects if isinstance(it, SaveLater)]
-    assert saved == [DeliveryResult(id=1), DeliveryResult(id=2)]
+    assert saved == [delivered(item(1)), delivered(item(2))]
     assert driven.in_flight == [3]

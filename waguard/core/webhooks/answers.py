@@ -19,7 +19,7 @@ from waguard.core.webhooks.facts import (
     SaveLater,
 )
 from waguard.core.webhooks.partition import Partition, PartitionStage
-from waguard.core.webhooks.pending import DeliveryResult
+from waguard.core.webhooks.pending import DeliveryResult, delivered
 from waguard.core.webhooks.retry_decision import (
     Dead,
     Delivered,
@@ -51,7 +51,7 @@ def handle_answer(work: Work, fact: Answered) -> None:
         case Gone():
             contents.done(work, partition)
         case Outdated():
-            _finish(work, partition, DeliveryResult(id=fact.id))
+            _finish(work, partition, delivered(partition.first))
         case Later(delay=delay):
             work.pause(partition, delay, asked=True)
         case NotYet(why=why, works=works, brief=brief):
@@ -78,7 +78,7 @@ def handle_lookup(work: Work, fact: LookupDone) -> None:
         return
     if fact.found:
         _succeeded(work, partition, stored=True)
-        _finish(work, replace(partition, tried_since=None), DeliveryResult(id=fact.id))
+        _finish(work, replace(partition, tried_since=None), delivered(partition.first))
         return
     head, pauses = partition.head, work.policy.lookup_pauses
     if fact.found is None or head.lookups + 1 >= len(pauses):
@@ -98,7 +98,7 @@ def _handle(work: Work, partition: Partition, answer: Answer) -> None:
         case Delivered(listed=why):
             partition = replace(partition, tried_since=None)
             if why is None:
-                _finish(work, partition, DeliveryResult(id=item.id))
+                _finish(work, partition, delivered(item))
             else:
                 _dead_letter(work, partition, Dead(why, Cause.STORED))
         case Dead():
@@ -110,7 +110,7 @@ def _handle(work: Work, partition: Partition, answer: Answer) -> None:
             if tried.expired and not (answer.refused or answer.bug):
                 contents.expire_older(work, work.now.expired)
         case Retry() | LookupAgain() if delivery.outdated(item.event, _behind(partition)):
-            _finish(work, partition, DeliveryResult(id=item.id))
+            _finish(work, partition, delivered(item))
         case LookupAgain():
             searching = replace(partition.head, lookups=0)
             partition = _record_failure(work, partition, answer, 0.0)
@@ -202,6 +202,7 @@ def _record_failure(work: Work, partition: Partition, answer: Answer, delay: flo
     next_at = work.now.wall + delay
     result = DeliveryResult(
         id=item.id,
+        event_id=item.event_id,
         attempts=attempt,
         next_at=next_at,
         error=why,
@@ -217,7 +218,9 @@ def _dead_letter(work: Work, partition: Partition, dead: Dead) -> None:
     item = partition.first
     work.do(DeadLettered(item=item, why=dead.why, stored=dead.cause is Cause.STORED))
     attempts = item.attempts + 1
-    result = DeliveryResult(id=item.id, attempts=attempts, error=dead.why, cause=dead.cause)
+    result = DeliveryResult(
+        id=item.id, event_id=item.event_id, attempts=attempts, error=dead.why, cause=dead.cause
+    )
     _finish(work, partition, result)
 
 

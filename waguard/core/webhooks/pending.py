@@ -35,6 +35,8 @@ class DeliveryResult(Struct, frozen=True, kw_only=True):
     """What became of a queued webhook: delivered (all None), to be tried again, or dead."""
 
     id: int
+    event_id: str
+    """A database that is put back to an older copy gives the ``id`` to another event's webhook."""
     attempts: int = 0
     next_at: float | None = None
     error: str | None = None
@@ -45,9 +47,15 @@ class DeliveryResult(Struct, frozen=True, kw_only=True):
     """The cause of a dead letter; of one that is to be tried again as ``Pending`` has it."""
 
 
+def delivered(item: Pending) -> DeliveryResult:
+    """The result of one that needs no more attempt."""
+    return DeliveryResult(id=item.id, event_id=item.event_id)
+
+
 class Hold(Struct, frozen=True):
     """A queued webhook waits for its session since then (unix time), or no longer (None): either
     way its attempts count from 0 again."""
 
     id: int
+    event_id: str
     since: float | None

@@ -50,7 +50,11 @@ def go_on(work: Work, partition: Partition) -> None:
         first = partition.first
         why = given_up(work.policy, first.attempts, "see the ones before")
         expired = DeliveryResult(
-            id=first.id, attempts=first.attempts, error=why, cause=Cause.EXPIRED
+            id=first.id,
+            event_id=first.event_id,
+            attempts=first.attempts,
+            error=why,
+            cause=Cause.EXPIRED,
         )
         work.do(SaveLater(result=expired))
         partition = _popped(work, partition)

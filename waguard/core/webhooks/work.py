@@ -4,7 +4,7 @@ from waguard.core.replace import replace
 from waguard.core.webhooks import delivery
 from waguard.core.webhooks.facts import Effect, LoadPartition, Now, SaveLater
 from waguard.core.webhooks.partition import Partition, PartitionStage
-from waguard.core.webhooks.pending import DeliveryResult, Hold, Key, Pending
+from waguard.core.webhooks.pending import Hold, Key, Pending, delivered
 from waguard.core.webhooks.persistent_map import MapBuilder, PersistentMap
 from waguard.core.webhooks.retry_policy import pause
 from waguard.core.webhooks.state import NOT_ANNOUNCED, Owned, Queue, Reading, is_announced
@@ -176,12 +176,13 @@ class Work:
         )
         _join(self.held, partition.key)
         if note:
-            self.do(SaveLater(result=Hold(first.id, since)))
+            self.do(SaveLater(result=Hold(first.id, first.event_id, since)))
 
     def unhold(self, partition: Partition) -> Partition:
         """The partition waits for its session no longer."""
         if partition.marked:
-            self.do(SaveLater(result=Hold(partition.first.id, None)))
+            first = partition.first
+            self.do(SaveLater(result=Hold(first.id, first.event_id, None)))
         return self.put(replace(partition, held_since=None, marked=False))
 
     def release(self, session: str) -> None:
@@ -265,4 +266,4 @@ def _leave(sessions: MapBuilder[str, PersistentMap[Key, None]], key: Key) -> Non
 
 def left_out(item: Pending) -> SaveLater:
     """Save that it is not delivered: a newer event of its session made it outdated."""
-    return SaveLater(result=DeliveryResult(id=item.id))
+    return SaveLater(result=delivered(item))

@@ -72,10 +72,10 @@ class Bodies:
         self._store = store
         self._kept: dict[int, bytes] = {}
 
-    async def get(self, number: int) -> bytes | None:
+    async def get(self, item: Pending) -> bytes | None:
         """The body of a webhook; None: there is no such webhook any more. Errors are those of ``Store``."""
-        body = self._kept.get(number)
-        return await self._store.body(number) if body is None else body
+        body = self._kept.get(item.id)
+        return await self._store.body(item.id, item.event_id) if body is None else body
 
     def keep(self, found: Mapping[int, bytes], queue: Queue) -> None:
         """Keep what was read for the queue, where it has room."""
@@ -135,7 +135,7 @@ class Attempts:
         if item.event == delivery.READY and (changed := self._still_ready(item)):
             return changed
         try:
-            body = await self.bodies.get(item.id)
+            body = await self.bodies.get(item)
         except WaguardError as error:  # the database is away: the receiver is not to blame
             _log_unread(error)
             return Later(self._ctx.retry)
@@ -163,7 +163,7 @@ class Attempts:
         bugs = 0
         while True:  # without a look it would be delivered once more
             try:
-                body = await self.bodies.get(item.id)
+                body = await self.bodies.get(item)
                 break
             except WaguardError as error:
                 _log_unread(error)
