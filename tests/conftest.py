@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.launcher import launcher_pid
+from tests.statements import compile_once
 from tests.virtual_time import VirtualTimeLoop
 
 # An example that waits for a core is not a slow one (hypothesis allows 0.2 s). What is drawn is the
@@ -32,6 +33,7 @@ def pytest_configure() -> None:
     # in the background of a shell SIGINT is ignored, and by every process that is started from here
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    compile_once()
     gc.disable()  # what is collected stays: a sixth of the time would be spent on looking at it
 
 
