@@ -194,9 +194,9 @@ class FakeProcess:
         self.send(Event(seq=self._seq, at=START, body=body))
         return self._seq
 
-    def send(self, message: msgspec.Struct) -> None:
+    def send(self, *messages: msgspec.Struct) -> None:
         for channel in self._channels:
-            channel.post(message)
+            channel.post(*messages)
 
     def write(self, content: bytes) -> None:
         """Anything at all."""

@@ -139,8 +139,7 @@ async def test_an_answer_behind_much_else_is_waited_for(bench: Bench, world: Wor
     session = await bench.add()
     process = await up(session)
     session.post(StopRequested())
-    for _ in range(20_000):
-        process.send(Heartbeat(devtools=None, page=None))
+    process.send(*[Heartbeat(devtools=None, page=None)] * 20_000)
     process.report("unknown", phase="closing")
     await answers_are_due(bench, world)
     await until(session, lambda s: s.state.worker is not None and s.state.worker.closing)
