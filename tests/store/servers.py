@@ -24,7 +24,11 @@ _ACCOUNT = "nobody"  # PostgreSQL refuses to run as root
 # it lives for minutes: nobody tidies it
 _UNTENDED = ("-c", "autovacuum=off", "-c", "bgwriter_lru_maxpages=0")
 # what it stores is lost with the machine, which these tests would not survive either
-_QUICK = ("--innodb-flush-log-at-trx-commit=0", "--skip-innodb-doublewrite")
+_QUICK = (
+    "--innodb-flush-log-at-trx-commit=0",
+    "--skip-innodb-doublewrite",
+    "--innodb-log-file-size=10M",
+)
 
 
 @dataclass(frozen=True)
