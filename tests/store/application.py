@@ -39,10 +39,13 @@ class MemoryApplication:
 
 
 class SqlApplication:
-    """Speaks plain SQL over connections of its own."""
+    """Speaks plain SQL over connections of its own; ``lasting`` ones are there until it is closed."""
 
-    def __init__(self, url: str) -> None:
-        self._engine = create_async_engine(url, poolclass=NullPool)
+    def __init__(self, url: str, *, lasting: bool = False) -> None:
+        self._engine = create_async_engine(url, poolclass=None if lasting else NullPool)
+
+    async def close(self) -> None:
+        await self._engine.dispose()
 
     async def insert(self, session_id: str, workspace_id: int, **columns: Any) -> None:
         row = {"session_id": session_id, "workspace_id": workspace_id, **columns}

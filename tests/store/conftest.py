@@ -141,7 +141,7 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         return
     backend, _, shape = request.param.partition("-")
     url = await ready_database(backend, request, tmp_path, *_TABLES[shape][backend])
-    app = SqlApplication(url)
+    app = SqlApplication(url, lasting=True)
     if shape == "newer":
         await migrated_by_a_newer_waguard(url)
     store = SqlStore(url, wall=wall, busy_timeout=PATIENT)
@@ -150,6 +150,7 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield Bench(store, app, wall)
     finally:
         await store.close()
+        await app.close()
 
 
 async def migrated_by_a_newer_waguard(url: str) -> None:
