@@ -42,13 +42,18 @@ def check(
 
 def differs(body: dict[str, Any], struct: type[msgspec.Struct]) -> str:
     """Why a reply is none of these; "": it is one."""
-    if more := body.keys() - {it.encode_name for it in msgspec.structs.fields(struct)}:
+    if more := body.keys() - _names(struct):
         return f"{struct.__name__} has no {sorted(more)}"
     try:
         msgspec.convert(body, struct)
     except msgspec.ValidationError as error:
         return f"{struct.__name__}: {error}"
     return ""
+
+
+@functools.cache
+def _names(struct: type[msgspec.Struct]) -> frozenset[str]:
+    return frozenset(it.encode_name for it in msgspec.structs.fields(struct))
 
 
 def described(app: web.Application, method: str, path: str) -> Route | None:
