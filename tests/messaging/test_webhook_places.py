@@ -35,7 +35,7 @@ def message(number: int, chat: str = "1@c.us", session: str = "a") -> BusEvent:
 
 
 FAILS: dict[str, Callable[..., bool]] = {
-    "body": lambda number: number <= CONCURRENT,
+    "body": lambda number, _: number <= CONCURRENT,
     "endpoints": lambda: True,
     "write": lambda _, results, **more: bool(results),
 }
