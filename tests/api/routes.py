@@ -25,7 +25,7 @@ OBJECTS: Final = (
 )
 HEAD: Final = """# Routes
 <!-- written by python -m tests.api.routes -->
-What each route takes and answers, as `/api/openapi.json` has it; `/docs` has types and meanings of the fields.
+What each route takes and answers, as `/api/openapi.json` has it; `/docs` has the fields' types, with `make run` their meanings, too.
 [api.md](api.md) has what they do not say, [rights.md](rights.md) which key may call them. `?` before a name: of the
 query; behind it: may be left out. [Errors](api.md#errors) that many routes have are left out.
 """
