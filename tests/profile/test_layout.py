@@ -61,6 +61,39 @@ def test_a_profile_in_its_place_is_never_replaced(tmp_path: Path) -> None:
     assert word_in(layout.path(tmp_path, 6, "abc")) == "old"
 
 
+@pytest.fixture
+def over_disks(tmp_path: Path) -> Path:
+    """Workspace 7 lies on another disk; its session was moved into workspace 8."""
+    stored(layout.path(tmp_path, 7, "abc"))
+    layout.path(tmp_path / "snapshots", 7, "abc").mkdir(parents=True)
+    for root in (tmp_path, tmp_path / "snapshots"):  # what a move makes where a rename is refused
+        new = layout.path(root, 8, "abc")
+        new.parent.mkdir()
+        new.symlink_to(layout.path(root, 7, "abc"))
+    return tmp_path
+
+
+def test_a_profile_that_is_moved_back_over_disks_leaves_no_link(over_disks: Path) -> None:
+    assert word_in(layout.migrate(over_disks, 7, "abc", before=8)) == "credentials"
+    assert layout.path(over_disks / "snapshots", 7, "abc").is_dir()
+    for root in (over_disks, over_disks / "snapshots"):
+        assert list((root / "workspace_8").iterdir()) == []
+
+
+def test_a_profile_that_was_moved_over_disks_lies_elsewhere_once(over_disks: Path) -> None:
+    assert layout.elsewhere(over_disks, 9, "abc") == 8
+
+
+def test_of_two_links_the_newest_is_the_sessions(over_disks: Path) -> None:
+    """A daemon was killed after it made the one, and before it removed the other."""
+    newest = layout.path(over_disks, 9, "abc")
+    newest.parent.mkdir()
+    newest.symlink_to(layout.path(over_disks, 7, "abc"))
+    now = newest.lstat().st_mtime_ns + 1
+    os.utime(newest, ns=(now, now), follow_symlinks=False)
+    assert layout.left_behind(over_disks, "abc", [7, 8, 9]) == {7, 8}
+
+
 def test_where_nothing_is_nothing_is_made(tmp_path: Path) -> None:
     assert not layout.migrate(tmp_path, 7, "abc", before=6).exists()
     assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from waguard.core.reconcile import Host, Stored, Worker
+from waguard.core.reconcile import Host, Stored, Wanted, Worker, findings
 from waguard.host.process import procfs
 from waguard.profile import layout
 from waguard.supervision.fleet.inventory import places_on_disk, read_inventory
@@ -94,3 +94,18 @@ def test_only_the_process_of_the_record_is_a_worker(tmp_path: Path) -> None:
     assert stock(tmp_path).workers == {}
     record(tmp_path, boot_id="another boot")
     assert stock(tmp_path).workers == {}
+
+
+def test_a_profile_that_was_moved_over_disks_is_one(tmp_path: Path) -> None:
+    """Its only profile was reported as one without a row, to be quarantined, and saved twice."""
+    sessions = tmp_path / "sessions"
+    left = layout.path(sessions, 7, "s")
+    (left / "Default/Local Storage").mkdir(parents=True)
+    moved = layout.path(sessions, 8, "s")
+    moved.parent.mkdir()
+    moved.symlink_to(left)
+    assert places_on_disk(sessions) == [(8, "s")]
+    host = stock(tmp_path)
+    assert host.profiles == {(8, "s"): Stored(profile=True, copies=False)}
+    row = Wanted(up=True, status="connected", workspace=8, paired=True)
+    assert findings({"s": row}, {}, host) == []

@@ -3,6 +3,7 @@
 import errno
 import os
 import tempfile
+from collections.abc import Collection
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -88,16 +89,34 @@ def migrate(
     """The profile's place, after it and its copies were moved there from the workspace that the session
     was in ``before``."""
     wanted = path(sessions, workspace_id, session_id)
-    if wanted.exists():
+    if before is None or before == workspace_id:
         return wanted
-    if before is not None and before != workspace_id:
-        for root in (
-            sessions / "snapshots",
-            sessions,
-        ):  # the profile last: it is what is looked for
-            if (old := path(root, before, session_id)).exists():
-                move(old, path(root, workspace_id, session_id))
+    if wanted.exists() and not leads_to(path(sessions, before, session_id), wanted):
+        return wanted
+    for root in (sessions / "snapshots", sessions):  # the profile last: it is what is looked for
+        old, new = path(root, before, session_id), path(root, workspace_id, session_id)
+        if leads_to(old, new):
+            old.unlink()  # it was moved back
+        elif old.exists():
+            move(old, new)
     return wanted
+
+
+def leads_to(link: Path, folder: Path) -> bool:
+    """Whether a link is another name of this folder, as ``move`` makes one over disks."""
+    return link.is_symlink() and link.exists() and folder.exists() and link.samefile(folder)
+
+
+def left_behind(root: Path, session_id: str, workspaces: Collection[int]) -> set[int]:
+    """Those of the workspaces whose folder has a newer link to it in another one. Raises ``OSError``."""
+    paths = {it: path(root, it, session_id) for it in workspaces}
+    made = {it: at.lstat().st_mtime_ns if at.is_symlink() else -1 for it, at in paths.items()}
+    return {
+        it
+        for it in workspaces
+        for other in workspaces
+        if made[other] > made[it] and leads_to(paths[other], paths[it])
+    }
 
 
 def workspace_of(profile: Path, otherwise: int) -> int:
@@ -114,8 +133,9 @@ def elsewhere(sessions: Path, workspace_id: int, session_id: str) -> int | None:
         if folder.name.removeprefix("workspace_").isdecimal()
         and exists(folder / f"session-{session_id}")
     ]
-    others = [workspace for workspace in found if workspace != workspace_id]
-    return others[0] if len(others) == 1 else None
+    others = {it for it in found if it != workspace_id}
+    others -= left_behind(sessions, session_id, others)
+    return others.pop() if len(others) == 1 else None
 
 
 def move(source: Path, wanted: Path) -> None:

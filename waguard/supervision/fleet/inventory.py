@@ -1,6 +1,7 @@
 """What lies and runs on this host: profiles, snapshots, workers. The reconciler's third source."""
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,14 +12,28 @@ from waguard.profile import inspection, layout, snapshots
 
 
 def places_on_disk(sessions: Path) -> list[tuple[int, str]]:
-    """Workspace and session of every profile folder, and of every folder of snapshots.
+    """Workspace and session of every profile folder, and of every folder of snapshots; one that lies on another disk only
+    where it was moved to.
 
     Raises ``OSError`` where a folder cannot be read.
     """
-    return sorted({*_folders(sessions), *_folders(sessions / "snapshots")})
+    return sorted(_folders(sessions) | _folders(sessions / "snapshots"))
 
 
-def _folders(root: Path) -> Iterator[tuple[int, str]]:
+def _folders(root: Path) -> set[tuple[int, str]]:
+    """Workspace and session of each folder below a root. A move over disks leaves the folder where it was, and makes a
+    link to it: of both, only the newest link is the session's."""
+    found = set(_named(root))
+    workspaces = defaultdict[str, list[int]](list)
+    for workspace, session in found:
+        workspaces[session].append(workspace)
+    for session, several in workspaces.items():
+        if len(several) > 1:
+            found -= {(it, session) for it in layout.left_behind(root, session, several)}
+    return found
+
+
+def _named(root: Path) -> Iterator[tuple[int, str]]:
     """Workspace and session of each folder below a root. By ``scandir``: a Path for each costs more than the reading."""
     for workspace in os.scandir(root) if root.exists() else ():
         digits = workspace.name.removeprefix("workspace_")
@@ -57,19 +72,19 @@ def _profiles(sessions: Path) -> dict[tuple[int, str], Stored] | None:
     try:
         if not sessions.is_dir():
             return None
-        own, copied = set(_folders(sessions)), set(_folders(sessions / "snapshots"))
+        own, copied = _folders(sessions), _folders(sessions / "snapshots")
         return {
-            place: _stored(sessions, *place, copied=place in copied)
+            place: _stored(sessions, *place, own=place in own, copied=place in copied)
             for place in sorted(own | copied)
         }
     except OSError:
         return None
 
 
-def _stored(sessions: Path, workspace: int, session: str, *, copied: bool) -> Stored:
+def _stored(sessions: Path, workspace: int, session: str, *, own: bool, copied: bool) -> Stored:
     at = layout.places(sessions, workspace, session)
     copies = copied and any(snapshot.intact for snapshot in snapshots.known(at.snapshots))
-    there = layout.exists(at.profile) and not inspection.emptied(at.profile)
+    there = own and layout.exists(at.profile) and not inspection.emptied(at.profile)
     return Stored(profile=there, copies=copies)
 
 
