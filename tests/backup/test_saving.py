@@ -2,21 +2,24 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from tests.backup.installation import Installation
 from tests.profile.leveldb_files import BLOBS
-from waguard.backup import archive
+from waguard.backup import archive, saving
 from waguard.core import backup_contents as policy
-from waguard.core.backup_contents import LastBackup
+from waguard.core.backup_contents import Holder, LastBackup, Manifest
 from waguard.core.replace import replace
 from waguard.errors import ConflictError
 from waguard.host.memory import last_backup
-from waguard.profile import layout, snapshot_now, snapshots
+from waguard.profile import layout, old_profiles, snapshot_now, snapshots
 from waguard.profile.layout import Places
+from waguard.profile.quarantine import WHICHEVER
 from waguard.profile.snapshot_archive import Taken
 
 
@@ -159,3 +162,100 @@ def test_of_what_no_database_says_the_last_backup_knows(
     last = last_backup.read(old.config.paths.state)
     assert isinstance(last, LastBackup)
     assert last.saved == 2
+
+
+# ---- the disk of one workspace ----
+
+
+@pytest.fixture
+def of_a_server(old: Installation) -> Installation:
+    """Its backups know no rows; beta lies in a workspace of its own, on another disk."""
+    url = "postgresql+asyncpg://db/shop"
+    old.config = replace(old.config, database=replace(old.config.database, url=url))
+    sessions = old.config.paths.sessions
+    disk = old.folder / "disk"
+    disk.mkdir()
+    (sessions / "workspace_8").symlink_to(disk)
+    layout.path(sessions, 7, "beta").rename(layout.path(sessions, 8, "beta"))
+    for root in (sessions, sessions / "snapshots"):
+        layout.path(root, 8, "x").parent.mkdir(exist_ok=True, parents=True)
+    return old
+
+
+def away(installation: Installation) -> None:
+    """The disk of beta's workspace, and its snapshots."""
+    (installation.folder / "disk").rename(installation.folder / "away")
+    shutil.rmtree(installation.config.paths.sessions / "snapshots/workspace_8")
+
+
+def saved_again(
+    installation: Installation, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> list[Manifest]:
+    """Three more, of which two stay; each at a time of its own."""
+    start = time.time()
+    made = []
+    for hours in (1, 2, 3):
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time", lambda at=start + hours * 3600: at)
+            made.append(installation.save(folder, keep=2)[1])
+    return made
+
+
+def test_the_last_archive_with_the_credentials_of_a_workspace_whose_disk_is_away_stays(
+    of_a_server: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "backups"
+    first, _ = of_a_server.save(folder, keep=2)
+    away(of_a_server)
+    for saved in saved_again(of_a_server, folder, monkeypatch):
+        [beta] = [it for it in saved.sessions if it.session == "beta"]
+        assert (beta.workspace, beta.snapshot) == (8, None)
+        assert f"{first} has its credentials" in str(beta.why)
+    assert first.exists()
+    assert len(list(folder.iterdir())) == 3
+    last = last_backup.read(of_a_server.config.paths.state)
+    assert last
+    assert set(last.missing) == {"beta", "gamma"}
+
+
+def test_an_archive_on_a_stream_takes_nobodys_place(
+    of_a_server: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "backups"
+    first, _ = of_a_server.save(folder, keep=2)
+    saving.into_stream(of_a_server.source(), BytesIO())
+    away(of_a_server)
+    saved_again(of_a_server, folder, monkeypatch)
+    assert first.exists()
+
+
+def test_of_a_session_that_left_no_archive_stays(
+    of_a_server: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "backups"
+    first, _ = of_a_server.save(folder, keep=2)
+    at = layout.places(of_a_server.config.paths.sessions, 8, "beta")
+    old_profiles.retire_unused(at, token=WHICHEVER, why="it was deleted")
+    for saved in saved_again(of_a_server, folder, monkeypatch):
+        assert "beta" not in [it.session for it in saved.sessions]
+    assert not first.exists()
+
+
+def test_an_archive_that_a_person_deleted_is_not_named(
+    of_a_server: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "backups"
+    first, _ = of_a_server.save(folder, keep=2)
+    away(of_a_server)
+    first.unlink()
+    *_, saved = saved_again(of_a_server, folder, monkeypatch)
+    assert "beta" not in [it.session for it in saved.sessions]
+
+
+def test_of_a_logged_out_row_no_archive_is_needed() -> None:
+    holder = Holder(session="a", workspace=7, at=1.0, archive="/backups/x.tar")
+    row = policy.Row(session="a", workspace=7, unpaired=False)
+    assert policy.needed([holder], (), [row], {}) == [holder]
+    assert policy.needed([holder], (), [replace(row, unpaired=True)], {}) == []
+    assert policy.needed([holder], (), [replace(row, session="b")], {}) == []
+    assert policy.needed([holder], (), [], {"a": 0.5}) == [holder]

@@ -25,7 +25,7 @@ from waguard.backup import archive, room, rows
 from waguard.config.passwords import without_passwords
 from waguard.config.sections import Config
 from waguard.core import backup_contents as policy
-from waguard.core.backup_contents import LastBackup, Manifest, Row, SavedSession
+from waguard.core.backup_contents import Holder, LastBackup, Manifest, Row, SavedSession
 from waguard.errors import ConfigError, ConflictError, WaguardError
 from waguard.host import small_file
 from waguard.host.files import disk
@@ -33,7 +33,7 @@ from waguard.host.files.acting import as_owner_of
 from waguard.host.files.private_files import private_folders, sync_folder
 from waguard.host.memory import installation_file, key_memory, last_backup, proxies, version_memory
 from waguard.host.small_file import UnreadableError
-from waguard.profile import layout, owner_mark, snapshot_now, snapshots
+from waguard.profile import layout, owner_mark, quarantine, snapshot_now, snapshots
 from waguard.profile.layout import Places
 from waguard.profile.snapshot_archive import SnapshotDamagedError, Taken
 from waguard.store.engine import sqlite_file
@@ -53,8 +53,8 @@ class Source(Struct, frozen=True, kw_only=True):
 
 
 def into_folder(source: Source, folder: Path, *, keep: int | None) -> tuple[Path, Manifest]:
-    """A new archive there; of the older ones of this installation only ``keep`` - 1 stay (None: all). Raises
-    ``WaguardError``, ``OSError``."""
+    """A new archive there; of the older ones of this installation only ``keep`` - 1 stay (None: all), and the newest
+    with credentials that it has not. Raises ``WaguardError``, ``OSError``."""
     _require_room(source, folder)
     now = time.time()
     stamp = f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}"
@@ -68,7 +68,7 @@ def into_folder(source: Source, folder: Path, *, keep: int | None) -> tuple[Path
         try:
             with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(raw, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            manifest = _save(source, raw, now)
+            manifest, earlier = _save(source, raw, now)
             with as_owner_of(folder):
                 draft.rename(folder / name)
                 sync_folder(folder)
@@ -76,13 +76,23 @@ def into_folder(source: Source, folder: Path, *, keep: int | None) -> tuple[Path
             with as_owner_of(folder):
                 draft.unlink(missing_ok=True)
             raise
-    _remember(source, manifest, str(folder / name))
+    archive_path = (folder / name).absolute()
+    with as_owner_of(folder):
+        earlier = [it for it in earlier if not _is_gone(Path(it.archive), archive_path.parent)]
+    last = _remember(source, manifest, archive_path, earlier)
     if keep is not None:
         with as_owner_of(folder):
             older = sorted(it for it in _archives(folder, ours) if it.name != name)
+            stay = {Path(it.archive).name for it in last.holders}
             for old in older[: max(0, len(older) - keep + 1)]:
-                old.unlink()
+                if old.name not in stay:
+                    old.unlink()
     return folder / name, manifest
+
+
+def _is_gone(archive: Path, folder: Path) -> bool:
+    """Whether a person has deleted it; of another folder that is not known."""
+    return archive.parent == folder and not archive.exists()
 
 
 def _prefix(source: Source) -> str:
@@ -134,11 +144,11 @@ def into_stream(source: Source, stream: BinaryIO) -> Manifest:
     with as_owner_of(state):
         raw = tempfile.TemporaryFile(dir=state)  # noqa: SIM115 - closed below
     with raw:
-        manifest = _save(source, raw, time.time())
+        manifest, earlier = _save(source, raw, time.time())
         raw.seek(0)
         shutil.copyfileobj(raw, stream)
         stream.flush()
-    _remember(source, manifest, "stdout")
+    _remember(source, manifest, None, earlier)
     return manifest
 
 
@@ -164,8 +174,8 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
-def _save(source: Source, raw: BinaryIO, now: float) -> Manifest:
-    """Write all of it, then read it back."""
+def _save(source: Source, raw: BinaryIO, now: float) -> tuple[Manifest, list[Holder]]:
+    """Write all of it, then read it back; earlier archives that are needed."""
     config, paths = source.config, source.config.paths
     writer = archive.ArchiveWriter(raw, source.key)
     for name, content in _small_files(source).items():
@@ -177,9 +187,13 @@ def _save(source: Source, raw: BinaryIO, now: float) -> Manifest:
             for number, place in enumerate(_places(paths.sessions))
         ]
     revision, known = _add_database(writer, config)
+    with as_owner_of(paths.state):
+        last = last_backup.read(paths.state)
     if marker is None and not sessions:
-        _require_mounted(config, known)
+        _require_mounted(config, known, last)
+    earlier = _needed(paths.sessions, last, sessions, known)
     sessions += policy.without_folder(known, {it.session for it in sessions})
+    sessions += policy.without_place(earlier, {it.session for it in sessions})
     manifest = Manifest(
         waguard=waguard.__version__,
         made_at=now,
@@ -195,13 +209,22 @@ def _save(source: Source, raw: BinaryIO, now: float) -> Manifest:
     raw.seek(0)
     if archive.read(raw, source.key) != manifest:
         raise WaguardError("what was written is not what is read back", field="FOLDER")
-    return manifest
+    return manifest, earlier
 
 
-def _require_mounted(config: Config, known: Sequence[Row]) -> None:
+def _needed(
+    sessions: Path, last: LastBackup | None, found: Sequence[SavedSession], known: Sequence[Row]
+) -> list[Holder]:
+    saved = {it.session for it in found if it.snapshot is not None}
+    if last is None or not any(it.session not in saved for it in last.holders):
+        return list(last.holders) if last else []
+    with as_owner_of(sessions):
+        left = {it.session.partition("/")[2]: it.at for it in quarantine.quarantined(sessions)}
+    return policy.needed(last.holders, saved, known, left)
+
+
+def _require_mounted(config: Config, known: Sequence[Row], last: LastBackup | None) -> None:
     """A backup without credentials would in time replace those that have them."""
-    with as_owner_of(config.paths.state):
-        last = last_backup.read(config.paths.state)
     if why := policy.why_unmounted(known, last):
         raise ConflictError(
             f"{config.paths.sessions} has no marker, no profile and no snapshot, and {why}",
@@ -350,16 +373,19 @@ def _staging(folder: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-def _remember(source: Source, manifest: Manifest, where: str) -> None:
+def _remember(
+    source: Source, manifest: Manifest, archive_path: Path | None, earlier: Sequence[Holder]
+) -> LastBackup:
     missing: Sequence[str] = [it.session for it in manifest.sessions if it.snapshot is None]
+    where = str(archive_path) if archive_path else None
+    last = LastBackup(
+        at=manifest.made_at,
+        where=where or "stdout",
+        missing=tuple(missing),
+        saved=len(manifest.sessions) - len(missing),
+        holders=policy.holders_after(manifest, where, earlier),
+    )
     state = source.config.paths.state
     with as_owner_of(state):
-        last_backup.write(
-            state,
-            LastBackup(
-                at=manifest.made_at,
-                where=where,
-                missing=tuple(missing),
-                saved=len(manifest.sessions) - len(missing),
-            ),
-        )
+        last_backup.write(state, last)
+    return last

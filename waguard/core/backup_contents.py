@@ -203,6 +203,17 @@ def refusals(manifest: Manifest, place: Place) -> list[str]:
 # ---- how old the last one is ----
 
 
+class Holder(Struct, frozen=True, kw_only=True):
+    """The newest archive in a folder that has a session's credentials."""
+
+    session: str
+    workspace: int
+    at: float
+    """Unix time of the backup."""
+    archive: str
+    """Its path."""
+
+
 class LastBackup(Struct, frozen=True, kw_only=True):
     """The newest backup, as the state folder has it."""
 
@@ -213,6 +224,8 @@ class LastBackup(Struct, frozen=True, kw_only=True):
     """Sessions without credentials in it."""
     saved: int = 0
     """How many sessions have credentials in it."""
+    holders: tuple[Holder, ...] = ()
+    """Of the sessions in it, and of those that it lacks."""
 
 
 # ---- what the disk does not have ----
@@ -235,6 +248,53 @@ def without_folder(rows: Sequence[Row], found: Collection[str]) -> list[SavedSes
         for it in rows
         if it.session not in found and is_session(it.session) and it.workspace >= 0
     ]
+
+
+def needed(
+    holders: Sequence[Holder],
+    saved: Collection[str],
+    rows: Sequence[Row],
+    quarantined: Mapping[str, float],
+) -> list[Holder]:
+    """Those of the sessions that are ``saved`` again, or were neither deleted nor logged out: the disk of a workspace may
+    be away. ``rows`` of a server's database are empty. ``quarantined``: the unix time, by session."""
+    linked = {it.session for it in rows if not it.unpaired}
+    return [
+        it
+        for it in holders
+        if it.session in saved
+        or ((not rows or it.session in linked) and quarantined.get(it.session, 0.0) < it.at)
+    ]
+
+
+def without_place(holders: Sequence[Holder], named: Collection[str]) -> list[SavedSession]:
+    """Sessions that an earlier backup has, and of which neither the disk nor the database has anything now."""
+    return [
+        SavedSession(
+            session=it.session,
+            workspace=it.workspace,
+            why=f"there is no profile and no snapshot of it in paths.sessions; {it.archive} has its credentials",
+        )
+        for it in holders
+        if it.session not in named
+    ]
+
+
+def holders_after(
+    manifest: Manifest, archive: str | None, earlier: Sequence[Holder]
+) -> tuple[Holder, ...]:
+    """Who has which credentials after this backup. ``archive`` None: it went to a stream, and nobody knows whether it
+    stays."""
+    if archive is None:
+        return tuple(earlier)
+    new = {
+        it.session: Holder(
+            session=it.session, workspace=it.workspace, at=manifest.made_at, archive=archive
+        )
+        for it in manifest.sessions
+        if it.snapshot is not None
+    }
+    return (*new.values(), *(it for it in earlier if it.session not in new))
 
 
 def why_unmounted(rows: Sequence[Row], last: LastBackup | None) -> str | None:
