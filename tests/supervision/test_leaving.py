@@ -198,6 +198,36 @@ async def test_a_logout_that_cannot_be_noted_changes_nothing(
     assert (await read(world)).desired_up
 
 
+@pytest.mark.parametrize("what", ["logout", "delete"])
+@pytest.mark.parametrize("of", ["profile", "snapshots"])
+async def test_while_its_disk_is_away_it_does_not_leave(
+    empty: Bench, world: World, what: str, of: str
+) -> None:
+    world.profile("s")
+    await empty.connected()
+    await empty.it.sessions.stop("s")
+    await empty.until_written()
+    before = await read(world)
+    link: Path = getattr(empty.session().profile.at, of)
+    disk, away = world.folder / "disk", world.folder / "not mounted"
+    link.mkdir(parents=True, exist_ok=True)
+    link.rename(away)
+    link.symlink_to(disk)
+
+    async def leave() -> None:
+        if what == "logout":
+            await empty.it.sessions.logout("s")
+        else:
+            await empty.it.sessions.delete("s", purge=False)
+
+    with pytest.raises(UnavailableError, match="mount its disk"):
+        await leave()
+    assert await read(world) == before
+    away.rename(disk)
+    await leave()
+    assert len(quarantined_now(world)) == 1
+
+
 async def test_a_profile_in_the_old_layout_does_not_come_back(empty: Bench, world: World) -> None:
     await empty.row("s", up=False, status="disconnected", profile=False)
     old = world.config.paths.sessions / "7" / "s" / "Default"

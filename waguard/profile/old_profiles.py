@@ -274,6 +274,7 @@ def retire(at: Places, lock: int, *, token: str | None, why: str, known: bool) -
 def retire_unused(at: Places, *, token: str | None, why: str) -> Path | None:
     """As ``retire``, of a session that leaves, with a lock of its own; an old profile that nobody has put in its place yet
     counts as its profile. Raises ``ProfileInUseError``."""
+    quarantine.require_mounted(at)  # the lock would have to be made behind the link
     if not layout.exists(at.profile):
         with contextlib.suppress(OldProfileInUseError):
             migrate(at, known=False)

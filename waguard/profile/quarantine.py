@@ -110,8 +110,7 @@ def retire(at: Places, lock: int, *, token: str | None, why: str) -> Path | None
     ``OSError``.
     None: there is nothing to move.
     """
-    if link := layout.dangling(at.profile) or layout.dangling(at.snapshots):
-        raise UnavailableError(layout.not_mounted(link), retry_after=60)
+    require_mounted(at)
     prove_held(at.profile, lock)
     if token != WHICHEVER and owner_mark.pairing(at.profile) not in {token, None}:
         raise PairedAgainError(
@@ -130,6 +129,12 @@ def retire(at: Places, lock: int, *, token: str | None, why: str) -> Path | None
     moving.remove_link(at.profile)  # a dangling one would be in the way of the next profile
     leaving_mark.remove(target)  # who brings it back by hand wants it to stay
     return target
+
+
+def require_mounted(at: Places) -> None:
+    """Raises ``UnavailableError`` while a disk of the profile or its snapshots is not mounted: what is there cannot leave."""
+    if link := layout.dangling(at.profile) or layout.dangling(at.snapshots):
+        raise UnavailableError(layout.not_mounted(link), retry_after=60)
 
 
 def was_begun(profile: Path) -> bool:

@@ -42,8 +42,9 @@ async def begin(session: SessionActor, why: str) -> None:
 
 def pairing(session: SessionActor) -> str | None:
     """Which pairing is to leave, read before its row is written; whichever it is, where its row says already that it
-    leaves. Raises ``UnavailableError`` where that cannot be read now: nothing was changed."""
+    leaves. Raises ``UnavailableError`` where that cannot be read now, or a disk of it is not mounted: nothing was changed."""
     at, row = session.profile.at, session.row
+    quarantine.require_mounted(at)
     try:
         return owner_mark.pairing(at.profile)
     except OSError as error:
