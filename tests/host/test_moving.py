@@ -1,5 +1,6 @@
 """Profiles, snapshots and quarantine on different disks: what is moved is whole, or where it was."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -13,7 +14,7 @@ import pytest
 
 from tests.profile.leveldb_files import INDEXED, profile, word_of
 from tests.small_disk import small_disk
-from waguard.core.profile.before_start import ShowQr, Use
+from waguard.core.profile.before_start import Quarantine, RestoreSnapshot, ShowQr, Use
 from waguard.host.files import moving
 from waguard.host.files.moving import NotMovableError
 from waguard.profile import (
@@ -115,6 +116,56 @@ def test_what_is_retired_goes_whole_and_a_new_profile_can_be_made(stored: Layout
     assert not inspection.something_left(at)
     with ProfileLock(at.profile) as lock:
         assert isinstance(repair.prepare(at, lock.descriptor).end, ShowQr)
+    nothing_is_left_behind(stored)
+
+
+class KilledError(BaseException):
+    pass
+
+
+@pytest.fixture
+def killed(stored: Layout, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """In the seconds in which the source of a copy is deleted, to which a link leads."""
+    doomed = f"{moving.DONE}{stored.link.resolve().name}"
+    rmtree = shutil.rmtree
+
+    def kill(path: Path, *, ignore_errors: bool = False) -> None:
+        if path.name == doomed and path.exists():
+            raise KilledError
+        rmtree(path, ignore_errors=ignore_errors)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", kill)
+        yield patch
+
+
+@pytest.mark.parametrize("leaves", [False, True])
+def test_killed_while_the_source_is_deleted_a_linked_profile_is_not_a_disk_that_is_away(
+    stored: Layout,
+    killed: pytest.MonkeyPatch,
+    leaves: bool,  # noqa: FBT001 - both ways
+) -> None:
+    at = stored.at
+    with ProfileLock(at.profile) as lock:
+        token = owner_mark.claim(at.profile, lock.descriptor, after_pairing=True)
+        taken = snapshots.create(
+            at.profile, at.snapshots, pairing=token, running=False, now=1_700_000_000.0
+        )
+        with contextlib.suppress(KilledError):  # what is renamed is not deleted
+            if leaves:
+                quarantine.retire(at, lock.descriptor, token=token, why="deleted by the API")
+            else:
+                actions = (Quarantine("a test"), RestoreSnapshot(taken.id), Use())
+                repair.carry_out(at, lock.descriptor, actions)
+    killed.undo()
+    assert layout.away(at) is None
+    if leaves:
+        old_profiles.retire_unused(at, token=quarantine.WHICHEVER, why="deleted by the API")
+        assert not inspection.something_left(at)
+    with ProfileLock(at.profile) as lock:
+        prepared = repair.prepare(at, lock.descriptor)
+        assert isinstance(prepared.end, ShowQr if leaves else Use)
+    assert leaves or word_of(at.profile) == "credentials"
     nothing_is_left_behind(stored)
 
 

@@ -118,10 +118,10 @@ def retire(at: Places, lock: int, *, token: str | None, why: str) -> Path | None
             value=str(at.profile),
             remedy="nothing was changed; repeat the request if it is still wanted",
         )
+    staging.clear(at.profile)
     if not (layout.exists(at.profile) or at.snapshots.is_dir() or was_begun(at.profile)):
         leaving_mark.remove(at.profile)
         return None
-    staging.clear(at.profile)
     moving.require_movable(at.profile.resolve())
     _gather_snapshots(at, at.profile)
     target = move_in(at, why)

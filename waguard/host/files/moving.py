@@ -27,7 +27,8 @@ class NotMovableError(WaguardError):
 
 
 def move(source: Path, target: Path, *, key: str) -> None:
-    """Move what lies at ``source``, or where that links to; a link itself stays.
+    """Move what lies at ``source``, or where that links to; a link itself stays, and leads to an empty folder: one that
+    leads nowhere is a disk that is not mounted.
 
     Nothing may write to it meanwhile. ``key`` names an unfinished copy, one at a time. Raises
     ``NotMovableError`` for a mount point, and for what cannot be removed from its folder; ``OSError`` where the copy
@@ -41,10 +42,14 @@ def move(source: Path, target: Path, *, key: str) -> None:
         if error.errno != errno.EXDEV:
             raise
         _move_over(real, target, target.with_name(f"{UNFINISHED}{key}"))
+    if source.is_symlink():
+        with contextlib.suppress(OSError):  # it is moved all the same
+            real.mkdir(mode=0o700)
+    clear(real)  # last: it takes seconds, in which nothing else may be missing
 
 
 def _move_over(real: Path, target: Path, draft: Path) -> None:
-    """To another file system."""
+    """To another file system; what ``clear`` deletes is left."""
     if not os.access(real.parent, os.W_OK | os.X_OK):
         raise NotMovableError(
             f"{real} cannot be moved: its folder {real.parent} cannot be written",
@@ -61,7 +66,6 @@ def _move_over(real: Path, target: Path, draft: Path) -> None:
             target.rename(draft)  # a crash in its removal leaves no half of it under its name
         shutil.rmtree(draft, ignore_errors=True)
         raise
-    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def require_movable(real: Path) -> None:
@@ -72,6 +76,11 @@ def require_movable(real: Path) -> None:
             value=str(real),
             remedy="mount the disk on a folder above it",
         )
+
+
+def is_uncleared(source: Path) -> bool:
+    """Whether a crash left something of ``source`` for ``clear``."""
+    return _beside(source.resolve()).exists()
 
 
 def clear(source: Path) -> None:
@@ -88,9 +97,12 @@ def clear_unfinished(folder: Path, *, before: float) -> None:
 
 
 def remove_link(path: Path) -> None:
-    """A link whose folder was moved away would be in the way of a new one."""
+    """A link whose folder was moved away would be in the way of a new one; what ``move`` left there goes, too."""
     if path.is_symlink():
+        real = path.resolve()
         path.unlink()
+        with contextlib.suppress(OSError):  # it is not there, or holds something
+            real.rmdir()
 
 
 def _beside(real: Path) -> Path:

@@ -16,6 +16,7 @@ from waguard.core.link import Link
 from waguard.core.profile.old_profiles import Credentials
 from waguard.core.session.facts import Left
 from waguard.errors import UnavailableError, WaguardError, one_line
+from waguard.host.files import moving
 from waguard.ports.sessions import THE_API
 from waguard.profile import inspection, leaving_mark, old_profiles, owner_mark, quarantine
 from waguard.profile.leaving_mark import Leaving
@@ -108,6 +109,7 @@ def _is_left(session: SessionActor) -> bool:
     """Whether anything of it is to be quarantined."""
     at = session.profile.at
     left = quarantine.was_begun(at.profile) or inspection.something_left(at)
+    left = left or moving.is_uncleared(at.profile)
     return bool(left or session.profile.old() or leaving_mark.read(at.profile))
 
 
