@@ -61,8 +61,9 @@ def test_whose_lock_it_is(at: Places, dead: int) -> None:
     chromium_holds(at, f"{host}-2")
     if not Path("/proc/2/cmdline").read_bytes():  # a thread of the kernel
         assert chromium_lock.owner(at.profile) == DeadOwner(2)
-    chromium_holds(at, "no pid at all")
-    assert chromium_lock.owner(at.profile) == LivingOwner(0)
+    for target in ("no pid at all", f"{host}-99999999999", f"{host}-²"):
+        chromium_holds(at, target)
+        assert chromium_lock.owner(at.profile) == LivingOwner(0)
     (at.profile / "SingletonLock").unlink()
     (at.profile / "SingletonLock").touch()
     assert chromium_lock.owner(at.profile) == LivingOwner(0)

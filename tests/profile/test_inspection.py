@@ -29,6 +29,11 @@ def replaced(folder: Path) -> None:
     folder.write_text("")
 
 
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 def circle(path: Path) -> None:
     path.unlink()
     path.symlink_to(path.name)
@@ -98,6 +103,11 @@ FINDINGS: dict[str, tuple[Break, type, str]] = {
         lambda p: circle(p / LOCAL / "000006.log"),
         Damaged,
         "cannot be read",
+    ),
+    "a pipe that nobody writes to": (
+        lambda p: pipe(p / LOCAL / "CURRENT"),
+        Damaged,
+        "CURRENT is not a regular file",
     ),
     "Default is a file": (
         lambda p: replaced(p / "Default"),

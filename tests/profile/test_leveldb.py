@@ -44,7 +44,7 @@ def test_tables_with_the_old_suffix_and_deleted_ones(folder: Path) -> None:
 
 
 def test_logs_are_read_in_the_order_of_their_numbers(folder: Path) -> None:
-    for name in ("000007.log", "1000000.log", "999999.log", "notes.log"):
+    for name in ("000007.log", "1000000.log", "999999.log", "notes.log", "²²².log"):
         (folder / name).touch()
     assert leveldb.contents(folder).logs == (LOG, "000007.log", "999999.log", "1000000.log")
 

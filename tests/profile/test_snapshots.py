@@ -75,6 +75,27 @@ def test_two_generations_are_kept_and_those_of_a_former_pairing_go(at: Places) -
     assert sorted(path.name for path in at.snapshots.iterdir()) == sorted(now[1:])
 
 
+def test_one_whose_disk_fails_for_a_moment_is_kept(
+    at: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, real = snapshot_of(at, "me").id, Path.stat
+
+    def failing(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if path == at.snapshots / kept / snapshot_archive.ARCHIVE:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return real(path, follow_symlinks=follow_symlinks)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", failing)
+        new = [snapshot_of(at, "me", now=NOW + 1 + n).id for n in range(2)]
+    assert {snapshot.id for snapshot in snapshots.known(at.snapshots)} == {kept, *new}
+
+
+def test_a_pipe_among_the_credentials_is_not_waited_for(at: Places) -> None:
+    os.mkfifo(at.profile / "Default" / "IndexedDB" / "pipe")
+    assert snapshot_of(at, "me", running=True).running
+
+
 def test_the_last_one_is_the_newest_also_after_a_clock_that_was_ahead(at: Places) -> None:
     day = 86_400.0
     for hour in range(3):

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import re
 import socket
 import struct
 from pathlib import Path
@@ -21,6 +22,7 @@ from waguard.profile.lock import NotHeldError, prove_held
 
 SINGLETONS: Final = ("SingletonLock", "SingletonSocket", "SingletonCookie")
 _STORAGE: Final = "Default/Local Storage/leveldb/LOCK"  # the first that any flavour opens
+_PID: Final = re.compile(r"[0-9]{1,9}")  # what kill() takes; Linux has 2^22 at most
 _FLOCK: Final = "hhqqi"  # struct flock: type, whence, start, length, pid
 
 
@@ -33,7 +35,7 @@ def owner(profile: Path) -> before_start.Owner:
     except OSError:
         return LivingOwner(0)  # no link: not Chromium's, so nothing is known
     host, _, digits = target.rpartition("-")
-    if not host or not digits.isdigit():
+    if not host or not _PID.fullmatch(digits):
         return LivingOwner(0)
     pid = int(digits)
     if host != socket.gethostname():

@@ -135,7 +135,7 @@ def open_moment(source: Path, stack: contextlib.ExitStack) -> Moment | None:
     found = leveldb.parse(source, name, manifest)
 
     def opened(file: str) -> BinaryIO:
-        return stack.enter_context((source / file).open("rb"))
+        return stack.enter_context(leveldb.opened(source / file))
 
     # an open file stays readable when Chromium deletes it, so only the opening must be quick
     moment = Moment(
@@ -159,10 +159,10 @@ def other_database(source: Path) -> Path | None:
     """A file in ``source`` that begins as SQLite's do: no LevelDB."""
     for path in source.rglob("*"):
         try:
-            with path.open("rb") as file:
+            with leveldb.opened(path) as file:
                 if file.read(len(SQLITE)) == SQLITE:
                     return path
-        except OSError:
+        except (OSError, leveldb.DamageError):
             continue
     return None
 

@@ -8,6 +8,8 @@ data is compressed, and LevelDB finds a bad block itself when it reads it.
 """
 
 import os
+import re
+import stat
 from array import array
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -22,6 +24,8 @@ BATCH_HEADER: Final = 12  # bytes of a record in a log: sequence, count
 FOOTER: Final = 48  # bytes at the end of a table
 TRAILER: Final = 5  # bytes behind each block of a table: type, masked CRC-32C
 MAGIC: Final = 0xDB4775248B80FB57
+
+_NUMBER: Final = re.compile(r"[0-9]{1,20}")  # of 64 bits
 
 _NOTHING, _FULL, _FIRST, _MIDDLE, _LAST = range(5)
 _POLYNOMIAL: Final = 0x82F63B78  # Castagnoli's, reflected
@@ -59,6 +63,26 @@ class _Version(Struct):
     tables: dict[int, int] = field(default_factory=dict)
 
 
+def opened(path: Path) -> BinaryIO:
+    """A file of a database, to be read. Raises ``DamageError`` for a pipe, on which nobody may ever write, or a device;
+    ``OSError``."""
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - the caller closes it
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise DamageError(f"{path.name} is not a regular file")
+    return file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def read(path: Path) -> bytes:
+    """All of it; raises as ``opened``."""
+    with opened(path) as file:
+        return file.read()
+
+
 def contents(folder: Path) -> Contents:
     """What the MANIFEST of the moment names. Raises ``DamageError``, ``OSError``."""
     return parse(folder, *manifest_of(folder))
@@ -67,14 +91,14 @@ def contents(folder: Path) -> Contents:
 def manifest_of(folder: Path) -> tuple[str, bytes]:
     """The MANIFEST that CURRENT points to: its name and what it holds at this moment."""
     try:
-        current = (folder / "CURRENT").read_bytes()
+        current = read(folder / "CURRENT")
     except FileNotFoundError:
         raise DamageError("CURRENT is missing") from None
     name = current.decode("latin-1").removesuffix("\n")
     if not current.endswith(b"\n") or not name.startswith("MANIFEST-") or "/" in name:
         raise DamageError("CURRENT holds no name of a MANIFEST")
     try:
-        return name, (folder / name).read_bytes()
+        return name, read(folder / name)
     except FileNotFoundError:
         raise DamageError(f"{name} is missing") from None
 
@@ -95,7 +119,7 @@ def parse(folder: Path, manifest: str, content: bytes) -> Contents:
     numbers = sorted(
         int(digits)
         for name in names
-        if name.endswith(".log") and (digits := name.removesuffix(".log")).isdigit()
+        if name.endswith(".log") and _NUMBER.fullmatch(digits := name.removesuffix(".log"))
     )
     logs = tuple(f"{number:06}.log" for number in numbers if number >= version.log)
     return Contents(manifest, tables, logs)
@@ -110,13 +134,13 @@ def check(folder: Path) -> dict[str, int]:
     found = parse(folder, name, manifest)
     for table, size in found.tables.items():
         try:
-            with (folder / table).open("rb") as file:
+            with opened(folder / table) as file:
                 check_table(file, table, size)
         except FileNotFoundError:
             raise DamageError(f"{table} is missing") from None
     ends = {name: (_end(manifest, name, 0), len(manifest))}
     for log in found.logs:
-        content = (folder / log).read_bytes()
+        content = read(folder / log)
         ends[log] = (_end(content, log, BATCH_HEADER), len(content))
     if not found.logs and found.tables:
         raise DamageError("its log is missing")

@@ -63,9 +63,9 @@ def values(database: Path, *, limit: int = LIMIT) -> dict[bytes, bytes]:
 
 def _entries(database: Path, contents: leveldb.Contents) -> Iterator[Entry]:
     for name in contents.tables:
-        yield from _table((database / name).read_bytes(), name)
+        yield from _table(leveldb.read(database / name), name)
     for name in contents.logs:
-        for batch in leveldb.records((database / name).read_bytes(), name):
+        for batch in leveldb.records(leveldb.read(database / name), name):
             yield from _batch(batch, name)
 
 

@@ -28,7 +28,7 @@ _NO_MANIFEST: Final = (
     *(KeyError, TypeError, AttributeError),
 )
 # what lies there is no file, or is not there; None: gzip's own
-_BY_CONTENT: Final = frozenset({None, errno.ENOENT, errno.EISDIR, errno.ELOOP, errno.ENXIO})
+BY_CONTENT: Final = frozenset({None, errno.ENOENT, errno.EISDIR, errno.ELOOP, errno.ENXIO})
 LEVEL: Final = 1  # gzip's; the tables are compressed already
 
 
@@ -135,7 +135,7 @@ def members(snapshot: Path, taken: Taken) -> Iterator[tuple[str, bytes]]:
                 missing.discard(entry.name)
                 yield entry.name, content
     except (OSError, EOFError, tarfile.TarError) as error:
-        now = isinstance(error, OSError) and error.errno not in _BY_CONTENT
+        now = isinstance(error, OSError) and error.errno not in BY_CONTENT
         raise _unusable(snapshot, f"its archive cannot be read: {error}", now=now) from None
     if missing:
         raise _damaged(snapshot, f"{min(missing)} is missing")

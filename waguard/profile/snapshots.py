@@ -23,6 +23,7 @@ from waguard.host.files.private_files import private_folders, sync_folder, write
 from waguard.profile.credentials import FOLDERS, SnapshotRefusedError, copy_whole
 from waguard.profile.snapshot_archive import (
     ARCHIVE,
+    BY_CONTENT,
     SnapshotDamagedError,
     SnapshotUnreadError,
     Taken,
@@ -153,7 +154,8 @@ def _snapshot(taken: Taken, *, intact: bool) -> Snapshot:
 
 
 def _unread(error: Exception) -> str | None:
-    return str(error) if isinstance(error, SnapshotUnreadError) else None
+    by_system = isinstance(error, OSError) and error.errno not in BY_CONTENT
+    return str(error) if by_system or isinstance(error, SnapshotUnreadError) else None
 
 
 def verified(snapshots: Path) -> tuple[Snapshot, ...]:
