@@ -3,10 +3,15 @@
 import json
 from typing import Any, Final
 
+import pytest
+
 from tests.api.conftest import Api
 from tests.api.fake_sessions import ANSWERS, SESSION
 from tests.api.test_audit import rows
+from tests.waiting import wait_until
+from waguard.api.timings import Timings
 from waguard.core.messages.inbox import InboxRecord, Kind
+from waguard.core.messages.people import People
 from waguard.errors import (
     ConflictError,
     NotFoundError,
@@ -167,6 +172,35 @@ async def test_groups_are_changed_once(api: Api) -> None:
         assert (await api.call("POST", f"{ONE}/groups", {"name": name, **people})).status == 400
     assert (await api.call("GET", f"{ONE}/groups/{ANN}")).json()["field"] == "group_id"
     assert asked(api) == []
+
+
+@pytest.mark.parametrize("timings", [Timings(request=0.05)])
+async def test_a_change_of_a_group_that_outlasts_its_request_is_uncertain(api: Api) -> None:
+    """A client repeats a 503, and each repetition would make a group more."""
+    api.sessions.free.clear()
+    body = {"name": "A", "participants": [ANN]}
+    members = f"{ONE}/groups/{GROUP}/participants"
+    for method, path in (("POST", f"{ONE}/groups"), ("POST", members), ("DELETE", members)):
+        answer = await api.call(method, path, body)
+        assert (answer.status, answer.json()["outcome"]) == (202, "uncertain"), (method, path)
+        assert "do not repeat it" in answer.json()["remedy"]
+        assert "Retry-After" not in answer.headers
+    api.sessions.free.set()
+    await wait_until(lambda: len(api.store.entries) == 3, "they end")
+    assert {row.after for row in rows(api)} == {"done"}
+
+
+async def test_nothing_is_waited_for_behind_a_change_of_a_group(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def people(*_: object) -> People:
+        assert asked(api) == []
+        return People()
+
+    monkeypatch.setattr(type(api.database.messages), "people", people)
+    answer = await api.call("POST", f"{ONE}/groups", {"name": "A", "participants": [ANN]})
+    assert answer.status == 201
+    assert len(asked(api)) == 1
 
 
 async def test_the_pages_failures_are_answers(api: Api) -> None:

@@ -6,7 +6,9 @@ from typing import Final
 from aiohttp import web
 from loguru import logger
 
+from waguard.api.groups import ChangeUncertain
 from waguard.api.problems import Handler
+from waguard.api.route import json_reply, route_of
 from waguard.api.timings import TIMINGS
 from waguard.errors import UnavailableError, WaguardError
 
@@ -19,7 +21,7 @@ async def within_deadline(request: web.Request, handler: Handler) -> web.StreamR
     """The handler's response. Raises ``UnavailableError`` when it takes too long.
 
     A read is cancelled then. A change is not: cancelled in the middle, a session would be neither
-    deleted nor there.
+    deleted nor there. One that must not be repeated is answered as uncertain.
     """
     within = request.app[TIMINGS].request
     if request.method in READS:
@@ -43,8 +45,13 @@ async def within_deadline(request: web.Request, handler: Handler) -> web.StreamR
     request.app[CHANGES].add(task)
     task.add_done_callback(request.app[CHANGES].discard)
     task.add_done_callback(_report)
+    late = "this takes longer than expected; it continues"
+    found = route_of(request.match_info.handler)
+    if found and ChangeUncertain in found.replies:
+        remedy = "check the group on the phone; do not repeat it"
+        return json_reply(ChangeUncertain(error=late, remedy=remedy))
     raise UnavailableError(
-        "this takes longer than expected; it continues",
+        late,
         remedy="ask for the session's status in a while",
         retry_after=10,
     )

@@ -225,9 +225,10 @@ async def remove(
 async def _changed(
     request: web.Request, session_id: str, name: str, *given: Any, into: type[G]
 ) -> G | ChangeUncertain:
+    people = await people_of(request, session_id)  # before: after a change nothing may fail or wait
     try:
         found = await ask(request, session_id, name, *given, into=_Changed, changes=True)
     except UncertainError as error:
         return ChangeUncertain(error=error.message, remedy=error.remedy or "do not repeat it")
-    participants = named(found.participants, await people_of(request, session_id))
+    participants = named(found.participants, people)
     return into(session_id=session_id, id=found.id, participants=participants)
