@@ -108,6 +108,18 @@ class ConflictError(WaguardError):
     status = 409
 
 
+class NoObjectError(ConflictError):
+    """The application's metadata of a session are something else: merged or shown as empty, they would be lost."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(
+            f"the metadata of {session_id} in the database are no JSON object",
+            field="metadata",
+            value=session_id,
+            remedy='correct the row in the application, or replace them: PUT with {"metadata": {...}}',
+        )
+
+
 class UncertainError(WaguardError):
     """A change that may have been done: its answer never came. It must not be repeated."""
 

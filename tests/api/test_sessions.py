@@ -184,6 +184,19 @@ async def test_metadata_updates_are_merged(api: Api) -> None:
         assert await api.store.metadata(SESSION) == whole
 
 
+async def test_metadata_that_are_no_object_are_neither_empty_nor_merged(api: Api) -> None:
+    path = f"{ONE}/metadata"
+    for kept in ('{"crm": 7}', [{"crm": 7}]):
+        api.store.accounts[SESSION].metadata = kept
+        for method, body in (("GET", None), ("PUT", {"updates": {"a": 1}})):
+            answer = await api.call(method, path, body)
+            assert answer.status == 409
+            assert SESSION in answer.json()["error"]
+        assert api.store.accounts[SESSION].metadata == kept
+        assert (await api.call("PUT", path, {"metadata": {"a": 1}})).status == 200
+        assert (await api.call("GET", path)).json()["metadata"] == {"a": 1}
+
+
 async def test_metadata_of_a_row_that_has_just_gone(api: Api) -> None:
     del api.store.accounts[SESSION]
     answer = await api.call("PUT", f"{ONE}/metadata", {"updates": {"a": 1}})

@@ -13,6 +13,7 @@ from waguard.core.replace import replace
 from waguard.core.row_status import LEFT, DerivedStatus, Status
 from waguard.errors import DatabaseUnavailableError, SessionIdTakenError
 from waguard.ports.store import AuditEntry, SessionRow, StatusWritten
+from waguard.store.sessions import json_object
 
 T = TypeVar("T")
 
@@ -238,7 +239,7 @@ class MemoryStore:
 
     async def metadata(self, session_id: str) -> dict[str, Any]:
         account = self._find(session_id)
-        return dict(account.metadata) if account and isinstance(account.metadata, dict) else {}
+        return dict(json_object(account.metadata, session_id)) if account else {}
 
     async def set_metadata(self, session_id: str, metadata: Mapping[str, Any]) -> None:
         if account := self._find(session_id):

@@ -1,5 +1,6 @@
 """The application's table as it is found: other providers' rows, missing columns, indexes."""
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, SHAPES, Bench
 from tests.store.tables import UNIQUE_NUMBER
 from waguard.core.row_status import DerivedStatus, Reason, Status
-from waguard.errors import InvalidInputError, SessionIdTakenError, WaguardError
+from waguard.errors import InvalidInputError, NoObjectError, SessionIdTakenError, WaguardError
 from waguard.ports.store import AuditEntry
 from waguard.store.sql import SqlStore
 
@@ -46,6 +47,32 @@ async def test_another_providers_rows_do_not_exist(bench: Bench) -> None:
     with pytest.raises(SessionIdTakenError):
         await bench.store.create("m", 1, account_id=None, priority=0)
     assert await bench.app.read("m") == before
+
+
+@shapes(*BACKENDS)
+@pytest.mark.parametrize("raw", ['"crm: 7"', '[{"crm": 7}]', "7", '{"crm": 7'])
+async def test_metadata_that_are_no_object_are_kept(bench: Bench, raw: str) -> None:
+    """An array cast of Laravel's stores text that was encoded before as a JSON string."""
+    await bench.store.create("a", 1, account_id=None, priority=0)
+    with contextlib.suppress(DBAPIError):  # two of the three take nothing but JSON
+        await bench.app.update("a", metadata=raw)
+        before = (await bench.app.read("a"))["metadata"]
+        with pytest.raises(NoObjectError, match="metadata of a "):
+            await bench.store.metadata("a")
+        with pytest.raises(NoObjectError):
+            await bench.store.merge_metadata("a", {"x": 1})
+        assert (await bench.app.read("a"))["metadata"] == before
+    await bench.store.set_metadata("a", {"x": 1})
+    assert await bench.store.metadata("a") == {"x": 1}
+
+
+@shapes(*BACKENDS)
+@pytest.mark.parametrize("raw", ["[]", "null", "{}"])
+async def test_empty_metadata_are_an_object(bench: Bench, raw: str) -> None:
+    await bench.store.create("a", 1, account_id=None, priority=0)
+    await bench.app.update("a", metadata=raw)
+    assert await bench.store.metadata("a") == {}
+    assert await bench.store.merge_metadata("a", {"x": 1}) == {"x": 1}
 
 
 @shapes(*WITH_PROVIDER)

@@ -199,7 +199,7 @@ class Metadata(OfSession, kw_only=True):
     metadata: dict[str, Any] | None
 
 
-@route(Right.READ)
+@route(Right.READ, 409)
 async def metadata(request: web.Request, session_id: SessionId) -> Metadata:
     """Read the application's JSON object."""
     view = await request.app[DEPS].sessions.view(session_id)
@@ -214,7 +214,7 @@ class SetMetadata(Struct, kw_only=True):
     updates: Object | UnsetType = UNSET
 
 
-@route(Right.SEND)
+@route(Right.SEND, 409)
 async def set_metadata(request: web.Request, session_id: SessionId, body: SetMetadata) -> Metadata:
     """Replace the application's JSON object, or merge into it."""
     view = await request.app[DEPS].sessions.view(session_id)

@@ -166,7 +166,7 @@ class Store(Audit, Protocol):
         """Mark the row deleted; it is never listed again."""
 
     async def metadata(self, session_id: str) -> dict[str, Any]:
-        """The application's own JSON object on the row ({} when none)."""
+        """The application's own JSON object on the row ({} when none). Raises ``NoObjectError``."""
 
     async def set_metadata(self, session_id: str, metadata: Mapping[str, Any]) -> None:
         """Replace it."""
@@ -175,7 +175,8 @@ class Store(Audit, Protocol):
         self, session_id: str, updates: Mapping[str, Any]
     ) -> dict[str, Any] | None:
         """Put ``updates`` over it key by key, as PHP's array_merge does: a null is a value, and
-        what lies deeper is replaced. The whole, in one transaction; None: there is no such row."""
+        what lies deeper is replaced. The whole, in one transaction; None: there is no such row. Raises ``NoObjectError``.
+        """
 
     async def compact(self) -> None:
         """Give back what deletions have left free, where the database does not do it itself."""

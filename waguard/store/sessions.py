@@ -7,7 +7,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.row_status import LEFT, Status
-from waguard.errors import InvalidInputError, SessionIdTakenError, WaguardError
+from waguard.errors import InvalidInputError, NoObjectError, SessionIdTakenError, WaguardError
 from waguard.ports.store import SessionRow
 from waguard.store import marker
 from waguard.store.database import Database
@@ -167,8 +167,20 @@ def _refused(session_id: str, error: DBAPIError) -> Exception:
 
 async def _metadata(connection: AsyncConnection, layout: Layout, session_id: str) -> dict[str, Any]:
     query = listed(layout).where(layout.is_session(session_id))
-    value = await connection.scalar(query.with_only_columns(layout.home("metadata")))
-    return value if isinstance(value, dict) else {}  # PHP writes an empty one as []
+    try:
+        value = await connection.scalar(query.with_only_columns(layout.home("metadata")))
+    except (TypeError, ValueError):  # a number or text that is no JSON
+        raise NoObjectError(session_id) from None
+    return json_object(value, session_id)
+
+
+def json_object(value: Any, session_id: str) -> dict[str, Any]:
+    """Metadata as the application has stored them. Raises ``NoObjectError``."""
+    if isinstance(value, dict):
+        return value
+    if value in (None, []):  # PHP writes an empty one as []
+        return {}
+    raise NoObjectError(session_id)
 
 
 def _require_storable(session_id: str, layout: Layout) -> None:
