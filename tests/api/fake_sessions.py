@@ -25,7 +25,7 @@ from waguard.errors import (
 )
 from waguard.ports.outcomes import Acked, NotSent, Outcome
 from waguard.ports.process import Usage
-from waguard.ports.sessions import THE_API, Health, SessionView
+from waguard.ports.sessions import THE_API, Health, Last, SessionView
 from waguard.wire.calls import (
     Acks,
     Ask,
@@ -241,8 +241,10 @@ class FakeSessions:
     async def stop(self, session_id: str) -> SessionView:
         return await self._change(session_id, "stop", **DOWN)
 
-    async def logout(self, session_id: str, *, by: str = THE_API) -> SessionView:
+    async def logout(self, session_id: str, *, by: str = THE_API, last: Last = None) -> SessionView:
         self.left.append(by)
+        if last:
+            await last()
         return await self._change(session_id, "logout", **DOWN)
 
     async def delete(

@@ -160,6 +160,16 @@ async def test_a_question_that_is_neither_yes_nor_no(
     assert api.sessions.done == []
 
 
+async def test_a_logout_fails_what_waits(api: Api) -> None:
+    api.sessions.not_ready = UnavailableError("it reconnects")
+    body = {"session_id": SESSION, "recipient_phone": "6281234567890", "message": "hi"}
+    kept = (await api.call("POST", "/api/messages/send?async=1", body)).json()["id"]
+    assert (await api.call("POST", f"{ONE}/logout")).status == 200
+    row = await api.database.outbox.find(kept)
+    assert row
+    assert (row.state, row.error) == ("failed", "its session was logged out")
+
+
 async def test_metadata_is_kept_in_the_store(api: Api) -> None:
     wanted = {"a": [1, {"b": "ü😀"}]}
     assert (await api.call("GET", f"{ONE}/metadata")).json()["metadata"] == {}

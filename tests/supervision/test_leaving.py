@@ -28,7 +28,7 @@ from waguard.core.incidents.folding import fold
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.replace import replace
-from waguard.errors import ConflictError, NotFoundError, UnavailableError
+from waguard.errors import ConflictError, DatabaseUnavailableError, NotFoundError, UnavailableError
 from waguard.profile import layout, leaving_mark
 from waguard.profile.leaving_mark import LEAVING, Leaving
 from waguard.profile.lock import ProfileInUseError, ProfileLock
@@ -151,6 +151,29 @@ async def test_a_profile_that_was_in_use_at_its_logout_is_not_started_again(
         with pytest.raises(ProfileInUseError):
             await empty.it.sessions.start("s", restart=False)
     await empty.it.sessions.start("s", restart=False)
+    assert not layout.exists(profile)
+    assert len(quarantined_now(world)) == 1
+
+
+async def test_a_logout_is_repeated_where_what_waits_for_its_session_cannot_fail(
+    empty: Bench, world: World
+) -> None:
+    """Until that has failed its profile keeps the mark by which the next start would do it."""
+    world.profile("s")
+    await empty.connected()
+    profile = empty.session().profile.at.profile
+
+    async def away() -> None:
+        assert world.spawn.alive == []
+        raise DatabaseUnavailableError("the database is away")
+
+    async def failed() -> None:
+        assert (profile / LEAVING).exists()
+
+    with pytest.raises(DatabaseUnavailableError):
+        await empty.it.sessions.logout("s", last=away)
+    assert quarantined_now(world) == []
+    await empty.it.sessions.logout("s", last=failed)
     assert not layout.exists(profile)
     assert len(quarantined_now(world)) == 1
 

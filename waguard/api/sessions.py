@@ -28,6 +28,7 @@ from waguard.errors import NotFoundError, NumberLinkedError, UnavailableError
 from waguard.wire.calls import PairingCode, Screenshot
 
 REMOVED: Final = "its session was deleted"
+LOGGED_OUT: Final = "its session was logged out"
 READY_WAIT: Final = 20.0  # s for a call that needs a ready page
 
 
@@ -166,8 +167,12 @@ async def stop(request: web.Request, session_id: SessionId) -> Session:
 @route(Right.OPERATE, 409)
 async def logout(request: web.Request, session_id: SessionId) -> Session:
     """Unlink the session at WhatsApp; the row stays. What was still to be sent fails."""
-    view = await request.app[DEPS].sessions.logout(session_id, by=who(request))
-    await request.app[DEPS].outbox.abandon(session_id, "its session was logged out")
+    deps = request.app[DEPS]
+
+    async def abandon() -> None:
+        await deps.outbox.abandon(session_id, LOGGED_OUT)
+
+    view = await deps.sessions.logout(session_id, by=who(request), last=abandon)
     return shown(view, success=True)
 
 

@@ -18,6 +18,8 @@ from waguard.wire.reports import PageVersion, QrCode
 
 THE_API: Final = "the API"
 """Who asked, where nobody has said it."""
+Last = Callable[[], Awaitable[None]] | None
+"""What removes what others keep of a session; None: nothing."""
 
 
 class SessionView(Struct, frozen=True, kw_only=True):
@@ -135,17 +137,12 @@ class Sessions(Protocol):
     async def stop(self, session_id: str) -> SessionView:
         """Want it down and stop it; its pairing stays."""
 
-    async def logout(self, session_id: str, *, by: str = THE_API) -> SessionView:
+    async def logout(self, session_id: str, *, by: str = THE_API, last: Last = None) -> SessionView:
         """Unlink at WhatsApp, stop, and move the profile to quarantine, which names who asked (``by``); the row
-        stays, disconnected / user_initiated."""
+        stays, disconnected / user_initiated. ``last`` comes before the quarantine. Raises what it raises."""
 
     async def delete(
-        self,
-        session_id: str,
-        *,
-        purge: bool,
-        by: str = THE_API,
-        last: Callable[[], Awaitable[None]] | None = None,
+        self, session_id: str, *, purge: bool, by: str = THE_API, last: Last = None
     ) -> None:
         """``logout``, and list it no more; ``purge``: also soft-delete the row. ``last`` removes what others keep of it:
         until that has returned none of the same id is created. Raises what it raises."""

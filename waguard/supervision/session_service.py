@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -26,7 +26,7 @@ from waguard.errors import (
     WaguardError,
 )
 from waguard.ports.outcomes import NotSent, Outcome
-from waguard.ports.sessions import THE_API, SessionView
+from waguard.ports.sessions import THE_API, Last, SessionView
 from waguard.ports.store import SessionRow
 from waguard.supervision.fleet import leaving
 from waguard.supervision.fleet.health import HealthReport
@@ -190,21 +190,16 @@ class SessionService:
         await session.stop()
         return self._view(session)
 
-    async def logout(self, session_id: str, *, by: str = THE_API) -> SessionView:
+    async def logout(self, session_id: str, *, by: str = THE_API, last: Last = None) -> SessionView:
         """See ``ports.sessions.Sessions``."""
         session = await self.find(session_id)
         _require_profiles(self._ctx)
         with self._registry.leaving(session_id):
-            await self._log_out(session, removed=False, by=by)
+            await self._log_out(session, removed=False, by=by, last=last)
         return self._view(session)
 
     async def delete(
-        self,
-        session_id: str,
-        *,
-        purge: bool,
-        by: str = THE_API,
-        last: Callable[[], Awaitable[None]] | None = None,
+        self, session_id: str, *, purge: bool, by: str = THE_API, last: Last = None
     ) -> None:
         """See ``ports.sessions.Sessions``."""
         session = await self.find(session_id)
@@ -334,7 +329,9 @@ class SessionService:
             raise not_ready(session, unrecoverable=in_vain(session))
         return session
 
-    async def _log_out(self, session: SessionActor, *, removed: bool, by: str) -> None:
+    async def _log_out(
+        self, session: SessionActor, *, removed: bool, by: str, last: Last = None
+    ) -> None:
         name, why = session.row.session_id, f"{'deleted' if removed else 'logged out'} by {by}"
         await self._registry.changes.ended(name)
         with contextlib.suppress(OSError):
@@ -345,7 +342,7 @@ class SessionService:
         # without a row, which the application has deleted already, the reconciler forgets it
         session.update_row(await self._ctx.store.leave(name, removed=removed) or session.row)
         deadline = self._ctx.timings.unlink
-        await leaving.leave(session, token=token, why=why, deadline=deadline)
+        await leaving.leave(session, token=token, why=why, deadline=deadline, last=last)
 
     def _view(self, session: SessionActor) -> SessionView:
         return view_of(session, self._health.conditions(session))

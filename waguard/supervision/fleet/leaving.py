@@ -17,7 +17,7 @@ from waguard.core.profile.old_profiles import Credentials
 from waguard.core.session.facts import Left
 from waguard.errors import UnavailableError, WaguardError, one_line
 from waguard.host.files import moving
-from waguard.ports.sessions import THE_API
+from waguard.ports.sessions import THE_API, Last
 from waguard.profile import inspection, leaving_mark, old_profiles, owner_mark, quarantine
 from waguard.profile.leaving_mark import Leaving
 from waguard.supervision.session.actor import SessionActor
@@ -59,17 +59,21 @@ def pairing(session: SessionActor) -> str | None:
         ) from None
 
 
-async def leave(session: SessionActor, *, token: str | None, why: str, deadline: float) -> None:
+async def leave(
+    session: SessionActor, *, token: str | None, why: str, deadline: float, last: Last = None
+) -> None:
     """Log out at WhatsApp where that can be done; the profile never comes back by itself.
 
-    ``token``: what ``pairing`` said; ``deadline``: see ``Timings.unlink``. Raises ``WaguardError`` where the profile is in
+    ``token``: what ``pairing`` said; ``deadline``: see ``Timings.unlink``; ``last``: see ``Sessions.logout``. Raises ``WaguardError`` where the profile is in
     use or cannot be moved now, or another host has the session meanwhile.
     """
     session.post(Left())
     await _unlink(session, deadline)
     await session.stop()
     _require_here(session)
-    with refusing():
+    if last:
+        await last()
+    with refusing():  # and its mark goes, by which the next start knows what was cut off
         await _quarantine(session, token, why)
 
 
