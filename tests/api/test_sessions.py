@@ -209,8 +209,9 @@ async def test_metadata_that_are_no_object_are_neither_empty_nor_merged(api: Api
 
 async def test_metadata_of_a_row_that_has_just_gone(api: Api) -> None:
     del api.store.accounts[SESSION]
-    answer = await api.call("PUT", f"{ONE}/metadata", {"updates": {"a": 1}})
-    assert (answer.status, answer.json()) == (404, {"error": "Session not found"})
+    for body in ({"updates": {"a": 1}}, {"metadata": {"a": 1}}, {"a": 1}):
+        answer = await api.call("PUT", f"{ONE}/metadata", body)
+        assert (answer.status, answer.json()) == (404, {"error": "Session not found"}), body
 
 
 async def test_while_the_database_is_down_unknown_is_not_empty(api: Api) -> None:

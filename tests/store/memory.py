@@ -241,9 +241,11 @@ class MemoryStore:
         account = self._find(session_id)
         return dict(json_object(account.metadata, session_id)) if account else {}
 
-    async def set_metadata(self, session_id: str, metadata: Mapping[str, Any]) -> None:
-        if account := self._find(session_id):
+    async def set_metadata(self, session_id: str, metadata: Mapping[str, Any]) -> bool:
+        account = self._find(session_id)
+        if account:
             account.metadata = dict(metadata)
+        return account is not None
 
     async def merge_metadata(
         self, session_id: str, updates: Mapping[str, Any]

@@ -311,8 +311,9 @@ async def test_metadata_is_replaced(bench: Bench) -> None:
     await connected(bench)
     assert await bench.store.metadata("a") == {}
     nested = {"tags": ["ä", None, 1.5, True], "deep": {"x": {"y": []}}, "quote": "'\"\\"}
-    await bench.store.set_metadata("a", nested)
+    assert await bench.store.set_metadata("a", nested)
     assert await bench.store.metadata("a") == nested
+    assert not await bench.store.set_metadata("nobody", nested)
     await bench.store.set_metadata("a", {})
     assert await bench.store.metadata("a") == {}
 

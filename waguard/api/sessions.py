@@ -233,7 +233,8 @@ async def set_metadata(request: web.Request, session_id: SessionId, body: SetMet
         found = {key: it for key, it in request[BODY].items() if key != "api_key"}
         if body.metadata is not UNSET:
             found = body.metadata
-        await store.set_metadata(view.session_id, found)
+        if not await store.set_metadata(view.session_id, found):
+            found = None
     if found is None:
         raise NotFoundError("Session not found")
     return Metadata(session_id=view.session_id, metadata=found)

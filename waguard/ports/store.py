@@ -168,8 +168,8 @@ class Store(Audit, Protocol):
     async def metadata(self, session_id: str) -> dict[str, Any]:
         """The application's own JSON object on the row ({} when none). Raises ``NoObjectError``."""
 
-    async def set_metadata(self, session_id: str, metadata: Mapping[str, Any]) -> None:
-        """Replace it."""
+    async def set_metadata(self, session_id: str, metadata: Mapping[str, Any]) -> bool:
+        """Replace it; false: there is no such row."""
 
     async def merge_metadata(
         self, session_id: str, updates: Mapping[str, Any]

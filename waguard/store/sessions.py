@@ -135,10 +135,12 @@ class SqlSessions:
         async with self._database.reading() as (connection, layout):
             return await _metadata(connection, layout, session_id)
 
-    async def set_metadata(self, session_id: str, metadata: Mapping[str, Any]) -> None:
+    async def set_metadata(self, session_id: str, metadata: Mapping[str, Any]) -> bool:
         async with self._database.writing() as work:
-            if session := await work.lock_ours(session_id):
+            session = await work.lock_ours(session_id)
+            if session:
                 await work.update(session, {"metadata": dict(metadata), "updated_at": work.now})
+            return session is not None
 
     async def merge_metadata(
         self, session_id: str, updates: Mapping[str, Any]
