@@ -53,6 +53,15 @@ async def test_it_is_kept_and_sent_by_its_hash(api: Api) -> None:
     assert (await api.call("GET", f"/api/media/{NAME}")).status == 404, "it was not received"
 
 
+async def test_a_repeated_upload_corrects_the_type(api: Api) -> None:
+    for mimetype in ("application/x-www-form-urlencoded", "image/png"):
+        answer = await api.call("POST", UPLOAD, data=LARGE, headers={"Content-Type": mimetype})
+        assert answer.json()["mimetype"] == mimetype
+    assert (await api.call("POST", SEND, send())).status == 200
+    [call] = api.sessions.sends()
+    assert (call.mimetype, call.kind) == ("image/png", "image")
+
+
 async def test_a_packed_body_is_unpacked(api: Api) -> None:
     headers = {**PDF, "Content-Encoding": "gzip"}
     answer = await api.call("POST", UPLOAD, data=gzip.compress(LARGE), headers=headers)

@@ -92,6 +92,23 @@ def test_one_that_chromium_may_be_reading_is_renewed_and_keeps_its_time(
     assert len(everything(folder)) == 2
 
 
+def test_the_same_again_has_the_type_with_which_it_came_last(files: MediaFolder) -> None:
+    def piece_by_piece(mimetype: str) -> None:
+        draft = files.begin()
+        draft.write(PICTURE)
+        draft.keep(mimetype)
+
+    def at_once(mimetype: str) -> None:
+        files.keep(PICTURE, mimetype)
+
+    at_once("application/x-www-form-urlencoded")
+    for keep, mimetype in ((piece_by_piece, "image/png"), (at_once, "image/x-png")):
+        keep(mimetype)
+        found = files.find(NAME)
+        assert found
+        assert found[1] == mimetype
+
+
 def test_what_was_cut_short_is_written_again(files: MediaFolder, folder: Path) -> None:
     files.keep(PICTURE, "image/png")
     (folder / NAME[:2] / NAME).write_bytes(b"a pic")
@@ -230,7 +247,7 @@ def test_a_file_that_comes_in_pieces_is_kept_whole(files: MediaFolder, folder: P
     again = files.begin()
     again.write(PICTURE)
     assert again.keep("text/html") == NAME
-    assert files.find(NAME) == (path, "image/png"), "it was there already"
+    assert files.find(NAME) == (path, "text/html"), "as it came last"
     assert not coming(folder)
 
 

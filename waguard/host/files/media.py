@@ -15,7 +15,7 @@ import stat
 import threading
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -53,10 +53,11 @@ class MediaFolder:
         with self._lock:
             if _size(path) == len(content):
                 os.utime(path)
+                _note(path, mimetype)
                 return name
             self.require_room(len(content))
             self._make_parent(path)
-            _write(_details_path(path), msgspec.json.encode({"mimetype": mimetype}))
+            _note(path, mimetype)
             try:
                 _write(path, content)
             except BaseException:
@@ -102,10 +103,11 @@ class MediaFolder:
         with self._lock:
             if _size(path) == draft.stat().st_size:
                 _renew(path)
+                _note(path, mimetype)
                 draft.unlink()
                 return name
             self._make_parent(path)
-            _write(_details_path(path), msgspec.json.encode({"mimetype": mimetype}))
+            _note(path, mimetype)
             os.utime(draft)
             draft.rename(path)
             sync_folder(path.parent)
@@ -140,13 +142,7 @@ class MediaFolder:
         where its disk does not say so now."""
         if not received_media.NAME.fullmatch(name) or not _is_file(path := self._path(name)):
             return None
-        try:
-            note = msgspec.json.decode(small_file.read(_details_path(path)))
-        except (OSError, ValueError, RecursionError, UnreadableError):
-            note = None
-        return path, received_media.content_type(
-            note.get("mimetype") if isinstance(note, dict) else None
-        )
+        return path, received_media.content_type(_noted(path))
 
     def expired(self, *, now: float, keep_for: float, size_limit: int) -> bool:
         """Whether retention lets any file go."""
@@ -245,6 +241,20 @@ class PartialFile:
 
 def _details_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
+
+
+def _note(path: Path, mimetype: str) -> None:
+    """Have this as the type of the file there."""
+    if _noted(path) != mimetype:
+        _write(_details_path(path), msgspec.json.encode({"mimetype": mimetype}))
+
+
+def _noted(path: Path) -> Any:
+    try:
+        note = msgspec.json.decode(small_file.read(_details_path(path)))
+    except (OSError, ValueError, RecursionError, UnreadableError):
+        return None
+    return note.get("mimetype") if isinstance(note, dict) else None
 
 
 def _is_file(path: Path) -> bool:
