@@ -269,6 +269,22 @@ async def test_a_file_that_is_cut_off_in_the_middle(hosts: Pair) -> None:
             await hosts.one.call("GET", f"/api/media/{NAME}")
 
 
+async def test_a_file_that_another_host_has_beside_a_busy_one(hosts: Pair) -> None:
+    async def is_busy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 503 x\r\nContent-Length: 2\r\nRetry-After: 2\r\n\r\n{}")
+        await writer.drain()
+
+    name = hosts.two.media.keep(b"a picture", "image/png")
+    busy = BadOwner(is_busy)
+    async with busy.serving(hosts.all):
+        answer = await hosts.one.call("GET", f"/api/media/{name}")
+        assert (answer.status, answer.content) == (200, b"a picture")
+        assert busy.connections, "it was asked first"
+        answer = await hosts.one.call("GET", f"/api/media/{NAME}")
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "5"), "it may be there"
+
+
 async def test_a_slow_owner_is_waited_for(hosts: Pair) -> None:
     hosts.two.sessions.free.clear()
     sending = asyncio.ensure_future(hosts.one.call("POST", SEND, TEXT))

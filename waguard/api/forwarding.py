@@ -295,13 +295,15 @@ async def _file(request: web.Request, handler: Handler) -> web.StreamResponse:
             except WaguardError:
                 unknown = True
                 continue
-            if answer.head.status != web.HTTPNotFound.status_code:
+            failed = answer.head.status >= web.HTTPInternalServerError.status_code
+            if not failed and answer.head.status != web.HTTPNotFound.status_code:
                 return await calls.passed_on(request, answer)
+            unknown |= failed
             answer.head.close()
         if not unknown:
             raise
     raise UnavailableError(
-        "the file may be on a host that is away",
+        "the file may be on a host that is away or busy",
         remedy="repeat it, or POST /api/messages/{id}/media",
         retry_after=RETRY_AFTER,
     )
