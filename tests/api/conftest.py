@@ -281,6 +281,7 @@ async def serving(
             instance_url="",
             connection=lambda _: Connection(),
         )
+        await webhooks.endpoints.load()
         world = Api(http, sessions, store, bus, outbox, database, journal, webhooks, media)
         world.passkeys = FakePasskeys(sessions)
         issued = IssuedKeys(tmp_path / "keys.json", world.clock)

@@ -10,6 +10,7 @@ from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, event_i
 from waguard.core.webhooks.delivery import OLD_SERVICE, Cause
 from waguard.core.webhooks.pending import DeliveryResult
 from waguard.errors import DatabaseUnavailableError
+from waguard.messaging.webhooks.endpoints import Endpoints
 from waguard.ports.store import SessionRow
 from waguard.ports.webhooks import GLOBAL
 from waguard.supervision.session import application_events as translate
@@ -243,6 +244,14 @@ async def test_what_waits_can_be_discarded_by_a_person(api: Api) -> None:
     [letter] = (await api.call("GET", DEAD)).json()["dead"]
     assert "discarded" in letter["error"]
     assert (await api.call("POST", f"{HELD}/discard", {"session_id": "../x"})).status == 400
+
+
+async def test_what_waits_is_unknown_until_it_was_read(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Endpoints, "is_loaded", False)
+    answer = await api.call("GET", HELD)
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
 
 
 LID, OTHER = "7000001@lid", "7000002@lid"

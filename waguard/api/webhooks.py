@@ -14,11 +14,12 @@ from waguard.api.rights import Narrowing
 from waguard.api.route import Done, Reply, route
 from waguard.core.keys import Right
 from waguard.core.webhooks.delivery import QR_CODE, DeadLetterState, dead_letter_state
-from waguard.errors import InvalidInputError, NotFoundError
+from waguard.errors import InvalidInputError, NotFoundError, UnavailableError
 from waguard.ports import webhooks
 from waguard.ports.webhooks import GLOBAL
 
 LISTED: Final = 100  # dead letters at a time
+RETRY_AFTER: Final = 5.0  # s
 _LISTS: Final = "see `waguard webhooks list` (GET /api/webhooks/dead)"
 
 
@@ -145,8 +146,14 @@ class Held(Done, kw_only=True):
 @route(Right.READ, narrows=Narrowing.LIST)
 async def held(request: web.Request) -> Held:
     """Chats whose received messages wait for their session."""
-    names = await rights.sessions_seen(request)
-    found = sorted(request.app[DEPS].webhooks.queues.held(), key=lambda one: one.since)
+    names, deps = await rights.sessions_seen(request), request.app[DEPS]
+    if not deps.webhooks.endpoints.is_loaded:
+        raise UnavailableError(
+            "what waits has not been read yet",
+            remedy="repeat it; `waguard status` shows whether the database answers",
+            retry_after=RETRY_AFTER,
+        )
+    found = sorted(deps.webhooks.queues.held(), key=lambda one: one.since)
     return Held(
         held=[
             HeldChat(
