@@ -29,6 +29,7 @@ OTHER, OTHER_WORKSPACE = "another_session", 2
 PICTURE = b"a picture"
 NAME = hashlib.sha256(PICTURE).hexdigest()
 TEXT = {"recipient_phone": "6281234567890", "message": "hello"}
+BULK = {"recipients": ["6281234567890"], "message": "hello"}
 
 
 def a_caller(right: Right = Right.ADMIN, **narrowed: Any) -> Caller:
@@ -329,3 +330,36 @@ async def test_events_of_others_hold_up_no_comment(world: Api) -> None:
         finally:
             others.cancel()
     assert all(it.keys() == {""} for it in comments)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", f"/api/sessions/{OTHER}/status", None),
+        ("GET", f"/api/webhooks/dead?session_id={OTHER}", None),
+        ("PUT", f"/api/sessions/{OTHER}/metadata", {"metadata": {}}),
+        ("POST", f"/api/sessions/{OTHER}/stop", {}),
+        ("POST", f"/api/sessions/{OTHER}/logout", {}),
+        ("DELETE", f"/api/sessions/{OTHER}", {}),
+        ("POST", "/api/messages/send", TEXT | {"session_id": OTHER}),
+        ("POST", "/api/messages/bulk-send", {**BULK, "session_id": OTHER}),
+    ],
+)
+async def test_a_request_that_names_another_workspace_finds_no_session(
+    world: Api, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    """As api.md promises to an application that has one key for all of its tenants."""
+    world.caller = None
+    mark = "&" if "?" in path else "?"
+
+    async def ask(workspace: Any) -> list[int]:
+        ways = [(f"{path}{mark}workspace_id={workspace}", body)]
+        if body is not None:
+            ways.append((path, body | {"workspace_id": workspace}))
+        return [(await world.call(method, *way)).status for way in ways]
+
+    assert set(await ask(WORKSPACE)) == {404}
+    assert set(await ask("x")) == {400}
+    assert not world.sessions.done
+    assert not world.sessions.sends()
+    assert max(await ask(OTHER_WORKSPACE)) < 300

@@ -99,7 +99,7 @@ async def send(
     """Send a text to many."""
     commands, wrong = _commands(body)
     key = idempotency_key(headers, body.idempotency_key)
-    view = await session_for(request, body.session_id, body.workspace_id)
+    view = await session_for(request, body.session_id)
     if wrong:
         return _refused(wrong, len(commands) + len(wrong))
     once = list({(command.chat, command.text): command for command in commands}.values())

@@ -239,6 +239,7 @@ async def _without_owner(
             await _bring_upload(request)
         return await handler(request)  # what need not go at once is kept for its next owner
     if resource in _STATUS and request.method in READS:
+        await rights.require_workspace(request, {"session_id": session})
         unowned = _cluster(request).hosts.unowned() or {}
         for view in await deps.sessions.views(removed=True, elsewhere=True):
             if view.session_id == session:

@@ -112,7 +112,7 @@ async def _act(
     said: dict[str, Any],
 ) -> web.StreamResponse:
     how = send_content.options(body, query, headers)
-    view = await session_for(request, body.session_id, body.workspace_id)
+    view = await session_for(request, body.session_id)
     target = await _target(request, given, view)
     chat = target.split("_")[1]
     return await reply(request, view, commands.action(chat, kind, target, said), how)

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from waguard.api.deps import CALLER, DEPS, FORWARDED
+from waguard.api import fields
+from waguard.api.deps import BODY, CALLER, DEPS, FORWARDED
 from waguard.core.keys import Caller, Right
 from waguard.errors import ForbiddenError, NotFoundError
 
@@ -85,6 +86,17 @@ async def require_named(
     for session_id in sessions:
         if not await sees(request, session_id):
             raise NotFoundError(NOT_FOUND)
+
+
+async def require_workspace(request: web.Request, arguments: Mapping[str, Any]) -> None:
+    """Raises ``NotFoundError`` where body or query say another ``workspace_id`` than that of a session that is named."""
+    if not (sessions := list(_sessions(arguments))):
+        return
+    said = (place.get("workspace_id") for place in (request.query, request.get(BODY, {})))
+    for workspace in {fields.workspace_id(it) for it in said if it is not None and it != ""}:
+        for session_id in sessions:
+            if not await request.app[DEPS].sessions.is_in(session_id, (workspace,)):
+                raise NotFoundError(NOT_FOUND)
 
 
 async def sees(request: web.Request, session_id: str) -> bool:

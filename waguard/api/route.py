@@ -132,6 +132,8 @@ def route(
             arguments = _arguments(request, handler)
             if right and rights.narrowed(request):
                 await rights.require_named(request, narrowing, arguments)
+            if right and narrowing is not Narrowing.WORKSPACE:
+                await rights.require_workspace(request, arguments)
             answer = await handler(request, **arguments)
             if isinstance(answer, Reply):
                 request[REPLY] = answer
