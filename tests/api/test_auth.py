@@ -54,6 +54,17 @@ BAD: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+async def test_a_key_at_the_end_of_a_large_body_is_not_read_and_the_answer_says_so(
+    api: Api,
+) -> None:
+    large = {"media": "A" * (2 << 20), "api_key": KEY}
+    answer = await api.call("POST", "/api/messages/send-media", large, key=None)
+    assert (answer.status, answer.json()["error"]) == (401, "Invalid API key")
+    assert "first 64 kB" in answer.json()["remedy"]
+    answer = await api.call("POST", "/api/messages/send-media", {"api_key": "another"}, key=None)
+    assert "64 kB" not in answer.json()["remedy"]
+
+
 async def test_a_bad_key_is_refused(api: Api, subtests: pytest.Subtests) -> None:
     for name, request_parts in BAD:
         with subtests.test(name):

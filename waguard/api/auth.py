@@ -147,13 +147,12 @@ def shown_keys(request: web.BaseRequest) -> list[str]:
     return [key for key in candidates if key]
 
 
-def refused() -> UnauthorizedError:
-    """What a call without a good key gets."""
-    return UnauthorizedError(
-        "Invalid API key",
-        field="api_key",
-        remedy="send one key, of api.key_file or an issued one, as X-Api-Key, bearer token, api_key in body or query",
-    )
+def refused(*, cut_short: bool = False) -> UnauthorizedError:
+    """What a call without a good key gets; ``cut_short``: only the beginning of its body was searched."""
+    remedy = "send one key, of api.key_file or an issued one, as X-Api-Key, bearer token, api_key in body or query"
+    if cut_short:
+        remedy = "send it as X-Api-Key, or in the first 64 kB of the body: beyond, none is read in a body above 1 MB"
+    return UnauthorizedError("Invalid API key", field="api_key", remedy=remedy)
 
 
 def is_for_another(headers: Container[str]) -> bool:

@@ -93,7 +93,7 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         if not _is_open(request, request.app[DEPS]):
             await request.app[LOAD].refusals.turn()
             require_known(issued, [*shown, *unknown])
-            raise auth.refused()
+            raise auth.refused(cut_short=not (shown or streams or body.whole))
         request[BODY] = {}
         return await handler(request)
     _recognize(request, known=True)
