@@ -152,6 +152,7 @@ def by_address(url: str, **more: Any) -> dict[str, Any]:
     ("path", "more", "sent"),
     [
         ("/p/a%20picture.png", {}, ("image/png", "image", "a picture.png")),
+        ("/p/a picture.png\n", {}, ("image/png", "image", "a picture.png")),
         ("/p/a%20picture.png", {"type": "document"}, ("image/png", "document", "a picture.png")),
         ("/p/a%20picture.png", {"filename": "b.png"}, ("image/png", "image", "b.png")),
         ("/p/a%20picture.png", {"mimetype": "image/x"}, ("image/x", "image", "a picture.png")),
@@ -187,6 +188,13 @@ async def test_an_address_that_may_not_be_called_is_400(api: Api, files: str) ->
     assert (answer.status, reported["field"]) == (400, "media_url")
     assert "send.allow_private" in reported["remedy"]
     assert not api.sessions.calls
+
+
+async def test_an_address_with_an_odd_character_is_to_be_encoded(api: Api, files: str) -> None:
+    answer = await api.call("POST", MEDIA, by_address(f"{files}/p/a\tpicture.png"))
+    reported = answer.json()
+    assert (answer.status, reported["field"]) == (400, "media_url")
+    assert "percent-encode" in reported["remedy"]
 
 
 async def test_nothing_is_fetched_for_a_session_that_is_not_there(api: Api, files: str) -> None:

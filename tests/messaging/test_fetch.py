@@ -176,6 +176,7 @@ async def test_content_type_and_name(server: Server) -> None:
 async def test_redirects_are_followed_three_times(server: Server) -> None:
     assert (await server.fetch("/hops/2")).content == b"a picture"
     assert "more than 3 redirects" in await failing(server, "/hops/3")
+    assert (await server.fetch("/to/it?there=/a%20picture.png")).filename == "a picture.png"
     absolute = f"/to/it?there={server.base}/a.png"
     assert (await server.fetch(absolute)).content == b"a picture"
 

@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from waguard.api import fields
 from waguard.api.fields import AS_IT_IS, TYPES, ChatId, Flag, Kind, SessionId, WorkspaceId, short
+from waguard.core import outgoing_address
 from waguard.core.messages.received_media import MEDIA_LIMIT, NAME
 from waguard.core.text.file_name import suffixes
 from waguard.messaging.outbox.commands import Context, Media
@@ -283,6 +284,7 @@ async def file(body: SendMedia, files: OutgoingFiles) -> File:
         raise fields.bad(
             name, given, "no file", "an address or a data: URL in media_url, or base64 in media"
         )
+    given = outgoing_address.encoded(given) if name == "media_url" else given
     is_url = given.startswith(("http://", "https://"))
     content, mimetype = (b"", None) if is_url else _decoded(given, name)
     return File(

@@ -27,6 +27,8 @@ _METADATA: Final = frozenset(
         ),
     )
 )
+ODD: Final = "it is too long or has a character that belongs in no address"
+_AFTER_HOST: Final = re.compile(r"(\w+://[^/?#]*)(.*)", re.DOTALL)
 _THIS_NETWORK: Final = ipaddress.ip_network("0.0.0.0/8")
 # an IPv4 address in their last 32 bits: NAT64, the one for a network's own use, "compatible" (RFC 4291)
 _IPV4_LAST: Final = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")))
@@ -39,7 +41,7 @@ _UNICAST: Final = ipaddress.ip_network("2000::/3")  # all that IANA has given ou
 def url_refusal(url: str, *, allow_private: bool) -> str | None:
     """Why ``url`` may not be called, as far as it shows without a look-up; None: it may."""
     if len(url) > URL_LIMIT or not url.isprintable() or any(c.isspace() for c in url):
-        return "it is too long or has a character that belongs in no address"
+        return ODD
     try:
         parts = _parsed(url)
         host = parts.raw_host or ""
@@ -57,6 +59,12 @@ def url_refusal(url: str, *, allow_private: bool) -> str | None:
     if ":" in name or name.rpartition(".")[2].isdigit():  # no top-level domain is a number
         return refusal(name, allow_private=allow_private)
     return None
+
+
+def encoded(url: str) -> str:
+    """Without blanks at its ends, and with those behind its host as %20: many programs write and take them so."""
+    found = _AFTER_HOST.fullmatch(url := url.strip())
+    return found[1] + found[2].replace(" ", "%20") if found else url
 
 
 def has_user(url: str) -> bool:

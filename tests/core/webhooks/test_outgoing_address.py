@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from waguard.core.outgoing_address import refusal, url_refusal
+from waguard.core.outgoing_address import encoded, refusal, url_refusal
 
 NEVER = (
     "169.254.169.254",
@@ -129,3 +129,19 @@ def test_a_name_that_can_be_resolved(host: str) -> None:
 
 def test_a_name_is_checked_when_it_is_resolved() -> None:
     assert url_refusal("https://app.example/hook?x=1", allow_private=False) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://a.example/my pic.png", "http://a.example/my%20pic.png"),
+        (" https://a.example/a%20b?c=d e#f g\n", "https://a.example/a%20b?c=d%20e#f%20g"),
+        ("http://a.example?b c", "http://a.example?b%20c"),
+        ("http://a b/c d", "http://a b/c%20d"),
+        ("http://a b", "http://a b"),
+        ("http://a.example/a\tb\nc", "http://a.example/a\tb\nc"),
+        ("a b", "a b"),
+    ],
+)
+def test_spaces_are_encoded_where_they_cannot_change_the_host(url: str, expected: str) -> None:
+    assert encoded(url) == expected

@@ -30,6 +30,12 @@ _OK: Final = 200
 _PASSES: Final = frozenset({408, 425, 429, *range(500, 600)})
 RETRY_AFTER: Final = 5.0  # s; nothing was sent, the same request may fetch it then
 _SHOWN: Final = 100  # characters
+_LOGIN: Final = "it has a user or password"
+_REMEDIES: Final = {
+    _LOGIN: "use an address that needs none",
+    address.ODD: f"percent-encode it; {address.URL_LIMIT} characters at most",
+}
+"""Where another address is of no use."""
 
 
 class NotFetchedError(WaguardError):
@@ -124,7 +130,7 @@ class Fetcher:
         """Raises ``InvalidInputError`` where it shows without a DNS query."""
         why = address.url_refusal(url, allow_private=self._settings().allow_private)
         if why is None and address.has_user(url):
-            why = "it has a user or password"
+            why = _LOGIN
         if why:
             raise _refused(url, name, why)
 
@@ -135,7 +141,7 @@ class Fetcher:
         try:
             async with http.get(url, allow_redirects=False) as response:
                 if response.status in _REDIRECTED and (there := response.headers.get("Location")):
-                    return urljoin(url, there)
+                    return address.encoded(urljoin(url, there))
                 return await self._read(response, url, name, end)
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, AddressRefusedError):
@@ -232,7 +238,9 @@ def _refused(url: str, name: str, why: str) -> InvalidInputError:
         f"the address {_shown(url)} is refused: {why}",
         field=name,
         value=_shown(url),
-        remedy="use an address on the Internet; private ones need send.allow_private",
+        remedy=_REMEDIES.get(
+            why, "use an address on the Internet; private ones need send.allow_private"
+        ),
     )
 
 
