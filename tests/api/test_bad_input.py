@@ -171,7 +171,8 @@ CASES = [
         sending(recipient_phone="status@broadcast"),
         field="recipient_phone",
     ),
-    Case("no message", "POST", SEND, sending(message=None), field="message"),
+    Case("no message", "POST", SEND, sending(message=None), field="message", error="missing"),
+    Case("a number", "POST", SEND, sending(message=12345), field="message", error="not a text"),
     Case(
         "phone of 16 digits",
         "POST",

@@ -300,6 +300,14 @@ async def test_a_file_that_cannot_be_had(server: Server, path: str, why: str) ->
     assert "secret" not in error
 
 
+async def test_a_file_that_its_server_does_not_give_is_looked_at_as_waguard_does(
+    server: Server,
+) -> None:
+    with pytest.raises(NotFetchedError) as raised:
+        await server.fetch("/status/404")
+    assert raised.value.remedy == "see what this address answers without a login"
+
+
 @pytest.mark.parametrize(
     ("path", "why"),
     [

@@ -135,6 +135,16 @@ def refused(error: str, field: str | None = None, word: str | None = None) -> Ou
     return Refused(RefusedError(error, field=field), word)
 
 
+@pytest.mark.parametrize("word", ["ERROR_NETWORK", "ERROR_EXPIRED", "ERROR_UPLOAD"])
+async def test_a_refusal_for_the_connection_is_no_fault_of_the_message(
+    line: Line, word: str
+) -> None:
+    answers(line, sent("refused", word))
+    outcome = await line.link.send(SENDS[0])
+    assert isinstance(outcome, Refused)
+    assert outcome.error.remedy == "do not repeat it; look at the chat on the phone"
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [

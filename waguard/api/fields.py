@@ -144,7 +144,9 @@ def chat_id(value: Any, field: str) -> str:
 
 def text(value: Any, field: str) -> str:
     """A text that is not empty."""
-    if not isinstance(value, str) or not value.strip():
+    if value is not None and not isinstance(value, str):
+        raise bad(field, value, f"{field} is not a text", "send a text")
+    if not value or not value.strip():
         raise bad(field, value, f"{field} is missing or empty", "send a text")
     if len(value) > TEXT_LIMIT:
         raise bad(field, value, f"{field} has {len(value)} characters", f"at most {TEXT_LIMIT}")

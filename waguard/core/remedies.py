@@ -316,7 +316,7 @@ FLEET: Final = {
     " replay {n}` (POST /api/webhooks/dead/{n}/replay) or `waguard webhooks discard {n}` (DELETE"
     " /api/webhooks/dead/{n}).",
     "letters_stored": "`waguard webhooks list --state stored` shows them (GET"
-    " /api/webhooks/dead?state=stored). See whether the message has its file in the application, then `waguard"
+    " /api/webhooks/dead?state=stored). Where the message has a file, see whether the application has it, then `waguard"
     " webhooks discard {n}` (DELETE /api/webhooks/dead/{n}); a replay would store a second row.",
     "letters_restored": "`waguard webhooks list --state restored` shows them (GET"
     " /api/webhooks/dead?state=restored). See what the application has, then `waguard release webhooks` delivers all of"

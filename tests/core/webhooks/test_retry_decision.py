@@ -61,7 +61,7 @@ STORY: list[tuple[str, Answer, dict[str, Any], Decision]] = [
         "an error, and it is there",
         status(500, stored=True),
         {},
-        Delivered("stored, the receiver answered 500: check its file"),
+        Delivered("stored, the receiver answered 500: check its file, if it has one"),
     ),
     ("no reply: it may still work", Answer(stored=False), {}, LookupAgain()),
     ("no connection: it does not", Answer(stored=False, reached=False), {}, Retry(0.5)),

@@ -114,7 +114,9 @@ def decide(
     """``receiver`` knows of this answer. ``jitter`` is uniform in [0, 1)."""
     if answer.delivered:
         wrong = answer.status is not None and not answer.accepted
-        return Delivered(f"stored, {answer.summary()}: check its file" if wrong else None)
+        return Delivered(
+            f"stored, {answer.summary()}: check its file, if it has one" if wrong else None
+        )
     if answer.refused:
         return Dead(answer.summary())
     if tried.expired:

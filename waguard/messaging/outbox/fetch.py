@@ -165,7 +165,7 @@ class Fetcher:
             why = f"its server answered {response.status}"
             if response.status in _PASSES:
                 raise _not_now(url, name, why, "check its server")
-            raise _failed(url, name, why, "use a public address")
+            raise _failed(url, name, why, "see what this address answers without a login")
         if (packed := response.headers.get("Content-Encoding", "identity")) != "identity":
             why = f"it is compressed ({packed[:20]}), which was not requested"
             raise _failed(url, name, why, "have it served as it is")

@@ -17,6 +17,8 @@ from waguard.ports.outcomes import Acked, NotSent, Outcome, Refused, Uncertain
 from waguard.wire.calls import Failed, Sent
 
 RETRY_AFTER: Final = 5.0  # s
+_OF_THE_CONNECTION: Final = frozenset({"ERROR_NETWORK", "ERROR_EXPIRED", "ERROR_UPLOAD"})
+_DO_NOT_REPEAT: Final = "do not repeat it; look at the chat on the phone"
 
 
 def outcome_of(answer: Sent | Failed) -> Outcome:
@@ -32,7 +34,8 @@ def _outcome_of(answer: Sent | Failed) -> Outcome:
             return Acked(message_id, at, seen)
         case Sent(outcome="refused", error=why):
             error = RefusedError(
-                f"WhatsApp refused the message: {in_words(why or 'without a reason')}"
+                f"WhatsApp refused the message: {in_words(why or 'without a reason')}",
+                remedy=_DO_NOT_REPEAT if why in _OF_THE_CONNECTION else None,
             )
             return Refused(error, why or "")
         case Sent(ack=0, error=why):
