@@ -59,6 +59,7 @@ async def test_a_repeated_upload_corrects_the_type(api: Api) -> None:
         assert answer.json()["mimetype"] == mimetype
     assert (await api.call("POST", SEND, send())).status == 200
     [call] = api.sessions.sends()
+    assert isinstance(call, SendFile)
     assert (call.mimetype, call.kind) == ("image/png", "image")
 
 
