@@ -300,7 +300,7 @@ async def test_a_file_that_cannot_be_had(server: Server, path: str, why: str) ->
     assert "secret" not in error
 
 
-async def test_a_file_that_its_server_does_not_give_is_looked_at_as_waguard_does(
+async def test_the_remedy_of_a_file_that_its_server_does_not_give(
     server: Server,
 ) -> None:
     with pytest.raises(NotFetchedError) as raised:

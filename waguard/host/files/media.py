@@ -53,11 +53,11 @@ class MediaFolder:
         with self._lock:
             if _size(path) == len(content):
                 os.utime(path)
-                _note(path, mimetype)
+                _record_type(path, mimetype)
                 return name
             self.require_room(len(content))
             self._make_parent(path)
-            _note(path, mimetype)
+            _record_type(path, mimetype)
             try:
                 _write(path, content)
             except BaseException:
@@ -103,11 +103,11 @@ class MediaFolder:
         with self._lock:
             if _size(path) == draft.stat().st_size:
                 _renew(path)
-                _note(path, mimetype)
+                _record_type(path, mimetype)
                 draft.unlink()
                 return name
             self._make_parent(path)
-            _note(path, mimetype)
+            _record_type(path, mimetype)
             os.utime(draft)
             draft.rename(path)
             sync_folder(path.parent)
@@ -142,7 +142,7 @@ class MediaFolder:
         where its disk does not say so now."""
         if not received_media.NAME.fullmatch(name) or not _is_file(path := self._path(name)):
             return None
-        return path, received_media.content_type(_noted(path))
+        return path, received_media.content_type(_recorded_type(path))
 
     def expired(self, *, now: float, keep_for: float, size_limit: int) -> bool:
         """Whether retention lets any file go."""
@@ -243,13 +243,13 @@ def _details_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def _note(path: Path, mimetype: str) -> None:
+def _record_type(path: Path, mimetype: str) -> None:
     """Have this as the type of the file there."""
-    if _noted(path) != mimetype:
+    if _recorded_type(path) != mimetype:
         _write(_details_path(path), msgspec.json.encode({"mimetype": mimetype}))
 
 
-def _noted(path: Path) -> Any:
+def _recorded_type(path: Path) -> Any:
     try:
         note = msgspec.json.decode(small_file.read(_details_path(path)))
     except (OSError, ValueError, RecursionError, UnreadableError):
