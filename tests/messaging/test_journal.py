@@ -11,17 +11,19 @@ from tests.messaging.gateway import gateway
 from tests.messaging.receiver import Receiver, event
 from tests.store.hosts import message, nothing
 from tests.store.test_outages import write_locked
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE, wait_until
 from waguard.core.cluster.records import Owner, Owning
 from waguard.core.messages.inbox import InboxRecord, Kind
 from waguard.core.messages.send_states import State
 from waguard.core.metrics.families import RECEIVED
 from waguard.core.metrics.tally import Count
+from waguard.core.replace import replace
 from waguard.core.webhooks.pending import DeliveryResult, delivered
 from waguard.errors import DatabaseUnavailableError, NotOwnedError, UnavailableError
 from waguard.messaging import group_commit
 from waguard.messaging.database_backlog import JournalLimits
 from waguard.messaging.records import of_event
+from waguard.messaging.write_queue import BATCH
 from waguard.ports.messages import MessageStore, Written
 from waguard.ports.outbox import StateUpdate, Withdrawal
 
@@ -262,3 +264,31 @@ async def test_of_a_session_that_another_host_owns_nothing_is_acknowledged(
         assert row
         assert row.state is State.ACCEPTED
     assert sum("does not own these sessions" in said for said in logged) == 1
+
+
+def people(number: int, *, count: int) -> InboxRecord:
+    pairs = tuple((f"{number}{it}@lid", f"{number}{it}@c.us") for it in range(count))
+    return replace(of_event(event(number)), kind=Kind.PEOPLE, pairs=pairs, events=())
+
+
+async def test_numbers_of_many_people_are_not_all_one_transaction(
+    tmp_path: Path, wrapped: list[Wrapped]
+) -> None:
+    """Each is a row: all of them take longer than the database's deadline."""
+    async with gateway(tmp_path, None, wrap=wrap(wrapped)) as it:
+        for number in range(1, 5):
+            it.journal.put((people(number, count=BATCH),), lambda _: None)
+        assert await it.journal.flushed(DEADLINE)
+    assert wrapped[0].batches == [1] * 4
+
+
+async def test_a_batch_that_the_database_does_not_take_in_time_is_smaller_the_next_time(
+    tmp_path: Path, wrapped: list[Wrapped]
+) -> None:
+    async with gateway(tmp_path, None, wrap=wrap(wrapped)) as it:
+        wrapped[0].fail = [DatabaseUnavailableError("late")] * 2
+        for number in range(8):
+            it.put(event(number))
+        assert await it.journal.flushed(DEADLINE)
+    assert wrapped[0].batches == [8, 4, 2, 4, 2]
+    assert len(it.news) == 8

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy.event import listen
 
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall, endpoints_of, usually_sqlite
@@ -419,3 +420,23 @@ async def test_a_call_of_nobody_waits_too(store: SqlStore) -> None:
     [one] = await first_id(store)
     assert (one["data"]["from"], one["data"]["sender_phone"]) == (ANNA, "4917000001")
     assert one["partition"] == ANNA
+
+
+# ---- what it costs ----
+
+
+@every_database
+async def test_numbers_of_many_take_as_many_statements_as_one(store: SqlStore) -> None:
+    counted: list[str] = []
+
+    def count(_: Any, __: Any, statement: str, *___: Any) -> None:
+        counted.append(statement)
+
+    engines = store._database._engines
+    assert engines
+    listen(engines.writer.sync_engine, "before_cursor_execute", count)
+    await accept(store, knows(LID))
+    one = len(counted)
+    pairs = tuple((f"{number}@lid", f"{number}@c.us") for number in range(900))
+    await accept(store, translate.acquainted(ROW, Acquainted(pairs=pairs), AT))
+    assert len(counted) <= 2 * one

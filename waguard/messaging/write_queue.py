@@ -20,7 +20,7 @@ from waguard.ports.inbox import Stored
 from waguard.ports.messages import Written
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
 
-BATCH: Final = 500  # rows a transaction, and no more than …
+BATCH: Final = 500  # rows a transaction, fewer after one that failed, and no more than …
 BATCH_BYTES: Final = 32 << 20  # … of events and files, but for a single one
 _NOT_WRITTEN: Final = "it is not written: this host does not own the session, or no more"
 
@@ -44,6 +44,11 @@ class Put(Struct, eq=False):
     size: int
     """As ``size_of`` has it."""
     since: float = field(default_factory=time.monotonic)
+
+    @property
+    def rows(self) -> int:
+        """How much there is to write: people's numbers are rows, too."""
+        return sum(1 + len(one.pairs) + len(one.asked) for one in self.records)
 
 
 class Save(Struct, eq=False):
@@ -80,6 +85,11 @@ class Batch(Struct):
         return len(self.keeps) + len(self.puts) + len(self.saves)
 
     @property
+    def rows(self) -> int:
+        """How much there is to write."""
+        return len(self.outgoing) + sum(put.rows for put in self.puts) + len(self.saves)
+
+    @property
     def outgoing(self) -> list[NewMessage | StateUpdate | Withdrawal]:
         """What the outbox gets."""
         return [item for keep in self.keeps for item in keep.items]
@@ -113,6 +123,7 @@ class WriteQueue:
         self._keeps: deque[Keep] = deque()
         self._rest: deque[Put | Save] = deque()
         self._alone = 0  # so many of the first are to be tried one by one
+        self._limit = BATCH  # rows: one that takes longer than the database's deadline is not retried as it was
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -161,7 +172,7 @@ class WriteQueue:
             batch.keeps.append(keep)
             rows += len(keep.items)
             size += keep.size
-            if rows >= BATCH or self._alone:
+            if rows >= self._limit or self._alone:
                 return batch
         for item in self._rest:
             if isinstance(item, Save):
@@ -171,9 +182,9 @@ class WriteQueue:
                 if batch and size + item.size > BATCH_BYTES:
                     break
                 batch.puts.append(item)
-                rows += len(item.records)
+                rows += item.rows
                 size += item.size
-            if rows >= BATCH or self._alone:
+            if rows >= self._limit or self._alone:
                 break
         return batch
 
@@ -184,10 +195,12 @@ class WriteQueue:
         for _ in range(len(batch.puts) + len(batch.saves)):
             self._rest.popleft()
         self._alone = max(0, self._alone - len(batch))
+        self._limit = min(BATCH, 2 * self._limit)
         self.bytes -= sum(put.size for put in batch.puts)
 
     def refuse(self, batch: Batch, error: DatabaseUnavailableError) -> None:
-        """Those of a batch who do not wait get the error; what else there is waits on."""
+        """Those of a batch who do not wait get the error; what else there is waits on, for a smaller batch."""
+        self._limit = max(1, min(self._limit, batch.rows) // 2)
         for keep in [keep for keep in batch.keeps if keep.urgent]:
             self._keeps.remove(keep)
             _fail(keep.done, error)

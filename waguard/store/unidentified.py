@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import ColumnElement, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.messages import naming
@@ -27,7 +27,13 @@ _OWN: Final = DELIVERIES.c
 WAITS: Final[ColumnElement[bool]] = (_OWN.state == "dead") & (
     func.coalesce(_OWN.cause, "") == Cause.UNIDENTIFIED
 )
-_AT_ONCE: Final = 100
+_LANES_AT_ONCE: Final = 1_000
+# built once: a first report of a session's people has hundreds
+_WAITING: Final = select(_OWN.id).where(
+    WAITS,
+    _OWN.session_id == bindparam("session"),
+    _OWN.lane.in_(bindparam("lanes", expanding=True)),
+)
 
 
 def parked(now: float) -> dict[str, Any]:
@@ -65,15 +71,29 @@ async def queue_known(
 ) -> set[str]:
     """Queue what waited for these numbers; the endpoints that have more to deliver."""
     endpoints: set[str] = set()
+    lids: dict[str, list[str]] = {}
     for session_id, lid, _ in pairs:
-        mine = of_chat(session_id, lid)
-        query = select(DELIVERIES).where(mine).order_by(_OWN.id).limit(_AT_ONCE)
-        while found := (await connection.execute(query)).all():
-            for row in found:
-                values = dict(row._mapping)  # noqa: SLF001 - the public name of its columns
-                if await _queue(connection, values, people[session_id], now):
-                    endpoints.add(values["endpoint"])
+        lids.setdefault(session_id, []).append(lid)
+    for session_id, some in lids.items():
+        for number in await _waiting(connection, session_id, some):
+            query = select(DELIVERIES).where(_OWN.id == number)
+            row = (await connection.execute(query)).one()
+            values = dict(row._mapping)  # noqa: SLF001 - the public name of its columns
+            if await _queue(connection, values, people[session_id], now):
+                endpoints.add(values["endpoint"])
     return endpoints
+
+
+async def _waiting(
+    connection: AsyncConnection, session_id: str, lids: Sequence[str]
+) -> Sequence[int]:
+    """The ids of what waits for any of these, asked for at once: mostly nothing does."""
+    lanes = [storable(lid, length_of(_OWN.lane.type)) for lid in lids]
+    found: list[int] = []
+    for start in range(0, len(lanes), _LANES_AT_ONCE):
+        named = {"session": session_id, "lanes": lanes[start : start + _LANES_AT_ONCE]}
+        found += await connection.scalars(_WAITING, named)
+    return sorted(found)
 
 
 async def _queue(
