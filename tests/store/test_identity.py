@@ -1,10 +1,12 @@
 """One person under a number and LIDs, one message under many ids: on every database."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy.event import listen
+from sqlalchemy.event import listen, remove
 
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall, endpoints_of, usually_sqlite
@@ -425,18 +427,56 @@ async def test_a_call_of_nobody_waits_too(store: SqlStore) -> None:
 # ---- what it costs ----
 
 
-@every_database
-async def test_numbers_of_many_take_as_many_statements_as_one(store: SqlStore) -> None:
-    counted: list[str] = []
-
-    def count(_: Any, __: Any, statement: str, *___: Any) -> None:
-        counted.append(statement)
-
+@contextmanager
+def statements_of(store: SqlStore) -> Iterator[list[str]]:
+    """What its writer executes."""
+    made: list[str] = []
     engines = store._database._engines
     assert engines
-    listen(engines.writer.sync_engine, "before_cursor_execute", count)
-    await accept(store, knows(LID))
-    one = len(counted)
+
+    def count(_: Any, __: Any, statement: str, *___: Any) -> None:
+        made.append(statement)
+
+    engine = engines.writer.sync_engine
+    listen(engine, "before_cursor_execute", count)
+    yield made
+    remove(engine, "before_cursor_execute", count)
+
+
+@every_database
+async def test_numbers_of_many_take_as_many_statements_as_one(store: SqlStore) -> None:
+    with statements_of(store) as one:
+        await accept(store, knows(LID))
     pairs = tuple((f"{number}@lid", f"{number}@c.us") for number in range(900))
-    await accept(store, translate.acquainted(ROW, Acquainted(pairs=pairs), AT))
-    assert len(counted) <= 2 * one
+    with statements_of(store) as many:
+        await accept(store, translate.acquainted(ROW, Acquainted(pairs=pairs), AT))
+    assert len(many) <= 2 * len(one)
+
+
+@every_database
+async def test_many_that_wait_for_one_number_take_few_statements(store: SqlStore) -> None:
+    count = 90
+    await accept(store, *(message(LID, f"M{it:03}") for it in range(count)))
+    with statements_of(store) as made:
+        await accept(store, knows(LID))
+    assert len(made) < count / 2
+    assert await received(store) == [
+        (f"false_{ANNA}_M{it:03}", ANNA, "4917000001") for it in range(count)
+    ]
+    again = [message(LID, f"M{it:03}") for it in range(count)]
+    assert not any(await accept(store, *again))
+
+
+@every_database
+async def test_of_what_waits_for_one_number_what_was_reported_already_is_left_out(
+    store: SqlStore,
+) -> None:
+    """Among others of its chat, and of another chat, whose number comes with the same report."""
+    await accept(store, message(LID, "A"), message(OTHER, "X"), message(LID, "B"))
+    await accept(store, message(ANNA, "A"))
+    await accept(store, knows(LID, ANNA), knows(OTHER, BEN))
+    assert await received(store) == [
+        (f"false_{ANNA}_A", ANNA, "4917000001"),
+        (f"false_{BEN}_X", BEN, "4917000002"),
+        (f"false_{ANNA}_B", ANNA, "4917000001"),
+    ]

@@ -6,6 +6,7 @@ the number as soon as that is known. So a chat that waits takes no memory, and s
 
 import json
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +28,7 @@ _OWN: Final = DELIVERIES.c
 WAITS: Final[ColumnElement[bool]] = (_OWN.state == "dead") & (
     func.coalesce(_OWN.cause, "") == Cause.UNIDENTIFIED
 )
+_ROWS_AT_ONCE: Final = 100
 _LANES_AT_ONCE: Final = 1_000
 # built once: a first report of a session's people has hundreds
 _WAITING: Final = select(_OWN.id).where(
@@ -75,12 +77,12 @@ async def queue_known(
     for session_id, lid, _ in pairs:
         lids.setdefault(session_id, []).append(lid)
     for session_id, some in lids.items():
-        for number in await _waiting(connection, session_id, some):
-            query = select(DELIVERIES).where(_OWN.id == number)
-            row = (await connection.execute(query)).one()
-            values = dict(row._mapping)  # noqa: SLF001 - the public name of its columns
-            if await _queue(connection, values, people[session_id], now):
-                endpoints.add(values["endpoint"])
+        numbers = await _waiting(connection, session_id, some)
+        for start in range(0, len(numbers), _ROWS_AT_ONCE):
+            chosen = WAITS & _OWN.id.in_(numbers[start : start + _ROWS_AT_ONCE])
+            query = select(DELIVERIES).where(chosen).order_by(_OWN.id)
+            found = [row._asdict() for row in await connection.execute(query)]
+            endpoints |= await _queue(connection, session_id, found, people[session_id], now)
     return endpoints
 
 
@@ -97,26 +99,37 @@ async def _waiting(
 
 
 async def _queue(
-    connection: AsyncConnection, values: dict[str, Any], people: People, now: float
-) -> bool:
-    """With a new id, at the end of the queue; False: it is known under the number already."""
-    await connection.execute(delete(DELIVERIES).where(_OWN.id == values.pop("id")))
-    event = json.loads(values["body"])
-    data = event["data"]
-    if not await _rename(connection, values["session_id"], values["event"], data, people):
-        return False
-    values["body"] = msgspec.json.encode(event)
-    values["lane"] = storable(people.number(values["lane"]), length_of(_OWN.lane.type))
+    connection: AsyncConnection,
+    session_id: str,
+    found: Sequence[dict[str, Any]],
+    people: People,
+    now: float,
+) -> set[str]:
+    """With new ids, at the end of the queue, but for what is known under the number already: all at once, for
+    nobody else can write meanwhile."""
+    numbers = [values.pop("id") for values in found]
+    await connection.execute(delete(DELIVERIES).where(_OWN.id.in_(numbers)))
     again = {"state": "pending", "cause": None, "last_error": None, "died_at": None}
     times = {"attempts": 0, "next_at": now, "created_at": now}
-    await connection.execute(insert(DELIVERIES).values(values | again | times))
-    return True
+    events = [json.loads(values["body"]) for values in found]
+    for event in events:
+        _rename(event["data"], people)
+    keys = [
+        _keys(one["event"], event["data"], people) for one, event in zip(found, events, strict=True)
+    ]
+    is_news = await _rename_rows(connection, session_id, keys)
+    queued = []
+    for values, event in compress(zip(found, events, strict=True), is_news):
+        lane = storable(people.number(values["lane"]), length_of(_OWN.lane.type))
+        body = {"body": msgspec.json.encode(event), "lane": lane}
+        queued.append(values | again | times | body)
+    if queued:
+        await connection.execute(insert(DELIVERIES), queued)
+    return {values["endpoint"] for values in queued}
 
 
-async def _rename(
-    connection: AsyncConnection, session_id: str, event: str, data: dict[str, Any], people: People
-) -> bool:
-    """Put numbers into it; False: the same message was reported under another alias."""
+def _rename(data: dict[str, Any], people: People) -> None:
+    """Put numbers into it."""
     for part in (data, data.get("message")):
         if not isinstance(part, dict):
             continue
@@ -125,23 +138,39 @@ async def _rename(
         for name in ("id", "message_id"):
             if isinstance(part.get(name), str):
                 part[name] = message_aliases(part[name], people)[0]
+
+
+def _keys(event: str, data: dict[str, Any], people: People) -> tuple[str, set[str]] | None:
+    """The inbox's key of a message as the application hears it, and those of its other aliases; None: it is about another
+    message."""
     message = data.get("message")
     if event not in {"message_received", "message_sent"} or not isinstance(message, dict):
-        return True
-    return await _rename_row(connection, session_id, event, message["id"], people)
-
-
-async def _rename_row(
-    connection: AsyncConnection, session_id: str, event: str, message_id: str, people: People
-) -> bool:
-    """Store a row by the id that the application hears, as what is about it comes under that."""
+        return None
     key_of = sent_key if event == "message_sent" else fitting
-    wanted = storable(key_of(message_id))
-    others = {storable(key_of(one)) for one in message_aliases(message_id, people)} - {wanted}
+    wanted = storable(key_of(message["id"]))
+    aliases = message_aliases(message["id"], people)
+    return wanted, {storable(key_of(one)) for one in aliases} - {wanted}
+
+
+async def _rename_rows(
+    connection: AsyncConnection, session_id: str, keys: Sequence[tuple[str, set[str]] | None]
+) -> list[bool]:
+    """Store rows by the ids that the application hears, as what is about them comes under those. Of each whether it is
+    news: the same message was not reported under another alias."""
+    asked = {key for it in keys if it for key in (it[0], *it[1])}
     mine = INBOX.c.session_id == session_id
-    if await connection.scalar(select(INBOX.c.id).where(mine, INBOX.c.key == wanted)):
-        # it was reported so already, or this is another receiver's copy of the one renamed before
-        return not await connection.scalar(select(INBOX.c.id).where(mine, INBOX.c.key.in_(others)))
-    renamed = update(INBOX).where(mine, INBOX.c.key.in_(others)).values(key=wanted)
-    await connection.execute(renamed)
-    return True
+    query = select(INBOX.c.key).where(mine, INBOX.c.key.in_(asked))
+    stored = set(await connection.scalars(query)) if asked else set()
+    renamed, is_news = [], []
+    for it in keys:
+        wanted, others = it or ("", set())
+        known = others & stored
+        # a stored one was reported so already, or this is another receiver's copy of the one renamed before
+        is_news.append(wanted not in stored or not known)
+        if known and wanted not in stored:
+            renamed += [{"old": key, "new": wanted} for key in known]
+            stored = (stored - known) | {wanted}
+    if renamed:
+        same = update(INBOX).where(mine, INBOX.c.key == bindparam("old"))
+        await connection.execute(same.values(key=bindparam("new")), renamed)
+    return is_news
