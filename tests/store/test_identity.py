@@ -17,7 +17,7 @@ from waguard.core.webhooks.delivery import EVENTS, UNIDENTIFIED_AFTER, Cause, De
 from waguard.errors import DatabaseUnavailableError
 from waguard.ports.outbox import StateUpdate
 from waguard.ports.store import SessionRow
-from waguard.ports.webhooks import GLOBAL, UnidentifiedChat
+from waguard.ports.webhooks import GLOBAL, Endpoint, UnidentifiedChat
 from waguard.store.sql import SqlStore
 from waguard.supervision.session import application_events as translate
 from waguard.wire.events import Ack, Acquainted, Edit, InboundMessage, IncomingCall, Revoke
@@ -480,3 +480,22 @@ async def test_of_what_waits_for_one_number_what_was_reported_already_is_left_ou
         (f"false_{BEN}_X", BEN, "4917000002"),
         (f"false_{ANNA}_B", ANNA, "4917000001"),
     ]
+
+
+@every_database
+async def test_the_next_receiver_does_not_get_what_waited_for_one_that_was_removed(
+    store: SqlStore,
+) -> None:
+    own = Endpoint(session_id="a", url="http://old.example/", secret=None)
+    await store.messages.put_endpoint(own)
+    await accept(store, message(LID, "A"))
+    await store.messages.delete_endpoint("a")
+    give_up = store.messages.dead_letter_pending
+    assert await give_up("removed", Cause.REMOVED, endpoint="a", limit=10) == 1
+    assert await give_up("removed", Cause.REMOVED, endpoint="a", limit=10) == 0
+    await accept(store, knows(LID))
+    found, _ = await store.messages.pending("a", after=0, limit=10)
+    assert found == []
+    [letter] = await store.messages.dead()
+    assert (letter.endpoint, letter.cause) == ("a", Cause.REMOVED)
+    assert len(await received(store)) == 1  # webhook.url's

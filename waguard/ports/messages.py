@@ -225,7 +225,7 @@ class MessageStore(Undecryptables, FilesNamed, DeferredFiles, Remembered, Messag
         before: float | None = None,
         limit: int,
     ) -> int:
-        """Make dead letters of at most ``limit`` that are pending: of an endpoint, or the received
+        """Make dead letters of at most ``limit`` that are pending or wait for a number: of an endpoint, or the received
         messages of a session; the oldest, queued before then (unix time). How many."""
 
     async def dead(

@@ -127,13 +127,14 @@ class SqlDeliveries:
     ) -> int:
         own = DELIVERIES.c
         chosen = PENDING
+        if endpoint is not None:
+            # what waits for somebody's number would be queued for the next receiver of that name
+            chosen = (PENDING | unidentified.WAITS) & (own.endpoint == endpoint)
         if session_id is not None:
             owned.require(self._database.owning(), session_id)
             # what waits for somebody's number is of its old number too
             chosen = (PENDING & (own.event == HELD)) | unidentified.WAITS
             chosen &= own.session_id == session_id
-        if endpoint is not None:
-            chosen &= own.endpoint == endpoint
         if before is not None:
             chosen &= own.created_at < before
         return await self.give_up_pending(chosen, why, cause, limit)
