@@ -29,12 +29,12 @@ WAITS: Final[ColumnElement[bool]] = (_OWN.state == "dead") & (
     func.coalesce(_OWN.cause, "") == Cause.UNIDENTIFIED
 )
 _ROWS_AT_ONCE: Final = 100
-_LANES_AT_ONCE: Final = 1_000
+_CHATS_AT_ONCE: Final = 1_000
 # built once: a first report of a session's people has hundreds
 _WAITING: Final = select(_OWN.id).where(
     WAITS,
     _OWN.session_id == bindparam("session"),
-    _OWN.lane.in_(bindparam("lanes", expanding=True)),
+    _OWN.lane.in_(bindparam("chats", expanding=True)),
 )
 
 
@@ -90,10 +90,10 @@ async def _waiting(
     connection: AsyncConnection, session_id: str, lids: Sequence[str]
 ) -> Sequence[int]:
     """The ids of what waits for any of these, asked for at once: mostly nothing does."""
-    lanes = [storable(lid, length_of(_OWN.lane.type)) for lid in lids]
+    waits_in = [storable(lid, length_of(_OWN.lane.type)) for lid in lids]
     found: list[int] = []
-    for start in range(0, len(lanes), _LANES_AT_ONCE):
-        named = {"session": session_id, "lanes": lanes[start : start + _LANES_AT_ONCE]}
+    for start in range(0, len(waits_in), _CHATS_AT_ONCE):
+        named = {"session": session_id, "chats": waits_in[start : start + _CHATS_AT_ONCE]}
         found += await connection.scalars(_WAITING, named)
     return sorted(found)
 
@@ -120,8 +120,8 @@ async def _queue(
     is_news = await _rename_rows(connection, session_id, keys)
     queued = []
     for values, event in compress(zip(found, events, strict=True), is_news):
-        lane = storable(people.number(values["lane"]), length_of(_OWN.lane.type))
-        body = {"body": msgspec.json.encode(event), "lane": lane}
+        partition = storable(people.number(values["lane"]), length_of(_OWN.lane.type))
+        body = {"body": msgspec.json.encode(event), "lane": partition}
         queued.append(values | again | times | body)
     if queued:
         await connection.execute(insert(DELIVERIES), queued)
