@@ -80,7 +80,7 @@ class Condition(Struct, frozen=True, kw_only=True):
     session: str | None = None
     """The session that it concerns; None: all sessions."""
     degrades: bool = True
-    """False: it is only a step to a session's first connection."""
+    """False: it is only a step to a session's first connection, or of a session that was deleted."""
 
     @property
     def needs_person(self) -> bool:

@@ -174,6 +174,12 @@ def of_held(found: Iterable[HeldChats]) -> list[Condition]:
     ]
 
 
+def of_deleted(held: Condition) -> Condition:
+    """Chats that wait for a session that a person has deleted: that is no trouble, and they wait until a person decides."""
+    remedy = remedies.text(remedies.HELD_OF_DELETED, held.session)
+    return replace(held, remedy=remedy, degrades=False)
+
+
 def stored_unknown(why: str, *, passes: bool, since: float) -> Condition:
     """Whether the receiver has stored its messages cannot be looked up; ``passes``: until the database is back."""
     meanwhile = "what gets a 2xx waits for it" if passes else "what gets a 2xx counts as delivered"

@@ -50,6 +50,11 @@ SENDS_THROW: Final = (
     " --session {s}` shows it."
 )
 
+HELD_OF_DELETED: Final = (
+    "The session is deleted: what it received waits. `waguard sessions start {s}` brings it back, and a scan by the same"
+    " number delivers it; `waguard webhooks drop {s}` makes dead letters of it (POST /api/webhooks/held/discard)."
+)
+
 WEBHOOKS_UNREAD: Final = "`systemctl restart waguard`: it reads all of them from the database, and delivers them. Report it with what `waguard logs --level ERROR` shows."
 
 DEAF: Final = (

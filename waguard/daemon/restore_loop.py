@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from loguru import logger
 
 from waguard.core.lease import held_elsewhere_words
+from waguard.daemon.gone_sessions import REMOVED
 from waguard.daemon.installation import Installation
 from waguard.daemon.leftovers import Leftovers
 from waguard.daemon.run_history import RunHistory
@@ -192,7 +193,7 @@ class RestoreLoop:
         self._cut_off.clear()
         for view in await self._supervisor.sessions.views(removed=True):
             if view.removed_at is not None:
-                await self._outbox.abandon(view.session_id, "its session was deleted")
+                await self._outbox.abandon(view.session_id, REMOVED)
 
     def _report(self, error: Exception, delay: float) -> None:
         why = error.line() if isinstance(error, WaguardError) else repr(error)

@@ -21,7 +21,7 @@ from waguard.config.passwords import passwords
 from waguard.config.sections import Config, Log
 from waguard.core.host import last_run
 from waguard.core.host.admission import Reading
-from waguard.daemon import stop_sequence, watch
+from waguard.daemon import gone_sessions, stop_sequence, watch
 from waguard.daemon.bus_to_inbox import feed
 from waguard.daemon.database_lease import DatabaseLease
 from waguard.daemon.foundation import Foundation
@@ -323,6 +323,7 @@ class Daemon:
             self._ticker.every(interval, "engine", self._cluster.tick)
         self._ticker.every(ASKED_EVERY, "database", self._database.tick)
         self._ticker.every(COUNTED_EVERY, "webhooks", messages.count)
+        gone_sessions.schedule(self._ticker, webhooks, self._supervisor.registry)
         self._ticker.every(watch.INTERVAL, "receiver", partial(self._check_receiver, webhooks))
         self._ticker.every(heap.TRIMMED_EVERY, "memory", heap.trim)
         recorder = HistoryRecorder(self._base, self._supervisor, self._outbox, messages)

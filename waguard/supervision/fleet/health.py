@@ -76,7 +76,7 @@ class HealthReport:
 
     def report(self, part: str, found: Iterable[Condition]) -> None:
         """What another part of waguard knows of now, in place of what it said before."""
-        now = tuple(it for it in found if it.type not in _ON_PURPOSE or self._is_wanted(it))
+        now = tuple(shown for it in found if (shown := self._as_meant(it)))
         before, self._reported[part] = self._reported.get(part, ()), now
         for it in now:
             if it.session is None:
@@ -95,9 +95,15 @@ class HealthReport:
             log.log(level, said, event=entry, condition=kind, why=reason)
             session.publisher.writer.record(entry, reason=reason)
 
-    def _is_wanted(self, it: Condition) -> bool:
+    def _as_meant(self, it: Condition) -> Condition | None:
+        """None: a person wants it so."""
+        if it.type not in _ON_PURPOSE:
+            return it
         session = self._registry.get(it.session) if it.session else None
-        return session is not None and session.row.desired_up
+        if session is None or session.row.desired_up:
+            return it if session else None
+        # nobody connects a deleted one by the way: what it holds would be forgotten
+        return conditions.of_deleted(it) if session.row.removed_at else None
 
     # ---- of all sessions at once ----
 
@@ -175,5 +181,5 @@ def _with_trail(found: Iterable[Condition]) -> dict[tuple[str, str], str]:
     return {
         (it.session, it.type): it.message
         for it in found
-        if it.session is not None and it.type in SESSION_ENDS
+        if it.session is not None and it.type in SESSION_ENDS and it.degrades
     }
