@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waguard.core import remedies
+from waguard.core.conditions import stored_unknown
 from waguard.core.incidents.folding import fold, fold_fleet, incident_event, needed_since
 from waguard.core.incidents.kinds import DIED, FLEET_ENDS, RESTORED, STARTED
 from waguard.core.incidents.sentences import sentences
@@ -237,6 +238,17 @@ def test_what_concerns_all_can_go_on_at_once() -> None:
         "Result: the network was back, and the sessions reconnected by themselves after 4.0 s.",
     ]
     assert sentences(breaker)[-1] == f"It is still open. {remedies.FLEET['fleet_breaker_opened']}"
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_a_lookup_that_fails_is_not_contradicted_by_what_was_done(*, passes: bool) -> None:
+    """One sentence for both: what gets a 2xx waits, or counts as delivered."""
+    found = stored_unknown("TimeoutError", passes=passes, since=1.0)
+    (incident,) = fold_fleet([Line(1, "stored_unknown", reason=found.message)])
+    cause, done, _ = sentences(incident)
+    assert ("waits for it" in cause) is passes
+    assert "waited for it" in done
+    assert "only where that lasted" in done
 
 
 def test_messages_that_may_be_missing_are_an_incident_that_is_over_at_once() -> None:

@@ -150,7 +150,7 @@ FLEET_DONE: Final = {
     "letters_undecryptable": "the phone has the messages",
     "letters_restored": "they were not delivered again: the application may have them",
     "ratchets_rolled_back": "messages to groups waited; private ones were sent",
-    "stored_unknown": "a 2xx counted as delivered, as without webhook.stored",
+    "stored_unknown": "a 2xx waited for it; it counted as delivered only where that lasted, as a missing right does",
     "database_behind": "new work was refused; received messages waited",
     "runtime_removed": "sessions went on; the folder was created again where possible",
     "release_rolled_back": "the release before continues; sessions were adopted",
