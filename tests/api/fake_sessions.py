@@ -145,6 +145,7 @@ class FakeSessions:
     """Names of the changes that were carried out to their end."""
     left: list[str] = field(default_factory=list)
     """Who had a session logged out or deleted."""
+    unlinks: bool = True
     outcomes: deque[Outcome | BaseException] = field(default_factory=deque)
     """Of the next sends, in turn; then every send is sent."""
     values: deque[Value | BaseException] = field(default_factory=deque)
@@ -254,13 +255,14 @@ class FakeSessions:
         purge: bool,
         by: str = THE_API,
         last: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:
+    ) -> bool:
         self.left.append(by)
         await self._change(session_id, "purge" if purge else "delete", removed_at=MOMENT, **DOWN)
         if purge:
             del self.known[session_id]
         if last:
             await last()
+        return self.unlinks
 
     async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
         self._find(session_id)

@@ -141,6 +141,15 @@ async def test_a_deleted_session_is_hidden_but_still_there(api: Api) -> None:
     assert (await api.call("GET", f"{ONE}/incidents")).status == 200
 
 
+@pytest.mark.parametrize("unlinks", [True, False])
+async def test_a_deletion_says_whether_the_phone_still_lists_the_device(
+    api: Api, *, unlinks: bool
+) -> None:
+    api.sessions.unlinks = unlinks
+    answer = await api.call("DELETE", ONE)
+    assert answer.json() == {"success": True, "session_id": SESSION, "unlinked": unlinks}
+
+
 async def test_purge_deletes_the_row_too(api: Api) -> None:
     assert (await api.call("DELETE", f"{ONE}?purge=1")).status == 200
     assert api.sessions.done == ["purge"]

@@ -32,6 +32,7 @@ from waguard.errors import ConflictError, DatabaseUnavailableError, NotFoundErro
 from waguard.profile import layout, leaving_mark
 from waguard.profile.leaving_mark import LEAVING, Leaving
 from waguard.profile.lock import ProfileInUseError, ProfileLock
+from waguard.profile.owner_mark import PAIRING
 from waguard.profile.quarantine import NOTE
 from waguard.wire.calls import Call, Unlink, Value
 from waguard.wire.events import LoggedOut
@@ -323,6 +324,27 @@ async def test_delete_keeps_the_row_and_hides_it(empty: Bench, world: World) -> 
     assert error.message.startswith("Session not connected: it was deleted")
     (reported,) = world.events("session_disconnected", session="s")
     assert reported.data["reason"] == "user_initiated"
+
+
+async def test_a_deletion_says_whether_the_phone_still_lists_the_device(
+    empty: Bench, world: World
+) -> None:
+    delete = empty.it.sessions.delete
+    world.profile("s")
+    await empty.connected()
+    assert await delete("s", purge=False)
+    assert await delete("s", purge=False), "nothing of it is linked any more"
+    (world.profile("recycled") / PAIRING).write_text(json.dumps({"token": "t", "at": 1.0}))
+    process = await empty.connected("recycled")
+    world.spawn.scripts["recycled"] = Script(reports=())
+    await empty.it.sessions.start("recycled", restart=True)
+    await until(empty.session("recycled"), lambda s: s.link is not Link.CONNECTED)
+    assert not await delete("recycled", purge=False)
+    assert process.calls == []
+    world.spawn.scripts["new"] = Script(reports=(QR_SHOWN,))
+    await empty.create("new")
+    await until(empty.session("new"), lambda s: s.link is Link.QR_PENDING)
+    assert await delete("new", purge=False), "no phone ever had it"
 
 
 async def test_deleting_twice_is_the_same(empty: Bench, world: World) -> None:

@@ -182,8 +182,14 @@ class Purge(Struct, kw_only=True):
     purge: Switch = False
 
 
+class Deleted(OfSession, kw_only=True):
+    """The session is deleted. ``unlinked`` false: WhatsApp did not hear of it; remove the device on the phone."""
+
+    unlinked: bool
+
+
 @route(Right.OPERATE, 409)
-async def delete(request: web.Request, session_id: SessionId, query: Purge) -> OfSession:
+async def delete(request: web.Request, session_id: SessionId, query: Purge) -> Deleted:
     """Log out, and leave all lists."""
     deps = request.app[DEPS]
 
@@ -194,8 +200,10 @@ async def delete(request: web.Request, session_id: SessionId, query: Purge) -> O
             letters = deps.webhooks.dead_letters
             await letters.add_session(session_id, REMOVED, before=time.time())
 
-    await deps.sessions.delete(session_id, purge=query.purge, by=who(request), last=remove_rest)
-    return OfSession(session_id=session_id)
+    unlinked = await deps.sessions.delete(
+        session_id, purge=query.purge, by=who(request), last=remove_rest
+    )
+    return Deleted(session_id=session_id, unlinked=unlinked)
 
 
 class Metadata(OfSession, kw_only=True):

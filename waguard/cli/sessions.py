@@ -204,7 +204,9 @@ def _changing(change: _Change) -> Callable[[argparse.Namespace], int]:
         path = f"{change.path}?purge=1" if purge else change.path
 
         def said(name: str, answer: Any) -> str:
-            return f"{name}: {change.done or answer['status']}"
+            still = "; it is not unlinked: remove the device on the phone"
+            linked = still if answer.get("unlinked") is False else ""
+            return f"{name}: {change.done or answer['status']}{linked}"
 
         return _each(
             names, lambda name: client.one(name).call(change.method, path, body), said, arguments

@@ -143,8 +143,9 @@ class Sessions(Protocol):
 
     async def delete(
         self, session_id: str, *, purge: bool, by: str = THE_API, last: Last = None
-    ) -> None:
-        """``logout``, and list it no more; ``purge``: also soft-delete the row. ``last`` removes what others keep of it:
+    ) -> bool:
+        """``logout``, and list it no more; False: a phone may still list it as linked. ``purge``: also soft-delete the
+        row. ``last`` removes what others keep of it:
         until that has returned none of the same id is created. Raises what it raises."""
 
     async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:

@@ -61,20 +61,21 @@ def pairing(session: SessionActor) -> str | None:
 
 async def leave(
     session: SessionActor, *, token: str | None, why: str, deadline: float, last: Last = None
-) -> None:
-    """Log out at WhatsApp where that can be done; the profile never comes back by itself.
+) -> bool:
+    """Log out at WhatsApp where that can be done, and whether it was; the profile never comes back by itself.
 
-    ``token``: what ``pairing`` said; ``deadline``: see ``Timings.unlink``; ``last``: see ``Sessions.logout``. Raises ``WaguardError`` where the profile is in
-    use or cannot be moved now, or another host has the session meanwhile.
+    ``token``: what ``pairing`` said; ``deadline``: see ``Timings.unlink``; ``last``: see ``Sessions.logout``.
+    Raises ``WaguardError`` where the profile is in use or cannot be moved now, or another host has the session meanwhile.
     """
     session.post(Left())
-    await _unlink(session, deadline)
+    unlinked = await _unlink(session, deadline)
     await session.stop()
     _require_here(session)
     if last:
         await last()
     with refusing():  # and its mark goes, by which the next start knows what was cut off
         await _quarantine(session, token, why)
+    return unlinked
 
 
 @contextlib.contextmanager
@@ -138,15 +139,17 @@ def _require_here(session: SessionActor) -> None:
         )
 
 
-async def _unlink(session: SessionActor, deadline: float) -> None:
+async def _unlink(session: SessionActor, deadline: float) -> bool:
     if session.link is not Link.CONNECTED:
         _warn(session, "it is not connected")
-        return
+        return False
     try:
         async with asyncio.timeout(deadline):
             await session.traffic.call(Unlink())
     except (WaguardError, TimeoutError) as error:
         _warn(session, one_line(error) or f"no answer within {deadline:g} s")
+        return False
+    return True
 
 
 def _warn(session: SessionActor, why: str) -> None:
