@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.event import listen, remove
 from sqlalchemy.exc import DBAPIError
 
 from tests.messaging.conftest import logged
@@ -28,6 +29,7 @@ from waguard.messaging.records import of_event
 from waguard.messaging.refused_sends import Refusal
 from waguard.ports.outbox import StateUpdate
 from waguard.store.database import Database
+from waguard.store.models import ACCOUNTS, METADATA
 from waguard.store.sql import SqlStore
 
 __all__ = ["logged"]  # pytest finds fixtures by name
@@ -221,7 +223,27 @@ async def test_each_own_table_is_asked(database: str, store: SqlStore, fault: st
     for table in ("waguard_outbox", "waguard_people"):
         breaks, mends = (it.format(table) for it in FAULTS[fault])
         await app.run(breaks)
-        with pytest.raises(DatabaseUnfitError):
+        with pytest.raises(DatabaseUnfitError, match="session_id" if fault == "column" else table):
             await store.require_tables()
         await app.run(mends)
         await store.require_tables()
+
+
+@every_database
+async def test_own_tables_are_asked_with_one_statement(database: str, store: SqlStore) -> None:
+    made: Database = store._database
+    asked = list[str]()
+    async with made.reading() as (connection, _):
+        pool = connection.sync_engine
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        asked.append(statement)
+
+    listen(pool, "before_cursor_execute", note)
+    try:
+        await store.require_tables()
+    finally:
+        remove(pool, "before_cursor_execute", note)
+    [all_of_them] = [it for it in asked if "waguard_people" in it or "waguard_outbox" in it]
+    for table in METADATA.sorted_tables:
+        assert (table.name in all_of_them) is (table is not ACCOUNTS), table.name

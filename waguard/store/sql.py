@@ -119,8 +119,7 @@ class SqlStore(SqlStatuses, SqlSessions, SqlAudit):
 
     async def require_tables(self) -> None:
         async with self._database.reading() as (connection, _):
-            for query in own_tables.each():
-                await connection.execute(query)
+            await connection.execute(own_tables.at_once())
 
     async def compact(self) -> None:
         """SQLite's file shrinks; the others do it by themselves."""
