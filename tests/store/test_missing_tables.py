@@ -236,14 +236,14 @@ async def test_own_tables_are_asked_with_one_statement(database: str, store: Sql
     async with made.reading() as (connection, _):
         pool = connection.sync_engine
 
-    def note(_: object, __: object, statement: str, *___: object) -> None:
+    def write(_: object, __: object, statement: str, *___: object) -> None:
         asked.append(statement)
 
-    listen(pool, "before_cursor_execute", note)
+    listen(pool, "before_cursor_execute", write)
     try:
         await store.require_tables()
     finally:
-        remove(pool, "before_cursor_execute", note)
+        remove(pool, "before_cursor_execute", write)
     [all_of_them] = [it for it in asked if "waguard_people" in it or "waguard_outbox" in it]
     for table in METADATA.sorted_tables:
         assert (table.name in all_of_them) is (table is not ACCOUNTS), table.name
