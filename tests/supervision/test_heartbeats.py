@@ -317,3 +317,30 @@ def test_without_a_file_there_are_slots_all_the_same(tmp_path: Path) -> None:
     slots.read()
     assert slots.of(0, 1, 1) is None
     assert slots.adopt(1, 1) is None
+
+
+def test_only_slots_that_were_written_are_read_anew_and_none_outlives_the_file(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "heartbeats"
+    slots, beats = Heartbeats(path), [SlotBeat(os.getpid(), n, 1.0, 1.0) for n in range(3)]
+    numbers = [slots.assign() for _ in beats]
+    for number, beat in zip(numbers, beats, strict=True):
+        SlotFile(path).write(number, encode(beat))
+    assert slots.read() == beats
+    assert slots.read() == []
+    later = beats[1]._replace(at=2.0)
+    SlotFile(path).write(numbers[1], encode(later))
+    assert slots.read() == [later]
+    assert slots.of(numbers[0], os.getpid(), 0) == beats[0]
+    SlotFile(path).write(numbers[0], b"?" * SIZE)  # damaged
+    os.truncate(path, SIZE * 2)
+    assert slots.read() == []
+    assert [slots.of(number, os.getpid(), n) for n, number in enumerate(numbers)] == [
+        None,
+        later,
+        None,
+    ]
+    for number, beat in zip(numbers, beats, strict=True):
+        SlotFile(path).write(number, encode(beat))
+    assert slots.read() == beats

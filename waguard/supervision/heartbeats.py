@@ -12,8 +12,8 @@ from waguard.wire.heartbeat_slots import (
     SlotBeat,
     SlotFile,
     SlotLoan,
+    changed,
     decode,
-    decode_all,
     encode_loan,
     number_of,
 )
@@ -28,6 +28,7 @@ class Heartbeats:
         self._file = SlotFile(path, create=True)
         self._loans = SlotFile(path.with_name(LENT), create=True)
         self._taken: set[int] = set()
+        self._content = b""
         self._found: list[SlotBeat | None] = []
 
     def assign(self) -> int:
@@ -58,13 +59,16 @@ class Heartbeats:
 
     def read(self) -> list[SlotBeat]:
         """What all slots say now: those that were written since the last call."""
-        before = itertools.chain(self._found, itertools.repeat(None))
-        self._found = decode_all(self._file.read(0, max(self._taken, default=-1) + 1))
-        return [
-            beat
-            for number, (beat, last) in enumerate(zip(self._found, before, strict=False))
-            if beat and number in self._taken and (last is None or beat.at != last.at)
-        ]
+        before, self._content = self._content, self._file.read(0, max(self._taken, default=-1) + 1)
+        slots, known = len(self._content) // SIZE, self._found
+        self._found = [*known[:slots], *(None for _ in range(slots - len(known)))]
+        news = list[SlotBeat]()
+        for number in changed(before, self._content):
+            last, beat = self._found[number], decode(self._content, number)
+            self._found[number] = beat
+            if beat and number in self._taken and (last is None or beat.at != last.at):
+                news.append(beat)
+        return news
 
     def of(self, number: int, pid: int, generation: int) -> SlotBeat | None:
         """What was read of a worker's slot; None: nothing that this worker wrote."""

@@ -69,18 +69,20 @@ def encode_loan(loan: SlotLoan) -> bytes:
 
 def decode(content: bytes, number: int = 0) -> SlotBeat | None:
     """The slot with this number; None: nobody wrote it, or it is damaged."""
-    return next(iter(decode_all(content[number * SIZE : (number + 1) * SIZE])), None)
+    slot = content[number * SIZE : (number + 1) * SIZE]
+    if len(slot) < SIZE:
+        return None
+    magic, *said, total = _SEALED_BEAT.unpack(slot)
+    return SlotBeat._make(said) if magic == _MAGIC and total == crc32(slot[:_SUMMED]) else None
 
 
-def decode_all(content: bytes) -> list[SlotBeat | None]:
-    """The slots in their order, each as ``decode`` has it."""
-    slots = content[: len(content) // SIZE * SIZE]
-    found = enumerate(_SEALED_BEAT.iter_unpack(slots))
+def changed(before: bytes, content: bytes) -> list[int]:
+    """The numbers of the slots in ``content`` that are not what they were before."""
+    whole = len(content) // SIZE * SIZE
     return [
-        SlotBeat._make(said)
-        if magic == _MAGIC and total == crc32(slots[number * SIZE : number * SIZE + _SUMMED])
-        else None
-        for number, (magic, *said, total) in found
+        at // SIZE
+        for at in range(0, whole, SIZE)
+        if content[at : at + SIZE] != before[at : at + SIZE]
     ]
 
 
