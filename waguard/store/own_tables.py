@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Select, literal_column, select, union_all
+from sqlalchemy import ColumnElement, CompoundSelect, Select, literal_column, select, union_all
 
 from waguard.store.models import ACCOUNTS, METADATA
 
@@ -17,5 +17,5 @@ def each() -> Iterator[Select[Any]]:
 @cache
 def at_once() -> CompoundSelect[Any]:
     """One statement for all; it fails where one of ``each`` does, with the same words."""
-    one = literal_column("1")
+    one: ColumnElement[int] = literal_column("1")
     return union_all(*(select(one).select_from(it.subquery()) for it in each()))
