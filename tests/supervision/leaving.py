@@ -33,7 +33,7 @@ async def deleted(bench: Bench, world: World, name: str = "s") -> FakeProcess:
     return process
 
 
-async def unlinking(bench: Bench, name: str = "s") -> "asyncio.Task[None]":
+async def unlinking(bench: Bench, name: str = "s") -> "asyncio.Task[bool]":
     """It is being deleted, and hangs in the middle of that."""
 
     async def never(call: Call) -> None:

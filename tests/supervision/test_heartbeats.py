@@ -319,7 +319,7 @@ def test_without_a_file_there_are_slots_all_the_same(tmp_path: Path) -> None:
     assert slots.adopt(1, 1) is None
 
 
-def test_only_slots_that_were_written_are_read_anew_and_none_outlives_the_file(
+def test_only_slots_that_were_written_are_decoded_and_none_outlives_the_file(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "heartbeats"

@@ -211,7 +211,7 @@ class Holder(Struct, frozen=True, kw_only=True):
     at: float
     """Unix time of the backup."""
     archive: str
-    """Its path."""
+    """The path of the file."""
 
 
 class LastBackup(Struct, frozen=True, kw_only=True):
@@ -225,7 +225,7 @@ class LastBackup(Struct, frozen=True, kw_only=True):
     saved: int = 0
     """How many sessions have credentials in it."""
     holders: tuple[Holder, ...] = ()
-    """Of the sessions in it, and of those that it lacks."""
+    """Which archive has each session that is in it, or that it lacks."""
 
 
 # ---- what the disk does not have ----
