@@ -97,7 +97,7 @@ class Watch:
         for part, conditions in parts.items():
             self._alone(part, lambda: health.report(part, conditions()))  # noqa: B023 - called at once
         await self._supervisor.watchdog.watch()
-        now = health.read()
+        now = health.newest()
         self._notifier.status(self._restore.why_not or status_line(now))
         self._alone("alerts sent", lambda: self._alerts.tick(now))
         # only here: the watchdog learns that supervision moves, not that a timer fires

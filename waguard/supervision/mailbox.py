@@ -96,6 +96,8 @@ class Mailbox:
         self._at = 0.0
         self._armed: dict[str, tuple[float, Handle]] = {}
         self.beats = RoutineBeats()
+        self.decided = 0
+        """How often something was decided, or might have been; heartbeats that only move deadlines away do not count."""
 
     @property
     def fleet(self) -> FleetState:
@@ -186,6 +188,7 @@ class Mailbox:
         self._carry_out(outcome)
 
     def _carry_out(self, outcome: Outcome) -> None:
+        self.decided += 1
         touched = [name for name in self._engine.touched if name in self.actors]
         for name in touched:
             self._arm(name, next_timer(self._engine.sessions[name]))

@@ -23,6 +23,7 @@ from waguard.supervision.fleet.run_state import RunState
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.session_context import SessionContext
 
+_AT_LEAST_EACH: Final = 5.0  # s; what sessions count without a decision has limits of a minute and more
 _ON_PURPOSE: Final = frozenset({conditions.HELD})
 """Types that are meant to be where a session was stopped on purpose."""
 
@@ -43,6 +44,8 @@ class HealthReport:
             SessionActor, tuple[SessionState, tuple[Condition, ...]]
         ]()
         """The conditions of each state that was read: most are the same a second later."""
+        self._newest: tuple[Health, tuple[object, ...], float] | None = None
+        """What was read last, what it was read from, and when (monotonic)."""
 
     def read(self) -> Health:
         """As it is now."""
@@ -59,6 +62,20 @@ class HealthReport:
             browsers_outdated=self._ctx.browsers.outdated,
             conditions=(*self._of_all(), *self._of_sessions()),
         )
+
+    def newest(self) -> Health:
+        """What was read last while nothing was decided or reported since, ``_AT_LEAST_EACH`` s at most; else ``read``."""
+        state, now = self._state, self._ctx.clock.monotonic()
+        reported = [*self._ctx.fleet.outages.conditions, *self._found_elsewhere()]
+        flags = (state.database, state.loaded, state.restored, state.stopping)
+        seen = (self._ctx.mailbox.decided, reported, flags)
+        if self._newest is not None:
+            health, before, at = self._newest
+            if before == seen and now - at < _AT_LEAST_EACH:
+                return health
+        health = self.read()
+        self._newest = health, seen, now
+        return health
 
     def connection(self, session_id: str) -> Connection:
         """What GET status and /health would say of it now."""
