@@ -258,58 +258,6 @@ async def test_a_routine_heartbeat_is_applied_before_the_sessions_next_fact(
     assert worker.heard_at == now
 
 
-async def test_the_times_of_a_heartbeat_put_deadlines_off_and_are_applied_before_the_next_fact(
-    desk: Desk,
-) -> None:
-    desk.add("a")
-    desk.connected("a")
-    desk.it.tick()
-    before, read = desk.it.state("a"), 0.0
-    for number in range(60):
-        desk.clock.advance(1.9)
-        read = desk.clock.monotonic()
-        if number % 3 == 1:  # a message in between: the newest counts
-            desk.it.post("a", Beat(worker=1, at=read, page_at=read))
-        else:
-            assert _put_off(desk, "a", read, read)
-        desk.it.tick()
-        assert _unresponsive(desk.it) is None
-    assert desk.it.state("a") is before
-    desk.clock.advance(0.5)
-    desk.it.post("a", TimerDue())
-    worker = desk.it.state("a").worker
-    assert worker
-    assert (worker.heard_at, worker.page_at, worker.unresponsive) == (read, read, None)
-    desk.it.tick()
-    desk.clock.advance(1.0)
-    assert _put_off(desk, "a", read + 1.5, read)
-    desk.clock.advance(1.5)
-    desk.it.tick()
-    assert _unresponsive(desk.it) == "the page does not answer"
-    later = desk.clock.monotonic()
-    assert not _put_off(desk, "a", later, later), "that ends it: a fact"
-
-
-async def test_the_times_of_a_heartbeat_outlive_another_state(desk: Desk) -> None:
-    """One fact of all sessions changes the state of each."""
-    for name in ("a", "b"):
-        desk.add(name)
-        desk.connected(name)
-    desk.it.tick()
-    desk.clock.advance(1.9)
-    now, before = desk.clock.monotonic(), desk.it.state("a")
-    for name in ("a", "b"):
-        assert _put_off(desk, name, now, now)
-    desk.it._engine.sessions["a"] = msgspec.structs.replace(before)
-    desk.clock.advance(1.5)
-    desk.it.tick()
-    assert _unresponsive(desk.it) is None
-    desk.it.post("a", TimerDue())
-    worker = desk.it.state("a").worker
-    assert worker
-    assert worker.heard_at == now
-
-
 @pytest.mark.parametrize(
     "beat",
     [
@@ -380,10 +328,6 @@ async def test_the_loops_own_timers(desk: Desk) -> None:
     box.post("a", StartRequested())
     box.post("a", Spawned(worker=1))
     await wait_until(lambda: lifecycle(box.state("a")) is not State.STARTING, "it is noticed")
-
-
-def _put_off(desk: Desk, name: str, heard_at: float, page_at: float) -> bool:
-    return desk.it.beats.put_off(desk.it.state(name), heard_at, page_at)
 
 
 def _unresponsive(box: Mailbox) -> str | None:

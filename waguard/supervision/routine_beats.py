@@ -13,8 +13,6 @@ class _Due(Struct):
     state: SessionState
     at: float
     while_heard: WhileHeard | None
-    heard: tuple[float, float] | None = None
-    """When its worker and its page were last heard, where that is kept as no heartbeat."""
 
 
 class RoutineBeats:
@@ -28,34 +26,12 @@ class RoutineBeats:
         """Whether it is kept, in place of an earlier one; else it has to be handled now."""
         if state is None or not can_wait(state, beat):
             return False
-        self.pop(state.session)
         self._kept[state.session] = beat
-        return True
-
-    def put_off(self, state: SessionState, heard_at: float, page_at: float) -> bool:
-        """Whether the two times of a heartbeat that says nothing else are kept, as ``keep`` does; else it has to be posted."""
-        due = self._due.get(state.session)
-        if due is None or due.state is not state or due.while_heard is None:
-            return False
-        worker = state.worker
-        if worker is None or worker.unrecoverable:
-            return False
-        self._kept.pop(state.session, None)
-        due.heard = heard_at, page_at
-        due.at = due.while_heard.next_deadline(
-            max(worker.heard_at, heard_at), max(worker.page_at, page_at)
-        )
         return True
 
     def pop(self, session: str) -> Beat | None:
         """What is kept of it: it is to be handled before anything else."""
-        if beat := self._kept.pop(session, None):
-            return beat
-        due = self._due.get(session)
-        if due is None or due.heard is None or due.state.worker is None:
-            return None
-        (at, page_at), due.heard = due.heard, None
-        return Beat(worker=due.state.worker.number, at=at, page_at=page_at)
+        return self._kept.pop(session, None)
 
     def is_due(self, state: SessionState | None, now: float) -> bool:
         """Whether a deadline of it has passed. None: what was due for another session has ended this one."""
@@ -63,8 +39,6 @@ class RoutineBeats:
             return False
         due = self._due.get(state.session)
         if due is None or due.state is not state:
-            if beat := self.pop(state.session):  # of the state before: it counts for this one
-                self._kept[state.session] = beat
             due = _Due(state, next_deadline(state), while_heard(state))
             self._due[state.session] = due
         if due.at <= now and (beat := self._kept.get(state.session)):

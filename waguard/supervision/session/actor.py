@@ -342,8 +342,6 @@ def _hear(ctx: SessionContext, session: SessionActor) -> None:
     with session.faults.alone("hear"):
         if beat := runner.slot.news(runner.process.pid, ctx.clock.monotonic()):
             page_at, lost = beat.page_at or None, beat.unrecoverable
-            if page_at and not lost and ctx.mailbox.beats.put_off(session.state, beat.at, page_at):
-                return
             fact = beat_fact(ctx, worker.number, beat.at, page_at, unrecoverable=lost)
             ctx.mailbox.post(session.name, fact)
 
