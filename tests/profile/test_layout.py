@@ -61,6 +61,17 @@ def test_a_profile_in_its_place_is_never_replaced(tmp_path: Path) -> None:
     assert word_in(layout.path(tmp_path, 6, "abc")) == "old"
 
 
+def test_copies_are_moved_to_those_that_are_there(tmp_path: Path) -> None:
+    stored(layout.path(tmp_path, 6, "abc"))
+    copies = [layout.path(tmp_path / "snapshots", it, "abc") for it in (6, 7)]
+    for folder, names in zip(copies, (("1", "both"), ("2", "both")), strict=True):
+        for name in names:
+            (folder / name).mkdir(parents=True)
+    assert word_in(layout.migrate(tmp_path, 7, "abc", before=6)) == "credentials"
+    assert {it.name for it in copies[1].iterdir()} == {"1", "2", "both"}
+    assert [it.name for it in copies[0].iterdir()] == ["both"]
+
+
 @pytest.fixture
 def over_disks(tmp_path: Path) -> Path:
     """Workspace 7 lies on another disk; its session was moved into workspace 8."""

@@ -1,5 +1,6 @@
 """Where profiles lie."""
 
+import contextlib
 import errno
 import os
 import tempfile
@@ -98,8 +99,19 @@ def migrate(
         if leads_to(old, new):
             old.unlink()  # it was moved back
         elif old.exists():
-            move(old, new)
+            _move_into(old, new)
     return wanted
+
+
+def _move_into(source: Path, wanted: Path) -> None:
+    """As ``move``; what is in its place stays, with what it has not: a copy that cannot be moved is left."""
+    if not wanted.exists():
+        move(source, wanted)
+        return
+    for it in source.iterdir():
+        if not os.path.lexists(wanted / it.name):
+            with contextlib.suppress(OSError):
+                it.rename(wanted / it.name)
 
 
 def leads_to(link: Path, folder: Path) -> bool:

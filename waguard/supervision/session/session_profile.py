@@ -19,6 +19,7 @@ from waguard.profile import (
     leaving_mark,
     old_profiles,
     owner_mark,
+    snapshots,
 )
 from waguard.profile.layout import Places
 from waguard.profile.leaving_mark import Leaving
@@ -91,9 +92,20 @@ class SessionProfile:
         """Know where it lies. Only a paired session is given one that lies elsewhere: an old one of a new session's name
         may be another customer's. Raises ``OSError``."""
         sessions, row = self._ctx.config().paths.sessions, self._writer.row
-        if self._workspace == row.workspace_id and self.paired and not self._is_here():
-            found = layout.elsewhere(sessions, row.workspace_id, row.session_id)
-            self._workspace = self._workspace if found is None else found
+        if self._workspace != row.workspace_id or not self.paired or layout.exists(self.at.profile):
+            return
+        found = layout.elsewhere(sessions, row.workspace_id, row.session_id)
+        if found is not None and self._is_its_own(layout.path(sessions, found, row.session_id)):
+            self._workspace = found
+
+    def _is_its_own(self, profile: Path) -> bool:
+        """Whether one that lies elsewhere is newer than what lies here: snapshots whose move was cut off, or old
+        profiles."""
+        if not self._is_here():
+            return True
+        token = owner_mark.pairing(profile)
+        copies = [it.pairing for it in snapshots.known(self.at.snapshots) if it.intact]
+        return token is not None and token in (copies[-1:] or [token])
 
     def follow_row(self) -> None:
         """Have it in the workspace of its row, before a start or after the last end. Raises ``OSError``."""
