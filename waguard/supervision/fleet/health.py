@@ -23,7 +23,9 @@ from waguard.supervision.fleet.run_state import RunState
 from waguard.supervision.session.actor import SessionActor
 from waguard.supervision.session.session_context import SessionContext
 
-_AT_LEAST_EACH: Final = 5.0  # s; what sessions count without a decision has limits of a minute and more
+_AT_LEAST_EACH: Final = (
+    5.0  # s; what sessions count without a decision has limits of a minute and more
+)
 _ON_PURPOSE: Final = frozenset({conditions.HELD})
 """Types that are meant to be where a session was stopped on purpose."""
 
