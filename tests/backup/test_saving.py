@@ -259,3 +259,24 @@ def test_of_a_logged_out_row_no_archive_is_needed() -> None:
     assert policy.needed([holder], (), [replace(row, unpaired=True)], {}) == []
     assert policy.needed([holder], (), [replace(row, session="b")], {}) == []
     assert policy.needed([holder], (), [], {"a": 0.5}) == [holder]
+
+
+def test_a_quarantine_that_cannot_be_read_now_keeps_no_backup_from_being_made(
+    of_a_server: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has left is unknown then: the archive stays."""
+    folder = tmp_path / "backups"
+    first, _ = of_a_server.save(folder, keep=2)
+    quarantine = of_a_server.config.paths.sessions / "quarantine"
+    old = quarantine / "beta-20200101T000000.000000"
+    old.mkdir(parents=True)
+    note = (
+        '{"session_id": "beta", "workspace_id": 8, "at": "2020-01-01T00:00:00+00:00", "why": "x"}'
+    )
+    (old / "waguard-quarantine.json").write_text(note)
+    away(of_a_server)
+    snapshots_of = layout.path(of_a_server.config.paths.sessions / "snapshots", 8, "beta")
+    snapshots_of.parent.mkdir()
+    snapshots_of.touch()  # no folder
+    saved_again(of_a_server, folder, monkeypatch)
+    assert first.exists()

@@ -218,7 +218,8 @@ def _needed(
     saved = {it.session for it in found if it.snapshot is not None}
     if last is None or not any(it.session not in saved for it in last.holders):
         return list(last.holders) if last else []
-    with as_owner_of(sessions):
+    left = dict[str, float]()
+    with contextlib.suppress(OSError), as_owner_of(sessions):  # unknown: their archives stay
         left = {it.session.partition("/")[2]: it.at for it in quarantine.quarantined(sessions)}
     return policy.needed(last.holders, saved, known, left)
 
