@@ -179,6 +179,29 @@ async def test_a_logout_is_repeated_where_what_waits_for_its_session_cannot_fail
     assert len(quarantined_now(world)) == 1
 
 
+async def test_what_waits_for_a_session_whose_logout_failed_is_not_sent_after_a_start(
+    empty: Bench, world: World
+) -> None:
+    """Linked again, it would go out hours later."""
+    world.profile("s")
+    await empty.connected()
+    asked: list[int] = []
+
+    async def away() -> None:
+        asked.append(len(quarantined_now(world)))
+        if len(asked) < 3:
+            raise DatabaseUnavailableError("the database is away")
+
+    with pytest.raises(DatabaseUnavailableError):
+        await empty.it.sessions.logout("s", last=away)
+    with pytest.raises(DatabaseUnavailableError):
+        await empty.it.sessions.start("s", restart=False)
+    assert not empty.session().row.desired_up
+    await empty.it.sessions.start("s", restart=False)
+    assert asked == [0, 0, 0]
+    assert len(quarantined_now(world)) == 1
+
+
 @pytest.mark.parametrize("unpaired", [False, True])
 async def test_a_logout_that_the_database_never_had_costs_no_profile(
     bench: Bench,

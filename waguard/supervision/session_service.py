@@ -195,7 +195,9 @@ class SessionService:
         session = await self.find(session_id)
         _require_profiles(self._ctx)
         with self._registry.leaving(session_id):
+            self._registry.cut_off[session_id] = last
             await self._log_out(session, removed=False, by=by, last=last)
+            self._registry.cut_off.pop(session_id, None)
         return self._view(session)
 
     async def delete(

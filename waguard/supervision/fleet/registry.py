@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from waguard.errors import UnavailableError, WaguardError
+from waguard.ports.sessions import Last
 from waguard.ports.store import SessionRow
 from waguard.profile import leaving_mark
 from waguard.supervision.fleet import leaving
@@ -54,6 +55,8 @@ class Registry:
         self._sessions: dict[str, SessionActor] = {}
         self._leaving: dict[str, str] = {}
         """By session: why nobody may change it."""
+        self.cut_off: dict[str, Last] = {}
+        """What a logout that was not ended has still to do, by session."""
         self.changes = Changes(self.require_staying)
         self.ours = Ours(ctx.ownership)
 
@@ -172,4 +175,7 @@ class Registry:
                 with self.leaving(name):
                     if not removed:  # memory may not know of a commit whose answer was lost
                         session.update_row(await self._ctx.store.session(name) or session.row)
+                    if (last := self.cut_off.get(name)) and session.profile.logout_cut_off:
+                        await last()
                     await leaving.finish(session)
+                    self.cut_off.pop(name, None)
