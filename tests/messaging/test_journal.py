@@ -23,7 +23,7 @@ from waguard.errors import DatabaseUnavailableError, NotOwnedError, UnavailableE
 from waguard.messaging import group_commit
 from waguard.messaging.database_backlog import JournalLimits
 from waguard.messaging.records import of_event
-from waguard.messaging.write_queue import BATCH
+from waguard.messaging.write_queue import BATCH, Keep, WriteQueue
 from waguard.ports.messages import MessageStore, Written
 from waguard.ports.outbox import StateUpdate, Withdrawal
 
@@ -292,3 +292,18 @@ async def test_a_batch_that_the_database_does_not_take_in_time_is_smaller_the_ne
         assert await it.journal.flushed(DEADLINE)
     assert wrapped[0].batches == [8, 4, 2, 4, 2]
     assert len(it.news) == 8
+
+
+async def test_who_sends_while_the_database_is_gone_has_an_answer_also_after_many_tries() -> None:
+    """The next try is for all of them, and also for those behind an update that waits."""
+    gone, queue = DatabaseUnavailableError("gone"), WriteQueue()
+    queue.add(Keep((Withdrawal("a"),), urgent=False))
+    for _ in range(2):
+        queue.refuse(queue.next(), gone)
+    sends = [Keep((Withdrawal(name),), urgent=True) for name in "bcd"]
+    for send in sends:
+        queue.add(send)
+    queue.refuse(queue.next(), gone)
+    assert [send.done.done() for send in sends] == [True] * 3
+    assert not queue.urgent
+    assert queue.keeps == 1

@@ -20,7 +20,7 @@ from waguard.ports.inbox import Stored
 from waguard.ports.messages import Written
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
 
-BATCH: Final = 500  # rows a transaction, fewer after one that failed, and no more than …
+BATCH: Final = 500  # rows a transaction, fewer of the rest after one that failed, and no more than …
 BATCH_BYTES: Final = 32 << 20  # … of events and files, but for a single one
 _NOT_WRITTEN: Final = "it is not written: this host does not own the session, or no more"
 
@@ -123,7 +123,7 @@ class WriteQueue:
         self._keeps: deque[Keep] = deque()
         self._rest: deque[Put | Save] = deque()
         self._alone = 0  # so many of the first are to be tried one by one
-        self._limit = BATCH  # rows: one that takes longer than the database's deadline is not retried as it was
+        self._limit = BATCH  # rows, but for keeps: one that takes longer than the database's deadline is not retried as it was
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -172,7 +172,7 @@ class WriteQueue:
             batch.keeps.append(keep)
             rows += len(keep.items)
             size += keep.size
-            if rows >= self._limit or self._alone:
+            if rows >= BATCH or self._alone:  # not fewer: all who want to know at once are in it
                 return batch
         for item in self._rest:
             if isinstance(item, Save):
