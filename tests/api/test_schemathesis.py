@@ -15,6 +15,7 @@ import pytest
 from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import SESSION, a_view
 from tests.api.test_webhooks import letters
+from tests.store.memory import Account
 from waguard.api.timings import Timings
 from waguard.core.webhooks.delivery import Cause
 from waguard.ports.sessions import SessionView
@@ -41,6 +42,13 @@ class Everybody(dict[str, SessionView]):
         return a_view(session_id=key)
 
 
+class Rows(dict[str, Account]):
+    """The store has one of each of them."""
+
+    def get(self, key: str, default: object = None) -> Account:
+        return self.setdefault(key, Account(key, 1))
+
+
 @pytest.fixture
 def timings() -> Timings:
     return Timings(refusal=0.0)
@@ -49,6 +57,7 @@ def timings() -> Timings:
 async def examined(api: Api, folder: Path, *options: str) -> tuple[int, str]:
     """The exit code of schemathesis, and what it says."""
     api.sessions.known = Everybody(api.sessions.known)
+    api.store.accounts = Rows(api.store.accounts)
     # before the sends, whose webhooks would be dead letters, too; uncertain ones, which "replay all" leaves
     first, second, third = await letters(api, 3, cause=Cause.UNCERTAIN)
     sent = (

@@ -11,6 +11,7 @@ from tests.api.conftest import KEY, Answer, Api
 from tests.api.fake_sessions import BLOCKED, HEALTHY, SESSION, WORKSPACE, a_view
 from tests.api.test_events import streaming
 from tests.api.test_rights import received
+from tests.store.memory import Account
 from waguard.api import rights
 from waguard.api.deps import CALLER
 from waguard.api.rights import Narrowing
@@ -45,6 +46,7 @@ both_ways = pytest.mark.parametrize("narrowed", [BY_SESSION, BY_WORKSPACE])
 def world(api: Api) -> Api:
     """Two sessions in two workspaces; the caller's key is for the first."""
     api.sessions.known[OTHER] = a_view(session_id=OTHER, workspace_id=OTHER_WORKSPACE)
+    api.store.accounts[OTHER] = Account(OTHER, OTHER_WORKSPACE)
     api.caller = a_caller(**BY_SESSION)
     return api
 

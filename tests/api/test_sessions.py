@@ -186,6 +186,9 @@ async def test_metadata_is_kept_in_the_store(api: Api) -> None:
     assert (await api.call("GET", f"{ONE}/metadata")).json()["metadata"] == wanted
     assert (await api.call("PUT", f"{ONE}/metadata", {"x": 1, "api_key": "no"})).status == 200
     assert await api.store.metadata(SESSION) == {"x": 1}
+    its_own = {"workspace_id": "acme", "session_id": 5}
+    assert (await api.call("PUT", f"{ONE}/metadata", its_own)).status == 200
+    assert await api.store.metadata(SESSION) == its_own
 
 
 async def test_metadata_updates_are_merged(api: Api) -> None:

@@ -92,7 +92,10 @@ async def require_workspace(request: web.Request, arguments: Mapping[str, Any]) 
     """Raises ``NotFoundError`` where body or query say another ``workspace_id`` than that of a session that is named."""
     if not (sessions := list(_sessions(arguments))):
         return
-    said = (place.get("workspace_id") for place in (request.query, request.get(BODY, {})))
+    places = [request.query, request.get(BODY, {})]
+    if getattr(arguments.get("body"), "is_bare", False):
+        places.pop()  # it is the application's own, and so are its fields
+    said = (place.get("workspace_id") for place in places)
     for workspace in {fields.workspace_id(it) for it in said if it is not None and it != ""}:
         for session_id in sessions:
             if not await request.app[DEPS].sessions.is_in(session_id, (workspace,)):

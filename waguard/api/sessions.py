@@ -226,6 +226,11 @@ class SetMetadata(Struct, kw_only=True):
     metadata: Object | UnsetType = UNSET
     updates: Object | UnsetType = UNSET
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether the whole body is the object."""
+        return self.metadata is UNSET and self.updates is UNSET
+
 
 @route(Right.SEND, 409)
 async def set_metadata(request: web.Request, session_id: SessionId, body: SetMetadata) -> Metadata:

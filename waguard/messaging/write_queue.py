@@ -20,8 +20,8 @@ from waguard.ports.inbox import Stored
 from waguard.ports.messages import Written
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
 
-BATCH: Final = 500  # rows a transaction, fewer of the rest after one that failed, and no more than …
-BATCH_BYTES: Final = 32 << 20  # … of events and files, but for a single one
+BATCH: Final = 500  # rows a transaction, fewer of the rest after one that failed; and …
+BATCH_BYTES: Final = 32 << 20  # … no more of events and files, but for a single one
 _NOT_WRITTEN: Final = "it is not written: this host does not own the session, or no more"
 
 

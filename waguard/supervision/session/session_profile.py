@@ -95,17 +95,12 @@ class SessionProfile:
         if self._workspace != row.workspace_id or not self.paired or layout.exists(self.at.profile):
             return
         found = layout.elsewhere(sessions, row.workspace_id, row.session_id)
-        if found is not None and self._is_its_own(layout.path(sessions, found, row.session_id)):
+        if found is None:
+            return
+        profile = layout.path(sessions, found, row.session_id)
+        # what lies here may be snapshots whose move was cut off, or old profiles
+        if not self._is_here() or _has_newest_pairing(profile, self.at):
             self._workspace = found
-
-    def _is_its_own(self, profile: Path) -> bool:
-        """Whether one that lies elsewhere is newer than what lies here: snapshots whose move was cut off, or old
-        profiles."""
-        if not self._is_here():
-            return True
-        token = owner_mark.pairing(profile)
-        copies = [it.pairing for it in snapshots.known(self.at.snapshots) if it.intact]
-        return token is not None and token in (copies[-1:] or [token])
 
     def follow_row(self) -> None:
         """Have it in the workspace of its row, before a start or after the last end. Raises ``OSError``."""
@@ -225,6 +220,13 @@ def _readable(at: Places) -> Iterator[None]:
     except OSError as error:
         why = f"its profile cannot be used now: {error}"
         raise ProfileUnreadableError(why, value=str(at.profile)) from None
+
+
+def _has_newest_pairing(profile: Path, at: Places) -> bool:
+    """Whether none of the snapshots that lie at ``at`` is of a later pairing. Raises ``OSError``."""
+    token = owner_mark.pairing(profile)
+    copies = [it.pairing for it in snapshots.known(at.snapshots) if it.intact]
+    return token is not None and token in (copies[-1:] or [token])
 
 
 def may_be_linked(profile: SessionProfile) -> bool:
