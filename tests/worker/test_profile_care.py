@@ -68,8 +68,25 @@ def test_a_pairing_that_was_logged_out_before_it_was_marked_is_not_claimed(
         patch.setattr(mark_files, "write", full)
         care.claim(after_pairing=True, at=5.0)
     care.disown()
+    care.link_is(connected=False)
     care.claim(after_pairing=False)
     assert (owner_mark.paired_at(at.profile) or 0.0) > 5.0
+
+
+def test_a_page_that_still_shows_the_link_that_was_logged_out_is_no_pairing(
+    care: ProfileCare, at: Places
+) -> None:
+    """The quarantine of the logout would be refused: paired again meanwhile."""
+    care.claim(after_pairing=True)
+    care.disown()
+    for _ in range(2):
+        care.claim(after_pairing=False)
+        care.link_is(connected=True)
+    assert owner_mark.pairing(at.profile) is None
+    assert not care.paired
+    care.link_is(connected=False)
+    care.claim(after_pairing=True)
+    assert owner_mark.pairing(at.profile)
 
 
 async def test_without_a_mark_no_copy_is_tried_again_at_once(

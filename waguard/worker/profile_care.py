@@ -53,6 +53,8 @@ class ProfileCare:
         self._changed = asyncio.Event()
         self._unmarked: float | None = None
         """Unix time of a pairing whose mark could not be written yet."""
+        self._logged_out = False
+        """Whether the page still shows the link that was logged out, as it does for a while."""
         self.paired = False
         """Whether it holds a pairing, as far as waguard knows."""
         self._paired_at = 0.0
@@ -123,6 +125,7 @@ class ProfileCare:
 
     def link_is(self, *, connected: bool) -> None:
         """To be called after each reading of the page."""
+        self._logged_out = self._logged_out and connected
         if connected and self._paired_at > time.time():
             # only now: a clock that is wrong by years connects nothing
             self.claim(after_pairing=False)
@@ -138,6 +141,8 @@ class ProfileCare:
     def claim(self, *, after_pairing: bool, at: float | None = None) -> None:
         """Record whose pairing it holds; ``after_pairing``: by a pairing, whose credentials are on disk. ``at``:
         its unix time; None: now. A mark that cannot be written is written at the next call."""
+        if self._logged_out and not after_pairing:
+            return
         if after_pairing:
             self._unmarked = time.time() if at is None else at
         since, profile = self._unmarked, self._at.profile
@@ -151,7 +156,7 @@ class ProfileCare:
 
     def disown(self) -> None:
         """Disown the profile of a session that was logged out: what was copied before is unusable now."""
-        self.paired, self._unmarked = False, None
+        self.paired, self._unmarked, self._logged_out = False, None, True
         with self._noted():
             owner_mark.disown(self._at.profile, self._lock.descriptor)
 
