@@ -97,7 +97,7 @@ def test_a_schema_says_what_its_reader_takes(document: dict[str, Any]) -> None:
     assert not re.fullmatch(workspace["pattern"], "0")
 
 
-def test_without_docstrings_each_route_has_a_summary_of_its_own(document: dict[str, Any]) -> None:
+def test_without_docstrings_it_is_the_same(document: dict[str, Any]) -> None:
     """The service's unit sets PYTHONOPTIMIZE=2, which removes them."""
     made = subprocess.run(
         [sys.executable, "-OO", "-P", "-c", MADE],
@@ -106,15 +106,7 @@ def test_without_docstrings_each_route_has_a_summary_of_its_own(document: dict[s
         stdout=subprocess.PIPE,
         check=True,
     ).stdout
-    found = json.loads(made)
-    described = operations(found)
-    assert described.keys() == operations(document).keys()
-    for key, it in described.items():
-        assert it["summary"], key
-        assert all(one["description"] for one in it["responses"].values()), key
-    assert described["PUT", "/api/sessions/{session_id}/metadata"]["summary"] == (
-        "Sessions: set metadata"
-    )
+    assert json.loads(made) == document
     assert (Struct.__doc__ or "").partition("\n")[0] not in made.decode()
 
 

@@ -1,6 +1,7 @@
 """OpenAPI 3.1 of all routes, from the signatures of their handlers: made when somebody asks for it."""
 
 import inspect
+import sys
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -8,10 +9,12 @@ from aiohttp import web
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from waguard import __version__
+from waguard.api import docstrings
 from waguard.api.fields import TYPES
 from waguard.api.route import Reply, Route, route_of
 from waguard.core.webhooks.delivery import EVENTS
 
+_DESCRIBED: Final = ("waguard.api.", "waguard.core.", "waguard.ports.")
 _REF: Final = "#/components/schemas/{name}"
 _JSON: Final = "application/json"
 _CHANGES: Final = frozenset({"DELETE", "POST", "PUT"})
@@ -59,7 +62,11 @@ class Event(Struct, kw_only=True):
 
 
 def document(app: web.Application) -> dict[str, Any]:
-    """The whole."""
+    """The whole. Blocks: call it in a thread."""
+    if sys.flags.optimize > 1:
+        docstrings.restore(
+            it for name, it in sorted(sys.modules.items()) if name.startswith(_DESCRIBED)
+        )
     known = [
         (it, found)
         for it in app.router.routes()
@@ -164,7 +171,7 @@ def _operation(
 
 
 def _said(of: Any, otherwise: str) -> str:
-    """What the docstring says. ``python -OO`` has none, and ``inspect.getdoc`` would give a base class's instead."""
+    """What the docstring says; ``inspect.getdoc`` would give a base class's where it has none."""
     return inspect.cleandoc(of.__doc__ or otherwise)
 
 
