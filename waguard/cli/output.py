@@ -64,6 +64,13 @@ def to_whoever_reads() -> Iterator[None]:
             raise
 
 
+def print_lines(*lines: str) -> None:
+    """Print them to whoever reads: see ``to_whoever_reads``."""
+    with to_whoever_reads():
+        for line in lines:
+            print(line)
+
+
 def say(text: str) -> None:
     """Write it to stderr, where what nobody can read is no error: the exit code says enough."""
     try:

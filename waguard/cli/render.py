@@ -38,9 +38,7 @@ def print_either(arguments: argparse.Namespace, value: Any, *lines: str) -> None
     if arguments.json:
         print_json(value)
         return
-    with output.to_whoever_reads():
-        for line in lines:
-            print(printable(line))
+    output.print_lines(*map(printable, lines))
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:

@@ -64,14 +64,8 @@ def _status(arguments: argparse.Namespace) -> int:
     else:
         said = {it["message"] for it in others(health["conditions"], every or ())}
         rows = wide(shown or ()) if arguments.output == "wide" else narrow(shown or (), said)
-        _print(*fleet(client.base, health, every), *rows)
+        output.print_lines(*fleet(client.base, health, every), *rows)
     return 0 if _is_healthy(health) else EXIT_UNHEALTHY
-
-
-def _print(*lines: str) -> None:
-    with output.to_whoever_reads():
-        for line in lines:
-            print(line)
 
 
 def _is_healthy(health: Mapping[str, Any]) -> bool:
@@ -103,7 +97,7 @@ def _of_some(
     if arguments.json:
         print_json({"sessions": shown})
     else:
-        _print(*(wide(shown) if arguments.output == "wide" else narrow(shown)))
+        output.print_lines(*(wide(shown) if arguments.output == "wide" else narrow(shown)))
     healthy = not any(c["degrades"] for it in shown for c in it["conditions"])
     return 0 if healthy else EXIT_UNHEALTHY
 
