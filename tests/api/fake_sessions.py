@@ -242,11 +242,13 @@ class FakeSessions:
     async def stop(self, session_id: str) -> SessionView:
         return await self._change(session_id, "stop", **DOWN)
 
-    async def logout(self, session_id: str, *, by: str = THE_API, last: Last = None) -> SessionView:
+    async def logout(
+        self, session_id: str, *, by: str = THE_API, last: Last = None
+    ) -> tuple[SessionView, bool]:
         self.left.append(by)
         if last:
             await last()
-        return await self._change(session_id, "logout", **DOWN)
+        return await self._change(session_id, "logout", **DOWN), self.unlinks
 
     async def delete(
         self,

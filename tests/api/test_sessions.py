@@ -148,6 +148,7 @@ async def test_a_deletion_says_whether_the_phone_still_lists_the_device(
     api.sessions.unlinks = unlinks
     answer = await api.call("DELETE", ONE)
     assert answer.json() == {"success": True, "session_id": SESSION, "unlinked": unlinks}
+    assert (await api.call("POST", f"{ONE}/logout")).json()["unlinked"] is unlinks
 
 
 async def test_purge_deletes_the_row_too(api: Api) -> None:
@@ -177,6 +178,26 @@ async def test_a_logout_fails_what_waits(api: Api) -> None:
     row = await api.database.outbox.find(kept)
     assert row
     assert (row.state, row.error) == ("failed", "its session was logged out")
+
+
+async def test_a_logout_fails_what_is_accepted_in_its_middle(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The profile is quarantined after what waited, and that may take a while."""
+    api.sessions.not_ready = UnavailableError("it reconnects")
+    real, kept = api.sessions.logout, list[int]()
+
+    async def logout(session_id: str, **given: Any) -> Any:
+        answer = await real(session_id, **given)
+        body = {"session_id": SESSION, "recipient_phone": "6281234567890", "message": "hi"}
+        kept.append((await api.call("POST", "/api/messages/send?async=1", body)).json()["id"])
+        return answer
+
+    monkeypatch.setattr(api.sessions, "logout", logout)
+    assert (await api.call("POST", f"{ONE}/logout")).status == 200
+    row = await api.database.outbox.find(kept[0])
+    assert row
+    assert row.state == "failed"
 
 
 async def test_metadata_is_kept_in_the_store(api: Api) -> None:

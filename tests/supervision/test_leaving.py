@@ -70,10 +70,15 @@ async def test_stop_of_what_is_stopped_or_parked(empty: Bench, world: World) -> 
 # ---- logout ----
 
 
+def paired_profile(world: World, name: str = "s") -> None:
+    (world.profile(name) / PAIRING).write_text(json.dumps({"token": "t", "at": 1.0}))
+
+
 async def test_logout_unlinks_stops_and_keeps_the_row(empty: Bench, world: World) -> None:
     world.profile("s")
     process = await empty.connected()
-    view = await empty.it.sessions.logout("s", by='key "ani"')
+    view, unlinked = await empty.it.sessions.logout("s", by='key "ani"')
+    assert unlinked
     assert process.calls == [Unlink()]
     assert not process.alive
     assert (view.status, view.disconnect_reason) == ("disconnected", "user_initiated")
@@ -95,7 +100,7 @@ async def test_logout_unlinks_stops_and_keeps_the_row(empty: Bench, world: World
 async def test_logout_goes_on_where_whatsapp_cannot_be_reached(
     empty: Bench, world: World, trouble: str
 ) -> None:
-    world.profile("s")
+    paired_profile(world)
     process = await empty.connected()
 
     async def answer(call: Call) -> None:
@@ -106,7 +111,9 @@ async def test_logout_goes_on_where_whatsapp_cannot_be_reached(
         process.report("conflict")
         await until(empty.session(), lambda s: s.lifecycle is State.PARKED)
     process.script.answer = answer
-    view = await empty.it.sessions.logout("s")
+    for _ in range(2):  # and a repetition makes it no truer
+        view, unlinked = await empty.it.sessions.logout("s")
+        assert not unlinked
     assert view.disconnect_reason == "user_initiated"
     assert not layout.exists(empty.session().profile.at.profile)
     assert world.spawn.alive == []
@@ -357,7 +364,7 @@ async def test_a_deletion_says_whether_the_phone_still_lists_the_device(
     await empty.connected()
     assert await delete("s", purge=False)
     assert await delete("s", purge=False), "nothing of it is linked any more"
-    (world.profile("recycled") / PAIRING).write_text(json.dumps({"token": "t", "at": 1.0}))
+    paired_profile(world, "recycled")
     process = await empty.connected("recycled")
     world.spawn.scripts["recycled"] = Script(reports=())
     await empty.it.sessions.start("recycled", restart=True)
@@ -368,6 +375,51 @@ async def test_a_deletion_says_whether_the_phone_still_lists_the_device(
     await empty.create("new")
     await until(empty.session("new"), lambda s: s.link is Link.QR_PENDING)
     assert await delete("new", purge=False), "no phone ever had it"
+
+
+async def test_a_deletion_that_whatsapp_heard_of_is_unlinked_also_where_it_has_to_be_repeated(
+    empty: Bench, world: World
+) -> None:
+    world.profile("s")
+    process = await empty.connected()
+
+    async def away() -> None:
+        raise DatabaseUnavailableError("the database is away")
+
+    with pytest.raises(DatabaseUnavailableError):
+        await empty.it.sessions.logout("s", last=away)
+    assert process.calls == [Unlink()]
+    assert await empty.it.sessions.delete("s", purge=True)
+
+
+async def test_one_that_whatsapp_did_not_hear_of_stays_so(empty: Bench, world: World) -> None:
+    paired_profile(world)
+    await empty.connected()
+    await empty.it.sessions.stop("s")
+    for _ in range(2):
+        assert not await empty.it.sessions.delete("s", purge=False)
+    process = await empty.connected()
+    assert await empty.it.sessions.delete("s", purge=False)
+    assert process.calls == [Unlink()]
+
+
+async def test_what_waits_for_a_session_whose_deletion_failed_is_not_sent_after_a_start(
+    empty: Bench, world: World
+) -> None:
+    world.profile("s")
+    await empty.connected()
+    asked: list[int] = []
+
+    async def away() -> None:
+        asked.append(len(quarantined_now(world)))
+        if len(asked) < 2:
+            raise DatabaseUnavailableError("the database is away")
+
+    with pytest.raises(DatabaseUnavailableError):
+        await empty.it.sessions.delete("s", purge=False, last=away)
+    for _ in range(2):
+        await empty.it.sessions.start("s", restart=False)
+    assert asked == [1, 1]
 
 
 async def test_deleting_twice_is_the_same(empty: Bench, world: World) -> None:

@@ -80,9 +80,11 @@ class Sentinel(Struct, kw_only=True):
 
 
 class Session(Reply, kw_only=True):
-    """A session. ``success`` is there after a change."""
+    """A session. ``success`` is there after a change, ``unlinked`` after a logout; false: WhatsApp did not hear of it, so
+    remove the device on the phone."""
 
     success: bool | UnsetType = UNSET
+    unlinked: bool | UnsetType = UNSET
     session_id: str
     workspace_id: int
     status: str
@@ -113,12 +115,14 @@ def shown(
     view: SessionView,
     *,
     success: bool | UnsetType = UNSET,
+    unlinked: bool | UnsetType = UNSET,
     host: str | UnsetType | None = UNSET,
 ) -> Session:
     """A session alone, with what ops want to know."""
     used, loaded, tried = view.usage, view.version, view.sentinel
     return Session(
         success=success,
+        unlinked=unlinked,
         session_id=view.session_id,
         workspace_id=view.workspace_id,
         status=view.status,

@@ -172,8 +172,9 @@ async def logout(request: web.Request, session_id: SessionId) -> Session:
     async def abandon() -> None:
         await deps.outbox.abandon(session_id, LOGGED_OUT)
 
-    view = await deps.sessions.logout(session_id, by=who(request), last=abandon)
-    return shown(view, success=True)
+    view, unlinked = await deps.sessions.logout(session_id, by=who(request), last=abandon)
+    await abandon()  # what was accepted since then
+    return shown(view, success=True, unlinked=unlinked)
 
 
 class Purge(Struct, kw_only=True):

@@ -137,9 +137,12 @@ class Sessions(Protocol):
     async def stop(self, session_id: str) -> SessionView:
         """Want it down and stop it; its pairing stays."""
 
-    async def logout(self, session_id: str, *, by: str = THE_API, last: Last = None) -> SessionView:
+    async def logout(
+        self, session_id: str, *, by: str = THE_API, last: Last = None
+    ) -> tuple[SessionView, bool]:
         """Unlink at WhatsApp, stop, and move the profile to quarantine, which names who asked (``by``); the row
-        stays, disconnected / user_initiated. ``last`` comes before the quarantine. Raises what it raises."""
+        stays, disconnected / user_initiated. False: a phone may still list it as linked. ``last`` comes before the
+        quarantine. Raises what it raises."""
 
     async def delete(
         self, session_id: str, *, purge: bool, by: str = THE_API, last: Last = None

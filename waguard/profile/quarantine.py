@@ -116,7 +116,7 @@ def retire(at: Places, lock: int, *, token: str | None, why: str) -> Path | None
         raise PairedAgainError(
             f"{at.profile} was paired again meanwhile",
             value=str(at.profile),
-            remedy="nothing was changed; repeat the request if it is still wanted",
+            remedy="the new pairing stays; repeat the request if it is to be ended, too",
         )
     staging.clear(at.profile)
     if not (layout.exists(at.profile) or at.snapshots.is_dir() or was_begun(at.profile)):

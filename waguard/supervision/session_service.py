@@ -190,15 +190,15 @@ class SessionService:
         await session.stop()
         return self._view(session)
 
-    async def logout(self, session_id: str, *, by: str = THE_API, last: Last = None) -> SessionView:
+    async def logout(
+        self, session_id: str, *, by: str = THE_API, last: Last = None
+    ) -> tuple[SessionView, bool]:
         """See ``ports.sessions.Sessions``."""
         session = await self.find(session_id)
         _require_profiles(self._ctx)
-        with self._registry.leaving(session_id):
-            self._registry.cut_off[session_id] = last
+        with self._registry.leaving(session_id, last=last):
             await self._log_out(session, removed=False, by=by, last=last)
-            self._registry.cut_off.pop(session_id, None)
-        return self._view(session)
+        return self._view(session), not session.profile.listed
 
     async def delete(
         self, session_id: str, *, purge: bool, by: str = THE_API, last: Last = None
@@ -206,8 +206,8 @@ class SessionService:
         """See ``ports.sessions.Sessions``."""
         session = await self.find(session_id)
         _require_profiles(self._ctx)
-        with self._registry.leaving(session_id):
-            unlinked = await self._log_out(session, removed=True, by=by)
+        with self._registry.leaving(session_id, last=last):
+            await self._log_out(session, removed=True, by=by)
             if purge:
                 await self._registry.flush(session)
             if last:  # as all before its row: where it fails, it can be repeated
@@ -216,7 +216,7 @@ class SessionService:
                 await self._proxies.purge(session_id)
                 await self._ctx.store.soft_delete(session_id)
                 await self._registry.remove(session_id)
-        return unlinked
+        return not session.profile.listed
 
     async def qr(self, session_id: str, *, wait: float, refresh: bool = False) -> QrCode:
         """See ``ports.sessions.Sessions``."""
@@ -334,19 +334,19 @@ class SessionService:
 
     async def _log_out(
         self, session: SessionActor, *, removed: bool, by: str, last: Last = None
-    ) -> bool:
+    ) -> None:
         name, why = session.row.session_id, f"{'deleted' if removed else 'logged out'} by {by}"
         await self._registry.changes.ended(name)
         with contextlib.suppress(OSError):
             session.profile.find()  # by its row: one that is not paired any more has none elsewhere
-        token, linked = leaving.pairing(session), may_be_linked(session.profile)
+        token = leaving.pairing(session)
+        session.profile.listed = session.profile.listed or may_be_linked(session.profile)
         if not removed:  # the row of a deleted one says that it is
             await leaving.begin(session, why)
         # without a row, which the application has deleted already, the reconciler forgets it
         session.update_row(await self._ctx.store.leave(name, removed=removed) or session.row)
         deadline = self._ctx.timings.unlink
-        heard = await leaving.leave(session, token=token, why=why, deadline=deadline, last=last)
-        return heard or not linked
+        await leaving.leave(session, token=token, why=why, deadline=deadline, last=last)
 
     def _view(self, session: SessionActor) -> SessionView:
         return view_of(session, self._health.conditions(session))

@@ -61,21 +61,21 @@ def pairing(session: SessionActor) -> str | None:
 
 async def leave(
     session: SessionActor, *, token: str | None, why: str, deadline: float, last: Last = None
-) -> bool:
-    """Log out at WhatsApp where that can be done, and whether it was; the profile never comes back by itself.
+) -> None:
+    """Log out at WhatsApp where that can be done; the profile never comes back by itself.
 
     ``token``: what ``pairing`` said; ``deadline``: see ``Timings.unlink``; ``last``: see ``Sessions.logout``.
     Raises ``WaguardError`` where the profile is in use or cannot be moved now, or another host has the session meanwhile.
     """
     session.post(Left())
-    unlinked = await _unlink(session, deadline)
+    if await _unlink(session, deadline):
+        session.profile.listed = False  # whatever fails from here on
     await session.stop()
     _require_here(session)
     if last:
         await last()
     with refusing():  # and its mark goes, by which the next start knows what was cut off
         await _quarantine(session, token, why)
-    return unlinked
 
 
 @contextlib.contextmanager

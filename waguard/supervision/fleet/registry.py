@@ -56,7 +56,7 @@ class Registry:
         self._leaving: dict[str, str] = {}
         """By session: why nobody may change it."""
         self.cut_off: dict[str, Last] = {}
-        """What a logout that was not ended has still to do, by session."""
+        """What a logout or deletion that was not ended has still to do, by session."""
         self.changes = Changes(self.require_staying)
         self.ours = Ours(ctx.ownership)
 
@@ -155,14 +155,19 @@ class Registry:
             raise UnavailableError(why, remedy="try again", retry_after=5)
 
     @contextlib.contextmanager
-    def leaving(self, session_id: str, why: str = LEAVES) -> Iterator[None]:
-        """While it is taken down for good nobody else may start it, or take it down too."""
+    def leaving(self, session_id: str, why: str = LEAVES, *, last: Last = None) -> Iterator[None]:
+        """While it is taken down for good nobody else may start it, or take it down too. ``last``: what is still to be done
+        where that raises."""
         self.require_staying(session_id)
         self._leaving[session_id] = why
+        if last:
+            self.cut_off[session_id] = last
         try:
             yield
         finally:
             del self._leaving[session_id]
+        if last:
+            self.cut_off.pop(session_id, None)
 
     async def finish_removal(self, session: SessionActor) -> None:
         """End a deletion or logout that was cut off, as by the end of a daemon; its pairing never comes back. Raises
@@ -175,7 +180,8 @@ class Registry:
                 with self.leaving(name):
                     if not removed:  # memory may not know of a commit whose answer was lost
                         session.update_row(await self._ctx.store.session(name) or session.row)
-                    if (last := self.cut_off.get(name)) and session.profile.logout_cut_off:
+                    last = self.cut_off.get(name)
+                    if last and (removed or session.profile.logout_cut_off):
                         await last()
                     await leaving.finish(session)
                     self.cut_off.pop(name, None)

@@ -46,6 +46,8 @@ class SessionProfile:
         self._writer = writer
         self._workspace = writer.row.workspace_id
         """In which it lies; the row's may be newer."""
+        self.listed = False
+        """Whether a phone may still list it as linked, as the last logout or deletion found."""
         self._old_unusable: str | None = None
         """Why its old profile cannot be put in its place for now."""
 
