@@ -11,7 +11,7 @@ from loguru import logger
 
 from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import SESSION
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE, wait_until
 from waguard.errors import NotYetError, UnavailableError, WaguardError
 from waguard.host.system import logs
 
@@ -80,6 +80,22 @@ async def test_no_http_is_refused_and_its_bytes_are_not_logged(
     assert "ERROR" not in text
     assert SECRET not in text
     assert KEY not in text
+
+
+@pytest.mark.parametrize(
+    "line", ["GET /my file?api_key={} HTTP/1.1", "GET /?api_key={}\0 HTTP/1.1"]
+)
+async def test_no_http_is_answered_without_its_bytes(api: Api, line: str) -> None:
+    reader, writer = await asyncio.open_connection(*api.base.removeprefix("http://").split(":"))
+    writer.write(f"{line.format(SECRET)}\r\nHost: a\r\n\r\n".encode())
+    async with asyncio.timeout(DEADLINE):
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    await writer.wait_closed()
+    assert b" 400 " in head
+    assert b"application/json" in head
+    assert json.loads(body)["remedy"]
+    assert SECRET.encode() not in body
 
 
 async def test_a_mistake_of_the_server_is_still_logged(logged: list[str]) -> None:

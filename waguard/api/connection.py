@@ -15,6 +15,7 @@ from aiohttp import StreamReader, web
 
 from waguard.api.auth import shown_keys
 from waguard.api.intake import Intake
+from waguard.api.problems import DiscreetHandler
 from waguard.api.timings import Limits
 from waguard.core.host import http_cost
 from waguard.core.text import raw_http
@@ -151,7 +152,7 @@ class Expense:
         return self._cost > self._limits.keyless_cost or self._framing > framing
 
 
-class Connection(web.RequestHandler, asyncio.BufferedProtocol):
+class Connection(DiscreetHandler, asyncio.BufferedProtocol):
     """One of a door's; its own clock runs while no request is under way."""
 
     def __init__(self, door: Entrance, server: web.Server, log: Logger, *, has_turn: bool) -> None:

@@ -119,6 +119,24 @@ def of_waguard(record: logging.LogRecord) -> bool:
     return False
 
 
+class DiscreetHandler(web.RequestHandler):
+    """aiohttp answers what is no HTTP with its bytes, and with them a key."""
+
+    def handle_error(self, *args: Any, **given: Any) -> web.StreamResponse:
+        """See aiohttp's."""
+        answer = super().handle_error(*args, **given)
+        if answer.status < SERVER_ERROR:
+            answer = web.json_response(_NO_HTTP, status=answer.status)
+            answer.force_close()
+        return answer
+
+
+_NO_HTTP: Final = {
+    "error": "this is no valid HTTP request",
+    "remedy": "correct its first line or its headers; a space in an address is %20",
+}
+
+
 _TEXTS: Final = {
     404: "Not found",
     405: "Method not allowed",

@@ -1,8 +1,9 @@
 """A database that was put back to an older state of itself while the daemon runs: webhooks are read again.
 
 Ids begin anew below those that were read, so what comes would be read by nobody. What this daemon has delivered and not yet
-recorded is recorded first. What the older state has as pending, and was delivered and recorded since it was copied, is known to
-nobody here: it is delivered again, under the same event id, and looked up first where the receiver's table can be asked.
+recorded is recorded first, which spares its second delivery: results name their event, so none is written to another row.
+What the older state has as pending, and was delivered and recorded since it was copied, is known to nobody here: it is
+delivered again, under the same event id, and looked up first where the receiver's table can be asked.
 """
 
 import asyncio
