@@ -14,7 +14,7 @@ from tests.api.conftest import KEY, Api
 from tests.api.fake_sessions import RAW
 from waguard.api import create_app
 from waguard.core.replace import replace
-from waguard.errors import NotYetError, UnavailableError
+from waguard.errors import ConflictError, NotYetError, UnavailableError
 from waguard.ports.outcomes import NotSent
 from waguard.wire.calls import SendText
 from waguard.wire.reports import QrCode
@@ -46,21 +46,29 @@ async def test_a_program_creates_a_session_and_sends_once(
         if early:
             raise early.pop()
         view = await api.sessions.view(session_id)
+        if view.status == "connected":
+            raise ConflictError("the session is already linked")
         api.sessions.known[session_id] = replace(view, status="connected")
         return await shown(session_id, wait=wait, refresh=refresh)
 
     monkeypatch.setattr(api.sessions, "qr", scanned)
     api.sessions.outcomes.append(NotSent(UnavailableError("not yet", retry_after=0.0)))
-    process = await asyncio.create_subprocess_exec(
-        *(command, *options),
-        cwd=tmp_path,
-        env=os.environ | {"WAGUARD_URL": api.base, "WAGUARD_KEY": KEY, "NODE_OPTIONS": ""},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    said, wrong = await process.communicate(PROGRAMS[language].encode())
-    assert process.returncode == 0, (said, wrong)
+
+    async def run() -> bytes:
+        process = await asyncio.create_subprocess_exec(
+            *(command, *options),
+            cwd=tmp_path,
+            env=os.environ | {"WAGUARD_URL": api.base, "WAGUARD_KEY": KEY, "NODE_OPTIONS": ""},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        said, wrong = await process.communicate(PROGRAMS[language].encode())
+        assert process.returncode == 0, (said, wrong)
+        return said
+
+    said = await run()
+    await run()  # a program that is run again finds the session linked
     _, again = api.sessions.sends()  # the first one was refused, and may be repeated
     assert isinstance(again, SendText)
     assert (again.chat, again.text) == ("6281234567890@c.us", "Hello")
