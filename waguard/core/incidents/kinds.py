@@ -192,7 +192,7 @@ FLEET_RESULTS: Final = {
     "sends_back_everywhere": "sends were acknowledged again",
     "pages_rest_everywhere": "most pages stay loaded again",
     "webhooks_up": "the receiver accepted webhooks again, or nothing waits for it any more",
-    "webhooks_in_time": "nothing waits for so long any more",
+    "webhooks_in_time": "no chat's next webhook waits for so long any more",
     "dead_letters_gone": "a person replayed or discarded them",
     "letters_certain": "a person replayed or discarded them",
     "letters_read": "a person discarded them",
