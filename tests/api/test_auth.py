@@ -61,8 +61,10 @@ async def test_a_key_at_the_end_of_a_large_body_is_not_read_and_the_answer_says_
     answer = await api.call("POST", "/api/messages/send-media", large, key=None)
     assert (answer.status, answer.json()["error"]) == (401, "Invalid API key")
     assert "first 64 kB" in answer.json()["remedy"]
-    answer = await api.call("POST", "/api/messages/send-media", {"api_key": "another"}, key=None)
-    assert "64 kB" not in answer.json()["remedy"]
+    for wrong in ({"api_key": "another"}, {"api_key": "another", "media": large["media"]}):
+        answer = await api.call("POST", "/api/messages/send-media", wrong, key=None)
+        assert answer.status == 401
+        assert "64 kB" not in answer.json()["remedy"], "one was read, and is wrong"
 
 
 async def test_a_bad_key_is_refused(api: Api, subtests: pytest.Subtests) -> None:

@@ -148,7 +148,7 @@ def shown_keys(request: web.BaseRequest) -> list[str]:
 
 
 def refused(*, cut_short: bool = False) -> UnauthorizedError:
-    """What a call without a good key gets; ``cut_short``: only the beginning of its body was searched."""
+    """What a call without a good key gets; ``cut_short``: only the beginning of its body was searched, and has none."""
     remedy = "send one key, of api.key_file or an issued one, as X-Api-Key, bearer token, api_key in body or query"
     if cut_short:
         remedy = "send it as X-Api-Key, or in the first 64 kB of the body: beyond, none is read in a body above 1 MB"

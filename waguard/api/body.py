@@ -30,6 +30,8 @@ class Body:
         self.limit = limit
         self.raw = bytearray()
         self.whole = not request.can_read_body
+        self.names_key = False
+        """Whether a key was found in what was searched, be it a wrong one."""
         self._request = request
         self._source = unpacking.source(request)
 

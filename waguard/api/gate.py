@@ -93,7 +93,7 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         if not _is_open(request, request.app[DEPS]):
             await request.app[LOAD].refusals.turn()
             require_known(issued, [*shown, *unknown])
-            raise auth.refused(cut_short=not (shown or streams or body.whole))
+            raise auth.refused(cut_short=not (shown or streams or body.whole or body.names_key))
         request[BODY] = {}
         return await handler(request)
     _recognize(request, known=True)
@@ -178,6 +178,7 @@ def _holds_key(request: web.Request, body: Body, unknown: list[str]) -> bool:
     if of := connection.of(request):
         of.charge(http_cost.of_searching(len(body.raw)))
     inside = json_text.keys(body.raw)
+    body.names_key = bool(inside)
     unknown += filter(is_key, inside)
     return request.app[DEPS].keys.accept_any(inside)
 
