@@ -231,10 +231,11 @@ class FakeSessions:
         known = self.known.get(session_id)
         return known if known and known.elsewhere and elsewhere else self._find(session_id)
 
-    async def is_in(self, session_id: str, workspaces: Collection[int]) -> bool:
+    async def is_in(self, session_id: str, workspaces: Collection[int]) -> bool | None:
         if self.fail:
             raise self.fail
-        return session_id in self.known and self.known[session_id].workspace_id in workspaces
+        known = self.known.get(session_id)
+        return known.workspace_id in workspaces if known else None
 
     async def start(self, session_id: str, *, restart: bool) -> SessionView:
         return await self._change(session_id, "restart" if restart else "start", desired_up=True)

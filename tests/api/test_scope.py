@@ -361,7 +361,32 @@ async def test_a_request_that_names_another_workspace_finds_no_session(
         return [(await world.call(method, *way)).status for way in ways]
 
     assert set(await ask(WORKSPACE)) == {404}
-    assert set(await ask("x")) == {400}
     assert not world.sessions.done
     assert not world.sessions.sends()
     assert max(await ask(OTHER_WORKSPACE)) < 300
+
+
+async def test_what_is_no_workspace_is_refused_only_where_one_is_asked_for(
+    world: Api, subtests: pytest.Subtests
+) -> None:
+    """It may be a client's way to write none."""
+    world.caller = None
+    stop, send = f"/api/sessions/{OTHER}/stop", "/api/messages/send"
+    text = TEXT | {"session_id": OTHER}
+    for none in (0, "0", "abc", False, 1.5, [], {"id": WORKSPACE}):
+        with subtests.test(none=none):
+            for path, body, status in ((stop, {}, 200), (send, text, 400)):
+                ways = [(path, body | {"workspace_id": none}), (f"{path}?workspace_id=0", body)]
+                answers = [await world.call("POST", *way) for way in ways]
+                assert {it.status for it in answers} == {status}
+    assert (await world.call("GET", f"/api/sessions/{OTHER}/status?workspace_id=x")).status == 200
+
+
+async def test_a_session_without_a_row_is_of_no_other_workspace(world: Api) -> None:
+    world.caller = None
+    path = "/api/webhooks/held/discard"
+    for session, status in (("gone", 200), (OTHER, 404)):
+        body = {"session_id": session, "workspace_id": WORKSPACE}
+        assert (await world.call("POST", path, body)).status == status
+    world.caller = a_caller(**BY_WORKSPACE)
+    assert (await world.call("POST", path, {"session_id": "gone"})).status == 404

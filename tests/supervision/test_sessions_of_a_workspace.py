@@ -16,8 +16,8 @@ async def test_those_of_memory_and_of_rows(empty: Bench, world: World) -> None:
     await empty.create("other", 8)
     is_in = empty.it.sessions.is_in
     assert await is_in("mine", THEIRS)
-    assert not await is_in("other", THEIRS)
-    assert not await is_in("none", THEIRS)
+    assert await is_in("other", THEIRS) is False
+    assert await is_in("none", THEIRS) is None
     assert not await is_in("mine", ())
     await empty.row("new", workspace=7, profile=False)
     await empty.row("elsewhere", workspace=9, profile=False)
@@ -35,6 +35,14 @@ async def test_one_that_moved_is_where_its_row_is(empty: Bench, world: World) ->
     assert isinstance(account, Account)
     account.workspace_id = 7
     assert await empty.it.sessions.is_in("s", THEIRS)
+
+
+async def test_one_whose_row_is_gone_stays_that_of_its_workspace(
+    empty: Bench, world: World
+) -> None:
+    await empty.create("s", 8)
+    del world.store.accounts["s"]
+    assert await empty.it.sessions.is_in("s", THEIRS) is False
 
 
 async def test_without_the_database_another_one_is_as_unknown_as_none(

@@ -4,7 +4,7 @@ A session outside of them does not exist for it. Default deny: a route that name
 it narrows is refused to a key that is for some sessions.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from aiohttp import web
 from waguard.api import fields
 from waguard.api.deps import BODY, CALLER, DEPS, FORWARDED
 from waguard.core.keys import Caller, Right
-from waguard.errors import ForbiddenError, NotFoundError
+from waguard.errors import ForbiddenError, InvalidInputError, NotFoundError
 
 
 class Narrowing(StrEnum):
@@ -89,16 +89,18 @@ async def require_named(
 
 
 async def require_workspace(request: web.Request, arguments: Mapping[str, Any]) -> None:
-    """Raises ``NotFoundError`` where body or query say another ``workspace_id`` than that of a session that is named."""
+    """Raises ``NotFoundError`` where body or query say another ``workspace_id`` than that of a session that is named; one
+    that has no row is of none. ``InvalidInputError`` for what is no id, where the body has that field."""
     if not (sessions := list(_sessions(arguments))):
         return
+    body = arguments.get("body")
     places = [request.query, request.get(BODY, {})]
-    if getattr(arguments.get("body"), "is_bare", False):
+    if getattr(body, "is_bare", False):
         places.pop()  # it is the application's own, and so are its fields
     said = (place.get("workspace_id") for place in places)
-    for workspace in {fields.workspace_id(it) for it in said if it is not None and it != ""}:
+    for workspace in set(_workspaces(said, strictly=hasattr(body, "workspace_id"))):
         for session_id in sessions:
-            if not await request.app[DEPS].sessions.is_in(session_id, (workspace,)):
+            if await request.app[DEPS].sessions.is_in(session_id, (workspace,)) is False:
                 raise NotFoundError(NOT_FOUND)
 
 
@@ -109,7 +111,7 @@ async def sees(request: web.Request, session_id: str) -> bool:
         return True
     if not caller.workspaces:
         return False
-    return await request.app[DEPS].sessions.is_in(session_id, caller.workspaces)
+    return bool(await request.app[DEPS].sessions.is_in(session_id, caller.workspaces))
 
 
 async def sessions_seen(request: web.Request) -> Collection[str] | None:
@@ -138,6 +140,17 @@ def _require_workspace(request: web.Request, workspace_id: int) -> None:
             value=workspace_id,
             remedy="use a key for the workspace",
         )
+
+
+def _workspaces(said: Iterable[Any], *, strictly: bool) -> Iterator[int]:
+    for it in said:
+        if it is None or it == "":
+            continue
+        try:
+            yield fields.workspace_id(it)
+        except InvalidInputError:
+            if strictly:
+                raise
 
 
 def _sessions(arguments: Mapping[str, Any]) -> Iterator[str]:

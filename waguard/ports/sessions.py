@@ -121,8 +121,8 @@ class Sessions(Protocol):
     async def view(self, session_id: str, *, elsewhere: bool = False) -> SessionView:
         """One session. ``elsewhere``: also one that is not this host's, by its row; else that raises ``NotOwnedError``."""
 
-    async def is_in(self, session_id: str, workspaces: Collection[int]) -> bool:
-        """Whether it is a session of one of these workspaces; no session is started for that.
+    async def is_in(self, session_id: str, workspaces: Collection[int]) -> bool | None:
+        """Whether it is a session of one of these workspaces; None: there is none. No session is started for that.
 
         Raises ``UnavailableError`` also for another workspace's while the database is down: its answer is that of a
         session that does not exist.

@@ -157,14 +157,14 @@ class SessionService:
                 raise
         return view_of_row(row, self._ours.address(session_id))
 
-    async def is_in(self, session_id: str, workspaces: Collection[int]) -> bool:
+    async def is_in(self, session_id: str, workspaces: Collection[int]) -> bool | None:
         """See ``ports.sessions.Sessions``."""
         session = self._registry.get(session_id)
         if session and session.row.workspace_id in workspaces:
             return True
         self._state.require_loaded()
-        row = await self._ctx.store.session(session_id)
-        return row is not None and row.workspace_id in workspaces
+        row = await self._ctx.store.session(session_id) or (session and session.row)
+        return row.workspace_id in workspaces if row else None
 
     async def start(self, session_id: str, *, restart: bool) -> SessionView:
         """See ``ports.sessions.Sessions``."""
