@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from waguard.profile import layout
+from waguard.profile.lock import ProfileLock
 
 
 def stored(profile: Path, word: str = "credentials") -> Path:
@@ -45,20 +46,61 @@ def test_a_profile_exists_when_chromium_stored_something(tmp_path: Path) -> None
 def test_a_profile_follows_from_the_workspace_before_with_its_copies(tmp_path: Path) -> None:
     stored(layout.path(tmp_path, 6, "abc"))
     layout.path(tmp_path / "snapshots", 6, "abc").mkdir(parents=True)
-    migrated = layout.migrate(tmp_path, 7, "abc", before=6)
-    assert migrated == tmp_path / "workspace_7" / "session-abc"
-    assert word_in(migrated) == "credentials"
+    assert layout.migrate(tmp_path, 7, "abc", before=6)
+    assert word_in(layout.path(tmp_path, 7, "abc")) == "credentials"
     assert not layout.path(tmp_path, 6, "abc").exists()
     assert layout.path(tmp_path / "snapshots", 7, "abc").is_dir()
     assert stat.S_IMODE((tmp_path / "workspace_7").stat().st_mode) == 0o700
-    assert layout.migrate(tmp_path, 7, "abc", before=6) == migrated
+    assert not layout.migrate(tmp_path, 7, "abc", before=6)
 
 
 def test_a_profile_in_its_place_is_never_replaced(tmp_path: Path) -> None:
     stored(layout.path(tmp_path, 6, "abc"), "old")
     stored(layout.path(tmp_path, 7, "abc"), "new")
-    assert word_in(layout.migrate(tmp_path, 7, "abc", before=6)) == "new"
+    assert not layout.migrate(tmp_path, 7, "abc", before=6)
+    assert word_in(layout.path(tmp_path, 7, "abc")) == "new"
     assert word_in(layout.path(tmp_path, 6, "abc")) == "old"
+
+
+def test_a_lock_keeps_no_profile_out_of_its_place(tmp_path: Path) -> None:
+    """Nor one on another disk, whose files cannot be renamed into it."""
+    disk = stored(tmp_path / "disk")
+    old, new = (layout.path(tmp_path, it, "abc") for it in (6, 7))
+    old.parent.mkdir()
+    old.symlink_to(disk)
+    with ProfileLock(new):
+        pass
+    assert layout.migrate(tmp_path, 7, "abc", before=6)
+    assert new.samefile(disk)
+    assert word_in(new) == "credentials"
+    assert not os.path.lexists(old)
+
+
+def test_a_move_that_was_cut_off_is_ended_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where something lies in its place, its files move one by one: the one by which it is known is the last."""
+    old, new = (layout.path(tmp_path, it, "abc") for it in (6, 7))
+    stored(old)
+    for name in ("A mark", "a mark"):
+        (old / name).touch()
+    new.mkdir(parents=True)
+    (new / "odd").touch()
+    real, moved = Path.rename, []
+
+    def rename(self: Path, target: Path) -> Path:
+        if len(moved) == 2:
+            raise KeyboardInterrupt
+        moved.append(self.name)
+        return real(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", rename)
+        with pytest.raises(KeyboardInterrupt):
+            layout.migrate(tmp_path, 7, "abc", before=6)
+    assert layout.exists(old)
+    assert layout.migrate(tmp_path, 7, "abc", before=6)
+    assert {it.name for it in new.iterdir()} == {"odd", "A mark", "a mark", "Default"}
 
 
 def test_copies_are_moved_to_those_that_are_there(tmp_path: Path) -> None:
@@ -67,7 +109,8 @@ def test_copies_are_moved_to_those_that_are_there(tmp_path: Path) -> None:
     for folder, names in zip(copies, (("1", "both"), ("2", "both")), strict=True):
         for name in names:
             (folder / name).mkdir(parents=True)
-    assert word_in(layout.migrate(tmp_path, 7, "abc", before=6)) == "credentials"
+    assert layout.migrate(tmp_path, 7, "abc", before=6)
+    assert word_in(layout.path(tmp_path, 7, "abc")) == "credentials"
     assert {it.name for it in copies[1].iterdir()} == {"1", "2", "both"}
     assert [it.name for it in copies[0].iterdir()] == ["both"]
 
@@ -85,7 +128,8 @@ def over_disks(tmp_path: Path) -> Path:
 
 
 def test_a_profile_that_is_moved_back_over_disks_leaves_no_link(over_disks: Path) -> None:
-    assert word_in(layout.migrate(over_disks, 7, "abc", before=8)) == "credentials"
+    assert layout.migrate(over_disks, 7, "abc", before=8)
+    assert word_in(layout.path(over_disks, 7, "abc")) == "credentials"
     assert layout.path(over_disks / "snapshots", 7, "abc").is_dir()
     for root in (over_disks, over_disks / "snapshots"):
         assert list((root / "workspace_8").iterdir()) == []
@@ -106,7 +150,7 @@ def test_of_two_links_the_newest_is_the_sessions(over_disks: Path) -> None:
 
 
 def test_where_nothing_is_nothing_is_made(tmp_path: Path) -> None:
-    assert not layout.migrate(tmp_path, 7, "abc", before=6).exists()
+    assert not layout.migrate(tmp_path, 7, "abc", before=6)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,8 +1,11 @@
 """A paired session that was moved to another workspace is started on its own profile, whatever lies there."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from loguru import logger
 
 from tests.profile.leveldb_files import profile as make
 from tests.profile.leveldb_files import word_of
@@ -10,9 +13,13 @@ from tests.profile.old_profile_files import old_profile
 from tests.supervision.bench import Bench
 from tests.supervision.sessions import connected, until
 from tests.supervision.world import World
+from tests.waiting import wait_until
 from waguard.profile import layout, owner_mark, snapshots
 from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock
+
+if TYPE_CHECKING:
+    from loguru import Message
 
 
 @pytest.fixture
@@ -24,6 +31,20 @@ async def left(bench: Bench, world: World) -> Places:
     with ProfileLock(at.profile) as lock:
         owner_mark.claim(at.profile, lock.descriptor, after_pairing=True)
     return at
+
+
+@pytest.fixture
+def moves() -> Iterator[list[int]]:
+    """The workspaces out of which a profile was moved, as the log says."""
+    before: list[int] = []
+
+    def read(it: "Message") -> None:
+        if it.record["extra"].get("event") == "profile_moved":
+            before.append(it.record["extra"]["before"])
+
+    sink = logger.add(read, level="WARNING", format="")
+    yield before
+    logger.remove(sink)
 
 
 def copied(left: Places, pairing: str) -> Path:
@@ -50,6 +71,32 @@ async def test_where_an_old_profile_waits(bench: Bench, left: Places) -> None:
     assert await started_on(bench, left) == "its own"
     assert old.exists()
     assert not left.profile.exists()
+
+
+@pytest.mark.parametrize("lock_only", [True, False])
+async def test_it_moves_to_a_place_where_no_profile_lies(
+    bench: Bench, left: Places, moves: list[int], *, lock_only: bool
+) -> None:
+    there = layout.path(left.quarantine.parent, 8, "s")
+    if lock_only:
+        with ProfileLock(there):
+            pass
+    assert await started_on(bench, left) == "its own"
+    assert owner_mark.pairing(there)
+    assert not left.profile.exists()
+    assert moves == [7]
+
+
+async def test_where_there_is_none_the_log_says_of_none_that_it_moved(
+    bench: Bench, world: World, moves: list[int]
+) -> None:
+    await bench.row("s", up=False, status="qr_scanning", profile=False)
+    await bench.restore()
+    world.store.accounts["s"].workspace_id = 8
+    await bench.it.reconciler.reconcile()
+    await bench.it.sessions.start("s", restart=False)
+    await wait_until(lambda: len(world.spawn.started) == 1, "it is started")
+    assert moves == []
 
 
 async def test_where_snapshots_of_a_later_pairing_lie_the_one_elsewhere_stays(

@@ -12,6 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from waguard.host.files.lock import private_folder
+from waguard.profile.lock import LOCK_NAME, is_free
 
 TEMPORARY_LIMIT: Final = 63  # characters; Chromium aborts above
 KEY_DIGITS: Final = 12  # Unix socket paths end at 107 bytes
@@ -84,31 +85,32 @@ def not_mounted(link: Path) -> str:
     return f"{link} links to {link.readlink()}, which is not there: mount its disk"
 
 
-def migrate(
-    sessions: Path, workspace_id: int, session_id: str, *, before: int | None = None
-) -> Path:
-    """The profile's place, after it and its copies were moved there from the workspace that the session
-    was in ``before``."""
-    wanted = path(sessions, workspace_id, session_id)
-    if before is None or before == workspace_id:
-        return wanted
-    if wanted.exists() and not leads_to(path(sessions, before, session_id), wanted):
-        return wanted
+def migrate(sessions: Path, workspace_id: int, session_id: str, *, before: int) -> bool:
+    """Have the profile and its copies in their place, out of the workspace that the session was in ``before``. Whether
+    there was a profile to move, and it is there. Raises ``OSError``."""
+    source, wanted = (path(sessions, it, session_id) for it in (before, workspace_id))
+    if before == workspace_id or (exists(wanted) and not leads_to(source, wanted)):
+        return False
+    was_there = exists(source)
     for root in (sessions / "snapshots", sessions):  # the profile last: it is what is looked for
         old, new = path(root, before, session_id), path(root, workspace_id, session_id)
         if leads_to(old, new):
             old.unlink()  # it was moved back
         elif old.exists():
             _move_into(old, new)
-    return wanted
+    return was_there and exists(wanted)
 
 
 def _move_into(source: Path, wanted: Path) -> None:
     """As ``move``; what is in its place stays, with what it has not: a copy that cannot be moved is left."""
+    with contextlib.suppress(OSError):
+        if os.listdir(wanted) == [LOCK_NAME] and is_free(wanted) and not wanted.is_symlink():  # noqa: PTH208 - names
+            (wanted / LOCK_NAME).unlink()
+            wanted.rmdir()
     if not wanted.exists():
         move(source, wanted)
         return
-    for it in source.iterdir():
+    for it in sorted(source.iterdir(), key=lambda it: it.name == "Default"):  # likewise
         if not os.path.lexists(wanted / it.name):
             with contextlib.suppress(OSError):
                 it.rename(wanted / it.name)

@@ -108,8 +108,7 @@ class SessionProfile:
         """Have it in the workspace of its row, before a start or after the last end. Raises ``OSError``."""
         self.find()
         sessions, row, before = self._ctx.config().paths.sessions, self._writer.row, self._workspace
-        layout.migrate(sessions, row.workspace_id, row.session_id, before=before)
-        if before != row.workspace_id:
+        if layout.migrate(sessions, row.workspace_id, row.session_id, before=before):
             logger.warning(
                 "profile moved to another workspace",
                 event="profile_moved",
