@@ -373,7 +373,8 @@ async def test_what_is_no_workspace_is_refused_only_where_one_is_asked_for(
     world.caller = None
     stop, send = f"/api/sessions/{OTHER}/stop", "/api/messages/send"
     text = TEXT | {"session_id": OTHER}
-    for none in (0, "0", "abc", False, 1.5, [], {"id": WORKSPACE}):
+    nones: list[Any] = [0, "0", "abc", False, 1.5, [], {"id": WORKSPACE}]
+    for none in nones:
         with subtests.test(none=none):
             for path, body, status in ((stop, {}, 200), (send, text, 400)):
                 ways = [(path, body | {"workspace_id": none}), (f"{path}?workspace_id=0", body)]

@@ -86,7 +86,7 @@ def test_a_move_that_was_cut_off_is_ended_by_the_next(
         (old / name).touch()
     new.mkdir(parents=True)
     (new / "odd").touch()
-    real, moved = Path.rename, []
+    real, moved = Path.rename, list[str]()
 
     def rename(self: Path, target: Path) -> Path:
         if len(moved) == 2:
