@@ -74,11 +74,11 @@ async def test_a_worker_that_only_writes_is_not_silent_and_one_that_stops_is(
 
 
 async def test_a_fact_is_handled_after_what_its_worker_wrote(empty: Bench, world: World) -> None:
-    """It says since when the session was healthy, and nothing else had waited for the heartbeat."""
+    """It says until when the session was healthy, and nothing else had waited for the heartbeat."""
     process = await empty.connected()
     await watch(empty, 1, lambda: write(world, process))
     session, before = empty.session(), empty.session().state
-    await watch(empty, 1, lambda: write(world, process))
+    await watch(empty, 2, lambda: write(world, process))  # the second one's is of no use yet
     assert session.state is before
     session.post(Measured(memory=1, idle=None))
     assert session.state.worker

@@ -55,7 +55,7 @@ from waguard.core.session.facts import (
     StopRequested,
 )
 from waguard.core.session.restart import Remembered, Retries
-from waguard.core.session.state import Intent, Pairing, SessionState
+from waguard.core.session.state import Intent, Pairing, SessionState, Stage
 from waguard.host.patience import patience
 from waguard.ports.clock import Clock
 from waguard.ports.process import Process
@@ -188,8 +188,10 @@ class SessionActor:
     # ---- what others ask ----
 
     def post(self, fact: Fact | FleetFact) -> None:
-        """Handle a fact about it, after what its worker has written."""
-        self.hear()
+        """Handle a fact about it; of a ready page after what its worker has written, which says until when it was
+        healthy."""
+        if (worker := self.state.worker) and worker.stage is Stage.READY:
+            self.hear()
         self._ctx.mailbox.post(self.name, fact)
 
     def start(
