@@ -176,6 +176,7 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
             proxies=ProxyRecords(lambda: folder, store.proxies),
             host=lambda _: resources.read(),
             network=Reading,
+            abandon=none,
             cpu_is_saturated=lambda: False,
             remembered=dict,
         ),

@@ -11,8 +11,6 @@ import pytest
 from tests.supervision.bench import Bench
 from tests.supervision.conftest import bench, world
 from tests.supervision.fake_workers import FakeProcess, Script
-from tests.supervision.leaving import logging_out, quarantined_now
-from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.daemon import stop_sequence
 from waguard.daemon.restore_loop import RestoreLoop
@@ -188,21 +186,3 @@ async def test_a_stop_while_a_standby_ends_its_workers_waits_for_them(start: Sta
     await start.stopped(_asked("stop"))
     assert start.worker.signals[-1] == "KILL"
     assert not start.worker.alive
-
-
-async def test_what_waited_for_a_session_whose_logout_was_cut_off_is_not_sent(
-    bench: Bench, world: World
-) -> None:
-    """Linked again, it would go out hours later."""
-    await logging_out(bench, world)
-    start = Start(bench)
-    start.error = None
-    abandoned: list[str] = []
-
-    async def abandon(session_id: str, _: str) -> None:
-        abandoned.append(session_id)
-
-    start.other.abandon = abandon
-    await start.it.run()
-    assert abandoned == ["s"]
-    assert len(quarantined_now(world)) == 1

@@ -13,7 +13,8 @@ from tests.supervision.world import World
 from waguard.core.conditions import HeldChats, of_held
 from waguard.core.incidents.folding import fold
 from waguard.core.link import Link
-from waguard.daemon.gone_sessions import REMOVED, give_up
+from waguard.daemon.gone_sessions import give_up
+from waguard.ports.sessions import REMOVED
 
 HELD = of_held([HeldChats(session="s", chats=3, since=0.0, why="it is disconnected")])
 WHY = "received messages of 3 chats wait since 1970-01-01T00:00:00+00:00: it is disconnected"

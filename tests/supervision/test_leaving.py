@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.replace import replace
 from waguard.errors import ConflictError, DatabaseUnavailableError, NotFoundError, UnavailableError
+from waguard.ports.sessions import LOGGED_OUT, REMOVED
 from waguard.profile import layout, leaving_mark
 from waguard.profile.leaving_mark import LEAVING, Leaving
 from waguard.profile.lock import ProfileInUseError, ProfileLock
@@ -123,6 +125,7 @@ async def test_the_next_daemon_ends_a_logout_that_was_cut_off(bench: Bench, worl
     await logging_out(bench, world)
     assert quarantined_now(world) == []
     await bench.restore()
+    assert world.abandoned == [("s", LOGGED_OUT)]
     [left] = quarantined_now(world)
     assert json.loads((left / NOTE).read_text())["why"] == "logged out by the API"
     assert not (left / LEAVING).exists(), "who brings it back by hand wants it to stay"
@@ -145,6 +148,7 @@ async def test_a_session_that_another_host_has_wanted_up_starts_without_the_prof
     await starting
     assert bench.process().alive, "it was quarantined before"
     assert len(quarantined_now(world)) == 1
+    assert world.abandoned == [("s", LOGGED_OUT)], "linked again, it would go out hours later"
 
 
 async def test_a_profile_that_was_in_use_at_its_logout_is_not_started_again(
@@ -186,26 +190,30 @@ async def test_a_logout_is_repeated_where_what_waits_for_its_session_cannot_fail
     assert len(quarantined_now(world)) == 1
 
 
-async def test_what_waits_for_a_session_whose_logout_failed_is_not_sent_after_a_start(
-    empty: Bench, world: World
+@pytest.mark.parametrize(("what", "why"), [("logout", LOGGED_OUT), ("delete", REMOVED)])
+async def test_what_waits_for_a_session_that_has_not_left_wholly_is_not_sent_after_a_start(
+    empty: Bench, world: World, what: str, why: str
 ) -> None:
     """Linked again, it would go out hours later."""
     world.profile("s")
     await empty.connected()
-    asked: list[int] = []
 
     async def away() -> None:
-        asked.append(len(quarantined_now(world)))
-        if len(asked) < 3:
-            raise DatabaseUnavailableError("the database is away")
+        raise DatabaseUnavailableError("the database is away")
 
+    sessions = empty.it.sessions
+    ways: dict[str, Any] = {
+        "logout": sessions.logout,
+        "delete": partial(sessions.delete, purge=False),
+    }
     with pytest.raises(DatabaseUnavailableError):
-        await empty.it.sessions.logout("s", last=away)
+        await ways[what]("s", last=away)
+    world.unabandoned = 1
     with pytest.raises(DatabaseUnavailableError):
         await empty.it.sessions.start("s", restart=False)
     assert not empty.session().row.desired_up
     await empty.it.sessions.start("s", restart=False)
-    assert asked == [0, 0, 0]
+    assert world.abandoned == [("s", why)]
     assert len(quarantined_now(world)) == 1
 
 
@@ -401,25 +409,6 @@ async def test_one_that_whatsapp_did_not_hear_of_stays_so(empty: Bench, world: W
     process = await empty.connected()
     assert await empty.it.sessions.delete("s", purge=False)
     assert process.calls == [Unlink()]
-
-
-async def test_what_waits_for_a_session_whose_deletion_failed_is_not_sent_after_a_start(
-    empty: Bench, world: World
-) -> None:
-    world.profile("s")
-    await empty.connected()
-    asked: list[int] = []
-
-    async def away() -> None:
-        asked.append(len(quarantined_now(world)))
-        if len(asked) < 2:
-            raise DatabaseUnavailableError("the database is away")
-
-    with pytest.raises(DatabaseUnavailableError):
-        await empty.it.sessions.delete("s", purge=False, last=away)
-    for _ in range(2):
-        await empty.it.sessions.start("s", restart=False)
-    assert asked == [1, 1]
 
 
 async def test_deleting_twice_is_the_same(empty: Bench, world: World) -> None:

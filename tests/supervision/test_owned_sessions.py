@@ -29,6 +29,7 @@ from waguard.errors import (
 )
 from waguard.ports.cluster import OwnedSessions
 from waguard.ports.outcomes import NotSent, Uncertain
+from waguard.ports.sessions import REMOVED
 from waguard.profile import layout, leaving_mark, quarantine
 from waguard.profile.layout import Places
 from waguard.profile.leaving_mark import Leaving
@@ -236,6 +237,7 @@ async def test_a_removal_that_is_cut_off_is_finished_when_acquiring_is_repeated(
     assert profile.exists()
     await owned(host).acquire(["s"])
     assert not profile.exists(), "its pairing never comes back"
+    assert set(world.abandoned) == {("s", REMOVED)}
     await host.until_written("s")
 
 

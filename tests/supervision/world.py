@@ -30,6 +30,7 @@ from waguard.core.fleet.slots import READ_AGAIN
 from waguard.core.host.admission import Reading
 from waguard.core.metrics.tally import Tally
 from waguard.core.session.restart import Remembered
+from waguard.errors import DatabaseUnavailableError
 from waguard.host.memory.lived import LivedTime
 from waguard.ports.bus import BusEvent
 from waguard.profile import layout
@@ -72,6 +73,10 @@ class World:
         self.documents = FakeDocuments()
         self.network = NetworkReading()
         self.cpu_is_saturated = False
+        self.abandoned: list[tuple[str, str]] = []
+        """Sessions whose unsent messages were to fail, and why."""
+        self.unabandoned = 0
+        """How often that still cannot be written."""
         self.lent_until: float | None = None
         self.shipping: Any = None
         self.ownership: FakeOwnership | None = None
@@ -104,6 +109,7 @@ class World:
                 proxies=ProxyRecords(lambda: self.config.paths.state, self.store.proxies, self.key),
                 host=self._read_host,
                 network=lambda: self.network,
+                abandon=self.abandon,
                 cpu_is_saturated=lambda: self.cpu_is_saturated,
                 remembered=lambda: self.remembered,
                 lent_until=lambda: self.lent_until,
@@ -140,6 +146,13 @@ class World:
         if not 0 < when - self.clock.monotonic() < SOON:
             return None
         return self.clock.timer(when, callback)
+
+    async def abandon(self, session_id: str, why: str) -> None:
+        """As the outbox does."""
+        if self.unabandoned:
+            self.unabandoned -= 1
+            raise DatabaseUnavailableError("the database is away")
+        self.abandoned.append((session_id, why))
 
     def in_cluster(self) -> FakeOwnership:
         """From the next supervisor on: this host owns what it claims."""

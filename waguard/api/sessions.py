@@ -25,10 +25,9 @@ from waguard.api.seats import seating
 from waguard.api.session_view import Session, shown
 from waguard.core.keys import Right
 from waguard.errors import NotFoundError, NumberLinkedError, UnavailableError
+from waguard.ports.sessions import LOGGED_OUT, REMOVED
 from waguard.wire.calls import PairingCode, Screenshot
 
-REMOVED: Final = "its session was deleted"
-LOGGED_OUT: Final = "its session was logged out"
 READY_WAIT: Final = 20.0  # s for a call that needs a ready page
 
 

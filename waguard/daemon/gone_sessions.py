@@ -9,10 +9,10 @@ from loguru import logger
 from waguard.errors import WaguardError
 from waguard.host.ticker import Ticker
 from waguard.messaging.webhooks.webhooks import Webhooks
+from waguard.ports.sessions import REMOVED
 from waguard.supervision.fleet.registry import Registry
 
 INTERVAL: Final = 10.0  # s
-REMOVED: Final = "its session was deleted"
 
 
 def schedule(ticker: Ticker, webhooks: Webhooks, registry: Registry) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from loguru import logger
 
 from waguard.core.lease import held_elsewhere_words
-from waguard.daemon.gone_sessions import REMOVED
 from waguard.daemon.installation import Installation
 from waguard.daemon.leftovers import Leftovers
 from waguard.daemon.run_history import RunHistory
@@ -75,8 +74,6 @@ class RestoreLoop:
         self._why_not: str | None = None
         self._left_behind: list[tuple[WorkerRecord, Process]] | None = None
         """Living workers of an earlier daemon; None: they are not known yet."""
-        self._cut_off: set[str] = set()
-        """Sessions whose logout an earlier daemon has not ended."""
 
     @property
     def why_not(self) -> str | None:
@@ -152,7 +149,6 @@ class RestoreLoop:
 
     async def _restore(self, left_behind: list[tuple[WorkerRecord, Process]]) -> None:
         summary = await self._supervisor.restorer.restore(left_behind, loaded=self._loaded)
-        await self._abandon_removed()
         records = [record for record, _ in left_behind]
         await self._history.report_restored(records, self._leftovers.lost, summary)
 
@@ -179,21 +175,8 @@ class RestoreLoop:
         left_behind.clear()
 
     def _loaded(self) -> None:
-        for session in self._supervisor.registry.sessions:
-            with contextlib.suppress(OSError):  # it cannot be ended either
-                if session.profile.logout_cut_off:
-                    self._cut_off.add(session.name)
         if self._cluster:
             self._cluster.open()
-
-    async def _abandon_removed(self) -> None:
-        """A daemon that died in the middle of a DELETE or a logout left what was still to be sent."""
-        for name in sorted(self._cut_off):
-            await self._outbox.abandon(name, "its session was logged out")
-        self._cut_off.clear()
-        for view in await self._supervisor.sessions.views(removed=True):
-            if view.removed_at is not None:
-                await self._outbox.abandon(view.session_id, REMOVED)
 
     def _report(self, error: Exception, delay: float) -> None:
         why = error.line() if isinstance(error, WaguardError) else repr(error)

@@ -83,8 +83,7 @@ class Daemon:
         path: Path | None,
         spawn: ForkSpawn,
     ) -> None:
-        """``path``: what SIGHUP reads again. ``lock`` and ``spawn``: begun; whoever began them
-        ends them."""
+        """``path``: what SIGHUP reads again. ``lock`` and ``spawn``: begun; whoever began them ends them."""
         heap.share()
         self._config = current = CurrentConfig(config)
         self._port = port
@@ -117,6 +116,7 @@ class Daemon:
                 proxies=proxy_records(base),
                 host=self._read_host,
                 network=base.network.read,
+                abandon=lambda session, why: self._outbox.abandon(session, why),  # noqa: PLW0108 - made later
                 cpu_is_saturated=cpu_is_saturated,
                 remembered=lambda: remembered,
                 lent_until=lambda: self._lease.lent_until,

@@ -20,6 +20,9 @@ THE_API: Final = "the API"
 """Who asked, where nobody has said it."""
 Last = Callable[[], Awaitable[None]] | None
 """What removes what others keep of a session; None: nothing."""
+REMOVED: Final = "its session was deleted"
+LOGGED_OUT: Final = "its session was logged out"
+"""Why what waited for a session that has left fails."""
 
 
 class SessionView(Struct, frozen=True, kw_only=True):

@@ -196,7 +196,7 @@ class SessionService:
         """See ``ports.sessions.Sessions``."""
         session = await self.find(session_id)
         _require_profiles(self._ctx)
-        with self._registry.leaving(session_id, last=last):
+        with self._registry.leaving(session_id):
             await self._log_out(session, removed=False, by=by, last=last)
         return self._view(session), not session.profile.listed
 
@@ -206,7 +206,7 @@ class SessionService:
         """See ``ports.sessions.Sessions``."""
         session = await self.find(session_id)
         _require_profiles(self._ctx)
-        with self._registry.leaving(session_id, last=last):
+        with self._registry.leaving(session_id):
             await self._log_out(session, removed=True, by=by)
             if purge:
                 await self._registry.flush(session)

@@ -64,6 +64,8 @@ class Ports(Struct, frozen=True, kw_only=True):
     proxies: ProxyRecords
     host: Callable[[Callable[[], Collection[Path]]], Reading]
     network: Callable[[], NetworkReading]
+    abandon: Callable[[str, str], Awaitable[None]]
+    """See ``SessionContext``."""
     cpu_is_saturated: Callable[[], bool]
     remembered: Callable[[], Mapping[str, Remembered]]
     """What is remembered of sessions' restarts, from the daemon before this one."""
@@ -144,6 +146,7 @@ class Supervisor:
             shipping=ports.shipping,
             ownership=ports.ownership,
             proxies=ports.proxies,
+            abandon=ports.abandon,
             cpu_is_saturated=ports.cpu_is_saturated,
         )
         self.shipping = ports.shipping

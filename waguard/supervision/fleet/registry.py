@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from waguard.errors import UnavailableError, WaguardError
-from waguard.ports.sessions import Last
+from waguard.ports.sessions import LOGGED_OUT, REMOVED
 from waguard.ports.store import SessionRow
 from waguard.profile import leaving_mark
 from waguard.supervision.fleet import leaving
@@ -55,8 +55,6 @@ class Registry:
         self._sessions: dict[str, SessionActor] = {}
         self._leaving: dict[str, str] = {}
         """By session: why nobody may change it."""
-        self.cut_off: dict[str, Last] = {}
-        """What a logout or deletion that was not ended has still to do, by session."""
         self.changes = Changes(self.require_staying)
         self.ours = Ours(ctx.ownership)
 
@@ -155,23 +153,19 @@ class Registry:
             raise UnavailableError(why, remedy="try again", retry_after=5)
 
     @contextlib.contextmanager
-    def leaving(self, session_id: str, why: str = LEAVES, *, last: Last = None) -> Iterator[None]:
-        """While it is taken down for good nobody else may start it, or take it down too. ``last``: what is still to be done
-        where that raises."""
+    def leaving(self, session_id: str, why: str = LEAVES) -> Iterator[None]:
+        """While it is taken down for good nobody else may start it, or take it down too."""
         self.require_staying(session_id)
         self._leaving[session_id] = why
-        if last:
-            self.cut_off[session_id] = last
         try:
             yield
         finally:
             del self._leaving[session_id]
-        if last:
-            self.cut_off.pop(session_id, None)
 
     async def finish_removal(self, session: SessionActor) -> None:
-        """End a deletion or logout that was cut off, as by the end of a daemon; its pairing never comes back. Raises
-        ``UnavailableError`` where its profile cannot be read now, and as ``leaving.finish``."""
+        """End a deletion or logout that was cut off, as by the end of a daemon; its pairing never comes back, and what
+        waited for it fails. Raises ``UnavailableError`` where its profile cannot be read now, and as ``leaving.finish`` and
+        ``Outbox.abandon``."""
         if self.is_leaving(session.name):
             return
         name, removed = session.name, session.row.removed_at is not None
@@ -180,8 +174,6 @@ class Registry:
                 with self.leaving(name):
                     if not removed:  # memory may not know of a commit whose answer was lost
                         session.update_row(await self._ctx.store.session(name) or session.row)
-                    last = self.cut_off.get(name)
-                    if last and (removed or session.profile.logout_cut_off):
-                        await last()
+                    if removed or session.profile.logout_cut_off:
+                        await self._ctx.abandon(name, REMOVED if removed else LOGGED_OUT)
                     await leaving.finish(session)
-                    self.cut_off.pop(name, None)

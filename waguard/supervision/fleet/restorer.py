@@ -123,14 +123,14 @@ class Restorer:
         return not foreign
 
     async def finish_removals(self, sessions: Iterable[SessionActor]) -> None:
-        """Quarantine the profiles of those that were being deleted or logged out."""
+        """End what was begun of those that were being deleted or logged out."""
         for session in sessions:
             try:
                 await self._registry.finish_removal(session)
             except (WaguardError, OSError) as error:
                 name = session.row.session_id
                 logger.error(
-                    "the profile of a session that has left is not quarantined",
+                    "what a session that has left leaves behind is not cleared",
                     event="removal_unfinished",
                     session=name,
                     why=one_line(error),

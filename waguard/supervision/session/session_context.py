@@ -1,6 +1,6 @@
 """What every session shares."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -56,6 +56,8 @@ class SessionContext(Struct, frozen=True, kw_only=True):
     ownership: "Ownership | None"
     """Which sessions are this host's; None: all."""
     proxies: ProxyRecords
+    abandon: Callable[[str, str], Awaitable[None]]
+    """Fails all that waits to be sent by a session, for that reason; raises as ``Outbox.abandon``."""
     cpu_is_saturated: Callable[[], bool]
     """Whether the machine has more to do than it can."""
 
