@@ -19,7 +19,7 @@ class Bench:
         self.reads: list[int] = []
         self.bodies = Bodies(cast("MessageStore", self))
 
-    async def body(self, number: int, event_id: str) -> bytes | None:
+    async def body(self, number: int, event_id: str, *, pending: bool = True) -> bytes | None:
         self.reads.append(number)
         return b"read"
 

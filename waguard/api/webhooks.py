@@ -90,7 +90,7 @@ async def listing(request: web.Request, query: WantedLetters) -> DeadLetters:
 async def letter(request: web.Request, number: Number) -> DeadLetter:
     """One dead letter, with its body."""
     found = await _own(request, number)
-    body = await request.app[DEPS].messages.body(number, found.event_id)
+    body = await request.app[DEPS].messages.body(number, found.event_id, pending=False)
     if body is None:
         raise _no_such(number)
     if found.event == QR_CODE:

@@ -1,7 +1,8 @@
 """What the configuration keeps no longer is deleted, a little at a time."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -40,10 +41,10 @@ class Housekeeping:
         self._ages = ages
         self._outgoing = outgoing
 
-    def schedule(self, ticker: Ticker) -> None:
-        """Hourly, each by itself: one that hangs holds up no other."""
+    def schedule(self, ticker: Ticker, expire: Callable[[float], Awaitable[int]]) -> None:
+        """Hourly, each by itself: one that hangs holds up no other. ``expire``: as ``tidy_database`` has it."""
         ticker.every(INTERVAL, "tidy profiles", self.tidy_profiles)
-        ticker.every(INTERVAL, "tidy database", self.tidy_database)
+        ticker.every(INTERVAL, "tidy database", partial(self.tidy_database, expire))
         ticker.every(INTERVAL, "tidy media", self.tidy_media)
         ticker.every(INTERVAL, "tidy evidence", self.tidy_evidence)
 
@@ -66,11 +67,11 @@ class Housekeeping:
                 folder=copy.name,
             )
 
-    async def tidy_database(self) -> None:
-        """Delete rows beyond ``retention``."""
+    async def tidy_database(self, expire: Callable[[float], Awaitable[int]]) -> None:
+        """Delete rows beyond ``retention``; ``expire`` gives up webhooks that were queued before then (unix time)."""
         keep, ages = self._config().retention, self._ages
         try:
-            messages = await retention.tidy_messages(self._store.messages, keep, ages)
+            messages = await retention.tidy_messages(self._store.messages, keep, ages, expire)
             messages += await retention.tidy_outbox(self._store.outbox, keep, ages)
             entries = await retention.tidy_audit(self._store, keep, ages)
             await self._store.compact()

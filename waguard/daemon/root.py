@@ -329,7 +329,7 @@ class Daemon:
         recorder = HistoryRecorder(self._base, self._supervisor, self._outbox, messages)
         self._ticker.every(SAVED_EVERY, "history", recorder.tick)
         self._ticker.every(last_run.SEEN_EVERY, "alive", self._history.renew)
-        self._housekeeping.schedule(self._ticker)
+        self._housekeeping.schedule(self._ticker, webhooks.dead_letters.add_expired)
 
     async def _work(self, webhooks: Webhooks) -> None:
         """Restore, then tick until a stop is requested; then stop every session."""

@@ -200,8 +200,8 @@ class MessageStore(Undecryptables, FilesNamed, DeferredFiles, Remembered, Messag
         session has is read from 0 when it is acquired.
         """
 
-    async def body(self, number: int, event_id: str) -> bytes | None:
-        """The body of a webhook, dead or not; None: there is no such webhook any more."""
+    async def body(self, number: int, event_id: str, *, pending: bool = True) -> bytes | None:
+        """The body of a webhook that is ``pending``, or dead or not; None: there is no such webhook any more."""
 
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
         """As ``Inbox``."""
@@ -226,7 +226,7 @@ class MessageStore(Undecryptables, FilesNamed, DeferredFiles, Remembered, Messag
         limit: int,
     ) -> int:
         """Make dead letters of at most ``limit`` that are pending or wait for a number: of an endpoint, or the received
-        messages of a session; the oldest, queued before then (unix time). How many."""
+        messages of a session; without both, all that are pending; the oldest, queued before then (unix time). How many."""
 
     async def dead(
         self,

@@ -93,10 +93,11 @@ class SqlDeliveries:
         small = {number: body for number, body in bodies.items() if body is not None}
         return [Pending(**row) for row in rows], small
 
-    async def body(self, number: int, event_id: str) -> bytes | None:
+    async def body(self, number: int, event_id: str, *, pending: bool = True) -> bytes | None:
         own = DELIVERIES.c
         async with self._database.reading() as (connection, _):
             query = select(own.body).where(own.id == number, own.event_id == event_id)
+            query = query.where(PENDING) if pending else query
             found: bytes | None = await connection.scalar(query)
             return found
 

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.messages.inbox import InboxRecord, Kind
 from waguard.core.messages.undecryptable import EXPIRED
-from waguard.core.webhooks.delivery import OLD_SERVICE, Cause
+from waguard.core.webhooks.delivery import OLD_SERVICE, TOO_LONG, Cause
 from waguard.core.webhooks.pending import DeliveryResult, Hold
 from waguard.ports.messages import Written
 from waguard.ports.outbox import NewMessage, StateUpdate, Withdrawal
@@ -213,8 +213,9 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
         own = INBOX.c
         self._last.tidied_before = max(self._last.tidied_before, inbox_before)
         too_old = PENDING & (DELIVERIES.c.created_at < inbox_before)
-        why = "it waited for too long"
-        count = await self.give_up_pending(too_old, why, Cause.EXPIRED, limit, of_all_hosts=True)
+        count = await self.give_up_pending(
+            too_old, TOO_LONG, Cause.EXPIRED, limit, of_all_hosts=True
+        )
         # those of sessions that nobody supervises; what is supervised was given up before
         count += len(await self.give_up(EXPIRED, before=undecryptable_before, limit=limit))
         may_go = or_(own.kind.not_in(_ANNOUNCEMENTS), own.stored_at < reported_before)

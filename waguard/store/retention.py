@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -42,11 +42,18 @@ class Compaction(Struct, frozen=True, kw_only=True):
 COMPACTION: Final = Compaction()
 
 
-async def tidy_messages(messages: MessageStore, keep: Retention, ages: Ages) -> int:
-    """Delete what is older than ``keep`` says. How many rows."""
-    count = 0
+async def tidy_messages(
+    messages: MessageStore,
+    keep: Retention,
+    ages: Ages,
+    expire: Callable[[float], Awaitable[int]] | None = None,
+) -> int:
+    """Delete what is older than ``keep`` says. How many rows. ``expire`` gives up this daemon's webhooks that were queued
+    before then (unix time), in its queues, too."""
+    inbox_before = ages.ago(keep.inbox_days * _DAY)
+    count = await expire(inbox_before) if expire else 0
     while gone := await messages.tidy(
-        inbox_before=ages.ago(keep.inbox_days * _DAY),
+        inbox_before=inbox_before,
         reported_before=ages.ago(max(keep.inbox_days, keep.outbox_days) * _DAY),
         dead_before=ages.ago(keep.dead_days * _DAY),
         undecryptable_before=ages.ago(KNOWN_FOR),

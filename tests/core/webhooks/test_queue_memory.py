@@ -5,6 +5,7 @@ from waguard.core.webhooks.delivery import Answer
 from waguard.core.webhooks.facts import (
     Configured,
     Dropped,
+    Expired,
     LoadPartition,
     NotYet,
     PartitionLoaded,
@@ -17,6 +18,7 @@ from waguard.core.webhooks.facts import (
 from waguard.core.webhooks.partition import MemoryWindow, PartitionStage
 from waguard.core.webhooks.pending import Hold, Pending
 from waguard.core.webhooks.retry_decision import Head
+from waguard.core.webhooks.state import NOT_ANNOUNCED
 
 KEY = ("a", "1@c.us")
 AWAY = NotYet("away")
@@ -116,6 +118,25 @@ def test_the_next_one_of_a_partition_whose_first_was_dropped_is_held_and_noted_a
     driven.post(PartitionLoaded(key=KEY, found=(item(2),), until=2, whole=True))
     driven.answer(2, AWAY)
     assert notes(driven) == [1, 2]
+
+
+def test_all_that_has_expired_is_dropped_but_for_what_is_in_flight() -> None:
+    driven = Driven(*(item(n, event="message_sent") for n in range(1, 4)), item(4, "", event="x"))
+    driven.poke()
+    driven.post(Expired(before=3.0))
+    assert [it.id for it in driven.queue.partitions[KEY].waiting] == [1, 3]
+    driven.deliver(1)
+    assert driven.queue.partitions[KEY].first.id == 3
+
+
+def test_a_ready_that_has_expired_holds_no_message() -> None:
+    driven = Driven(item(1, "", event="session_ready"), item(2))
+    driven.poke()
+    driven.answer(1, Answer(status=500))
+    assert [it.why for it in driven.queue.all_held()] == [NOT_ANNOUNCED]
+    driven.post(Expired(before=2.0))
+    assert driven.in_flight == [2]
+    assert not driven.queue.announced
 
 
 # ---- read again ----

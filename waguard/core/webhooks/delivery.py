@@ -64,6 +64,10 @@ EVENTS: Final = frozenset(
 )
 
 
+TOO_LONG: Final = "it waited for too long"
+"""Why a webhook is a dead letter that is older than ``retention.inbox_days``."""
+
+
 class MessageFields(StrEnum):
     """What a receiver gets of a message."""
 

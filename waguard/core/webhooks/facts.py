@@ -134,6 +134,12 @@ class Dropped(Fact, frozen=True, kw_only=True):
     before: float
 
 
+class Expired(Fact, frozen=True, kw_only=True):
+    """All that was queued before then (unix time) is dead letters."""
+
+    before: float
+
+
 class Requeued(Fact, frozen=True, kw_only=True):
     """Dead letters of a partition are pending again, before what follows them; ``newest``: their highest id."""
 

@@ -1,5 +1,7 @@
 """What of a delivery queue is in memory: read from the database, left out, given up, done with. Pure."""
 
+from collections.abc import Callable
+
 from waguard.core.replace import replace
 from waguard.core.webhooks.delivery import HELD, READY, SESSION_EVENTS, Cause
 from waguard.core.webhooks.facts import SaveLater
@@ -66,16 +68,27 @@ def go_on(work: Work, partition: Partition) -> None:
 
 def drop(work: Work, partition: Partition, before: float) -> None:
     """Forget its received messages that were queued before then (unix time). One that is in flight stays."""
-    kept = tuple(
-        item
-        for place, item in enumerate(partition.waiting)
-        if item.event != HELD or item.created_at >= before or (partition.busy and place == 0)
-    )
-    work.count -= len(partition.waiting) - len(kept)
+    _drop(work, partition, lambda item: item.event == HELD and item.created_at < before)
+
+
+def drop_all(work: Work, before: float) -> None:
+    """Forget all that was queued before then (unix time). What is in flight stays."""
+    for key in list(work.partitions):
+        if partition := work.partitions.get(key):
+            _drop(work, partition, lambda item: item.created_at < before)
+
+
+def _drop(work: Work, partition: Partition, is_dead: Callable[[Pending], bool]) -> None:
+    busy = partition.waiting[:1] if partition.busy else ()
+    later = partition.waiting[len(busy) :]
+    dead = [item for item in later if is_dead(item)]
+    kept = (*busy, *(item for item in later if not is_dead(item)))
     same_first = kept[:1] == partition.waiting[:1]
     after = work.put(replace(partition, waiting=kept))
     if not same_first:
         go_on(work, work.put(replace(after, head=Head(), held_since=None, marked=False)))
+    for item in dead:
+        _forget(work, item)
 
 
 def requeue(work: Work, key: Key, newest: int) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from loguru import logger
 
-from waguard.core.webhooks.delivery import Cause
+from waguard.core.webhooks.delivery import TOO_LONG, Cause
 from waguard.core.webhooks.pending import Key
 from waguard.errors import ConflictError, DatabaseUnavailableError
 from waguard.messaging.webhooks.endpoints import Endpoints
@@ -20,7 +20,8 @@ UNSET: Final = "webhook.url is not set any more"
 
 class DeadLetterQueue:
     """``requeued`` gets partitions that have more to deliver before what waits in them, with the highest id of
-    that; ``forget`` a session and a time (unix): its messages from before are dead letters."""
+    that; ``forget`` a session and a time (unix): its messages from before are dead letters; ``expire`` a time (unix): so is
+    all from before."""
 
     def __init__(
         self,
@@ -29,11 +30,13 @@ class DeadLetterQueue:
         *,
         requeued: Callable[[str, Key, int], None],
         forget: Callable[[str, float], None],
+        expire: Callable[[float], None],
     ) -> None:
         self._store = store
         self._endpoints = endpoints
         self._requeued = requeued
         self._forget = forget
+        self._expire = expire
         self._doubtful: dict[tuple[str, Key], int] = {}
         """Partitions that may have more to deliver, where a commit's answer was lost, with the highest id of that."""
 
@@ -57,6 +60,16 @@ class DeadLetterQueue:
                 session=session_id,
                 count=count,
                 why=why,
+            )
+        return count
+
+    async def add_expired(self, before: float) -> int:
+        """Make dead letters of all that was queued before then (unix time); how many. Raises ``WaguardError``."""
+        count = await self.add(TOO_LONG, Cause.EXPIRED, before=before)
+        self._expire(before)
+        if count:
+            logger.warning(
+                "webhooks are dead letters now", event="webhooks_dead", why=TOO_LONG, count=count
             )
         return count
 

@@ -8,7 +8,7 @@ from math import inf
 from msgspec import Struct
 
 from waguard.core.conditions import Receiver
-from waguard.core.webhooks.facts import Dropped, Released, Requeued
+from waguard.core.webhooks.facts import Dropped, Expired, Released, Requeued
 from waguard.core.webhooks.pending import Key
 from waguard.messaging.webhooks.endpoint_queue import EndpointQueue
 from waguard.ports.webhooks import GLOBAL
@@ -96,6 +96,11 @@ class EndpointQueues:
         """The messages of a session that were queued before then are dead letters."""
         for queue in self:
             queue.post(Dropped(session=session_id, before=before))
+
+    def expire(self, before: float) -> None:
+        """All that was queued before then (unix time) is dead letters."""
+        for queue in self:
+            queue.post(Expired(before=before))
 
     def requeued(self, endpoint: str, key: Key, newest: int) -> None:
         """Dead letters of a partition are pending again, before what follows them; ``newest``: their highest id."""

@@ -79,7 +79,11 @@ class Webhooks:
             journal.store, settings, on_put=self.poke, on_doubt=self._begin_again
         )
         self.dead_letters = DeadLetterQueue(
-            journal.store, self.endpoints, requeued=self._requeued, forget=self.queues.forget
+            journal.store,
+            self.endpoints,
+            requeued=self._requeued,
+            forget=self.queues.forget,
+            expire=self.queues.expire,
         )
         self._gate = SessionGate(journal.store, self.dead_letters, connection, self.queues.release)
         self._post = WebhookPost(
