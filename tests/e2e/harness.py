@@ -68,9 +68,10 @@ class Receiver:
         *,
         after: int = 0,
         where: Callable[[dict[str, Any]], bool] = lambda _: True,
+        within: float = DEADLINE,
     ) -> dict[str, Any]:
         """Data of the first such delivery."""
-        async with asyncio.timeout(DEADLINE):
+        async with asyncio.timeout(within):
             while True:
                 self._news.clear()
                 for delivery in self.received[after:]:

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import World
+from tests.e2e.harness import DEADLINE
 from tests.waiting import wait_until
+from waguard.supervision.timings import Timings
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
@@ -111,6 +113,7 @@ async def test_a_page_that_loads_itself_again_is_no_fault_and_loses_nothing(worl
 
 
 @pytest.mark.long
+@pytest.mark.timeout(480)
 async def test_after_a_pairing_only_statuses_are_read_back_later(world: World) -> None:
     daemon, standin = world.daemon, world.standin
     config = daemon.folder / "waguard.toml"
@@ -131,7 +134,9 @@ async def test_after_a_pairing_only_statuses_are_read_back_later(world: World) -
     assert daemon.process
     daemon.process.send_signal(signal.SIGHUP)
     await world.receiver.wait_for(
-        "message_received", where=lambda reported: reported["message"]["body"] == "status"
+        "message_received",
+        where=lambda reported: reported["message"]["body"] == "status",
+        within=Timings().backfill_quiet + DEADLINE,  # a reload of the configuration is seen as late
     )
     messages = [
         one["data"]["message"]

@@ -32,7 +32,7 @@ async def test_it_is_live_again_after_the_daemon(
 
     daemon.settings = {**daemon.settings, "WAGUARD_API__PORT": daemon.base.rpartition(":")[2]}
     await daemon.stop()
-    await shown.says("waguard does not answer, last seen")
+    await shown.until("document.body.dataset.phase === 'stale'", "the daemon is away")
     assert await shown.value("$$('#rows tr').length") == 1, "what was shown stays"
     await daemon.start()
     ready = time.monotonic()
