@@ -57,3 +57,42 @@ async def test_what_was_tried_in_vain_lets_others_go_first() -> None:
     await wait_until(lambda: len(tried) > 2, "there was a place for one more")
     assert tried == [1, 2, 3]
     await queues.close(0.0)
+
+
+async def test_what_was_tried_in_vain_goes_before_a_bulk() -> None:
+    """All of the bulk is due: it would wait for hours."""
+    tried: list[int] = []
+    places: list[None] = [None]
+
+    async def ready(_: float) -> None:
+        return
+
+    async def send(pending: PendingSend) -> bool:
+        tried.append(pending.id)
+        if tried == [9]:
+            pending.rests_until = asyncio.get_running_loop().time()
+            return False
+        return True
+
+    def acquire(*, bulk: bool) -> float:
+        del bulk
+        if not places:
+            return 3_600.0
+        places.pop()
+        return 0.0
+
+    def lose(pending: PendingSend, error: WaguardError) -> None:
+        raise AssertionError((pending, error))
+
+    queues = ChatQueues(ready, send, lose, acquire, timings=SendTimings(retry=0.0))
+    queues.add(a_message(9))
+    await wait_until(lambda: tried == [9], "it was tried in vain")
+    for number in (1, 2):
+        bulk = a_message(number)
+        bulk.bulk_id = "bulk"
+        queues.add(bulk)
+    places.append(None)
+    queues.wake()
+    await wait_until(lambda: len(tried) > 1, "there was a place for one more")
+    assert tried == [9, 9]
+    await queues.close(0.0)

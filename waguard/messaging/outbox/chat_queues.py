@@ -208,5 +208,5 @@ def _order(pending: PendingSend) -> int:
 
 
 def _turn(pending: PendingSend) -> tuple[bool, bool, int]:
-    """Others need not wait for what was tried in vain, nor for a bulk, whose ids are lower than theirs."""
-    return pending.rests_until > 0, pending.bulk_id is not None, pending.id
+    """Others need not wait for a bulk, whose ids are lower than theirs, nor for what was tried in vain."""
+    return pending.bulk_id is not None, pending.rests_until > 0, pending.id
