@@ -1,6 +1,7 @@
 """Messages that wait: for their session, their turn, their time."""
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from waguard.errors import (
     UnavailableError,
 )
 from waguard.messaging.outbox.commands import Media, file
+from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.ports.outcomes import Acked, NotSent
 from waguard.wire.calls import SendMedia
 
@@ -219,6 +221,17 @@ async def test_what_is_for_later_is_sent_then(world: World) -> None:
     assert len(world.sessions.sends()) == 1
     world.clock.now = 1.0
     assert await ended(world, pending) is State.SENT
+
+
+async def test_one_that_is_cancelled_is_not_kept_until_its_time(world: World) -> None:
+    at = world.clock.wall() + 3_600.125  # no other test's
+    pending = world.send(send_at=at)
+    await world.result(pending)
+    world.outbox.answered(pending)
+    await world.outbox.cancel(await world.row(pending))
+    del pending
+    gc.collect()
+    assert not [it for it in gc.get_objects() if isinstance(it, PendingSend) and it.send_at == at]
 
 
 async def test_what_has_not_begun_can_be_cancelled(world: World) -> None:

@@ -42,6 +42,10 @@ class AcceptedSends:
         """Add a message that waits."""
         self._waiting[pending.id] = pending
 
+    def get(self, number: int) -> PendingSend | None:
+        """The message, where it waits."""
+        return self._waiting.get(number)
+
     def pop(self, number: int) -> PendingSend | None:
         """Take out a message that begins, or has ended."""
         return self._waiting.pop(number, None)

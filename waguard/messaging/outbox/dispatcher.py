@@ -71,7 +71,8 @@ class Dispatcher:
             return
         self._accepted.add(pending)
         if pending.send_at is not None and pending.send_at > self._ctx.clock.wall():
-            self._timers.at(pending.send_at, lambda: self._queue(pending))
+            number = pending.id  # one that is cancelled is not kept until its time
+            self._timers.at(pending.send_at, lambda: self._queue_due(number))
         else:
             self._queue(pending)
 
@@ -82,6 +83,10 @@ class Dispatcher:
             # a clock that was set back must not have it sent when nobody expects it any more
             pending.expires_at = min(pending.expires_at, self._ctx.clock.wall() + REPEATED_FOR)
             self._timers.at(pending.expires_at, lambda: self._expire(pending))
+
+    def _queue_due(self, number: int) -> None:
+        if pending := self._accepted.get(number):
+            self._queue(pending)
 
     def _queue(self, pending: PendingSend) -> None:
         if pending in self._accepted and not (pending.lost or self._accepted.closing):
