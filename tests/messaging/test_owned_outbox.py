@@ -382,3 +382,32 @@ async def test_an_acquisition_that_fails_can_be_repeated(
     await second.outbox.acquire({SESSION})
     assert await state(second, newer, State.SENT)
     assert sent(second) == [older.message_id, newer.message_id]
+
+
+async def test_what_is_not_in_memory_cannot_be_failed_yet(
+    first: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A logout in the middle of a move would leave it to go out after the next link."""
+    first.sessions.connect(UnavailableError("not yet"))
+    queued = await kept(first, later=True)
+    await first.outbox.lose({SESSION})
+    with pytest.raises(UnavailableError):
+        await first.outbox.abandon(SESSION, "its session was logged out")
+    reading, hold = asyncio.Event(), asyncio.Event()
+    read = first.outbox._recovery.read
+
+    async def slowly(*sessions: Any) -> Any:
+        found = await read(*sessions)
+        reading.set()
+        await hold.wait()
+        return found
+
+    monkeypatch.setattr(first.outbox._recovery, "read", slowly)
+    acquiring = asyncio.create_task(first.outbox.acquire({SESSION}))
+    await reading.wait()
+    with pytest.raises(UnavailableError):
+        await first.outbox.abandon(SESSION, "its session was logged out")
+    hold.set()
+    await acquiring
+    await first.outbox.abandon(SESSION, "its session was logged out")
+    assert (await first.row(queued)).state is State.FAILED

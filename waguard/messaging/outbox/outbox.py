@@ -191,6 +191,8 @@ class Outbox:
         ``DatabaseUnavailableError``: then some may still wait, and it may be asked again.
         """
         self._check_begun()
+        if session_id not in self._ctx.own or self._ctx.own.is_coming(session_id):
+            raise UnavailableError("its messages are not known yet", retry_after=5)
         await self._dispatcher.abandon(session_id, why)
 
     async def find_key(self, session_id: str, key: str) -> Outgoing | None:
