@@ -173,7 +173,9 @@ async def test_the_oldest_are_given_up_as_dead_letters(
         (GLOBAL, "too old", "undecryptable"),
     ]
     assert (letters[-1].created_at, letters[-1].died_at) == (before, wall.time)
-    body = json.loads(await messages.body(letters[-1].id, letters[-1].event_id) or b"")
+    body = json.loads(
+        await messages.body(letters[-1].id, letters[-1].event_id, pending=False) or b""
+    )
     assert body == {
         "event": "message_error",
         "data": {
