@@ -833,3 +833,39 @@ async def test_epochs_that_begin_again_make_no_profile_the_newer_one(
         await host.stop()
         assert memory.claims["abc"].orderly
     assert (make("a").at.profile / LOG).read_bytes() == shared
+
+
+@pytest.mark.parametrize("how", ["in order", "died", "too large", "never shared", "shared by b"])
+async def test_what_leaves_at_one_host_comes_back_at_no_other(
+    make: Make, memory: Memory, how: str
+) -> None:
+    """Also where the host at which it was logged out or deleted has never started it."""
+    a = make("a", epoch=1, cluster=True, limit=1_000 if how == "too large" else 1 << 30)
+    a.pair()
+    if how != "never shared":
+        assert await a.start() is None
+        await a.ship()
+        a.end()
+    if how in {"in order", "shared by b"}:
+        assert await a.shipping.hand_over(a.at) is None
+    await a.shipping.forget("abc")
+    b = make("b", epoch=2, cluster=True)
+    if how == "shared by b":
+        assert await b.start() is None
+        shutil.copytree(b.at.profile, make("c").at.profile)
+        await b.ship()
+    await b.shipping.clear(b.at)
+    assert memory.claims["abc"].sealed is None
+    assert memory.stored == {}
+    names = ("a", "c") if how == "shared by b" else ("a",)
+    for epoch, name in enumerate(names, 3):
+        again = make(name, epoch=epoch, cluster=True)
+        assert await again.start(unpaired=True) is None
+        assert not layout.exists(again.at.profile)
+        assert len(list(again.at.quarantine.iterdir())) == 1
+        await again.ship()
+        assert memory.claims["abc"].sealed is None
+    again.pair("scanned")
+    await again.ship()
+    assert await again.start() is None
+    assert word_of(again.at.profile) == "scanned"

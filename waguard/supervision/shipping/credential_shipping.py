@@ -224,11 +224,12 @@ class CredentialShipping:
             await it.stopped()
 
     async def clear(self, at: Places) -> None:
-        """Have nobody use what was shipped of it: the session is gone. Never raises."""
+        """Have nobody use what was shipped of it, nor another host's profile of it: it was logged out or deleted. Never
+        raises."""
         it = self._of(at)
         async with it.shipment.lock:
             try:
-                await it.shipment.forget()
+                await it.shipment.leave()
             except WaguardError as error:
                 logger.warning(
                     "shared credentials of a removed session are not deleted",

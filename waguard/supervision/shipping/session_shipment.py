@@ -61,9 +61,17 @@ class SessionShipment:
         claim = self.claim if self._asked else await self.read_claim()
         if claim is None or claim.sealed is None:
             return
-        empty = replace(claim, pairing=None, sealed=None, orderly=False)
-        gone = await self._ctx.store.files(self.name)
-        await self._commit(empty, gone=gone)
+        await self._empty(replace(claim, pairing=None, sealed=None, orderly=False))
+
+    async def leave(self) -> None:
+        """Have nobody use what was shipped, nor a profile that was used before, on whatever host it lies. Raises
+        ``DatabaseUnavailableError``."""
+        note = self._ctx.new_note(self.name, await self.read_claim())
+        # this time makes a copy of this host's profile an old one, too
+        await self._empty(Claim(note=note, shipped_at=self._ctx.clock.wall()))
+
+    async def _empty(self, claim: Claim) -> None:
+        await self._commit(claim, gone=await self._ctx.store.files(self.name))
         self._known, self._orphans = None, set()
 
     async def ship(self, life: int, *, ended: bool, paced: bool, whole: bool = False) -> bool:
