@@ -1,6 +1,7 @@
 """Whose turn it is among the chats of a session."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from tests.waiting import wait_until
@@ -24,75 +25,61 @@ def a_message(number: int) -> Any:
     return Waiting(number)
 
 
+class Scripted(ChatQueues):
+    """Those of a session that is ready, with so many places left at its pace."""
+
+    def __init__(self, send: Callable[[PendingSend], bool], *, places: int) -> None:
+        self.tried: list[int] = []
+        self.places = places
+        self.bulk_asked = False
+
+        async def ready(_: float) -> None:
+            return
+
+        async def tried(pending: PendingSend) -> bool:
+            self.tried.append(pending.id)
+            pending.rests_until = asyncio.get_running_loop().time()
+            return send(pending)
+
+        def acquire(*, bulk: bool) -> float:
+            self.bulk_asked |= bulk
+            if not self.places:
+                return 3_600.0
+            self.places -= 1
+            return 0.0
+
+        def lose(pending: PendingSend, error: WaguardError) -> None:
+            raise AssertionError((pending, error))
+
+        super().__init__(ready, tried, lose, acquire, timings=SendTimings(retry=0.0))
+
+    async def next_after(self, count: int) -> list[int]:
+        """Those that were tried, when there was a place for one more."""
+        self.places += 1
+        self.wake()
+        await wait_until(lambda: len(self.tried) > count, "there was a place for one more")
+        await self.close(0.0)
+        return self.tried
+
+
 async def test_what_was_tried_in_vain_lets_others_go_first() -> None:
     """Its file is on a host that is away: it is asked for again and again."""
-    tried: list[int] = []
-    places: list[None] = [None, None]
-
-    async def ready(_: float) -> None:
-        return
-
-    async def send(pending: PendingSend) -> bool:
-        tried.append(pending.id)
-        pending.rests_until = asyncio.get_running_loop().time()
-        return pending.id > 2
-
-    def acquire(*, bulk: bool) -> float:
-        assert not bulk
-        if not places:
-            return 3_600.0
-        places.pop()
-        return 0.0
-
-    def lose(pending: PendingSend, error: WaguardError) -> None:
-        raise AssertionError((pending, error))
-
-    queues = ChatQueues(ready, send, lose, acquire, timings=SendTimings(retry=0.0))
+    queues = Scripted(lambda pending: pending.id > 2, places=2)
     for number in (1, 2):
         queues.add(a_message(number))
-    await wait_until(lambda: tried == [1, 2], "both were tried in vain")
+    await wait_until(lambda: queues.tried == [1, 2], "both were tried in vain")
     queues.add(a_message(3))
-    places.append(None)
-    queues.wake()
-    await wait_until(lambda: len(tried) > 2, "there was a place for one more")
-    assert tried == [1, 2, 3]
-    await queues.close(0.0)
+    assert await queues.next_after(2) == [1, 2, 3]
+    assert not queues.bulk_asked
 
 
 async def test_what_was_tried_in_vain_goes_before_a_bulk() -> None:
     """All of the bulk is due: it would wait for hours."""
-    tried: list[int] = []
-    places: list[None] = [None]
-
-    async def ready(_: float) -> None:
-        return
-
-    async def send(pending: PendingSend) -> bool:
-        tried.append(pending.id)
-        if tried == [9]:
-            pending.rests_until = asyncio.get_running_loop().time()
-            return False
-        return True
-
-    def acquire(*, bulk: bool) -> float:
-        del bulk
-        if not places:
-            return 3_600.0
-        places.pop()
-        return 0.0
-
-    def lose(pending: PendingSend, error: WaguardError) -> None:
-        raise AssertionError((pending, error))
-
-    queues = ChatQueues(ready, send, lose, acquire, timings=SendTimings(retry=0.0))
+    queues = Scripted(lambda _: len(queues.tried) > 1, places=1)
     queues.add(a_message(9))
-    await wait_until(lambda: tried == [9], "it was tried in vain")
+    await wait_until(lambda: queues.tried == [9], "it was tried in vain")
     for number in (1, 2):
         bulk = a_message(number)
         bulk.bulk_id = "bulk"
         queues.add(bulk)
-    places.append(None)
-    queues.wake()
-    await wait_until(lambda: len(tried) > 1, "there was a place for one more")
-    assert tried == [9, 9]
-    await queues.close(0.0)
+    assert await queues.next_after(1) == [9, 9]

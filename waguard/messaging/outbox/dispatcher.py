@@ -71,8 +71,8 @@ class Dispatcher:
             return
         self._accepted.add(pending)
         if pending.send_at is not None and pending.send_at > self._ctx.clock.wall():
-            number = pending.id  # one that is cancelled is not kept until its time
-            self._timers.at(pending.send_at, lambda: self._queue_due(number))
+            # by its number: one that is cancelled is not kept until its time
+            self._timers.at(pending.send_at, functools.partial(self._queue_due, pending.id))
         else:
             self._queue(pending)
 
