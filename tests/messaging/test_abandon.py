@@ -8,11 +8,13 @@ import pytest
 from tests.api.fake_sessions import SESSION
 from tests.messaging.outbox_world import World
 from tests.messaging.published import until, webhooks
+from tests.messaging.restarts import restart
 from tests.waiting import wait_until
 from waguard.config.sections import Config, Send
 from waguard.core.messages.send_states import State
 from waguard.errors import ConflictError, UnavailableError
 from waguard.ports.outcomes import NotSent
+from waguard.ports.sessions import LOGGED_OUT
 
 
 async def test_all_that_waits_fails_and_is_published(world: World) -> None:
@@ -99,3 +101,29 @@ async def test_what_an_earlier_run_left_is_abandoned_too(world: World) -> None:
     await world.outbox.begin()
     await world.outbox.abandon(SESSION, "the session was deleted")
     assert (await world.row(pending)).state is State.FAILED
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_what_waited_for_a_session_whose_logout_was_cut_off_fails_and_is_published(
+    world: World,
+    *,
+    restarted: bool,
+) -> None:
+    """Nobody has come to abandon it: the logout's answer was lost, or its daemon was ended."""
+    await world.store.create(SESSION, 1, account_id=None, priority=0)
+    world.sessions.connect(UnavailableError("not yet"))
+    pending = world.send(later=True)
+    await world.result(pending)
+    world.outbox.answered(pending)
+    await world.row(pending)
+    await world.store.leave(SESSION, removed=False)
+    if restarted:
+        world.clock.now += 2 * 86_400.0
+        await restart(world)
+    world.sessions.connect()
+    await until(world, pending, State.FAILED)
+    assert not world.sessions.sends()
+    assert (await world.row(pending)).error == LOGGED_OUT
+    await wait_until(lambda: world.published, "it is published")
+    [(event, data)] = await webhooks(world)
+    assert (event, data["error"]) == ("message_failed", LOGGED_OUT)

@@ -22,6 +22,7 @@ from waguard.messaging.outbox.repetitions import KeyReusedError
 from waguard.ports.messages import Written
 from waguard.ports.outbox import StateUpdate
 from waguard.ports.outcomes import Acked, NotSent, Uncertain
+from waguard.ports.sessions import LOGGED_OUT
 
 OTHER = "webjs_1_1732240000_another0"
 BULK = Options(later=True, bulk_id="bulk")
@@ -411,3 +412,34 @@ async def test_what_is_not_in_memory_cannot_be_failed_yet(
     await acquiring
     await first.outbox.abandon(SESSION, "its session was logged out")
     assert (await first.row(queued)).state is State.FAILED
+
+
+async def test_what_waited_for_a_logout_that_was_cut_off_fails_at_whichever_host_has_it_next(
+    first: World, second: World
+) -> None:
+    """What is accepted after the logout waits for the next link."""
+    await first.store.create(SESSION, 1, account_id=None, priority=0)
+    not_yet = UnavailableError("not yet")
+    first.sessions.connect(not_yet)
+    second.sessions.connect(not_yet)
+    left = [
+        await kept(first, "queued", later=True),
+        await kept(first, "timed", send_at=first.clock.wall() + 600.0),
+        await kept(first, "awaited"),
+    ]
+    await first.store.leave(SESSION, removed=False)
+    after = await kept(first, "after", later=True)
+    timed_after = await kept(first, "timed after", send_at=first.clock.wall() + 600.0)
+    await first.outbox.lose({SESSION})  # the host dies
+    second.clock.now = first.clock.now
+    await second.outbox.acquire({SESSION})
+    for pending in left:
+        assert await state(second, pending, State.FAILED)
+        row = await second.row(pending)
+        assert row.error == LOGGED_OUT
+    second.sessions.connect()
+    assert await state(second, after, State.SENT)
+    second.clock.now += 601.0
+    second.outbox._dispatcher._timers._ring()
+    assert await state(second, timed_after, State.SENT)
+    assert sent(second) == [after.message_id, timed_after.message_id]

@@ -13,7 +13,7 @@ from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall, usually_sqlite
 from waguard.config.sections import Retention
 from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, ack_key, higher_acks
-from waguard.core.messages.send_states import ENDED, FROM, UNENDED, State
+from waguard.core.messages.send_states import ABANDONED, ENDED, FROM, UNENDED, State
 from waguard.host.memory.lived import LivedTime
 from waguard.ports.clock import WallAges
 from waguard.ports.outbox import UNDECIDED, NewMessage, Outgoing, StateUpdate, Withdrawal
@@ -95,6 +95,20 @@ async def test_what_is_kept_can_be_found(store: SqlStore, wall: Wall) -> None:
     assert await store.outbox.find_key("b", "K ä") is None
     assert await store.outbox.load(first) == (b'{"text":"\xc3\xa4"}', content)
     assert await store.outbox.load(987_654) is None
+
+
+@every_database
+async def test_what_waits_for_a_session_that_is_logged_out_is_never_begun(store: SqlStore) -> None:
+    await store.create("a", 7, account_id=None, priority=0)
+    left, other = await write(store, draft("m", queued=True), draft("n", session_id="b"))
+    under_way = await keep(store, "o", state=State.SENDING)
+    assert await store.leave("a", removed=False)
+    since = await keep(store, "p", queued=True)
+    begins = [StateUpdate(id=it, state=State.SENDING) for it in (left, other, since)]
+    assert await write(store, *begins) == (0, 1, 1)
+    assert (await find(store, left)).expires_at == ABANDONED
+    assert (await find(store, under_way)).expires_at is None
+    assert await write(store, StateUpdate(id=left, state=State.FAILED, error="why")) == (1,)
 
 
 @every_database

@@ -33,6 +33,7 @@ from waguard.ports.sessions import REMOVED
 from waguard.profile import layout, leaving_mark, quarantine
 from waguard.profile.layout import Places
 from waguard.profile.leaving_mark import Leaving
+from waguard.profile.lock import ProfileLock
 from waguard.supervision.fleet import leaving
 from waguard.wire.calls import Call, Failed, PairingCode, Sent, Unlink, Value
 from waguard.wire.worker import WorkerRecord, WorkerSpec
@@ -829,6 +830,51 @@ async def test_one_that_was_deleted_on_another_host_is_created_again_here(
     await host.create("s")
     assert ownership.epoch("s") == first
     await until(host.session(), connected)
+
+
+async def test_a_logout_whose_answer_was_lost_is_ended_before_its_session_moves(
+    ownership: FakeOwnership,
+    shared: Shared,
+    host: Bench,
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await acquired(host)
+    profile = host.session().profile.at.profile
+    leave = world.store.leave
+
+    async def lost(session: str, *, removed: bool) -> None:
+        await leave(session, removed=removed)
+        raise DatabaseUnavailableError("the answer is lost")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.store, "leave", lost)
+        with pytest.raises(DatabaseUnavailableError):
+            await host.it.sessions.logout("s")
+    assert leaving_mark.read(profile)
+    await owned(host).release("s")
+    assert not layout.exists(profile)
+    assert len(quarantine.quarantined(world.config.paths.sessions)) == 1
+    assert shared.calls.index("clear s") < shared.calls.index("hand over s")
+    assert "s" not in host.it.registry
+
+
+@pytest.mark.parametrize("trouble", ["database", "profile"])
+async def test_one_whose_logout_cannot_be_ended_moves_all_the_same(
+    ownership: FakeOwnership, host: Bench, world: World, trouble: str
+) -> None:
+    """The next host ends it: nobody uses what is marked here."""
+    await acquired(host)
+    at = host.session().profile.at
+    leaving_mark.write(at.profile, Leaving(host.session().row.generation, "logged out by the API"))
+    await world.store.leave("s", removed=False)
+    world.store.down = trouble == "database"
+    await host.session().stop()
+    with ProfileLock(at.profile) if trouble == "profile" else contextlib.nullcontext():
+        await owned(host).release("s")
+    world.store.down = False
+    assert "s" not in host.it.registry
+    assert leaving_mark.read(at.profile)
 
 
 async def test_one_whose_logout_was_cut_off_here_is_acquired_and_starts_without_that_profile(

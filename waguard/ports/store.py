@@ -143,7 +143,8 @@ class Store(Audit, Protocol):
 
     async def leave(self, session_id: str, *, removed: bool) -> SessionRow | None:
         """The session was logged out, or also ``removed``: down, ``disconnected`` / ``user_initiated``, with a
-        new generation, in one step; None: there is no such row."""
+        new generation, in one step; None: there is no such row. What waits for one that was logged out is ``ABANDONED``
+        with it."""
 
     async def write_status(
         self,

@@ -27,6 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.send_states import (
+    ABANDONED,
     ACTIONS,
     AT_SERVER,
     ENDED,
@@ -93,7 +94,8 @@ _EARLIER_WRITERS: Final = text("""
 """)
 _SAME: Final = update(OUTBOX).where(_OWN.id == bindparam("number"))
 _STEPS: Final = {state: _SAME.where(_in(before)) for state, before in FROM.items()}
-_STEPS[State.SENDING] = _STEPS[State.SENDING].values(attempts=_OWN.attempts + 1)
+_MAY_BEGIN: Final = or_(_OWN.expires_at.is_(None), _OWN.expires_at != ABANDONED)
+_STEPS[State.SENDING] = _STEPS[State.SENDING].where(_MAY_BEGIN).values(attempts=_OWN.attempts + 1)
 
 
 class SqlOutbox:

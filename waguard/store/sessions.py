@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy import update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from waguard.core.messages.send_states import ABANDONED, State
 from waguard.core.row_status import LEFT, Status
 from waguard.errors import InvalidInputError, NoObjectError, SessionIdTakenError, WaguardError
 from waguard.ports.store import SessionRow
@@ -13,7 +15,7 @@ from waguard.store import marker
 from waguard.store.database import Database
 from waguard.store.failures import is_refusal
 from waguard.store.layout import Layout
-from waguard.store.models import ACCOUNTS, EVENTS
+from waguard.store.models import ACCOUNTS, EVENTS, OUTBOX
 from waguard.store.rows import listed, session_row
 from waguard.store.types import length_of, storable
 
@@ -111,6 +113,8 @@ class SqlSessions:
                 return None
             await work.derive(session, LEFT, None)
             own = {"unpaired": True} | ({"removed_at": work.now} if removed else {})
+            if not removed:  # the row of a deleted one says what is left to do, on whatever host
+                await _abandon(work.connection, session_id)
             await work.want(session, up=False, generation=session.row.generation + 1, **own)
             return await work.read(session_id)
 
@@ -203,3 +207,9 @@ def _require_storable(session_id: str, layout: Layout) -> None:
             value=session_id,
             remedy=f"use ASCII, or convert {ACCOUNTS.name} to utf8mb4",
         )
+
+
+async def _abandon(connection: AsyncConnection, session_id: str) -> None:
+    """Nothing that waits for the session now is begun any more."""
+    waits = (OUTBOX.c.session_id == session_id) & (OUTBOX.c.state == State.ACCEPTED)
+    await connection.execute(update(OUTBOX).where(waits).values(expires_at=ABANDONED))

@@ -57,6 +57,9 @@ UNENDED: Final = tuple(it for it in State if it not in ENDED)
 """All other states."""
 WITHOUT_CONTENT: Final = ENDED | {State.UNCERTAIN}
 """States of messages that are never sent again: their files are not needed any more."""
+ABANDONED: Final = 0.0
+"""For the time until which a message waits: its session was logged out since it was accepted. It is never begun, and
+whoever has the session fails it."""
 AT_SERVER: Final = frozenset({State.SENT, State.DELIVERED, State.READ})
 
 

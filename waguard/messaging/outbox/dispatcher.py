@@ -7,7 +7,7 @@ from typing import Final
 from loguru import logger
 
 from waguard.core.messages.repetitions import REPEATED_FOR
-from waguard.core.messages.send_states import State
+from waguard.core.messages.send_states import ABANDONED, State
 from waguard.errors import (
     ConflictError,
     DatabaseUnavailableError,
@@ -27,6 +27,7 @@ from waguard.messaging.outbox.transmission import Transmission
 from waguard.messaging.timers import Timers
 from waguard.ports.outbox import StateUpdate
 from waguard.ports.outcomes import NotSent
+from waguard.ports.sessions import LOGGED_OUT
 
 AT_ONCE: Final = 500  # messages that fail in one transaction
 
@@ -77,7 +78,10 @@ class Dispatcher:
             self._queue(pending)
 
     def adopt(self, pending: PendingSend) -> None:
-        """Add a message that an earlier run left."""
+        """Add a message that an earlier run left; it fails where its session was logged out since."""
+        if pending.expires_at == ABANDONED:
+            self._lose(pending, _abandoned(LOGGED_OUT))
+            return
         self.add(pending)
         if pending.expires_at is not None:
             # a clock that was set back must not have it sent when nobody expects it any more
@@ -136,7 +140,7 @@ class Dispatcher:
 
     async def abandon(self, session_id: str, why: str) -> None:
         """As ``Outbox.abandon``."""
-        error = ConflictError(why, remedy="send it as a new message")
+        error = _abandoned(why)
         for pending in self._accepted.going(session_id):
             pending.abandoned = error
         left = self._accepted.waiting(session_id)
@@ -228,8 +232,8 @@ class Dispatcher:
         return False
 
     async def _may_begin(self, pending: PendingSend) -> bool:
-        """Keep that it begins; False: it was cancelled, or is gone. Raises ``OtherNumberError``, and as
-        ``Transmission.bring_file``."""
+        """Keep that it begins; False: it was cancelled, or is gone. Raises ``OtherNumberError``, what it is ``abandoned`` for,
+        and as ``Transmission.bring_file``."""
         store, journal = self._ctx.store, self._ctx.journal
         if pending.command is None:
             kept = await store.load(pending.id)
@@ -246,7 +250,14 @@ class Dispatcher:
             pending.phone = row.phone
             return True
         if row is not None and row.state is State.ACCEPTED:
+            if row.expires_at == ABANDONED:
+                pending.abandoned = _abandoned(LOGGED_OUT)
+                raise pending.abandoned
             raise OtherNumberError(row.phone, number)
         gone = NotSent(NotFoundError("the message is gone"))
         pending.resolve(result_of(row) if row else gone)
         return False
+
+
+def _abandoned(why: str) -> ConflictError:
+    return ConflictError(why, remedy="send it as a new message")

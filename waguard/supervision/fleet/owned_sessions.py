@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 from loguru import logger
 
 from waguard.core.row_status import MOVES
-from waguard.errors import UnavailableError
+from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.store import SessionRow
 from waguard.supervision.fleet.registry import Registry
 from waguard.supervision.fleet.restorer import Restorer
@@ -82,6 +82,9 @@ class OwnedActors:
                 await it.stop(daemon_stopping=True, moves=True)
                 if it.state.worker and not it.is_forgotten:
                     raise UnavailableError("the session was started meanwhile", retry_after=5)
+                with contextlib.suppress(WaguardError):  # nobody uses a profile that is marked
+                    if it.row.removed_at is None:
+                        await self._registry.finish_logout(it)
                 why = None if it.is_forgotten else await it.profile.hand_over()
                 if it.is_forgotten:  # it was lost meanwhile
                     return

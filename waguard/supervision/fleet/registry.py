@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from waguard.errors import UnavailableError, WaguardError
-from waguard.ports.sessions import LOGGED_OUT, REMOVED
+from waguard.ports.sessions import REMOVED
 from waguard.ports.store import SessionRow
 from waguard.profile import leaving_mark
 from waguard.supervision.fleet import leaving
@@ -164,16 +164,23 @@ class Registry:
 
     async def finish_removal(self, session: SessionActor) -> None:
         """End a deletion or logout that was cut off, as by the end of a daemon; its pairing never comes back, and what
-        waited for it fails. Raises ``UnavailableError`` where its profile cannot be read now, and as ``leaving.finish`` and
-        ``Outbox.abandon``."""
+        waited for one that was deleted fails. Raises as ``finish_logout`` and ``Outbox.abandon``."""
         if self.is_leaving(session.name):
             return
-        name, removed = session.name, session.row.removed_at is not None
+        with self.leaving(session.name):
+            if session.row.removed_at is None:
+                await self.finish_logout(session)
+                return
+            await self._ctx.abandon(session.name, REMOVED)
+            with leaving.refusing():
+                await leaving.finish(session)
+
+    async def finish_logout(self, session: SessionActor) -> None:
+        """End a logout that was cut off, of one that is ``leaving``. What waited for it fails with its row, on whatever host.
+        Raises ``UnavailableError`` where its profile cannot be read now, and as ``leaving.finish``."""
         with leaving.refusing():
-            if removed or leaving_mark.read(session.profile.at.profile):
-                with self.leaving(name):
-                    if not removed:  # memory may not know of a commit whose answer was lost
-                        session.update_row(await self._ctx.store.session(name) or session.row)
-                    if removed or session.profile.logout_cut_off:
-                        await self._ctx.abandon(name, REMOVED if removed else LOGGED_OUT)
-                    await leaving.finish(session)
+            if leaving_mark.read(session.profile.at.profile):
+                # memory may not know of a commit whose answer was lost
+                row = await self._ctx.store.session(session.name)
+                session.update_row(row or session.row)
+                await leaving.finish(session)

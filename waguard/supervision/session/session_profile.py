@@ -11,7 +11,6 @@ from waguard.core.blame import Blame, Failure
 from waguard.core.row_status import Status
 from waguard.errors import WaguardError
 from waguard.host.files.lock import private_folder
-from waguard.ports.sessions import LOGGED_OUT
 from waguard.ports.store import SessionRow
 from waguard.profile import (
     chromium_lock,
@@ -156,11 +155,10 @@ class SessionProfile:
         return shipping is not None and not row.unpaired and shipping.has(row.session_id)
 
     async def have_newest(self) -> Failure | None:
-        """Before a start, once nobody uses it: end a logout that was cut off, with what waited for the session; have the
-        credentials of the host that used it last, where hosts share them. Why that cannot be done. Raises ``WaguardError``."""
+        """Before a start, once nobody uses it: end a logout that was cut off; have the credentials of the host that used it
+        last, where hosts share them. Why that cannot be done. Raises ``WaguardError``."""
         with _readable(self.at):
             if mark := self.logout_cut_off:
-                await self._ctx.abandon(self.at.session, LOGGED_OUT)
                 await self.quarantine(WHICHEVER, mark.why)
         if not self._ctx.shipping:
             return None
