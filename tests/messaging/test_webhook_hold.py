@@ -1,5 +1,6 @@
 """Received messages wait while the application would drop them, and what it may have dropped."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from waguard.errors import DatabaseUnavailableError
 from waguard.messaging.timings import WebhookTimings
 from waguard.messaging.webhooks.webhooks import overdue
 from waguard.ports.messages import MessageStore
-from waguard.ports.webhooks import GLOBAL
+from waguard.ports.webhooks import GLOBAL, Endpoint
 
 
 async def test_messages_wait_for_their_session_and_nothing_else_does(
@@ -101,6 +102,39 @@ async def test_a_session_ready_that_never_comes_holds_nothing(
         it.webhooks.not_ready("a")
         it.webhooks.check()
         await receiver.wait_taken(1)
+
+
+async def test_a_session_ready_that_is_not_wanted_any_more_holds_nothing(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    """The configuration was reloaded before it was stored."""
+    async with gateway(tmp_path, receiver.url) as it:
+        await wait_until(lambda: GLOBAL in it.webhooks.queues, "it has begun")
+        it.webhooks.expect_ready("a")
+        it.put(message(1))
+        await until_held(it, 1)
+        it.configure(events=("message_received",))
+        await it.stored(ready(2))
+        taken = await receiver.wait_taken(1)
+        assert await it.drained()
+    assert [payload["event"] for payload in taken] == ["message_received"]
+
+
+async def test_a_session_ready_that_its_own_receiver_does_not_want_any_more_holds_nothing(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    async with gateway(tmp_path, None, allow_private=True) as it:
+        await wait_until(lambda: it.webhooks.endpoints.is_loaded, "it has begun")
+        own = Endpoint(session_id="a", url=receiver.url, secret=None)
+        await it.webhooks.endpoints.put(own)
+        it.webhooks.expect_ready("a")
+        it.put(message(1))
+        await until_held(it, 1, "a")
+        await it.webhooks.endpoints.put(dataclasses.replace(own, events=("message_received",)))
+        await it.stored(ready(2))
+        taken = await receiver.wait_taken(1)
+        assert await it.drained()
+    assert [payload["event"] for payload in taken] == ["message_received"]
 
 
 @pytest.mark.parametrize("trouble", [404, None], ids=["dead", "filtered"])

@@ -190,6 +190,19 @@ def test_a_ready_that_is_queued_is_not_called_off_with_one_that_was_expected() -
     assert driven.in_flight == [2], "and goes when that is done"
 
 
+def test_who_gets_no_session_ready_any_more_waits_for_none_but_one_that_is_queued() -> None:
+    driven = Driven(item(1, "", "b", event="session_ready"), item(2, session="b"))
+    driven.poke()
+    driven.post(ReadyExpected(session="a"))
+    driven.poke(item(3))
+    assert driven.in_flight == [1]
+    policy = driven.queue.policy
+    driven.post(Configured(policy=policy, holds=True, uses_lookup=False, gets_ready=False))
+    assert driven.in_flight == [1, 3]
+    driven.deliver(1)
+    assert sorted(driven.in_flight) == [2, 3]
+
+
 def test_what_is_saved_of_a_partition_that_is_gone_does_no_harm() -> None:
     driven = Driven(item(1))
     driven.poke()
@@ -211,6 +224,8 @@ def test_a_changed_configuration_counts_from_the_next_attempt_on() -> None:
     driven = Driven(item(1), item(2, "2@c.us"))
     driven.poke()
     assert driven.in_flight == [2], "one of a session at a time, as it calls back"
-    driven.post(Configured(policy=driven.queue.policy, holds=False, uses_lookup=False))
+    driven.post(
+        Configured(policy=driven.queue.policy, holds=False, uses_lookup=False, gets_ready=True)
+    )
     driven.poke(item(3, "3@c.us"))
     assert driven.in_flight == [2, 3]

@@ -117,7 +117,7 @@ def test_it_says_so_once_its_session_is_connected() -> None:
 def test_where_no_receiver_calls_back_any_more_nothing_waits_for_a_session_ready() -> None:
     driven = Driven(item(1, "", event="session_ready"), item(2))
     driven.poke()
-    driven.post(Configured(policy=POLICY, holds=False, uses_lookup=False))
+    driven.post(Configured(policy=POLICY, holds=False, uses_lookup=False, gets_ready=True))
     driven.post(Released(session="a"))
     assert driven.in_flight == [1, 2]
 

@@ -64,11 +64,12 @@ class Fact(Struct, frozen=True, kw_only=True):
 
 class Configured(Fact, frozen=True, kw_only=True):
     """The settings are these. ``holds``: the receiver calls back while it handles a received message;
-    ``uses_lookup``: what it stored is looked up."""
+    ``uses_lookup``: what it stored is looked up; ``gets_ready``: it gets ``session_ready``, so one may be expected."""
 
     policy: DeliveryPolicy
     holds: bool
     uses_lookup: bool
+    gets_ready: bool
 
 
 class Poked(Fact, frozen=True):

@@ -102,14 +102,20 @@ def _handle(work: Work, fact: Fact) -> None:  # noqa: C901, PLR0912 - one line a
             owned.read_again(work)
         case TimerDue():
             _timer(work)
-        case Configured(policy=policy, holds=holds, uses_lookup=uses_lookup):
-            work.policy, work.holds, work.uses_lookup = policy, holds, uses_lookup
+        case Configured():
+            _configure(work, fact)
         case Ending():
             work.ending = True
         case Closed():
             work.closed = True
         case _:
             raise AssertionError(fact)
+
+
+def _configure(work: Work, it: Configured) -> None:
+    work.policy, work.holds, work.uses_lookup = it.policy, it.holds, it.uses_lookup
+    if not it.gets_ready:
+        contents.expect_none(work)
 
 
 def _at(work: Work, key: Key, stage: PartitionStage, number: int) -> Partition | None:

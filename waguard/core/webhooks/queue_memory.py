@@ -163,6 +163,12 @@ def expect(work: Work, session: str, *, comes: bool) -> None:
         announce(work, session, None)
 
 
+def expect_none(work: Work) -> None:
+    """No ``session_ready`` will be admitted, of any session."""
+    for session in [it for it, number in work.announced.items() if number == EXPECTED]:
+        announce(work, session, None)
+
+
 def _record_announcement(work: Work, item: Pending) -> None:
     """The newest event of a session counts: the database has left out those before it."""
     if item.event == READY:

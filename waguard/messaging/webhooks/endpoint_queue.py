@@ -58,15 +58,21 @@ READS: Final = 4  # partitions of which more is read at the same time
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """Read at each fact: a reload reaches them. ``holds`` and ``uses_lookup`` as ``Configured`` has them."""
+    """Read at each fact: a reload reaches them. All as ``Configured`` has them."""
 
     policy: Callable[[], DeliveryPolicy]
     holds: Callable[[], bool]
     uses_lookup: Callable[[], bool]
+    gets_ready: Callable[[], bool]
 
-    def read(self) -> tuple[DeliveryPolicy, bool, bool]:
+    def read(self) -> Configured:
         """As they are."""
-        return self.policy(), self.holds(), self.uses_lookup()
+        return Configured(
+            policy=self.policy(),
+            holds=self.holds(),
+            uses_lookup=self.uses_lookup(),
+            gets_ready=self.gets_ready(),
+        )
 
 
 class EndpointQueue:
@@ -87,8 +93,10 @@ class EndpointQueue:
         self._ctx = ctx
         self._attempts = attempts
         self._settings = settings
-        self._configured = policy, holds, uses_lookup = settings.read()
-        self.state = Queue(policy=policy, holds=holds, uses_lookup=uses_lookup, window=window)
+        self._configured = it = settings.read()
+        self.state = Queue(
+            policy=it.policy, holds=it.holds, uses_lookup=it.uses_lookup, window=window
+        )
         if acquired is not None:
             self.state = replace(self.state, owned=all_here(acquired))
         self._tasks: dict[asyncio.Future[None], str] = {}
@@ -106,8 +114,8 @@ class EndpointQueue:
         """Handle it, and begin what follows."""
         configured = self._settings.read()
         if configured != self._configured:
-            self._configured = policy, holds, uses_lookup = configured
-            self._advance(Configured(policy=policy, holds=holds, uses_lookup=uses_lookup))
+            self._configured = configured
+            self._advance(configured)
         self._advance(fact)
         self._set_timer()
         self._moved.set()

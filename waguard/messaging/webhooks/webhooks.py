@@ -184,6 +184,7 @@ class Webhooks:
             policy=self._policy,
             holds=lambda: self.endpoints.holds(endpoint),
             uses_lookup=lambda: table is not None and table.uses_lookup,
+            gets_ready=lambda: self.endpoints.gets_ready(endpoint),
         )
         acquired = self._own.acquired()
         return EndpointQueue(endpoint, self._ctx, attempts, settings, self._window, acquired)
