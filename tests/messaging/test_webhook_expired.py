@@ -1,26 +1,41 @@
 """Webhooks that are older than ``retention.inbox_days`` while the daemon runs."""
 
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any, cast
 
 from tests.messaging.gateway import Gateway, gateway
 from tests.messaging.holding import AWAY, PATIENT, connect, until_held
 from tests.messaging.receiver import Receiver, event
 from tests.messaging.test_webhook_queue import message, numbers
 from tests.waiting import wait_until
-from waguard.config.sections import Retention
+from waguard.config.sections import Config, Retention
 from waguard.core.webhooks.delivery import TOO_LONG, Cause
+from waguard.daemon.housekeeping import Housekeeping
 from waguard.ports.clock import WallAges
-from waguard.store.retention import tidy_messages
 
 DAY = 86_400.0  # s
+
+
+class Ticks:
+    """Those that the daemon schedules, by name."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Callable[[], Awaitable[object]]] = {}
+
+    def every(self, _: float, name: str, tick: Callable[[], Awaitable[object]]) -> None:
+        self.known[name] = tick
 
 
 async def tidied(it: Gateway, *, days: float = 2.0) -> None:
     """As the daemon does hourly, so many days later."""
     later = WallAges(lambda: time.time() + days * DAY)
-    expire = it.webhooks.dead_letters.add_expired
-    await tidy_messages(it.store.messages, Retention(inbox_days=1), later, expire)
+    config, nobody = Config(retention=Retention(inbox_days=1)), cast("Any", None)
+    keeping = Housekeeping(lambda: config, it.store, nobody, cast("Any", later), nobody)
+    ticks = Ticks()
+    keeping.schedule(cast("Any", ticks), it.webhooks.dead_letters.add_expired)
+    await ticks.known["tidy database"]()
 
 
 async def test_what_was_held_for_too_long_is_delivered_once_and_only_when_it_is_replayed(
