@@ -146,8 +146,7 @@ class Acceptance:
         """Whether a message that is kept is for another host: that which owns its session, or will."""
         if pending.session_id in self._ctx.own and not pending.lost:
             return False
-        self._sends.drop(pending)
-        pending.lose(under_way=under_way)
+        self._sends.lose(pending, under_way=under_way)
         return True
 
     async def _cancel_replaced(self, pending: PendingSend, target: str) -> None:

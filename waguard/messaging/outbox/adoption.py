@@ -59,6 +59,7 @@ class Adoption:
         known = {it.message_id for it in self._of(sessions) if not it.lost}
         found = [(await self._pending(it), it) for it in left if it.message_id not in known]
         taken = [(pending, row) for pending, row in found if row.session_id in own]
+        self._sends.reread([it for it in sessions if it in own])
         for pending, row in taken:
             self._adopt(pending, row)
         own.arrived(sessions)
@@ -85,13 +86,13 @@ class Adoption:
         await self.lose((session_id,))
 
     async def lose(self, sessions: Collection[str]) -> None:
-        """Nothing of theirs is sent or written from now on, and nothing of it is kept in memory."""
+        """Nothing of theirs is sent or written from now on; in memory is what a repetition may still be about."""
         self._ctx.own.drop(sessions)
         accepted = self._ctx.accepted
         waiting = {it for session in sessions for it in accepted.waiting(session)}
         for pending in self._of(sessions):
-            pending.lose(under_way=pending not in waiting)
-            self._sends.drop(pending)
+            begun = pending not in waiting and not pending.lost
+            self._sends.lose(pending, under_way=begun)
         for pending in waiting:
             accepted.pop(pending.id)
         self._reports.lose(sessions)

@@ -152,7 +152,7 @@ class PendingSend:
     def lose(self, *, under_way: bool) -> None:
         """Whoever waits for it is answered what is certain: where it is kept and has not begun, the session's next
         owner sends it; of one that is ``under_way`` nobody here will know the outcome."""
-        self.owed = None
+        self.owed = self.command = None
         if self.stored.done() and not self.done.done():
             if under_way:
                 self.resolve(Uncertain())
@@ -210,6 +210,19 @@ class PendingSends:
         if self._known.get(pending.ident) is pending:
             del self._known[pending.ident]
 
+    def reread(self, sessions: Collection[str]) -> None:
+        """Forget those of some sessions that were lost: what their rows say counts again."""
+        for pending in self.of(sessions):
+            if pending.lost:
+                self.drop(pending)
+
+    def lose(self, pending: PendingSend, *, under_way: bool) -> None:
+        """As ``PendingSend.lose``. A row knows a repetition by its key only: without one it is known here, until the
+        session is acquired again."""
+        pending.lose(under_way=under_way)
+        if pending.key is not None:
+            self.drop(pending)
+
     def answered(self, pending: PendingSend) -> bool:
         """A reply was written; whether it was the first one for this message."""
         if pending.key is None:
@@ -229,7 +242,8 @@ class PendingSends:
         kept = sorted(
             (pending.kept_since, ident)
             for ident, pending in self._known.items()
-            if pending.kept_since is not None and (pending.left or pending.done.done())
+            if pending.kept_since is not None
+            and (pending.left or pending.lost or pending.done.done())
         )
         too_old = self._clock() - REPEATED_FOR
         too_many = len(kept) - self._kept_at_most

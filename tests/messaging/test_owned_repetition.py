@@ -1,0 +1,114 @@
+"""Requests without a key that are repeated while no host owns their session are still one message."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.api.fake_sessions import SESSION
+from tests.messaging.outbox_world import World
+from tests.messaging.restarts import in_flight, state
+from tests.messaging.test_owned_outbox import a_host, kept, sent
+from waguard.core.messages.repetitions import REPEATED_FOR
+from waguard.core.messages.send_states import State
+from waguard.errors import UnavailableError
+from waguard.messaging.outbox.pending_sends import PendingSend
+from waguard.ports.outcomes import Uncertain
+
+
+async def unanswered(host: World, body: str = "hi") -> PendingSend:
+    """A queued one that is kept, and whose reply was lost."""
+    pending = await kept(host, body, later=True)
+    assert await host.result(pending) is None
+    host.outbox.unanswered(pending)
+    return pending
+
+
+async def answered_repetition(host: World) -> PendingSend:
+    pending = await kept(host, later=True)
+    assert await host.result(pending) is None
+    host.outbox.answered(pending)
+    return pending
+
+
+def disown(host: World) -> None:
+    """Nobody owns the session for now."""
+    assert host.owners is not None
+    host.owners[SESSION] = 0
+
+
+async def test_a_repetition_while_nobody_owns_the_session_is_the_same_message(
+    tmp_path: Path,
+) -> None:
+    async with a_host(tmp_path) as host:
+        disown(host)
+        pending = await unanswered(host)
+        repeated = await answered_repetition(host)
+        assert repeated.message_id == pending.message_id
+        again = await kept(host, later=True)
+        assert again.message_id != pending.message_id, "a reply was written: it is a new message"
+        host.outbox.answered(again)
+        await host.outbox.acquire({SESSION})
+        assert await state(host, again, State.SENT)
+        assert sent(host) == [pending.message_id, again.message_id]
+
+
+@pytest.mark.parametrize("how", ["lose", "release"])
+async def test_a_repetition_after_its_owner_lost_the_session_is_the_same_message(
+    tmp_path: Path, how: str
+) -> None:
+    async with a_host(tmp_path) as host:
+        await host.outbox.acquire({SESSION})
+        host.sessions.connect(UnavailableError("not yet"))
+        pending = await unanswered(host)
+        if how == "lose":
+            await host.outbox.lose({SESSION})
+        else:
+            await host.outbox.release(SESSION)
+        await host.outbox.lose({SESSION})  # once more: another part could not be lost
+        disown(host)
+        assert (await answered_repetition(host)).message_id == pending.message_id
+        host.sessions.connect()
+        await host.outbox.acquire({SESSION})
+        assert await state(host, pending, State.SENT)
+        assert sent(host) == [pending.message_id]
+
+
+async def test_a_repetition_of_what_was_under_way_at_the_loss_is_uncertain(tmp_path: Path) -> None:
+    async with a_host(tmp_path) as host:
+        await host.outbox.acquire({SESSION})
+        pending = await in_flight(host)
+        await host.outbox.lose({SESSION})
+        assert isinstance(await host.outbox.result(pending), Uncertain)
+        host.outbox.unanswered(pending)
+        disown(host)
+        repeated = host.send(queue=True)
+        assert repeated.message_id == pending.message_id
+        assert isinstance(await host.outbox.result(repeated), Uncertain)
+
+
+async def test_what_memory_knew_of_another_hosts_message_ends_with_the_next_acquisition(
+    tmp_path: Path,
+) -> None:
+    """The rows say more: another owner has written its reply."""
+    async with a_host(tmp_path) as one, a_host(tmp_path) as two:
+        disown(one)
+        pending = await unanswered(one)
+        await two.outbox.acquire({SESSION})
+        repeated = await answered_repetition(two)
+        assert repeated.message_id == pending.message_id
+        assert await state(two, repeated, State.SENT)
+        await two.outbox.lose({SESSION})
+        await one.outbox.acquire({SESSION})
+        assert one.outbox.owed() == 0
+        assert one.send().message_id != pending.message_id
+
+
+async def test_a_repetition_of_another_hosts_message_is_known_only_for_a_while(
+    tmp_path: Path,
+) -> None:
+    async with a_host(tmp_path) as host:
+        disown(host)
+        pending = await unanswered(host)
+        host.clock.now += REPEATED_FOR + 1
+        assert (await kept(host, later=True)).message_id != pending.message_id
+        assert host.outbox.owed() == 1
