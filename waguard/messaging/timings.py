@@ -43,6 +43,8 @@ class SendBounds(Struct, frozen=True, kw_only=True):
     """Messages that wait; one takes about 2 kB of memory."""
     kept: int = 1_000
     """Results that are kept in memory for a repetition of their request."""
+    watched: int = 1_000
+    """Messages without an answer that a late ack resolves in memory, too; it moves the rows of all."""
     chats_at_once: int = 8
     """Chats of a session that are written to at the same time."""
 

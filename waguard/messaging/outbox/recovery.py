@@ -21,7 +21,6 @@ from waguard.ports.outbox import Outgoing, StateUpdate
 from waguard.ports.outcomes import UNCERTAIN, Acked, Refused, Uncertain
 
 UNCERTAIN_FOR: Final = 86_400.0  # s; how old a message may be that a new daemon looks for
-WATCHED_AT_MOST: Final = 1_000
 
 
 class Recovery:
@@ -71,13 +70,13 @@ class Recovery:
             self._on_poll(pending, None)
             return
         self._watched[pending.name] = pending
-        if len(self._watched) > WATCHED_AT_MOST:  # the row of the oldest moves all the same
+        if len(self._watched) > self._ctx.bounds.watched:  # the oldest one's row moves all the same
             del self._watched[next(iter(self._watched))]
         self._poller.add(pending)
 
     def _on_poll(self, pending: PendingSend, ack: int | None) -> bool:
         """Whether no further poll is needed."""
-        if pending.done.done() and pending.name not in self._watched:
+        if isinstance(pending.outcome, Acked | Refused):
             return True  # an ack came meanwhile
         state = after_poll(ack)
         if state is not State.UNCERTAIN:
