@@ -1,13 +1,14 @@
 """A webhook that fails is tried again, until it is a dead letter; a receiver that is busy has its pause."""
 
 import itertools
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.clocks import Clock
-from tests.messaging.gateway import QUICK, gateway
+from tests.messaging.gateway import QUICK, Gateway, gateway
 from tests.messaging.receiver import (
     CLOSE,
     HANG,
@@ -22,6 +23,8 @@ from waguard.core.metrics.families import WEBHOOK
 from waguard.core.metrics.tally import Histogram
 from waguard.core.replace import replace
 from waguard.core.webhooks.delivery import Cause
+from waguard.core.webhooks.pending import Pending
+from waguard.core.webhooks.retry_policy import DeliveryPolicy
 from waguard.host.memory.lived import LivedTime
 from waguard.messaging.timings import WebhookTimings
 
@@ -69,6 +72,24 @@ async def test_nobody_listens_yet(logged: list[str], tmp_path: Path, dead_port: 
         await wait_until(lambda: any("delivery failed" in line for line in logged), "it was tried")
         async with receiving(port=dead_port) as receiver:
             assert (await receiver.wait_taken(1))[0]["data"]["message"] == {"body": "body 1"}
+
+
+async def test_attempts_of_an_earlier_daemon_let_nothing_wait_for_long(
+    tmp_path: Path, dead_port: int
+) -> None:
+    def head(it: Gateway) -> Pending | None:
+        return next((one.first for one in it.queue().state.partitions.values()), None)
+
+    url = f"http://127.0.0.1:{dead_port}/hook"
+    async with gateway(tmp_path, url) as it:
+        await it.stored(event(1))
+        await wait_until(lambda: (one := head(it)) and one.attempts >= 40, "it was tried often")
+    async with gateway(tmp_path, url, policy=None) as it:
+        await wait_until(lambda: it.queue().state.receiver.failing_since, "it was tried again")
+        again = head(it)
+        assert again is not None
+        assert again.attempts >= 40
+        assert again.next_at <= time.time() + DeliveryPolicy().circuit.max_pause
 
 
 async def test_one_that_hangs_has_a_deadline(receiver: Receiver, tmp_path: Path) -> None:

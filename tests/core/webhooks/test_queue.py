@@ -1,5 +1,7 @@
 """What a delivery queue promises, fact by fact."""
 
+from itertools import pairwise
+
 import pytest
 
 from tests.core.webhooks.queues import Driven, chats, item, with_policy
@@ -33,6 +35,7 @@ from waguard.core.webhooks.facts import (
 from waguard.core.webhooks.partition import MemoryWindow, PartitionStage
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
 from waguard.core.webhooks.receiver import Receiver
+from waguard.core.webhooks.retry_policy import DeliveryPolicy
 from waguard.core.webhooks.state import CONCURRENT, Reading
 
 BAD = Answer(status=500)
@@ -295,6 +298,45 @@ def test_what_is_refused_alike_is_nobodys_fault_but_the_receivers() -> None:
         driven.deliver(driven.in_flight[0])
         driven.pass_time(0.0)
     assert driven.queue.idle, "what was refused meanwhile has no pause left"
+
+
+def tries(driven: Driven, seconds: float) -> list[float]:
+    """When each began, for so long, while nobody listens."""
+    end, found = driven.at + seconds, [driven.at]
+    while True:
+        while driven.in_flight:
+            found.append(driven.at)
+            driven.answer(driven.in_flight[0], Answer(error="connection refused", reached=False))
+        wake = driven.queue.wake
+        if wake is None or wake > end:
+            return [*found, end]
+        driven.pass_time(max(0.0, wake - driven.at))
+
+
+def longest_gap(moments: list[float]) -> float:
+    return max(later - one for one, later in pairwise(moments))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_receiver_that_is_away_is_tried_each_minute_also_after_a_restart(count: int) -> None:
+    before = Driven(*chats(count), policy=DeliveryPolicy())
+    before.poke()
+    assert longest_gap(tries(before, 3_600.0)) <= 60.0
+    assert before.queue.down
+    after = Driven(*(it.first for it in before.queue.partitions.values()), policy=DeliveryPolicy())
+    after.at = before.at
+    after.poke()
+    assert longest_gap(tries(after, 3_600.0)) <= 60.0
+    assert after.queue.down
+
+
+def test_the_only_chat_that_writes_while_the_receiver_is_away_waits_no_longer() -> None:
+    driven = Driven(item(1, "1@c.us"), item(2, "2@c.us", session="b"), policy=DeliveryPolicy())
+    driven.poke()
+    driven.deliver(1)
+    driven.deliver(2)
+    driven.poke(item(3, "1@c.us"))
+    assert longest_gap(tries(driven, 3_600.0)) <= 60.0
 
 
 def test_what_was_refused_is_tried_at_once_when_the_settings_were_read_again() -> None:

@@ -130,7 +130,7 @@ def decide(
     if dead := _own_fault(policy, receiver, tried, answer):
         return dead
     if answer.bug:
-        ceiling = backoff(policy.base_delay, tried.attempt - 1, longest=policy.max_delay)
+        ceiling = backoff(policy.base_delay, tried.attempt - 1, longest=policy.max_bug_delay)
         return Retry(ceiling * jitter, asked=True)
     if answer.retry_after is not None:
         return Retry(_bounded(policy, answer.retry_after), asked=True)

@@ -10,7 +10,10 @@ class DeliveryPolicy(Struct, frozen=True, kw_only=True):
     """Retries: uniformly within [0, min(max_delay, base_delay · 2ⁿ)] s. Times in seconds."""
 
     base_delay: float = 1.0
-    max_delay: float = 3600.0
+    max_delay: float = 60.0
+    """No longer than the longest pause of the circuit: it may be closed while the receiver is away, as after a restart."""
+    max_bug_delay: float = 3600.0
+    """Between two tries of what a bug of waguard's ended."""
     longest_retry_after: float = 3600.0
     """A Retry-After of the receiver is followed up to this many seconds."""
     give_up_after: float = 2_592_000.0
