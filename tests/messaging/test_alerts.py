@@ -19,6 +19,7 @@ from waguard.core.alerts.alerts import APART, FOLD, FOUND_AGAIN, RETRY
 from waguard.core.alerts.destinations import AlertDestination
 from waguard.core.alerts.notice import Notice
 from waguard.core.blame import Blame, Condition
+from waguard.core.fleet.page_restarts import EVERYWHERE
 from waguard.core.incidents.folding import fleet_condition
 from waguard.core.replace import replace
 from waguard.errors import DatabaseUnavailableError
@@ -245,6 +246,39 @@ async def test_what_a_connected_session_can_have_is_over_when_it_would_have_been
         await world.pass_time(10, THROWS)
         await world.pass_time(10)
     assert world.got == []
+    await world.pass_time(FOLD + 20)
+    assert len(world.got) == 2
+
+
+@pytest.mark.parametrize(
+    "kind", ["webhooks_down", "webhooks_late", "dead_letters", "letters_stored", EVERYWHERE]
+)
+async def test_what_messages_and_sessions_have_to_show_first_is_not_over_after_a_restart(
+    world: World, kind: str
+) -> None:
+    """A receiver is down again after some attempts, and dead letters are there when they are counted."""
+    found = fleet_condition(kind, f"{kind} it is", since=world.clock.at)
+    await world.begun(found)
+    await world.restarted()
+    await world.pass_time(2 * APART)
+    await world.pass_time(2 * APART, found)
+    assert world.got == []
+    await world.pass_time(FOLD + 10)
+    assert [it.title for _, it in world.got] == [f"waguard on wa1: over: {kind} it is"] * 2
+
+
+async def test_what_is_not_found_again_in_half_an_hour_is_over(world: World) -> None:
+    await world.begun(fleet_condition("webhooks_down", "it refuses", since=world.clock.at))
+    await world.restarted()
+    await world.pass_time(FOUND_AGAIN - 10)
+    assert world.got == []
+    await world.pass_time(FOLD + 20)
+    assert len(world.got) == 2
+
+
+async def test_what_waguard_reads_off_at_once_is_over_soon_after_a_restart(world: World) -> None:
+    await world.begun(fleet_condition("disk_low", "1 GB is left", since=world.clock.at))
+    await world.restarted()
     await world.pass_time(FOLD + 20)
     assert len(world.got) == 2
 

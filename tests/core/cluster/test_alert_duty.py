@@ -269,6 +269,21 @@ def test_what_this_host_cannot_know_yet_after_its_restart_is_not_over() -> None:
     assert not fact.is_over("unlinked/unlinked/s")
 
 
+def test_what_another_host_has_to_find_again_is_its_own_to_say() -> None:
+    """Host a was restarted, b was not."""
+    drill = Drill()
+    down = condition("webhooks_down")
+    for after in (0.0, FOLD):
+        drill.see(down, others={"b": said("b", "a", down)}, after=after)
+    reported = configured(AlertState(destinations=drill.state.destinations), ["one"])
+    now = of_one_host([], reported, complete=True, age=APART, at=drill.at + 2 * APART)
+    fact = alert_duty.observed(
+        "a", now, drill.records, {"b": said("b", "a")}, {}, reported, drill.at
+    )
+    assert not fact.is_over("webhooks_down/webhooks_down/@a")
+    assert fact.is_over("webhooks_down/webhooks_down/@b")
+
+
 def test_each_host_that_is_missing_is_one() -> None:
     drill = Drill()
     missing = condition("host_missing")

@@ -20,7 +20,7 @@ APART: Final = 600.0  # s between two notifications about the begin of one cause
 RETRY: Final = 30.0  # s until a destination that failed is tried again; doubled each time up to …
 RETRY_LONGEST: Final = 900.0  # s
 FOUND_AGAIN: Final = (
-    1800.0  # s in which a daemon finds again what lasts in a session that is connected
+    1800.0  # s in which a daemon finds again what lasts and has to show itself first
 )
 UNDELIVERABLE: Final = "alerts_undeliverable"
 """The condition of destinations that fail; it is no alert."""
@@ -32,6 +32,14 @@ OF_DAEMON: Final = frozenset(
     }
 )
 """What a standby sees of itself and of the database. Of the rest, sessions and messages, the other daemon knows."""
+_SHOWS_ITSELF: Final = frozenset(
+    {
+        *("webhooks_down", "webhooks_late", "dead_letters", "letters_restored"),
+        *("letters_uncertain", "letters_stored", "letters_undecryptable"),
+        *("sends_throw_everywhere", "pages_restart_everywhere"),
+    }
+)
+"""What is of all sessions, and found when enough has failed or was counted; the rest a daemon sees as it begins."""
 _SAY_MORE: Final = frozenset({"link_stuck", "passkey_required", "whatsapp_refuses"})
 _NOT_CONNECTED: Final = _SAY_MORE | {"start", "link"}
 """A session with one of these is not connected."""
@@ -140,13 +148,15 @@ def of_one_host(
 def undecided(
     conditions: Iterable[Condition], state: "AlertState", *, age: float, at: float
 ) -> frozenset[str]:
-    """What an earlier daemon reported of sessions, and this one cannot have found again yet: it has said all for ``age``
-    seconds, until ``at``."""
+    """What an earlier daemon reported, and this one cannot have found again yet: it has said all for ``age`` seconds, until
+    ``at``."""
     reported = {
         key: alert
         for it in state.destinations.values()
         for key, alert in it.reported.items()
-        if alert.session is not None and key not in state.open and alert.seen < at - age
+        if (alert.session is not None or alert.type in _SHOWS_ITSELF)
+        and key not in state.open
+        and alert.seen < at - age
     }
     if not reported:
         return frozenset()
@@ -162,7 +172,7 @@ def not_connected(conditions: Iterable[Condition]) -> set[str | None]:
 
 
 def found_within(it: Alert, *, away: bool) -> float:
-    """Seconds in which a daemon that begins to supervise its session finds it again. ``away``: it is not connected."""
+    """Seconds in which a daemon that begins to supervise finds it again. ``away``: its session is not connected."""
     return FOLD if it.type in _NOT_YET and not away else FOUND_AGAIN
 
 

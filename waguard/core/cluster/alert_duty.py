@@ -104,11 +104,12 @@ def observed(
     unknown = {
         key
         for key, it in pending(state).items()
-        if (it.host, it.type) in left_out
+        if (key in now.unknown and (it.session is not None or it.host in {None, own}))
+        or (it.host, it.type) in left_out
         or not _is_known(it, own, now, known, seen, where)
         or _is_undecided(it, rows, at, away=it.session in away)
     }
-    return Observed(of_all, complete=True, of_hosts=tuple(of_hosts), unknown=now.unknown | unknown)
+    return Observed(of_all, complete=True, of_hosts=tuple(of_hosts), unknown=frozenset(unknown))
 
 
 def _each(it: Condition, records: Sequence[HostRecord]) -> Iterator[Condition]:
