@@ -12,6 +12,7 @@ from waguard.core.alerts.alerts import FOLD
 from waguard.core.blame import Blame, Condition
 from waguard.core.cluster.alert_duty import sender
 from waguard.core.cluster.records import Owner
+from waguard.core.replace import replace
 from waguard.daemon.host_alerts import EVERY, UNASKED, HostAlerts
 from waguard.errors import DatabaseUnavailableError
 
@@ -183,6 +184,39 @@ async def test_the_next_one_goes_on_and_repeats_nothing(fleet: Fleet) -> None:
     fleet.b.conditions = ()
     await fleet.live(10)
     assert await fleet.live(FOLD) == [("b", OVER)]
+
+
+async def test_the_next_one_goes_on_where_the_clock_was_set_back(fleet: Fleet) -> None:
+    await begun(fleet)
+    fleet.clock.at -= 3_600
+    fleet.b.conditions = ()
+    await fleet.live(10)
+    assert await fleet.live(FOLD) == [("a", OVER)]
+    missing = replace(LOW, type="browser_missing", reason="browser_missing", message="no Chromium")
+    fleet.b.conditions = (missing,)
+    await fleet.live(10)
+    assert await fleet.live(FOLD) == [("a", "waguard on b: no Chromium")]
+    await fleet.live(10)
+    fleet.die(fleet.a)
+    for _ in range(4):
+        assert await fleet.live(FOLD) == []
+    fleet.b.conditions = ()
+    await fleet.live(10)
+    assert await fleet.live(FOLD) == [("b", "waguard on b: over: no Chromium")]
+
+
+async def test_a_restart_where_the_clock_was_set_back(fleet: Fleet) -> None:
+    """The table has what the file has."""
+    throws = replace(PARKED, type="sends_throw", reason="sends_throw", message="its sends throw")
+    fleet.all.owners["a"] = "a"
+    fleet.a.conditions = (throws,)
+    await fleet.live()
+    assert len(await fleet.live(FOLD)) == 1
+    fleet.clock.at -= 3_600
+    fleet.a.conditions = ()
+    fleet.a.begin()
+    for _ in range(4):
+        assert await fleet.live(FOLD) == []
 
 
 async def test_and_loses_nothing(fleet: Fleet) -> None:

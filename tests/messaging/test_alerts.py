@@ -228,6 +228,18 @@ async def test_what_the_next_daemon_cannot_have_found_again_is_not_over(world: W
     assert [it.title for _, it in world.got] == ["waguard on wa1: over: a: link_stuck it is"] * 2
 
 
+async def test_a_clock_that_was_set_back_over_a_restart_ends_nothing(world: World) -> None:
+    await world.begun(STUCK)
+    await world.alerts.close()
+    world.got.clear()
+    world.clock.at -= 7_200
+    world.alerts = world.daemon()
+    world.see(restored=False)
+    await world.pass_time(540, AWAY)
+    await world.pass_time(2 * APART, STUCK)
+    assert world.got == []
+
+
 async def test_what_ends_with_the_connection_is_over_soon_after_a_restart(world: World) -> None:
     await world.begun()
     await world.restarted()

@@ -328,6 +328,19 @@ def test_each_begin_is_followed_by_its_end_and_in_the_end_all_is_known(
     assert not undelivered(drill.state)
 
 
+def test_what_a_destination_has_got_later_is_later_whatever_the_clock_says() -> None:
+    drill = Drill()
+    drill.see(DOWN)
+    drill.see(DOWN, after=FOLD)
+    before = drill.state.destinations
+    drill.at -= 3_600
+    drill.see()
+    drill.see(after=FOLD)
+    assert [ended for _, _, ended in drill.news()] == [[], ["* database_down"]]
+    assert adopted(drill.state, before).destinations == drill.state.destinations
+    assert adopted(configured(AlertState(), (ONE,)), before).destinations == before
+
+
 def test_while_nothing_is_wrong_nothing_is_made() -> None:
     drill = Drill()
     before: AlertState = drill.state

@@ -22,6 +22,7 @@ RETRY_LONGEST: Final = 900.0  # s
 FOUND_AGAIN: Final = (
     1800.0  # s in which a daemon finds again what lasts and has to show itself first
 )
+_LATER: Final = 0.001  # s between two deliveries, at least: a clock may be set back
 UNDELIVERABLE: Final = "alerts_undeliverable"
 """The condition of destinations that fail; it is no alert."""
 WAITS: Final = "standby"
@@ -90,7 +91,7 @@ class Destination(Struct, frozen=True, kw_only=True):
     error: str = ""
     retry_at: float = 0.0
     at: float = 0.0
-    """When it last accepted something."""
+    """When it last accepted something; each time later than before, whatever the clock says."""
 
 
 class AlertState(Struct, frozen=True):
@@ -246,6 +247,24 @@ def _later(known: Destination, sent: Destination | None) -> Destination:
     return Destination(reported=later.reported, causes=later.causes, at=later.at)
 
 
+def dated(state: AlertState, at: float, *, began: float) -> AlertState:
+    """The state of an earlier daemon or another host as of ``at``: what was seen later than now, by a clock that was set
+    back, counts as seen when this daemon ``began``."""
+    return replace(
+        state,
+        destinations={
+            name: replace(
+                it, reported={key: _dated(one, at, began) for key, one in it.reported.items()}
+            )
+            for name, it in state.destinations.items()
+        },
+    )
+
+
+def _dated(it: Alert, at: float, began: float) -> Alert:
+    return replace(it, seen=began) if it.seen > at else it
+
+
 def pending(state: AlertState) -> dict[str, Alert]:
     """By key, all that is open, or whose end has still to be sent."""
     reported = [it.reported for it in state.destinations.values()]
@@ -324,7 +343,7 @@ def _delivered(it: Destination, at: float) -> Destination:
     reported = {key: alert for key, alert in it.reported.items() if key not in over}
     causes = {cause: then for cause, then in it.causes.items() if _is_recent(then, at)}
     return Destination(
-        at=at,
+        at=max(at, it.at + _LATER),
         reported=reported | {_key(alert): alert for alert in sent.begun},
         causes=causes | {alert.cause: at for alert in sent.begun},
     )

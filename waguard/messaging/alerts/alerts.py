@@ -82,7 +82,8 @@ class Alerts:
         self._destinations: Mapping[str, AlertDestination] = {}
         self._refused: Condition | None = None
         """What is wrong with the file of destinations."""
-        self._state = memory.load()
+        self._began = clock.wall()
+        self._state = core.dated(memory.load(), self._began, began=self._began)
         self._tasks: set[asyncio.Task[None]] = set()
         self.several: SeveralHosts | None = None
         """None: this host is alone."""
@@ -147,7 +148,8 @@ class Alerts:
 
     def adopt(self, sent: Mapping[str, Destination]) -> None:
         """Go on where another host has ended: each destination has got so much, by its id."""
-        self._state = core.adopted(self._state, sent)
+        state = core.adopted(self._state, sent)
+        self._state = core.dated(state, self._clock.wall(), began=self._began)
 
     def conditions(self) -> list[Condition]:
         """Alerts that cannot be delivered."""
