@@ -393,6 +393,38 @@ async def test_a_file_that_is_away_at_the_start_makes_nobody_forget_what_was_sen
     assert len(world.got) == 2
 
 
+@pytest.mark.parametrize("lasts", [True, False])
+async def test_a_start_with_a_wrong_line_does_not_forget_what_that_destination_was_sent(
+    world: World, *, lasts: bool
+) -> None:
+    await world.begun()
+    for lines in (LINES.replace("slack", "slakc"), LINES):
+        world.write(lines)
+        await world.restarted()
+        await world.pass_time(2 * APART, *([PARKED] if lasts else []))
+        if lasts:
+            assert world.got == []
+        else:
+            name = "first" if "slakc" in lines else "second"
+            assert [(it, notice.urgent) for it, notice in world.got] == [(name, False)]
+
+
+async def test_a_line_that_is_right_again_goes_on_where_its_destination_was(world: World) -> None:
+    """And one that a person removes is forgotten."""
+    await world.begun()
+    world.write(LINES.replace("slack", "slakc"))
+    await world.restarted()
+    world.write(LINES)
+    world.alerts.configure()
+    await world.pass_time(2 * APART, PARKED)
+    assert world.got == []
+    for lines in (LINES.partition("slack")[0], LINES):
+        world.write(lines)
+        world.alerts.configure()
+        await world.pass_time(2 * APART, PARKED)
+    assert [name for name, _ in world.got] == ["second"]
+
+
 @pytest.mark.parametrize("spoil", ["mode", "gone", "text"])
 async def test_a_file_that_others_read_or_nobody_is_a_condition(world: World, spoil: str) -> None:
     match spoil:

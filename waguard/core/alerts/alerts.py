@@ -99,6 +99,8 @@ class AlertState(Struct, frozen=True):
 
     open: Mapping[str, Alert] = {}
     destinations: Mapping[str, Destination] = {}
+    unlisted: Mapping[str, Destination] = {}
+    """What is known of those that a wrong line may mean: they get nothing."""
 
 
 class Now(Struct, frozen=True):
@@ -222,10 +224,12 @@ def advance(state: AlertState, fact: Fact, now: Now) -> tuple[AlertState, Sequen
     return state, sends
 
 
-def configured(state: AlertState, names: Iterable[str]) -> AlertState:
-    """The state with these destinations: a new one gets what is open."""
-    known = state.destinations
-    return replace(state, destinations={it: known.get(it, Destination()) for it in names})
+def configured(state: AlertState, names: Iterable[str], *, complete: bool = True) -> AlertState:
+    """The state with these destinations: a new one gets what is open. Not ``complete``: there may be others."""
+    known = {**state.unlisted, **state.destinations}
+    chosen = {it: known.get(it, Destination()) for it in names}
+    rest = {} if complete else {name: it for name, it in known.items() if name not in chosen}
+    return replace(state, destinations=chosen, unlisted=rest)
 
 
 def undelivered(state: AlertState) -> Mapping[str, Destination]:
@@ -236,7 +240,11 @@ def undelivered(state: AlertState) -> Mapping[str, Destination]:
 def adopted(state: AlertState, sent: Mapping[str, Destination]) -> AlertState:
     """The state of a host that goes on where another one has ended: these destinations have got what that one says."""
     return AlertState(
-        {}, {name: _later(it, sent.get(name)) for name, it in state.destinations.items()}
+        {},
+        *(
+            {name: _later(it, sent.get(name)) for name, it in some.items()}
+            for some in (state.destinations, state.unlisted)
+        ),
     )
 
 
@@ -250,19 +258,18 @@ def _later(known: Destination, sent: Destination | None) -> Destination:
 def dated(state: AlertState, at: float, *, began: float) -> AlertState:
     """The state of an earlier daemon or another host as of ``at``: what was seen later than now, by a clock that was set
     back, counts as seen when this daemon ``began``."""
-    return replace(
-        state,
-        destinations={
-            name: replace(
-                it, reported={key: _dated(one, at, began) for key, one in it.reported.items()}
-            )
-            for name, it in state.destinations.items()
-        },
+    return AlertState(
+        state.open,
+        *(
+            {name: _dated(it, at, began) for name, it in some.items()}
+            for some in (state.destinations, state.unlisted)
+        ),
     )
 
 
-def _dated(it: Alert, at: float, began: float) -> Alert:
-    return replace(it, seen=began) if it.seen > at else it
+def _dated(it: Destination, at: float, began: float) -> Destination:
+    later = {key: replace(one, seen=began) for key, one in it.reported.items() if one.seen > at}
+    return replace(it, reported={**it.reported, **later})
 
 
 def pending(state: AlertState) -> dict[str, Alert]:
@@ -286,7 +293,7 @@ def _observed(state: AlertState, fact: Observed, at: float) -> AlertState:
     if not found and not any(it.reported or it.failures for it in state.destinations.values()):
         return state if not state.open else replace(state, open=found)
     destinations = {name: _compared(it, found, fact, at) for name, it in state.destinations.items()}
-    return AlertState(found, destinations)
+    return replace(state, open=found, destinations=destinations)
 
 
 def _alert(it: Condition, host: str | None, *, seen: float) -> Alert:

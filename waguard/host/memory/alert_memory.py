@@ -73,7 +73,8 @@ class AlertMemory:
             damaged.quarantine(self.path, error)
 
     def _save(self, state: AlertState) -> None:
-        kept = {name: reported_of(it) for name, it in state.destinations.items()}
+        known = {**state.unlisted, **state.destinations}
+        kept = {name: reported_of(it) for name, it in known.items()}
         if kept == self._written or self._unknown:
             return
         with self._writes.attempt():

@@ -103,8 +103,7 @@ class Alerts:
             logs.hide(*it.secrets)
         known = self._destinations if refused else {}
         self._destinations = {**known, **{it.id: it for it in found}}
-        if found or not refused:  # else what each has is not forgotten: the file may come back
-            self._state = core.configured(self._state, self._destinations)
+        self._state = core.configured(self._state, self._destinations, complete=not refused)
         self._refused = self._condition(refused) if refused else None
 
     def _condition(self, refused: ConfigError) -> Condition:
