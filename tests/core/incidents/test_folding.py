@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from waguard.core import remedies
 from waguard.core.conditions import stored_unknown
 from waguard.core.incidents.folding import fold, fold_fleet, incident_event, needed_since
-from waguard.core.incidents.kinds import DIED, FLEET_ENDS, RESTORED, STARTED
+from waguard.core.incidents.kinds import (
+    DIED,
+    FLEET_ENDS,
+    OWN_ENDS,
+    RESTORED,
+    SESSION_ENDS,
+    STARTED,
+)
 from waguard.core.incidents.sentences import sentences
 from waguard.core.page_care import Kind
 from waguard.core.row_status import Status
@@ -428,3 +435,72 @@ def test_a_short_or_unknown_pause_explains_nothing(evidence: dict[str, Any]) -> 
         ]
     )
     assert not any(line.startswith("Delayed") for line in sentences(incident))
+
+
+UNLINKED = [
+    *PAIRED,
+    status(5, Status.CONNECTED, Status.DISCONNECTED, "unlinked on the phone"),
+    Line(5, "unlinked", reason="unlinked on the phone"),
+]
+PARKED = [Line(5, "restart", reason="Chromium died"), Line(6, "parked", reason="restart_budget")]
+temporary = pytest.mark.parametrize(("begin", "end"), OWN_ENDS.items())
+
+
+@temporary
+@pytest.mark.parametrize("trail", [UNLINKED, PARKED], ids=["unlinked", "parked"])
+def test_a_condition_that_ends_meanwhile_does_not_end_an_unlink_or_a_parking(
+    trail: list[Line], begin: str, end: str
+) -> None:
+    (before,) = fold(trail, session="alpha")
+    (incident,) = fold([*trail, Line(7, begin, reason="500"), Line(9, end)], session="alpha")
+    assert incident.ended is None
+    assert needed_since([*trail, Line(7, begin), Line(9, end)]) == 5
+    (incident,) = fold([*trail, Line(9, end)], session="alpha")
+    assert sentences(incident) == sentences(before)
+
+
+@pytest.mark.parametrize("begin", SESSION_ENDS)
+@pytest.mark.parametrize("trail", [UNLINKED, PARKED], ids=["unlinked", "parked"])
+def test_what_an_unlink_or_a_parking_needs_is_still_advised_during_and_after_a_condition(
+    trail: list[Line], begin: str
+) -> None:
+    (before,) = fold(trail, session="alpha")
+    meanwhile = [*trail, Line(7, begin, reason="500")]
+    for entries in (meanwhile, [*meanwhile, Line(9, SESSION_ENDS[begin])]):
+        (incident,) = fold(entries, session="alpha")
+        assert incident.advice == before.advice
+
+
+@temporary
+@pytest.mark.parametrize(
+    "trail",
+    [UNLINKED[2:], UNLINKED[3:], [Line(5, "logged_out")], PARKED],
+    ids=["unlinked", "without a status", "logged out", "parked"],
+)
+def test_a_condition_that_began_before_an_unlink_or_a_parking_does_not_end_it(
+    trail: list[Line], begin: str, end: str
+) -> None:
+    entries = [*PAIRED, Line(3, begin, reason="500"), *trail, Line(9, end)]
+    (incident,) = fold(entries, session="alpha")
+    assert incident.ended is None
+    back = status(12, Status.DISCONNECTED, Status.CONNECTED)
+    (incident,) = fold([*entries, back])
+    assert (incident.result, incident.ended) == ("connected again", 12)
+
+
+@temporary
+def test_a_condition_ends_the_incident_that_it_began(begin: str, end: str) -> None:
+    (incident,) = fold([*PAIRED, Line(3, begin, reason="500"), Line(9, end)])
+    assert (incident.ended, incident.advice) == (9, None)
+
+
+def test_the_advice_of_a_condition_goes_with_it() -> None:
+    lost = status(5, Status.CONNECTED, Status.DISCONNECTED, "the phone is away")
+    trail = [*PAIRED, lost, Line(7, "webhooks_down", reason="500")]
+    (incident,) = fold(trail)
+    assert incident.advice == remedies.FLEET["webhooks_down"]
+    (incident,) = fold([*trail, Line(9, "webhooks_up")])
+    assert sentences(incident)[-1] == "It is still open."
+    both = [Line(5, "webhooks_down"), Line(6, "acks_missing"), Line(7, "acks_back")]
+    (incident,) = fold([*PAIRED, *both])
+    assert incident.advice == remedies.FLEET["webhooks_down"]

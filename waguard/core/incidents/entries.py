@@ -35,4 +35,4 @@ class Incident(Struct):
     pause: tuple[float, str] | None = None
     """The longest pause before a restart in seconds, and the blame of the failure before it."""
     kind: str = ""
-    """The kind of the entry that it began with."""
+    """The kind of the entry that it began with; empty: its session lost the connection, and has to be connected again."""

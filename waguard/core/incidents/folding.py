@@ -1,11 +1,12 @@
 """From the audit log to incidents: cause, actions, result. Pure.
 
 An incident begins when a session stops being connected (or is logged out, restarted or parked). It ends when the
-session is connected again, or was stopped on purpose.
+session is connected again, or was stopped on purpose. One that began with a condition of a connected session ends with
+this condition.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from waguard.core import remedies
 from waguard.core.blame import Blame, Condition
@@ -22,16 +23,21 @@ from waguard.core.incidents.kinds import (
     FLEET_RESULTS,
     FLEET_STEPS,
     HEALTHY,
+    LOSSES,
     OF_PAGE,
     OF_VERSIONS,
     ON_THE_WAY,
     OVER_AT_ONCE,
+    OWN_ENDS,
     RESTORED,
+    SESSION_ENDS,
     STARTED,
     TROUBLE,
     VERSION_NEWS,
 )
 from waguard.core.row_status import ParkCause
+
+_BEGINS: Final = {end: begin for begin, end in OWN_ENDS.items()}
 
 
 def fleet_condition(kind: str, message: str, *, since: float) -> Condition:
@@ -190,11 +196,28 @@ def _goes_on(incident: Incident, entry: Entry, at: float, session: str | None) -
     if not begins and (done := sentences.done(entry)):
         incident.actions.append(done)
     incident.pause = max(incident.pause or (0.0, ""), sentences.pause(entry))
-    if entry.kind == "parked" and entry.reason in set(ParkCause):
-        incident.advice = remedies.text(remedies.PARKED[ParkCause(entry.reason)], session)
-    elif entry.kind in ADVICE:
-        incident.advice = remedies.text(ADVICE[entry.kind], session)
+    if entry.kind in LOSSES:
+        _lost(incident)
+    incident.advice = _advised(incident, entry, session)
     return True
+
+
+def _advised(incident: Incident, entry: Entry, session: str | None) -> str | None:
+    """What helps after the entry. What an unlink needs goes before what another part reports meanwhile."""
+    if entry.kind == "parked" and entry.reason in set(ParkCause):
+        return remedies.text(remedies.PARKED[ParkCause(entry.reason)], session)
+    if over := _BEGINS.get(entry.kind):
+        its_own = incident.advice == _advice(ADVICE, over, session)
+        return _advice(ADVICE, incident.kind, session) if its_own else incident.advice
+    if entry.kind in SESSION_ENDS and incident.advice:
+        return incident.advice
+    return _advice(ADVICE, entry.kind, session) or incident.advice
+
+
+def _lost(incident: Incident) -> None:
+    """The session has to be connected again: what the incident began with may end before."""
+    if incident.kind in OWN_ENDS:
+        incident.kind = ""
 
 
 def _still_unhealthy(incident: Incident, entry: Entry, at: float) -> bool:
@@ -204,4 +227,6 @@ def _still_unhealthy(incident: Incident, entry: Entry, at: float) -> bool:
     if entry.after not in ON_THE_WAY and entry.reason is None:
         incident.result, incident.ended, incident.advice = "stopped on purpose", at, None
         return False
+    if entry.before in HEALTHY:
+        _lost(incident)
     return True

@@ -38,7 +38,6 @@ TROUBLE: Final = frozenset(
         *map(str, Kind),
     }
 )
-# what ends any incident of a session
 BACK: Final = {
     "acks_back": "WhatsApp acknowledges again",
     "sends_back": "its page sends again",
@@ -49,8 +48,6 @@ BACK: Final = {
     "row_undisputed": "its row stays as it is, or a person decided otherwise",
     "supervision_goes_on": "waguard watches it again",
 }
-# what ends only the incident that it began
-OVER: Final = {f"{kind}_over": str(kind) for kind in Kind}
 OF_PAGE: Final = frozenset(map(str, Kind))
 ADVICE: Final[Mapping[str, str]] = {
     **{str(kind): advice for kind, advice in remedies.PAGE.items()},
@@ -75,6 +72,18 @@ SESSION_ENDS: Final = {
     "row_disputed": "row_undisputed",
 }
 """What other parts of waguard report of a session, and what ends it."""
+OWN_ENDS: Final = {
+    "acks_missing": "acks_back",
+    "sends_throw": "sends_back",
+    "page_deaf": "page_hears",
+    "sentinel_failed": "sentinel_back",
+    "supervision_failed": "supervision_goes_on",
+    **SESSION_ENDS,
+    **{str(kind): f"{kind}_over" for kind in Kind},
+}
+"""What can begin and end while a session is connected, and what ends it. This ends no other incident."""
+LOSSES: Final = frozenset({"parked", "logged_out", "unlinked"})
+"""What only a new connection ends."""
 STARTED: Final = "waguard_started"
 DIED: Final = "daemon_died"
 RESTORED: Final = "daemon_restored"

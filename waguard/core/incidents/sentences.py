@@ -8,7 +8,7 @@ from typing import Final
 
 from waguard.core.blame import Blame
 from waguard.core.incidents.entries import Entry, Incident
-from waguard.core.incidents.kinds import BACK, HEALTHY, OF_PAGE, OVER
+from waguard.core.incidents.kinds import BACK, HEALTHY, OF_PAGE, OWN_ENDS
 
 NO_INCIDENTS: Final = "no incidents recorded"
 NOTABLE_PAUSE: Final = 2.0  # s before a restart; a shorter one explains nothing
@@ -79,10 +79,10 @@ def ending(incident: Incident, entry: Entry) -> str | None:
             return "waguard was started again"
         case "left":  # its worker's last reports were part of that
             return "unlinked on purpose"
-        case kind if kind in OVER and OVER[kind] == incident.kind:
-            return "it is over"
-        case kind:
-            return BACK.get(kind)
+        case kind if kind == OWN_ENDS.get(incident.kind):
+            return BACK.get(kind, "it is over")
+        case _:
+            return None
 
 
 def sentences(incident: Incident) -> Sequence[str]:
