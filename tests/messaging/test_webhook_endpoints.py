@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.messaging.gateway import gateway
+from tests.messaging.gateway import QUICK, gateway
 from tests.messaging.receiver import (
     Receiver,
     event,
@@ -14,12 +14,13 @@ from tests.messaging.receiver import (
 )
 from tests.silent_names import ZONE, common_thread_is_free, silent_names
 from tests.waiting import wait_until
+from waguard.core.replace import replace
 from waguard.core.webhooks.delivery import MessageFields
 from waguard.host.system.resolver import Resolver
 from waguard.messaging.webhooks import dead_letters
 from waguard.messaging.webhooks.sender import WebhookSender
 from waguard.messaging.webhooks.signing import sign
-from waguard.ports.webhooks import Endpoint
+from waguard.ports.webhooks import GLOBAL, Endpoint
 
 
 async def test_a_session_has_a_receiver_of_its_own(receiver: Receiver, tmp_path: Path) -> None:
@@ -38,6 +39,22 @@ async def test_a_session_has_a_receiver_of_its_own(receiver: Receiver, tmp_path:
         await it.stored(event(3, session="a"))
         await receiver.wait_taken(3)
     assert len(own.attempts) == 1
+
+
+async def test_what_a_receiver_refused_is_tried_at_once_at_the_next_one(
+    receiver: Receiver, tmp_path: Path, dead_port: int
+) -> None:
+    url = f"http://127.0.0.1:{dead_port}/hook"
+    patient = replace(QUICK, base_delay=3_600.0, max_delay=3_600.0)
+    async with gateway(tmp_path, url, policy=patient, allow_private=True) as it:
+        await it.webhooks.endpoints.put(Endpoint(session_id="a", url=url, secret=None))
+        await it.stored(event(1, session="a"), event(2, session="b"))
+        for name in ("a", GLOBAL):
+            await wait_until(lambda: it.queue(name).state.due, "it was refused")  # noqa: B023 - called at once
+        await it.webhooks.endpoints.put(Endpoint(session_id="a", url=receiver.url, secret=None))
+        await receiver.wait_taken(1)
+        it.configure(url=receiver.url)
+        await receiver.wait_taken(2)
 
 
 async def test_a_receiver_gets_the_fields_that_it_wants(receiver: Receiver, tmp_path: Path) -> None:

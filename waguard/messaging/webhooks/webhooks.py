@@ -76,7 +76,10 @@ class Webhooks:
         self._own = OwnSessions(every=not in_cluster)
         self.queues = EndpointQueues(self._make_queue)
         self.endpoints = Endpoints(
-            journal.store, settings, on_put=self.poke, on_doubt=self._begin_again
+            journal.store,
+            settings,
+            on_put=partial(self.poke, repaired=True),
+            on_doubt=self._begin_again,
         )
         self.dead_letters = DeadLetterQueue(
             journal.store,
@@ -147,11 +150,14 @@ class Webhooks:
         begin = self._begin(after=self._beginning, repaired=repaired)
         self._beginning = asyncio.create_task(begin, name="webhooks begin")
 
-    def poke(self, endpoint: str | None = None) -> None:
-        """The database has more for this endpoint; None: it may have for any, or takes results again."""
+    def poke(self, endpoint: str | None = None, *, repaired: bool = False) -> None:
+        """The database has more for this endpoint; None: it may have for any, or takes results again. ``repaired``: what
+        was refused is tried at once."""
         for name in self.endpoints.known() if endpoint is None else (endpoint,):
             if self.owned.delivers(name) and not self._closing.is_set():
                 self.queues[name].poke()
+                if repaired:
+                    self.queues[name].post(Repaired())
             # else all are poked when it is known which there are
 
     def _requeued(self, endpoint: str, key: Key, newest: int) -> None:
