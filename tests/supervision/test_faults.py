@@ -82,7 +82,8 @@ async def test_a_worker_that_goes_on_talking_nonsense_spends_its_restarts(
 
 
 async def test_a_watch_that_fails_is_that_sessions_condition(empty: Bench, world: World) -> None:
-    await empty.connected("s")
+    world.change("restart", base_delay=0.0, max_delay=0.0)
+    late = await empty.connected("s")
     process = await empty.connected("zz")
     with raising("tick"):
         for _ in range(3):
@@ -98,11 +99,13 @@ async def test_a_watch_that_fails_is_that_sessions_condition(empty: Bench, world
         await wait_until(lambda: not process.alive, "the other one is watched: it is silent")
     await empty.it.watchdog.watch()
     assert not [p for p in problems(empty) if "waguard failed" in p]
+    await until(empty.session("s"), lambda it: it.runner.process not in {None, late})
+    await until(empty.session("s"), lambda it: it.link is Link.CONNECTED)
     await empty.until_written("s")
     assert len(world.audited("supervision_failed")) == 1
     [incident] = fold(e for e in world.store.entries if e.session_id == "s")
     assert incident.cause == "waguard failed to watch it: LookupError"
-    assert incident.result == "waguard watches it again"
+    assert incident.result == "connected again"
 
 
 async def test_a_measurement_that_fails_is_that_sessions_condition(
