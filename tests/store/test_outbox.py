@@ -279,6 +279,20 @@ async def test_what_an_earlier_run_left(store: SqlStore, wall: Wall) -> None:
 
 
 @every_database
+async def test_what_waited_for_days_is_found_by_when_it_became_uncertain(
+    store: SqlStore, wall: Wall
+) -> None:
+    """Its time came late, its queue was long, or a restore made it uncertain."""
+    waited, other = [await keep(store, name, state=State.SENDING) for name in "mn"]
+    await write(store, StateUpdate(id=other, state=State.UNCERTAIN))
+    wall.time += 2 * 86_400
+    await write(store, StateUpdate(id=waited, state=State.UNCERTAIN))
+    since = wall.time - 86_400
+    left = await store.outbox.unfinished(uncertain_since=since, answered_since=wall.time)
+    assert [row.id for row in left] == [waited]
+
+
+@every_database
 async def test_what_has_not_ended_is_counted_by_its_state(store: SqlStore) -> None:
     assert await store.outbox.unended() == dict.fromkeys(UNENDED, 0)
     for state in (*State, State.UNCERTAIN):

@@ -111,7 +111,7 @@ class SqlOutbox:
         answered_since: float,
         sessions: Collection[str] | None = None,
     ) -> list[Outgoing]:
-        uncertain = and_(_OWN.state == State.UNCERTAIN, _OWN.created_at >= uncertain_since)
+        uncertain = and_(_OWN.state == State.UNCERTAIN, _OWN.updated_at >= uncertain_since)
         owed = and_(~_OWN.answered, _OWN.bulk_id.is_(None), _OWN.created_at >= answered_since)
         query = select(*_SHOWN).where(or_(_UNSENT, uncertain, owed)).order_by(_OWN.id)
         return await self._found(self._of(sessions, query))

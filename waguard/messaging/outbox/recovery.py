@@ -20,7 +20,7 @@ from waguard.messaging.outbox.send_context import SendContext
 from waguard.ports.outbox import Outgoing, StateUpdate
 from waguard.ports.outcomes import UNCERTAIN, Acked, Refused, Uncertain
 
-UNCERTAIN_FOR: Final = 86_400.0  # s; how old a message may be that a new daemon looks for
+UNCERTAIN_FOR: Final = 86_400.0  # s; what became uncertain since then is looked for
 
 
 class Recovery:
