@@ -207,6 +207,25 @@ async def test_as_long_as_the_outbox_knows_it_nothing_is_reported_twice(
     assert (await queued(store))[-1] == ("message_read", 4)
 
 
+@usually_sqlite
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_no_row_outlives_what_was_reported_of_it(
+    store: SqlStore, wall: Wall, *, is_known: bool
+) -> None:
+    """Late acks do not make a message younger; ``is_known``: the answer to the send said when it was sent."""
+    number = await keep(store, state=State.SENDING)
+    at = int(wall.time) if is_known else None
+    sent = queues(number, state=State.SENT, answered=True, sent_at=at)
+    assert len((await store.messages.write([], outgoing=[sent])).reported) == 1
+    wall.time += 25 * 86_400
+    await store.messages.write([ack(2)])
+    wall.time += 6 * 86_400
+    ages = WallAges(lambda: wall.time)
+    await retention.tidy_messages(store.messages, Retention(), ages)
+    await retention.tidy_outbox(store.outbox, Retention(), ages)
+    assert (await store.messages.write([ack(3)])).reported == ()
+
+
 @every_database
 async def test_a_number_takes_what_has_none_and_nothing_of_another(store: SqlStore) -> None:
     none, its, other = [

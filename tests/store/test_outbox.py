@@ -360,6 +360,23 @@ async def test_the_outbox_is_kept_for_as_many_days_as_configured(
 
 
 @every_database
+async def test_what_waited_for_long_is_kept_from_when_it_was_sent_or_failed(
+    store: SqlStore, wall: Wall
+) -> None:
+    numbers = [await keep(store, name, state=State.SENDING) for name in "mno"]
+    ages = WallAges(lambda: wall.time)
+    wall.time += 40 * 86_400.0
+    for number, state, at in zip(
+        numbers, (State.SENT, State.SENT, State.FAILED), (int(wall.time), None, None), strict=True
+    ):
+        await write(store, StateUpdate(id=number, state=state, sent_at=at))
+    wall.time += 30 * 86_400.0 - 1
+    assert await retention.tidy_outbox(store.outbox, Retention(), ages) == 0
+    wall.time += 2
+    assert await retention.tidy_outbox(store.outbox, Retention(), ages) == 3
+
+
+@every_database
 async def test_a_clock_that_is_a_year_ahead_deletes_nothing(
     store: SqlStore, wall: Wall, tmp_path: Path
 ) -> None:

@@ -175,4 +175,4 @@ class OutboxStore(Protocol):
         """Bytes that the database takes at once; None: more than any message has."""
 
     async def tidy(self, *, before: float, limit: int) -> int:
-        """Delete at most ``limit`` that have ended and were accepted before; how many."""
+        """Delete at most ``limit`` that were sent, or ended unsent, before (unix time); how many."""

@@ -188,7 +188,7 @@ class SqlOutbox:
             return dict.fromkeys(UNENDED, 0) | {State(state): count for state, count in found}
 
     async def tidy(self, *, before: float, limit: int) -> int:
-        old = and_(_OWN.state.in_(ENDED), _OWN.created_at < before)
+        old = and_(_OWN.state.in_(ENDED), _OWN.created_at < before, _ended_before(before))
         async with self._database.reading() as (connection, _):
             found = (await connection.scalars(select(_OWN.id).where(old).limit(limit))).all()
         if not found:
@@ -223,8 +223,13 @@ class SqlOutbox:
 def _has_key(prefix: str) -> ColumnElement[bool]:
     """Whether the inbox has this of the message. A key that was too long is never found."""
     inbox, key = INBOX.c, literal(prefix, String(200)) + _OWN.message_id
-    mine = and_(inbox.session_id == _OWN.session_id, inbox.key == key)
-    return select(inbox.id).where(mine).exists()
+    return select(inbox.id).where(inbox.session_id == _OWN.session_id, inbox.key == key).exists()
+
+
+def _ended_before(moment: float) -> ColumnElement[bool]:
+    """Late acks count for nothing: a row that outlived its ``message_sent`` would be reported twice."""
+    moved = or_(_OWN.updated_at < moment, _in((State.DELIVERED, State.READ)))
+    return or_(_OWN.sent_at < moment, and_(_OWN.sent_at.is_(None), moved))
 
 
 def _outgoing(row: dict[str, Any]) -> Outgoing:
