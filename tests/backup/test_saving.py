@@ -14,11 +14,13 @@ from tests.profile.leveldb_files import BLOBS
 from waguard.backup import archive, saving
 from waguard.core import backup_contents as policy
 from waguard.core.backup_contents import Holder, LastBackup, Manifest
+from waguard.core.profile.before_start import Quarantine, ShowQr
 from waguard.core.replace import replace
 from waguard.errors import ConflictError
 from waguard.host.memory import last_backup
-from waguard.profile import layout, old_profiles, snapshot_now, snapshots
+from waguard.profile import layout, old_profiles, owner_mark, repair, snapshot_now, snapshots
 from waguard.profile.layout import Places
+from waguard.profile.lock import ProfileLock
 from waguard.profile.quarantine import WHICHEVER
 from waguard.profile.snapshot_archive import Taken
 
@@ -239,6 +241,39 @@ def test_of_a_session_that_left_no_archive_stays(
     for saved in saved_again(of_a_server, folder, monkeypatch):
         assert "beta" not in [it.session for it in saved.sessions]
     assert not first.exists()
+
+
+def damage(at: Places) -> None:
+    """The next start quarantines the profile, and shows a code."""
+    with ProfileLock(at.profile) as lock:
+        begun = (Quarantine("it is damaged"), ShowQr("no snapshot can be used"))
+        repair.carry_out(at, lock.descriptor, begun)
+
+
+def test_the_last_archive_with_the_credentials_of_a_damaged_profile_stays(
+    of_a_server: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "backups"
+    first, _ = of_a_server.save(folder, keep=2)
+    at = layout.places(of_a_server.config.paths.sessions, 8, "beta")
+    shutil.rmtree(at.snapshots)
+    damage(at)
+    for saved in saved_again(of_a_server, folder, monkeypatch):
+        assert [it.snapshot for it in saved.sessions if it.session == "beta"] == [None]
+    assert first.exists()
+    with ProfileLock(at.profile) as lock:  # its new code was scanned, and it was logged out
+        owner_mark.claim(at.profile, lock.descriptor, after_pairing=True)
+        owner_mark.disown(at.profile, lock.descriptor)
+    saved_again(of_a_server, folder, monkeypatch)
+    assert not first.exists()
+
+
+def test_the_snapshot_of_a_damaged_profile_is_saved(old: Installation, tmp_path: Path) -> None:
+    old.save(tmp_path / "backups")
+    at = alpha(old)
+    damage(at)
+    _, saved = old.save(tmp_path / "again")
+    assert [it.session for it in saved.sessions if it.snapshot] == ["alpha", "beta"]
 
 
 def test_an_archive_that_a_person_deleted_is_not_named(

@@ -220,8 +220,16 @@ def _needed(
         return list(last.holders) if last else []
     left = dict[str, float]()
     with contextlib.suppress(OSError), as_owner_of(sessions):  # unknown: their archives stay
-        left = {it.session.partition("/")[2]: it.at for it in quarantine.quarantined(sessions)}
+        for it in quarantine.quarantined(sessions):
+            workspace, _, session = it.session.partition("/")
+            if not _was_damaged(layout.path(sessions, int(workspace), session)):
+                left[session] = it.at
     return policy.needed(last.holders, saved, known, left)
+
+
+def _was_damaged(profile: Path) -> bool:
+    """Whether another one lies in its place that nobody has logged out."""
+    return owner_mark.was_ours(profile) and not owner_mark.logged_out(profile)
 
 
 def _require_mounted(config: Config, known: Sequence[Row], last: LastBackup | None) -> None:
@@ -330,7 +338,7 @@ def _size(file: BinaryIO) -> int:
 
 def _newest(at: Places) -> str | None:
     token = owner_mark.pairing(at.profile)
-    if token is None and owner_mark.was_ours(at.profile):
+    if token is None and owner_mark.logged_out(at.profile):
         return None  # it was logged out: what was copied before can be used no more
     usable = [
         it
