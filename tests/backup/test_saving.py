@@ -276,6 +276,21 @@ def test_the_snapshot_of_a_damaged_profile_is_saved(old: Installation, tmp_path:
     assert [it.session for it in saved.sessions if it.snapshot] == ["alpha", "beta"]
 
 
+def test_after_a_restore_the_archives_that_are_needed_stay(
+    old: Installation, new: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old.run(ROW, ("alpha", 7, None, 0), ("beta", 7, None, 0))
+    folder = tmp_path / "backups"
+    first, _ = old.save(folder, keep=2)
+    shutil.rmtree(alpha(old).profile)  # its disk is away
+    shutil.rmtree(alpha(old).snapshots)
+    saved_again(old, folder, monkeypatch)
+    new.restore(max(it for it in folder.iterdir() if it != first))
+    saved_again(new, folder, monkeypatch)
+    assert first.exists()
+    assert len(list(folder.iterdir())) == 3
+
+
 def test_an_archive_that_a_person_deleted_is_not_named(
     of_a_server: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

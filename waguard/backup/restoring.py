@@ -29,6 +29,7 @@ from waguard.host.files.private_files import open_private, private_folders, sync
 from waguard.host.memory import (
     installation_file,
     key_memory,
+    last_backup,
     proxies,
     restored_file,
     version_memory,
@@ -71,7 +72,11 @@ def run(
             with as_owner_of(state):
                 manifest = _unpacked(state, raw, key)
                 renamed = _undo_what_was_killed(state, now)
-            return _Restore(config, manifest, now, renamed, from_dump=from_dump).run(used)
+            archive_path = str(Path(raw.name).absolute())
+            restore = _Restore(
+                config, manifest, now, renamed, archive_path=archive_path, from_dump=from_dump
+            )
+            return restore.run(used)
         finally:
             with as_owner_of(state):
                 _clear(state)
@@ -122,6 +127,7 @@ class _Restore:
         now: float,
         renamed: list[str],
         *,
+        archive_path: str,
         from_dump: bool,
     ) -> None:
         self._config = config
@@ -131,6 +137,7 @@ class _Restore:
         self._now = now
         self._renamed = renamed
         """Where the credentials lie that a restore which was killed had put in place."""
+        self._archive_path = archive_path
         self._from_dump = from_dump
         self._database = sqlite_file(config.database.url)
 
@@ -201,6 +208,7 @@ class _Restore:
         for number, saved in enumerate(self._manifest.sessions):
             if saved.snapshot and (why := self._put_credentials(number, saved)):
                 failed[number] = why
+        self._remember_archives(state)
         self._put(policy.MARKER, sessions / installation_file.FILE)
         if self._database:
             for suffix in ("-wal", "-shm", "-journal"):
@@ -217,6 +225,14 @@ class _Restore:
             else [],
             configuration=self._keep_configuration(used),
         )
+
+    def _remember_archives(self, state: Path) -> None:
+        """The next backup here may not delete those that are still needed."""
+        self._make_way(state / last_backup.FILE)
+        self._journal.made(state / last_backup.FILE)
+        last = policy.last_of(self._manifest, self._archive_path, self._manifest.earlier)
+        with as_owner_of(state):
+            last_backup.write(state, last)
 
     def _place(self) -> Place:
         sessions = self._config.paths.sessions

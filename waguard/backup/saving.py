@@ -202,6 +202,7 @@ def _save(source: Source, raw: BinaryIO, now: float) -> tuple[Manifest, list[Hol
         revision=revision,
         sessions=tuple(sessions),
         members=(),
+        earlier=tuple(earlier),
     )
     manifest = writer.finish(manifest)
     raw.flush()
@@ -385,15 +386,7 @@ def _staging(folder: Path) -> Iterator[Path]:
 def _remember(
     source: Source, manifest: Manifest, archive_path: Path | None, earlier: Sequence[Holder]
 ) -> LastBackup:
-    missing: Sequence[str] = [it.session for it in manifest.sessions if it.snapshot is None]
-    where = str(archive_path) if archive_path else None
-    last = LastBackup(
-        at=manifest.made_at,
-        where=where or "stdout",
-        missing=tuple(missing),
-        saved=len(manifest.sessions) - len(missing),
-        holders=policy.holders_after(manifest, where, earlier),
-    )
+    last = policy.last_of(manifest, str(archive_path) if archive_path else None, earlier)
     state = source.config.paths.state
     with as_owner_of(state):
         last_backup.write(state, last)

@@ -63,6 +63,17 @@ class SavedSession(Struct, frozen=True, kw_only=True):
     why: str | None = None
 
 
+class Holder(Struct, frozen=True, kw_only=True):
+    """The newest archive in a folder that has a session's credentials."""
+
+    session: str
+    workspace: int
+    at: float
+    """Unix time of the backup."""
+    archive: str
+    """The path of the file."""
+
+
 class Manifest(Struct, frozen=True, kw_only=True):
     """The last file of the archive. The credentials of the session at place ``n`` of ``sessions`` are in
     ``credentials/<n>/``."""
@@ -79,6 +90,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     """The revision of the SQLite database that is in it; empty: a server's, which is not."""
     sessions: tuple[SavedSession, ...]
     members: tuple[Member, ...]
+    earlier: tuple[Holder, ...] = ()
+    """Which older archives have credentials that may still be needed; a restore remembers them."""
 
     @property
     def has_database(self) -> bool:
@@ -203,17 +216,6 @@ def refusals(manifest: Manifest, place: Place) -> list[str]:
 # ---- how old the last one is ----
 
 
-class Holder(Struct, frozen=True, kw_only=True):
-    """The newest archive in a folder that has a session's credentials."""
-
-    session: str
-    workspace: int
-    at: float
-    """Unix time of the backup."""
-    archive: str
-    """The path of the file."""
-
-
 class LastBackup(Struct, frozen=True, kw_only=True):
     """The newest backup, as the state folder has it."""
 
@@ -295,6 +297,18 @@ def holders_after(
         if it.snapshot is not None
     }
     return (*new.values(), *(it for it in earlier if it.session not in new))
+
+
+def last_of(manifest: Manifest, archive: str | None, earlier: Sequence[Holder]) -> LastBackup:
+    """What is remembered of this backup. ``archive`` and ``earlier`` are as of ``holders_after``."""
+    missing = tuple(it.session for it in manifest.sessions if it.snapshot is None)
+    return LastBackup(
+        at=manifest.made_at,
+        where=archive or "stdout",
+        missing=missing,
+        saved=len(manifest.sessions) - len(missing),
+        holders=holders_after(manifest, archive, earlier),
+    )
 
 
 def why_unmounted(rows: Sequence[Row], last: LastBackup | None) -> str | None:
