@@ -119,6 +119,20 @@ async def test_a_file_that_came_later_is_awaited_like_others(messages: SqlMessag
 
 
 @every_database
+@pytest.mark.parametrize("cause", [Cause.UNIDENTIFIED, Cause.RESTORED])
+async def test_the_file_of_what_waits_for_a_number_or_a_release_is_awaited(
+    messages: SqlMessages, cause: Cause
+) -> None:
+    def with_file(digit: str) -> InboxRecord:
+        return entry(f"m{digit}", message={"media": {"sha256": digit * 64, "url": None}})
+
+    await messages.write([with_file("0"), with_file("1")])
+    waits, refused = await waiting(messages)
+    await messages.write([], [failed(waits, "it waits", cause), failed(refused, "status 500")])
+    assert await messages.files_awaited() == {"0" * 64}
+
+
+@every_database
 async def test_a_file_that_failed_waits_behind_those_that_were_not_tried(
     messages: SqlMessages,
 ) -> None:

@@ -43,6 +43,11 @@ PENDING: Final = DELIVERIES.c.state == "pending"
 _IDS_AT_ONCE: Final = 1_000
 _BODIES_AT_ONCE: Final = 500
 _WITH_FILES: Final = ("message_received", "message_sent")
+_STILL_WAITS: Final = PENDING | (
+    (DELIVERIES.c.state == "dead")
+    & func.coalesce(DELIVERIES.c.cause, "").in_((Cause.UNIDENTIFIED, Cause.RESTORED))
+)
+"""What is pending, waits for a number, or is released by a person."""
 _KEPT_LATER: Final = select(FILES.c.sha256).where(FILES.c.sha256.is_not(None))
 _READ: Final = (
     "id",
@@ -103,7 +108,7 @@ class SqlDeliveries:
 
     async def files_awaited(self) -> set[str]:
         names, last, own = set[str](), 0, DELIVERIES.c
-        waiting = PENDING & own.event.in_(_WITH_FILES)
+        waiting = _STILL_WAITS & own.event.in_(_WITH_FILES)
         query = select(own.id, own.body).where(waiting).order_by(own.id).limit(_BODIES_AT_ONCE)
         while True:
             async with self._database.reading() as (connection, _):
