@@ -263,7 +263,46 @@ async def test_chats_that_cannot_be_listed_are_reported_and_nothing_waits() -> N
     with pytest.raises(EvaluationError):
         await bench.run(floor=7)
     why = "the chats cannot be listed: the page threw Error: none"
-    assert (bench.reported("a"), bench.gaps) == ([9], [("", 7, why)])
+    assert (bench.reported("a"), bench.gaps[0]) == ([9], ("", 7, why))
+
+
+async def test_what_was_overtaken_while_the_chats_were_unlisted_is_read_by_the_next_daemon() -> (
+    None
+):
+    bench = Bench(Page(a=3, b=4, c=4))
+    bench.page.unlisted = EvaluationError("Error: none")
+    bench.inbound.hold()
+    bench.live("b", 8)
+    for _ in range(2):
+        with pytest.raises(EvaluationError):
+            await bench.run({"a": 1_001, "b": 1_001}, 1_002)
+        bench.live("b", 9)
+        bench.live("c", 9)
+    assert (bench.reported("b"), bench.reported("c")) == ([8, 9], [9])
+    bench.page.unlisted = None
+    bench.inbound.hold()  # the page is loaded again, too
+    await bench.run({"a": 1_001, "b": 1_009, "c": 1_009}, 1_000)
+    assert bench.reported("a") == [1, 2]
+    assert bench.reported("b") == [8, 9, 1, 2, 3]
+    assert bench.reported("c") == [9, 2, 3]
+    assert bench.inbound.owed == {}
+
+
+async def test_what_was_overtaken_while_the_chats_were_unlisted_is_read_by_the_next_worker() -> (
+    None
+):
+    """The daemon hears of it before its mark of the chat moves, and once."""
+    bench = Bench(Page(a=3))
+    bench.page.unlisted = EvaluationError("Error: none")
+    with pytest.raises(EvaluationError):
+        await bench.run({"a": 1_001}, 1_000)
+    bench.live("a", 8)
+    bench.live("a", 9)
+    bench.flush()
+    said = [it.chat for it in bench.emitted if isinstance(it, BackfillGap | InboundMessage)]
+    assert said == ["", "a", "a", "a"]
+    why = "new messages were reported before backfilled ones: the chats could not be listed"
+    assert bench.gaps[1:] == [("a", 1_001, why)]
 
 
 async def test_a_chat_without_an_id_costs_only_itself() -> None:

@@ -76,7 +76,8 @@ class Backfill:
             raise
         except WaguardError as error:
             self._report("", asked.floor, f"the chats cannot be listed: {error.line()}")
-            self._inbound.hold_only({}, unread=unread)
+            marks = with_owed(asked.since, self._inbound.owed, asked.floor, self._people)
+            self._inbound.hold_none(marks, asked.floor, unread=unread)
             raise
         left_out = (*left_out, unread) if unread else left_out
         marks = with_owed(asked.since, self._inbound.owed, asked.floor, self._people)

@@ -60,6 +60,8 @@ class Inbound:
         self._queue: asyncio.Queue[Incoming] = asyncio.Queue()
         self._holding = Holding(self._enqueue, self._on_overdue, self._people)
         self._backfilled_since: Mapping[str, int] = {}
+        self._unlisted_since: int | None = None
+        """Where the chats could not be listed: since when what came before a new message of one is owed; unix time."""
         self.owed: dict[str, int] = {}
         """By chat: since when its older messages are to be read, where newer ones were reported before, or they were
         dropped; unix time."""
@@ -76,13 +78,20 @@ class Inbound:
 
     def hold(self) -> None:
         """Keep back what is live: older messages of its chat may have to be reported before."""
+        self._unlisted_since = None
         self._holding.hold()
 
     def hold_only(self, since: Mapping[str, int], *, unread: str | None = None) -> None:
         """Go on, but for chats that are read back, from these unix times on; of the chat that stays ``unread``
         no file is fetched, either."""
-        self._backfilled_since, self._unread = since, unread
+        self._backfilled_since, self._unlisted_since, self._unread = since, None, unread
         self._holding.hold_only(since)
+
+    def hold_none(self, since: Mapping[str, int], floor: int, *, unread: str | None = None) -> None:
+        """Go on, though the chats could not be listed. A chat in which a message comes now is owed what came before, from
+        these unix times on, another one from ``floor``; ``unread`` as in ``hold_only``."""
+        self._backfilled_since, self._unlisted_since, self._unread = since, floor, unread
+        self._holding.hold_only(())
 
     def release(self, chat: str) -> None:
         """The backfill of this chat is reported: go on with what came meanwhile."""
@@ -151,15 +160,21 @@ class Inbound:
                 self._emit(item)
 
     def _on_overdue(self, chat: str) -> None:
-        why = (
-            f"new messages were reported before backfilled ones: the backfill took over {LIMIT:g} s"
-        )
-        logger.error("messages of a chat are out of order", event="chat_out_of_order", chat=chat)
+        floor = int(time.time() - UNASKED)
+        self._overtake(chat, floor, f"the backfill took over {LIMIT:g} s")
+
+    def _overtake(self, chat: str, floor: int, because: str, *, only_news: bool = False) -> None:
+        """A new message of this chat goes before those that are still to be read back: these are owed now.
+        ``only_news``: unless they were owed before."""
         ids = self._people.aliases(chat)
         known = (self._backfilled_since[one] for one in ids if one in self._backfilled_since)
-        since = min(known, default=int(time.time() - UNASKED))
+        since = min(known, default=floor)
         owed = next((self._repaid[one] for one in ids if one in self._repaid), self.owed)
+        if only_news and any(owed.get(one, since + 1) <= since for one in ids):
+            return
+        logger.error("messages of a chat are out of order", event="chat_out_of_order", chat=chat)
         owed[chat] = min(since, owed.get(chat, since))  # its newest one is the daemon's mark
+        why = f"new messages were reported before backfilled ones: {because}"
         self._emit(BackfillGap(chat=chat, why=why, since=since))
 
     def owe(self, gap: BackfillGap) -> None:
@@ -172,6 +187,9 @@ class Inbound:
             if key in self._seen:
                 return
             remember(self._seen, key, self._remembered)
+        if self._unlisted_since is not None and isinstance(item, InboundMessage):
+            because = "the chats could not be listed"
+            self._overtake(item.chat, self._unlisted_since, because, only_news=True)
         self._queue.put_nowait(item)
 
     async def run(self, page: Callable[[], WhatsAppPage]) -> None:
