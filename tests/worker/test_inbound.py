@@ -225,6 +225,31 @@ async def test_a_slow_file_holds_up_no_other_chat(bench: Bench) -> None:
     assert (await bench.message()).body == "text 9"
 
 
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("chats", ["a" * 10, "abcdefghijkl"], ids=["album", "many chats"])
+async def test_a_chat_waits_for_many_files_no_longer_than_for_one(chats: str) -> None:
+    """What did not come in time is fetched later; the page is not even asked for what comes too late."""
+    bench, now = Bench(), asyncio.get_running_loop().time
+    bench.page.held, began = asyncio.Event(), now()
+    running = asyncio.create_task(bench.it.run(bench.at_hand))
+    for number, chat in enumerate(chats):
+        bench.it.handle("message", picture(number, chat=f"{chat}@c.us"))
+    bench.it.handle("message", raw_message(99, chat=f"{chats[-1]}@c.us"))
+    got = [await bench.emitted.get() for _ in range(len(chats) + 1)]
+    assert now() - began == under_test.CHAT_WAITS
+    messages = [one for one in got if isinstance(one, InboundMessage)]
+    assert sum(one.deferred for one in messages) == len(chats)
+    assert [one.body for one in messages if one.chat == f"{chats[-1]}@c.us"][-1] == "text 99"
+    assert len(bench.page.asked) == min(len(set(chats)), under_test.AT_ONCE)
+    bench.page.held.set()
+    bench.it.handle("message", picture(100, chat="a@c.us"))
+    last = await bench.emitted.get()
+    assert isinstance(last, InboundMessage)
+    assert last.media == b"file"
+    running.cancel()
+    await asyncio.wait([running])
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -31,6 +31,7 @@ AT_ONCE: Final = 4  # files
 BACKFILLED_AT_ONCE: Final = (
     2  # files of what is read back: those of live messages do not wait for them
 )
+CHAT_WAITS: Final = 15.0  # s from a file's arrival, also for its turn
 UNASKED: Final = 86_400  # s for which a chat is read back where the daemon had not said since when
 REMEMBERED: Final = 5_000  # ids; wa-js can report a message twice within seconds
 
@@ -69,8 +70,8 @@ class Inbound:
         """By chat that is read now: what was owed of it until then."""
         self._unread: str | None = None
         """A chat of which nothing is fetched now."""
-        self._waiting: dict[str, deque[Incoming]] = {}
-        """By chat, what waits for the file of the first one …"""
+        self._waiting: dict[str, deque[tuple[float, Incoming]]] = {}
+        """By chat, what waits for the file of the first one, and since when (the loop's time) …"""
         self._fetching: dict[str, asyncio.Task[None]] = {}
         """… and what fetches it."""
         self._places = asyncio.Semaphore(AT_ONCE)
@@ -114,7 +115,7 @@ class Inbound:
         """Emit what waits, for the worker ends: files are fetched after their messages, and messages that wait for a
         backfill are read back later."""
         self._holding.drain()
-        waiting = [item for some in self._waiting.values() for item in some]
+        waiting = [item for some in self._waiting.values() for _, item in some]
         for fetch in self._fetching.values():
             fetch.cancel()
         self._waiting.clear()
@@ -194,6 +195,7 @@ class Inbound:
 
     async def run(self, page: Callable[[], WhatsAppPage]) -> None:
         """Emit forever. ``page``: the current one, it is opened again after a pairing."""
+        now = asyncio.get_running_loop().time
         async with asyncio.TaskGroup() as files:
             while True:
                 item = self._checked(await self._queue.get())
@@ -201,9 +203,9 @@ class Inbound:
                 ids = self._people.aliases(item.chat)
                 waiting = (self._waiting[one] for one in ids if one in self._waiting)
                 if (behind := next(waiting, None)) is not None:
-                    behind.append(item)
+                    behind.append((now(), item))
                 elif _has_file(item):
-                    self._waiting[item.chat] = deque((item,))
+                    self._waiting[item.chat] = deque(((now(), item),))
                     fetch = self._fetch(item.chat, page)
                     self._fetching[item.chat] = files.create_task(fetch, name="files")
                 else:
@@ -213,13 +215,24 @@ class Inbound:
         """Emit what waits in this chat, until nothing does."""
         waiting = self._waiting[chat]
         while waiting:
-            item = waiting[0]
+            since, item = waiting[0]
             if _has_file(item):
-                async with self._places:
-                    item = await self._with_media(page(), item)
+                item = await self._fetched(page, item, since + CHAT_WAITS)
             self._emit(item)
             waiting.popleft()
         del self._waiting[chat], self._fetching[chat]
+
+    async def _fetched(
+        self, page: Callable[[], WhatsAppPage], message: InboundMessage, until: float
+    ) -> InboundMessage:
+        """With its file, if that comes until then (the loop's time)."""
+        try:
+            async with asyncio.timeout_at(until), self._places:
+                await asyncio.sleep(0)  # the page is not asked when it is too late already
+                return await self._with_media(page(), message)
+        except TimeoutError:
+            _log_not_fetched(message, f"its chat waited {CHAT_WAITS:g} s")
+            return _deferred(message)
 
     def _checked(self, item: Incoming) -> Incoming:
         """The message whose file does not come with it says why."""
@@ -237,12 +250,7 @@ class Inbound:
         try:
             content = await page.media(message.id, self._inline_limit)
         except (WaguardError, ValueError, TypeError) as error:  # what came may be no base64 at all
-            logger.warning(
-                "a file could not be fetched",
-                event="media_not_fetched",
-                id=message.id,
-                why=one_line(error),
-            )
+            _log_not_fetched(message, one_line(error))
             if isinstance(error, TooLargeError) or not isinstance(error, WaguardError):
                 return _without_media(message, str(error))
             return _deferred(message)  # it takes longer, or the page is loaded again
@@ -271,6 +279,10 @@ def _backfilled(item: Incoming) -> Incoming:
 def _has_file(item: Incoming) -> TypeGuard[InboundMessage]:
     """Whether a file is still to be fetched."""
     return isinstance(item, InboundMessage) and bool(item.mimetype) and not item.media_error
+
+
+def _log_not_fetched(message: InboundMessage, why: str) -> None:
+    logger.warning("a file could not be fetched", event="media_not_fetched", id=message.id, why=why)
 
 
 def _too_large(size: int, limit: int) -> str:
