@@ -12,10 +12,9 @@ from waguard.cli.client import ApiClient
 
 
 @pytest.fixture
-def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The old service's folder, beside an empty one in which the command runs."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
+def service(tmp_path: Path, short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The old service's folder, and an empty one in which the command runs."""
+    monkeypatch.chdir(short_path)
     old_profile(tmp_path / "service/7/abc/session-abc")
     return tmp_path / "service"
 
