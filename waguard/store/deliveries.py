@@ -43,11 +43,9 @@ PENDING: Final = DELIVERIES.c.state == "pending"
 _IDS_AT_ONCE: Final = 1_000
 _BODIES_AT_ONCE: Final = 500
 _WITH_FILES: Final = ("message_received", "message_sent")
-_STILL_WAITS: Final = PENDING | (
-    (DELIVERIES.c.state == "dead")
-    & func.coalesce(DELIVERIES.c.cause, "").in_((Cause.UNIDENTIFIED, Cause.RESTORED))
-)
-"""What is pending, waits for a number, or is released by a person."""
+_TO_RELEASE: Final = (DELIVERIES.c.state == "dead") & (DELIVERIES.c.cause == Cause.RESTORED)
+_STILL_WAITS: Final = PENDING | unidentified.WAITS | _TO_RELEASE
+"""What is pending, waits for a number, or for a person."""
 _KEPT_LATER: Final = select(FILES.c.sha256).where(FILES.c.sha256.is_not(None))
 _READ: Final = (
     "id",
