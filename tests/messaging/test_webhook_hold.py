@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.messaging.gateway import QUICK, gateway
+from tests.messaging.gateway import QUICK, Gateway, gateway
 from tests.messaging.holding import AWAY, PATIENT, connect, ready, until_held
 from tests.messaging.receiver import Receiver, event
 from tests.messaging.test_webhook_queue import message, numbers
@@ -78,14 +78,19 @@ async def test_messages_wait_until_the_receiver_knows_that_the_session_is_ready(
     assert [payload["event"] for payload in taken] == ["session_ready", "message_received"]
 
 
+async def hold_for_ready(it: Gateway) -> None:
+    """A message that waits for a ``session_ready`` which is not stored yet."""
+    await wait_until(lambda: GLOBAL in it.webhooks.queues, "it has begun")
+    it.webhooks.expect_ready("a")
+    it.put(message(1))
+    await until_held(it, 1)
+
+
 async def test_a_session_ready_that_is_not_stored_yet_goes_first_too(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     async with gateway(tmp_path, receiver.url) as it:
-        await wait_until(lambda: GLOBAL in it.webhooks.queues, "it has begun")
-        it.webhooks.expect_ready("a")
-        it.put(message(1))
-        await until_held(it, 1)
+        await hold_for_ready(it)
         await it.stored(ready(2))
         taken = await receiver.wait_taken(2)
     assert [payload["event"] for payload in taken] == ["session_ready", "message_received"]
@@ -95,10 +100,7 @@ async def test_a_session_ready_that_never_comes_holds_nothing(
     receiver: Receiver, tmp_path: Path
 ) -> None:
     async with gateway(tmp_path, receiver.url) as it:
-        await wait_until(lambda: GLOBAL in it.webhooks.queues, "it has begun")
-        it.webhooks.expect_ready("a")
-        it.put(message(1))
-        await until_held(it, 1)
+        await hold_for_ready(it)
         it.webhooks.not_ready("a")
         it.webhooks.check()
         await receiver.wait_taken(1)
@@ -109,10 +111,7 @@ async def test_a_session_ready_that_is_not_wanted_any_more_holds_nothing(
 ) -> None:
     """The configuration was reloaded before it was stored."""
     async with gateway(tmp_path, receiver.url) as it:
-        await wait_until(lambda: GLOBAL in it.webhooks.queues, "it has begun")
-        it.webhooks.expect_ready("a")
-        it.put(message(1))
-        await until_held(it, 1)
+        await hold_for_ready(it)
         it.configure(events=("message_received",))
         await it.stored(ready(2))
         taken = await receiver.wait_taken(1)
