@@ -122,9 +122,20 @@ def _try_canary(fleet: FleetState, held: list[Candidate], now: Moment) -> FleetS
         return fleet  # while WhatsApp serves nobody, its own schedule decides
     if not held and any(it.state is State.BACKOFF for it in fleet.members.values()):
         return fleet  # they request a slot soon
+    eligible = _eligible(fleet, held)
+    if held and not eligible:
+        return fleet  # a canary that may not start would lose its turn
     busy = under_way(fleet)
-    tried = breakers.tried(fleet.rules.breaker, fleet.breaker, held, under_way=busy, now=now.at)
+    tried = breakers.tried(fleet.rules.breaker, fleet.breaker, eligible, under_way=busy, now=now.at)
     return fleet if tried is fleet.breaker else replace(fleet, breaker=tried)
+
+
+def _eligible(fleet: FleetState, held: list[Candidate]) -> list[Candidate]:
+    """Who may be the canary: one that spent its restarts only where no other is held, and in its turn. Once it failed while
+    the breaker is open, it starts like the others, and counts like them when it fails again."""
+    others = [it for it in held if not fleet.waiting[it.session].asked_for.slow]
+    slow = _slow_waits(fleet)
+    return others or [it for it in held if it.session not in slow]
 
 
 def _slow_waits(fleet: FleetState) -> dict[str, Wait]:
