@@ -5,6 +5,7 @@ from tests.core.fleet.test_slots import PATIENT, SHORT, two_are_starting
 from waguard.core.exits import EXIT_BROWSER_GONE
 from waguard.core.fleet.facts import HostRead
 from waguard.core.link import Link
+from waguard.core.passkey_link import PasskeyLink, PasskeyStage
 from waguard.core.session.facts import Adopted, Moved, RestartRequested, StartRequested
 
 
@@ -54,3 +55,19 @@ def test_who_does_not_work_is_not_planned() -> None:
     bench.exit("low", EXIT_BROWSER_GONE)
     bench.report("a")
     assert bench.spawned[2] == "s"
+
+
+def test_a_linking_by_passkey_keeps_no_slot_of_a_replacement_that_waits_for_its_end() -> None:
+    bench = two_more()
+    bench.post("s", RestartRequested(why="a newer version"))
+    assert bench.fleet.waiting.keys() == {"s"}
+    linking = PasskeyLink(stage=PasskeyStage.ASKED, until=2e9)
+    bench.report("s", Link.PASSKEY_REQUIRED, passkey=linking, passkey_left=600.0)
+    bench.report("a")
+    bench.report("b")
+    bench.pass_time(1)
+    assert not bench.fleet.starting
+    assert bench.spawned == ["a", "b"]
+    bench.report("s")
+    bench.pass_time(1)
+    assert bench.spawned[2:] == ["s"]

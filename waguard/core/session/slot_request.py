@@ -1,7 +1,7 @@
 """How a session requests a start slot of the fleet, starts with it, and returns it."""
 
 from waguard.core.replace import replace
-from waguard.core.session.care import forget_page
+from waguard.core.session import care
 from waguard.core.session.effects import ReleaseSlot, RequestSlot, Spawn, StartBrowser
 from waguard.core.session.facts import Moment
 from waguard.core.session.out import Out
@@ -29,8 +29,9 @@ def request_slot(
 
 
 def leave_slot(state: SessionState, out: Out) -> SessionState:
-    """Return it, unless a replacement keeps it for the next worker."""
-    if state.slot is Slot.FREE or (state.replacement and state.worker):
+    """Return it, unless a replacement that does not wait keeps it for the next worker."""
+    worker, planned = state.worker, state.replacement
+    if state.slot is Slot.FREE or (planned and worker and not care.waits(worker, planned)):
         return state
     out(ReleaseSlot())
     return replace(state, slot=Slot.FREE, held_back=None)
@@ -39,7 +40,7 @@ def leave_slot(state: SessionState, out: Out) -> SessionState:
 def decide_start(state: SessionState, now: Moment, out: Out) -> SessionState:
     """Request a slot, and start a worker as soon as it may be."""
     if state.intent is not Intent.UP:
-        return forget_page(leave_slot(state, out), now, out)
+        return care.forget_page(leave_slot(state, out), now, out)
     match state.slot:
         case Slot.FREE if now.at >= state.not_before:
             out(request_slot(state, ended_at=state.ended_at))
