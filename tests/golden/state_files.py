@@ -66,6 +66,7 @@ DEATH: Final = Death(
 RESTARTS: Final = {"alpha": Remembered(counted=(BEGAN - 9.5, BEGAN - 1.5), restarts=7, tries=2)}
 UNLINKED: Final = {"alpha": Remembered(unlinked_at=BEGAN - 3.5, unlinked_said="account_locked")}
 NEW, OLD, BUNDLE, OTHER = 1_045_220_589, 1_045_000_000, "0f" * 32, "a1" * 32
+PARKED: Final = {"alpha": Remembered(parked="conflict", parked_at=BEGAN - 2.5)}
 VERSIONS: Final = VersionState(
     wajs=BUNDLE,
     at=BEGAN,
@@ -316,6 +317,12 @@ FORMATS: Final = (
         write=lambda folder: _restarts(folder, UNLINKED),
         read=_read_restarts,
         means=UNLINKED,
+    ),
+    Format(
+        name="daemon/restarts-parked.json",
+        write=lambda folder: _restarts(folder, PARKED),
+        read=_read_restarts,
+        means=PARKED,
     ),
     Format(
         name="daemon/versions.json",

@@ -62,12 +62,17 @@ class Remembered(Struct, frozen=True, kw_only=True):
     """As ``Pairing.lost_at``; unix time."""
     unlinked_said: str | None = None
     """As ``Pairing.said``."""
+    parked: str | None = None
+    """Why it waits for a person, where the next daemon does not start it either: a ``ParkCause``."""
+    parked_at: float | None = None
+    """Since when; unix time."""
 
 
 def worth_keeping(memory: Mapping[str, Remembered]) -> dict[str, Remembered]:
-    """The part to store: without empty values, and at most ``SESSIONS``: those that restarted last."""
+    """The part to store: without empty values, and at most ``SESSIONS``: those that wait for a person, and
+    those that restarted last."""
     kept = [(name, one) for name, one in memory.items() if one != Remembered()]
-    kept.sort(key=lambda item: max(item[1].counted, default=0.0), reverse=True)
+    kept.sort(key=lambda it: (bool(it[1].parked), max(it[1].counted, default=0.0)), reverse=True)
     return {name: replace(one, counted=one.counted[-COUNTED:]) for name, one in kept[:SESSIONS]}
 
 
@@ -78,6 +83,7 @@ def credible(memory: Mapping[str, Remembered], *, now: float) -> dict[str, Remem
             one,
             counted=tuple(at for at in one.counted if at <= now),
             unlinked_at=None if one.unlinked_at is None else min(one.unlinked_at, now),
+            parked_at=None if one.parked_at is None else min(one.parked_at, now),
         )
         for name, one in memory.items()
     }

@@ -196,10 +196,12 @@ def _on_adopted(state: SessionState, now: Moment, out: Out, *, outdated: bool) -
     out(Record("adopted", before=str(state.status.status)))
     planned = Replacement("its worker was of another version") if outdated else None
     up = replace(state, begun=True, intent=Intent.UP, daemon_stopping=False, replacement=planned)
-    return replace(up, worker=found, workers=found.number)
+    return replace(up, worker=found, workers=found.number, failure=None)
 
 
 def _on_start(state: SessionState, fact: StartRequested, now: Moment, out: Out) -> SessionState:
+    if state.parked and not (state.begun or fact.asked):  # since the daemon before this one
+        return replace(state, begun=True, intent=Intent.PARKED)
     fresh = lifecycle(state) not in _ON_ITS_WAY
     if fact.asked and (fresh or fact.restart) and state.status.status is not Status.CONNECTED:
         out(Record("start_requested", reason=REQUESTED))

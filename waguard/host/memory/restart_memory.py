@@ -1,4 +1,5 @@
-"""``<paths.state>/restarts.json``: how often sessions were restarted, and which are not linked any more, for the next daemon."""
+"""``<paths.state>/restarts.json``: how often sessions were restarted, which are not linked any more, and which wait for
+a person, for the next daemon."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,7 +63,7 @@ class RestartMemory:
         except (ValueError, RecursionError) as error:
             raise UnreadableError(f"it is not a history of restarts: {error}") from None
         for one in found.values():
-            times = (*one.counted, one.unlinked_at or 0.0)
+            times = (*one.counted, one.unlinked_at or 0.0, one.parked_at or 0.0)
             if one.restarts < 0 or one.tries < 0 or any(at < 0 for at in times):
                 raise UnreadableError("it has numbers below zero")
         return found

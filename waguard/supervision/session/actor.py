@@ -14,7 +14,7 @@ from waguard.core.fleet.facts import FleetFact
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.row_status import LEFT, ParkCause, Status, understood
-from waguard.core.session import views
+from waguard.core.session import views, waiting
 from waguard.core.session.effects import (
     Backfill,
     BrowserStarted,
@@ -135,7 +135,7 @@ class SessionActor:
         """What the next daemon has to know of it."""
         state, clock = self.state, self._ctx.clock
         began, lost_at = clock.wall() - clock.monotonic(), state.pairing.lost_at
-        return Remembered(
+        known = Remembered(
             counted=tuple(at + began for at in state.counted),
             restarts=state.restarts,
             tries=state.retries.tries,
@@ -143,6 +143,7 @@ class SessionActor:
             unlinked_at=None if lost_at is None else round(lost_at + began),
             unlinked_said=None if lost_at is None else state.pairing.said,
         )
+        return waiting.remember(state, known, began=began)
 
     # ---- what others read ----
 
@@ -358,7 +359,7 @@ def _initial(row: SessionRow, clock: Clock, known: Remembered) -> SessionState:
     said = understood(row.status, row.disconnect_reason, row.disconnect_details)
     began = clock.monotonic() - clock.wall()
     pairing = _pairing(row, known, clock)
-    return SessionState(
+    state = SessionState(
         session=row.session_id,
         status=LEFT if left else said,
         left=left,
@@ -371,6 +372,7 @@ def _initial(row: SessionRow, clock: Clock, known: Remembered) -> SessionState:
         restarts=known.restarts,
         retries=Retries(known.tries),
     )
+    return waiting.resume(state, known, began=-began)
 
 
 def _pairing(row: SessionRow, known: Remembered, clock: Clock) -> Pairing:
