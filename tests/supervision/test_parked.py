@@ -132,16 +132,64 @@ async def test_nobody_is_tried_while_many_fail_alike(quick: Bench, world: World)
     await wait_until(lambda: len(world.spawn.started) > started, "it is there again")
 
 
-async def test_the_next_daemon_remembers_its_restarts(quick: Bench, world: World) -> None:
-    """A daemon that is restarted each minute must not renew the budget of a session that crashes."""
-    await spend(quick, world, "s")
-    kept = quick.session("s").remember()
-    assert (kept.restarts, len(kept.counted)) == (1, 1)
-    world.remembered = {"s": kept}
+async def restarts(quick: Bench, world: World) -> None:
+    """The daemon, whose next one restores all."""
+    world.remembered = {it.name: it.remember() for it in quick.it.registry.sessions}
     await quick.restart()
+    await quick.restore()
+
+
+async def test_the_next_daemon_tries_it_once_and_renews_no_restart(
+    quick: Bench, world: World
+) -> None:
+    """A daemon that is restarted each hour must not renew the budget of a session that crashes."""
+    await spend(quick, world, "s")
+    await ticks(quick, world, FIRST)
+    await until(quick.session("s"), given_up)
+    await quick.session("s").written()
+    row, events = world.row_status("s"), len(world.events("session_disconnected"))
+    for tries in (2, 3):
+        world.clock.advance(3600.0)  # no restart counts any more
+        started = len(world.spawn.started)
+        await restarts(quick, world)
+        session = quick.session("s")
+        await until(session, lambda s: given_up(s) and s.state.worker is None)
+        await session.written()
+        assert len(world.spawn.started) == started + 1
+        assert (session.state.retries.tries, session.state.restarts) == (tries, 1)
+        assert world.row_status("s")[:2] == row[:2]
+    assert len(world.events("session_disconnected")) == events
+    world.spawn.script = Script(reports=(CONNECTED,))
+    await restarts(quick, world)
+    await until(quick.session("s"), lambda s: s.link is Link.CONNECTED)
+
+
+async def test_a_try_that_a_stop_ends_is_made_again_and_renews_no_restart(
+    quick: Bench, world: World
+) -> None:
+    await spend(quick, world, "s")
+    world.spawn.script = Script(reports=(LOADING,))
+    await ticks(quick, world, FIRST)
+    session = quick.session("s")
+    await until(session, lambda s: s.runner.report is not None)
+    assert session.state.retries.running
+    await quick.restart()
+    world.remembered = {"s": session.remember()}
     world.spawn.script = BROKEN
+    world.clock.advance(3600.0)
     started = len(world.spawn.started)
     await quick.restore()
     await until(quick.session("s"), given_up)
-    assert len(world.spawn.started) == started + 1, "no restart was left"
-    assert quick.session("s").state.restarts == 1
+    assert len(world.spawn.started) == started + 1
+
+
+async def test_a_start_that_somebody_requests_after_a_restart_renews_all(
+    quick: Bench, world: World
+) -> None:
+    await spend(quick, world, "s")
+    await restarts(quick, world)
+    await until(quick.session("s"), given_up)
+    started = len(world.spawn.started)
+    await quick.it.sessions.start("s", restart=False)
+    await until(quick.session("s"), given_up)
+    assert len(world.spawn.started) == started + 2, "its restarts are renewed"

@@ -14,7 +14,7 @@ from waguard.core.link import Link
 from waguard.core.page_care import FLOOD_LIMIT
 from waguard.core.replace import replace
 from waguard.core.row_status import REQUESTED, ParkCause, Status
-from waguard.core.session import care, ending, page_restarts
+from waguard.core.session import care, ending, page_restarts, waiting
 from waguard.core.session import worker as workers
 from waguard.core.session.care import FLOODS, find, on_due_care, on_idle, on_turn
 from waguard.core.session.deadlines import Due, due, forgive
@@ -196,12 +196,13 @@ def _on_adopted(state: SessionState, now: Moment, out: Out, *, outdated: bool) -
     out(Record("adopted", before=str(state.status.status)))
     planned = Replacement("its worker was of another version") if outdated else None
     up = replace(state, begun=True, intent=Intent.UP, daemon_stopping=False, replacement=planned)
-    return replace(up, worker=found, workers=found.number, failure=None)
+    retries = Retries(state.retries.tries, running=state.retries.at is not None)
+    return replace(up, worker=found, workers=found.number, failure=None, retries=retries)
 
 
 def _on_start(state: SessionState, fact: StartRequested, now: Moment, out: Out) -> SessionState:
-    if state.parked and not (state.begun or fact.asked):  # since the daemon before this one
-        return replace(state, begun=True, intent=Intent.PARKED)
+    if waiting.waits_on(state) and not fact.asked:
+        return waiting.begin(state, fact)
     fresh = lifecycle(state) not in _ON_ITS_WAY
     if fact.asked and (fresh or fact.restart) and state.status.status is not Status.CONNECTED:
         out(Record("start_requested", reason=REQUESTED))
@@ -256,7 +257,7 @@ def _on_stop(state: SessionState, *, daemon_stopping: bool, moves: bool) -> Sess
         daemon_stopping=daemon_stopping,
         moves=moves,
         replacement=None,
-        retries=Retries(state.retries.tries if daemon_stopping else 0),
+        retries=state.retries if daemon_stopping else Retries(),
     )
     return down if daemon_stopping else replace(down, failure=None)
 

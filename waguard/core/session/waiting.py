@@ -1,39 +1,70 @@
-"""What the next daemon has to know of a session that waits for a person: it is not started by a restart. Pure."""
+"""What the next daemon has to know of a session that is parked: a restart neither starts who waits for a person, nor
+renews spent restarts. Pure."""
 
 from typing import Final
 
 from waguard.core.blame import Blame, Failure
 from waguard.core.lifecycle import State
 from waguard.core.replace import replace
-from waguard.core.row_status import ParkCause, StatusInputs, derive
-from waguard.core.session.restart import Remembered
+from waguard.core.row_status import ParkCause, Reason, StatusInputs, derive
+from waguard.core.session.facts import StartRequested
+from waguard.core.session.restart import Remembered, Retries
 from waguard.core.session.state import Intent, SessionState
 
 # another version of waguard or of the page may cure the others
 _STAYS: Final = frozenset(
     {ParkCause.CONFLICT, ParkCause.BLOCKED, ParkCause.PAGE_FLOODS, ParkCause.QR_EXPIRED}
 )
+_KEPT: Final = _STAYS | {ParkCause.RESTART_BUDGET}
 
 
 def remember(state: SessionState, known: Remembered, *, began: float) -> Remembered:
-    """Add why it waits. ``began``: unix time at the monotonic time 0."""
-    waits = state.intent is Intent.PARKED or not state.begun
-    if state.left or not waits or state.parked not in _STAYS:
+    """Add why it is parked. ``began``: unix time at the monotonic time 0."""
+    cause = _kept(state)
+    if state.left or cause is None:
         return known
-    return replace(known, parked=str(state.parked), parked_at=round(state.since + began))
+    return replace(known, parked=str(cause), parked_at=round(state.since + began))
 
 
-def resume(state: SessionState, known: Remembered, *, began: float) -> SessionState:
+def _kept(state: SessionState) -> ParkCause | None:
+    if state.retries.at is not None or state.retries.running:
+        return ParkCause.RESTART_BUDGET
+    waits = state.intent is Intent.PARKED or not state.begun
+    return state.parked if waits and state.parked in _STAYS else None
+
+
+def resume(state: SessionState, known: Remembered, *, began: float, now: float) -> SessionState:
     """Park it again where its row still says so: else somebody started it, or it was changed, since that was stored.
 
-    The state is one that nothing has begun of; what only restores it leaves it parked, and says nothing twice.
+    The state is one that nothing has begun of; what only restores it says nothing twice, and leaves it parked, or
+    gives it one try. ``now``: monotonic.
     """
-    cause = next((it for it in _STAYS if it == known.parked), None)
+    cause = next((it for it in _KEPT if it == known.parked), None)
     if state.left or cause is None or known.parked_at is None:
         return state
+    spent, row = cause is ParkCause.RESTART_BUDGET, state.status
     shown = derive(StatusInputs(state=State.PARKED, parked=cause))
-    if not shown or (shown.status, shown.reason) != (state.status.status, state.status.reason):
+    says = shown and (row.status, row.reason) == (shown.status, shown.reason)
+    if not (says or (spent and row.reason is Reason.INSTANCE_RESTART)):  # which ended a try
         return state
-    word = str(cause)
-    why = Failure(Blame.OPERATOR, word, word, state.status.details or word)
-    return replace(state, parked=cause, failure=why, since=known.parked_at - began)
+    why = Failure(Blame.OPERATOR, str(cause), str(cause), row.details or str(cause))
+    since = known.parked_at - began
+    if spent:
+        return replace(state, retries=Retries(known.tries, now), failure=why, since=since)
+    return replace(state, parked=cause, failure=why, since=since)
+
+
+def waits_on(state: SessionState) -> bool:
+    """Whether it is parked since the daemon before this one, and nothing has begun of it."""
+    return not state.begun and (state.parked is not None or state.retries.at is not None)
+
+
+def begin(state: SessionState, fact: StartRequested) -> SessionState:
+    """Answer the start that only restores it."""
+    return replace(
+        state,
+        begun=True,
+        intent=Intent.PARKED if state.parked else Intent.UP,
+        check_profile=fact.profile_unknown,
+        expects_qr=fact.expects_qr or state.expects_qr,
+    )

@@ -372,7 +372,7 @@ def _initial(row: SessionRow, clock: Clock, known: Remembered) -> SessionState:
         restarts=known.restarts,
         retries=Retries(known.tries),
     )
-    return waiting.resume(state, known, began=-began)
+    return waiting.resume(state, known, began=-began, now=clock.monotonic())
 
 
 def _pairing(row: SessionRow, known: Remembered, clock: Clock) -> Pairing:
