@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import resource
@@ -124,6 +125,7 @@ def has_ended(pid: int) -> None:
 @contextlib.contextmanager
 def no_descriptor(*, spare: int = 0) -> Iterator[None]:
     """This process can open no file any more, but ``spare`` ones."""
+    gc.collect()  # what earlier tests left would be closed meanwhile
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = os.dup(0)
     os.close(lowest)
