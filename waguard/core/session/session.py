@@ -248,7 +248,8 @@ def _on_stop(state: SessionState, *, daemon_stopping: bool, moves: bool) -> Sess
     spent = state.retries.at is not None and state.worker is None
     if daemon_stopping and spent:  # it stays parked, and keeps its reason
         return replace(state, intent=Intent.PARKED, parked=ParkCause.RESTART_BUDGET)
-    if daemon_stopping and state.worker is None and state.intent is not Intent.UP:
+    idle = state.worker is None and state.intent is not Intent.UP
+    if daemon_stopping and (idle or state.intent is Intent.PARKED):
         return state
     down = replace(
         state,
