@@ -33,14 +33,24 @@ def _kept(state: SessionState) -> ParkCause | None:
     return state.parked if waits and state.parked in _STAYS else None
 
 
-def resume(state: SessionState, known: Remembered, *, began: float, now: float) -> SessionState:
-    """Park it again where its row still says so: else somebody started it, or it was changed, since that was stored.
+def resume(
+    state: SessionState,
+    known: Remembered,
+    *,
+    connected_at: float | None,
+    began: float,
+    now: float,
+) -> SessionState:
+    """Park it again where its row still says so, and it has not connected since, maybe under another host's daemon
+    (``connected_at``: unix time); else somebody started it, or it was changed, since that was stored.
 
     The state is one that nothing has begun of; what only restores it says nothing twice, and leaves it parked, or
     gives it one try. ``now``: monotonic.
     """
     cause = next((it for it in _KEPT if it == known.parked), None)
     if state.left or cause is None or known.parked_at is None:
+        return state
+    if connected_at is not None and int(connected_at) > known.parked_at:  # which is rounded
         return state
     spent, row = cause is ParkCause.RESTART_BUDGET, state.status
     shown = derive(StatusInputs(state=State.PARKED, parked=cause))

@@ -372,7 +372,8 @@ def _initial(row: SessionRow, clock: Clock, known: Remembered) -> SessionState:
         restarts=known.restarts,
         retries=Retries(known.tries),
     )
-    return waiting.resume(state, known, began=-began, now=clock.monotonic())
+    at = row.connected_at.timestamp() if row.connected_at else None
+    return waiting.resume(state, known, connected_at=at, began=-began, now=clock.monotonic())
 
 
 def _pairing(row: SessionRow, known: Remembered, clock: Clock) -> Pairing:
