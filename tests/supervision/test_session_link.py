@@ -62,12 +62,8 @@ async def taken_back(process: FakeProcess, times: int) -> None:
     await wait_until(lambda: process.calls.count(TakeOver()) == times, "it is taken back")
 
 
-async def test_a_session_is_taken_back_three_times_and_then_parked(
-    bench: Bench, world: World
-) -> None:
-    world.change("whatsapp", on_conflict="takeover")
-    session = await bench.add()
-    process = await up(session)
+async def taken_back_three_times(world: World, session: SessionActor, process: FakeProcess) -> None:
+    """And then it is parked."""
     for number in range(1, 4):
         await conflicts(world, session, process)
         await taken_back(process, number)
@@ -76,6 +72,15 @@ async def test_a_session_is_taken_back_three_times_and_then_parked(
     await conflicts(world, session, process)
     await until(session, parked)
     await written(session)
+
+
+async def test_a_session_is_taken_back_three_times_and_then_parked(
+    bench: Bench, world: World
+) -> None:
+    world.change("whatsapp", on_conflict="takeover")
+    session = await bench.add()
+    process = await up(session)
+    await taken_back_three_times(world, session, process)
     assert views.parked_for(session.state) is ParkCause.CONFLICT
     assert world.row_status("s") == ("failed", "error")
     assert "taken back 3 times in 10 min" in str(world.store.accounts["s"].disconnect_details)
@@ -193,7 +198,6 @@ async def added_again(bench: Bench) -> SessionActor:
 async def test_the_next_daemon_knows_which_session_is_not_linked_any_more(
     bench: Bench, world: World, *, expired: bool
 ) -> None:
-    world.store.wall = world.clock.wall
     session = await bench.add()
     process = await up(session)
     process.event(LoggedOut(reason="phone"))
@@ -229,7 +233,6 @@ async def test_a_session_that_was_scanned_since_is_not_unlinked(
     bench: Bench, world: World, status: str
 ) -> None:
     """The daemon was killed before it had stored that, or it was under another host's, which was stopped in order."""
-    world.store.wall = world.clock.wall
     world.remembered = {"s": Remembered(unlinked_at=world.clock.wall())}
     world.clock.advance(60)
     session = await bench.add()

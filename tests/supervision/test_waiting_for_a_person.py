@@ -2,16 +2,19 @@
 
 import pytest
 
-from tests.supervision.bench import QR_SHOWN, Bench
-from tests.supervision.fake_workers import Script
+from tests.supervision.bench import CONNECTED, QR_SHOWN, Bench
+from tests.supervision.fake_workers import TERMINATED, Script
 from tests.supervision.sessions import connected, parked, until, written
-from tests.supervision.test_session_link import conflicts, taken_back
+from tests.supervision.test_session_link import taken_back_three_times
 from tests.supervision.world import World
 from tests.waiting import DEADLINE
+from waguard.core.exits import EXIT_BROWSER_NOT_STARTED
+from waguard.core.lifecycle import State
 from waguard.core.link import Link
+from waguard.core.replace import replace
 from waguard.core.row_status import ParkCause
 from waguard.core.session import views
-from waguard.core.session.facts import ParkRequested
+from waguard.core.session.facts import ParkRequested, StopRequested
 
 STAY = (ParkCause.CONFLICT, ParkCause.BLOCKED, ParkCause.PAGE_FLOODS, ParkCause.QR_EXPIRED)
 
@@ -37,14 +40,7 @@ async def test_a_session_that_was_taken_back_three_times_is_not_taken_back_by_th
     world.change("whatsapp", on_conflict="takeover")
     process = await empty.connected()
     session = empty.session()
-    for number in range(1, 4):
-        await conflicts(world, session, process)
-        await taken_back(process, number)
-        process.report("connected")
-        await until(session, connected)
-    await conflicts(world, session, process)
-    await until(session, parked)
-    await written(session)
+    await taken_back_three_times(world, session, process)
     started = len(world.spawn.started)
     await restarts(empty, world)
     assert parked(empty.session())
@@ -124,3 +120,54 @@ async def test_a_stop_ends_its_wait(empty: Bench, world: World) -> None:
     assert not parked(empty.session())
     await empty.it.sessions.start("s", restart=False)
     await until(empty.session(), connected)
+
+
+async def connects_under_another_host(empty: Bench, world: World) -> None:
+    """Another host's daemon knows nothing of it."""
+    world.remembered = {}
+    world.clock.advance(60)
+    await empty.restart()
+    await empty.restore()
+    await until(empty.session(), connected)
+
+
+@pytest.mark.parametrize("cause", [ParkCause.CONFLICT, ParkCause.RESTART_BUDGET])
+async def test_what_an_earlier_daemon_knew_of_a_session_that_connected_since_does_not_count(
+    empty: Bench, world: World, cause: ParkCause
+) -> None:
+    """A host that takes over again has the file of its own last daemon; the row says the same of both causes."""
+    world.change("restart", intensity=1, base_delay=0.0)
+    await parks(empty, ParkCause.CONFLICT)
+    stale = replace(empty.session().remember(), parked=str(cause))
+    await connects_under_another_host(empty, world)
+    world.spawn.scripts["s"] = Script(exits=EXIT_BROWSER_NOT_STARTED)
+    empty.process().exit(EXIT_BROWSER_NOT_STARTED)
+    await until(empty.session(), lambda it: it.lifecycle is State.PARKED)
+    await written(empty.session())
+    assert world.row_status("s") == ("failed", "error")
+    world.remembered = {"s": stale}
+    started = len(world.spawn.started)
+    world.clock.advance(3600)
+    await empty.restart()
+    await empty.restore()
+    await until(empty.session(), lambda it: it.lifecycle is State.PARKED and it.state.restarts > 0)
+    assert len(world.spawn.started) == started + 2, "it was restored, and restarted"
+
+
+async def test_a_stop_while_its_worker_still_closes_does_not_end_its_wait(
+    empty: Bench, world: World
+) -> None:
+    world.spawn.scripts["s"] = Script(reports=(CONNECTED,), obeys=False)
+    process = await empty.connected()
+    session = empty.session()
+    session.post(ParkRequested(cause=ParkCause.CONFLICT, details="found"))
+    await written(session)
+    assert session.lifecycle is State.PARKING
+    session.post(StopRequested(daemon_stopping=True))
+    process.exit(TERMINATED)
+    await empty.restart()
+    world.remembered = {"s": session.remember()}
+    started = len(world.spawn.started)
+    await empty.restore()
+    assert views.parked_for(empty.session().state) is ParkCause.CONFLICT
+    assert len(world.spawn.started) == started

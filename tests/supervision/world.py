@@ -222,6 +222,7 @@ async def world(**seconds: float) -> AsyncIterator[World]:
     store = MemoryStore()
     await store.open()
     made = World(folder, store, msgspec.structs.replace(QUICK, **seconds))
+    store.wall = made.clock.wall
     (folder / "run" / "workers").mkdir(parents=True)
     async with made.bus.subscribe() as events:
         listening = asyncio.create_task(_listen(events, made.published_events))
