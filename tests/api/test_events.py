@@ -9,8 +9,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.api.conftest import KEY, Api
+from tests.api.conftest import KEY, SECOND_KEY, Api
 from tests.waiting import wait_until
+from waguard.api.auth import Keys
 from waguard.api.timings import Timings
 from waguard.ports.bus import BusEvent
 from waguard.supervision.event_bus import QUEUE_LIMIT
@@ -40,8 +41,10 @@ class Stream:
 
 
 @contextlib.asynccontextmanager
-async def streaming(api: Api, query: str = "", **headers: str) -> AsyncIterator[Stream]:
-    headers["X-Api-Key"] = KEY
+async def streaming(
+    api: Api, query: str = "", *, key: str = KEY, **headers: str
+) -> AsyncIterator[Stream]:
+    headers["X-Api-Key"] = key
     async with api.http.get(f"{api.base}/api/events{query}", headers=headers) as response:
         assert response.status == 200
         assert response.headers["Content-Type"] == "text/event-stream"
@@ -124,6 +127,17 @@ async def test_a_client_that_leaves_is_forgotten(api: Api) -> None:
     async with streaming(api):
         assert len(api.bus._listeners) == 1
     await wait_until(lambda: not api.bus._listeners, "the listener is gone")
+
+
+async def test_a_key_that_is_taken_out_of_the_key_file_ends_its_streams_and_no_others(
+    api: Api,
+) -> None:
+    both = api.deps.keys.values
+    async with streaming(api) as gone, streaming(api, key=SECOND_KEY) as stays:
+        api.deps.keys.renew(Keys(both - {KEY.encode()}))
+        assert await gone.response.content.read() == b""
+        publish(api, "later")
+        assert (await stays.event())["data"]["message"]["body"] == "later"
 
 
 async def test_the_end_of_the_bus_ends_the_stream(api: Api) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -368,6 +368,58 @@ async def test_a_file_that_was_moved_away_is_no_key(daemons: Daemons) -> None:
     daemons.keys.load()
     assert daemons.keys.find(text) is None
     assert daemons.listed == {}
+
+
+async def _saves(daemons: Daemons) -> None:
+    await daemons.keys.save()
+
+
+async def _makes(daemons: Daemons) -> None:
+    await daemons.make(name="third")
+
+
+async def _revokes(daemons: Daemons) -> None:
+    await daemons.revoke(daemons.listed["other"])
+
+
+@pytest.mark.parametrize("write", [_saves, _makes, _revokes])
+async def test_what_was_taken_out_of_the_file_by_hand_does_not_come_back_with_the_next_write(
+    daemons: Daemons, write: Callable[[Daemons], Awaitable[None]]
+) -> None:
+    text, key = await daemons.make()
+    other, _ = await daemons.make(name="other")
+    caller = daemons.keys.find(other)
+    assert caller
+    key_memory.write(daemons.path, [it for it in daemons.listed.values() if it.id != key.id])
+    daemons.keys.record_use(caller)
+    await write(daemons)
+    assert "shop" not in {it["name"] for it in daemons.written}
+    assert daemons.keys.find(text) is None
+    assert "other" in daemons.listed
+
+
+async def test_what_somebody_has_damaged_since_is_not_written_over(
+    daemons: Daemons, damaged: bytes
+) -> None:
+    text, _ = await daemons.make()
+    caller = daemons.keys.find(text)
+    assert caller
+    daemons.path.write_bytes(damaged)
+    daemons.keys.record_use(caller)
+    await daemons.keys.save()
+    assert daemons.path.read_bytes() == damaged
+    assert daemons.keys.unreadable
+    assert daemons.keys.find(text)
+
+
+async def test_a_file_that_is_gone_is_written_again(daemons: Daemons) -> None:
+    text, _ = await daemons.make()
+    caller = daemons.keys.find(text)
+    assert caller
+    daemons.path.unlink()
+    daemons.keys.record_use(caller)
+    await daemons.keys.save()
+    assert [it["name"] for it in daemons.written] == ["shop"]
 
 
 # ---- several at a time ----

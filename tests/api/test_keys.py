@@ -293,3 +293,13 @@ async def test_who_waits_for_an_answer_gets_none_when_its_key_has_ended(
     await api.call("DELETE", f"{PATH}/{about['id']}")
     api.sessions.free.set()
     assert [it.status for it in await asyncio.gather(*asked)] == [401, 200]
+
+
+async def test_so_does_who_has_one_that_was_taken_out_of_the_key_file(api: Api) -> None:
+    path = f"/api/sessions/{SESSION}/screenshot"
+    api.sessions.free.clear()
+    asked = [asyncio.create_task(api.call("GET", path, key=it)) for it in (SECOND_KEY, KEY)]
+    await wait_until(lambda: len(api.sessions.calls) == len(asked), "both are under way")
+    api.deps.keys.renew(Keys(frozenset({KEY.encode()})))
+    api.sessions.free.set()
+    assert [it.status for it in await asyncio.gather(*asked)] == [401, 200]

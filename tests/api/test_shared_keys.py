@@ -53,7 +53,7 @@ def patient(api: Api) -> None:
 
 def restarted(api: Api, clock: Clock | None = None) -> IssuedKeys:
     """What another daemon reads from this one's file."""
-    keys = IssuedKeys(api.deps.issued_keys._path, clock or api.clock)
+    keys = IssuedKeys(api.deps.issued_keys._file.path, clock or api.clock)
     keys.load()
     return keys
 
@@ -152,7 +152,7 @@ async def test_a_key_that_was_written_without_an_answer_is_revoked(
     lost_answers(hosts, monkeypatch)
     refused = await hosts.one.call("POST", "/api/keys", {"name": "shop", "right": "read"})
     assert refused.status == 503
-    assert [it.ended_by for it in key_memory.read(hosts.one.deps.issued_keys._path)] == [
+    assert [it.ended_by for it in key_memory.read(hosts.one.deps.issued_keys._file.path)] == [
         "the application"
     ], "also where this host is started again"
     await read(hosts.one)
@@ -413,11 +413,11 @@ async def test_a_file_that_cannot_be_read_learns_nothing(hosts: Pair) -> None:
     issued = hosts.two.deps.issued_keys
     issued.adopt({})
     await issued.save()
-    (issued._path).write_bytes(b"no keys")
+    (issued._file.path).write_bytes(b"no keys")
     issued.load()
     sharing: Any = hosts.two.app[KEY_SHARING]
     await sharing.read()
-    assert issued._path.read_bytes() == b"no keys"
+    assert issued._file.path.read_bytes() == b"no keys"
     assert await status(hosts.two, key) == 503
 
 
@@ -425,7 +425,7 @@ async def test_a_reload_of_a_file_that_could_not_be_written_forgets_no_key(hosts
     key, _ = await made(hosts.one)
     issued = hosts.two.deps.issued_keys
     await wait_until(lambda: issued.find(key), "it is known")
-    key_memory.write(issued._path, ())
+    key_memory.write(issued._file.path, ())
     issued.load()
     assert issued.find(key)
 
@@ -434,7 +434,7 @@ async def test_the_database_says_so(hosts: Pair) -> None:
     hosts.all.keys.away = True
     with pytest.raises(DatabaseUnavailableError):
         await read(hosts.one)
-    assert key_memory.read(hosts.one.deps.issued_keys._path) == ()
+    assert key_memory.read(hosts.one.deps.issued_keys._file.path) == ()
 
 
 async def test_hosts_alone_notify_of_keys(hosts: Pair, api: Api) -> None:

@@ -1,15 +1,18 @@
 """Who may call: who has a key, and from loopback three calls without one where configured."""
 
+import contextlib
 import hmac
 import secrets
 import stat
-from collections.abc import Callable, Container, Iterable
+from collections.abc import AsyncIterator, Callable, Container, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
 from aiohttp import web
+from loguru import logger
 
+from waguard.api.key_streams import KeyStreams
 from waguard.config.addresses import is_loopback
 from waguard.config.key_file import GENERATED_KEY_MARK, KEY_LENGTH
 from waguard.core.keys import Caller, Right
@@ -47,10 +50,21 @@ class Keys:
     """Who shows a valid key that waguard issued; None: it is none."""
     is_of_a_host: Callable[[str], bool] = _nobodys
     """Whether another host of the cluster has made this text, with which it forwards a request."""
+    _streams: KeyStreams = field(default_factory=KeyStreams, repr=False)
 
     def renew(self, other: Self) -> None:
-        """From now on these are accepted, and no others."""
-        self.values = other.values
+        """From now on these are accepted, and no others; what lasts with another one ends."""
+        gone, self.values = self.values - other.values, other.values
+        for key in gone:
+            self._streams.end(key.decode())
+
+    @contextlib.asynccontextmanager
+    async def lasting(self, given: Iterable[object]) -> AsyncIterator[None]:
+        """End the body with ``TimeoutError`` when the key of the key file that is among these is accepted no more."""
+        texts = (one for one in given if isinstance(one, str) and self.accept(one))
+        key = next(texts, None)
+        async with self._streams.lasting(key or "", None if key else 0.0):
+            yield
 
     def accept(self, given: str) -> bool:
         """Compare with every key of the key file in constant time, whichever fits."""
@@ -76,16 +90,30 @@ class Keys:
 
 
 def load_or_create_keys(path: Path) -> Keys:
-    """Read the key file, one key a line; generate it (0600) when it is missing.
-
-    Raises ``ConfigError`` for a file that others can read, and for one without a good key.
-    """
+    """As ``read_keys``; generate it (0600) when it is missing."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if is_cut_off(path):
+        if empty := is_cut_off(path):
             path.unlink()
         if not path.exists():
             generate(path)
+            logger.warning(
+                "{} {}: an API key was generated, and no other one opens the API",
+                path,
+                "was empty" if empty else "was not there",
+                event="key_generated",
+            )
+    except OSError as error:
+        raise _unusable(path, error.strerror or str(error), remedy_of(error, path.parent)) from None
+    return read_keys(path)
+
+
+def read_keys(path: Path) -> Keys:
+    """Read the key file, one key a line.
+
+    Raises ``ConfigError`` for a file that is missing or that others can read, and for one without a good key.
+    """
+    try:
         require_private("api.key_file", path)
         text = small_file.read(path, named=True).decode("ascii")
     except UnicodeDecodeError:
@@ -100,7 +128,7 @@ def load_or_create_keys(path: Path) -> Keys:
         raise _bad_file(
             path,
             f"holds no key, or one of fewer than {KEY_LENGTH} characters",
-            "write one key a line, or delete the file to have one generated",
+            "write one key a line, or delete the file and restart to have one generated",
         )
     return Keys(frozenset(key.encode() for key in keys))
 

@@ -16,6 +16,7 @@ from msgspec import field as named
 from waguard.api import fields
 from waguard.api.deps import CALLER, DEPS
 from waguard.api.fields import AS_IT_IS
+from waguard.api.gate import lasting_as_its_key
 from waguard.api.rights import Narrowing
 from waguard.api.route import route
 from waguard.api.timings import TIMINGS, Timings
@@ -66,7 +67,6 @@ async def stream(request: web.Request, query: After, headers: Last) -> web.Strea
     hosts, and an id has a number for each: ``h1:7,h2:9``.
     """
     given = _checked(headers.last_event_id or query.last_event_id)
-    deps = request.app[DEPS]
     listen = request.app.get(SEVERAL, _of_one_host)
     listening = listen(request, given)
     response = web.StreamResponse(
@@ -78,7 +78,7 @@ async def stream(request: web.Request, query: After, headers: Last) -> web.Strea
         }
     )
     try:
-        async with deps.issued_keys.lasting(request[CALLER]), listening.blocks as blocks:
+        async with lasting_as_its_key(request), listening.blocks as blocks:
             await response.prepare(request)
             await _feed(request, response, blocks, ends_the_past=listening.ends_the_past)
     except TimeoutError:

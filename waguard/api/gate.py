@@ -3,7 +3,8 @@
 import asyncio
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -118,8 +119,24 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def still_accepted(request: web.Request) -> bool:
     """Whether the caller's key is still valid; of what is forwarded, the host that does so asks that."""
-    caller = request.get(CALLER)
-    return caller is None or FORWARDED in request or request.app[DEPS].issued_keys.accepts(caller)
+    caller, deps = request.get(CALLER), request.app[DEPS]
+    if caller is None or FORWARDED in request:
+        return True
+    if caller is auth.APPLICATION:
+        return deps.keys.caller(_all_shown(request)) is caller
+    return deps.issued_keys.accepts(caller)
+
+
+def lasting_as_its_key(request: web.Request) -> AbstractAsyncContextManager[None]:
+    """End the body with ``TimeoutError`` when the caller's key ends; as ``still_accepted``."""
+    caller, deps = request[CALLER], request.app[DEPS]
+    if caller is auth.APPLICATION and FORWARDED not in request:
+        return deps.keys.lasting(_all_shown(request))
+    return deps.issued_keys.lasting(caller)
+
+
+def _all_shown(request: web.Request) -> list[Any]:
+    return [*auth.shown_keys(request), request[BODY].get("api_key") or None]
 
 
 def _forwarded(request: web.Request, shown: Sequence[str]) -> "ForwardedRequest | None":

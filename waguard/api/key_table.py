@@ -8,12 +8,21 @@ import asyncio
 import contextlib
 import hmac
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Container,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from pathlib import Path
 from typing import Final
 
 from loguru import logger
 
+from waguard.api.key_streams import KeyStreams
 from waguard.core import issued_keys
 from waguard.core.issued_keys import MOST, IssuedKey, Wanted, Workspaces
 from waguard.core.keys import Caller
@@ -42,14 +51,14 @@ class IssuedKeys:
     def __init__(self, path: Path, clock: Clock, *, most: int = MOST) -> None:
         """Knows none before ``load``. ``most`` may be valid at a time."""
         self._most = most
-        self._path = path
+        self._file = _KeyFile(path)
         self._clock = clock
         self._keys: dict[str, IssuedKey] = {}
         self._valid: dict[str, str] = {}
         """SHA-256 → id."""
         self._ends: dict[str, float] = {}
         """Monotonic seconds at which a key ends, by id."""
-        self._streams = _Streams()
+        self._streams = KeyStreams()
         self._writing = asyncio.Lock()
         self._changed = False
         self._writes = True
@@ -62,9 +71,9 @@ class IssuedKeys:
     def load(self) -> None:
         """Read the file, at the start and at each reload."""
         try:
-            read = key_memory.read(self._path)
+            read = self._file.read()
         except UnreadableError as error:
-            self.unreadable = f"{self._path}: {error}"
+            self.unreadable = f"{self._file.path}: {error}"
             return
         self.unreadable = None
         # of what all hosts share the file may lack some: it was written when that was possible last
@@ -149,6 +158,8 @@ class IssuedKeys:
     ) -> tuple[str, IssuedKey]:
         """The key itself, which is nowhere else, and what is known of it. Raises ``WaguardError``."""
         async with self._writing:
+            if self._file.others_wrote:  # what was taken out by hand must not come back
+                self.load()
             _require_readable(self.unreadable)
             self._tidy()
             maker, now = self._current(maker), self._clock.wall()
@@ -191,6 +202,8 @@ class IssuedKeys:
         """Have the file know that the key was revoked. The valid ones that it has made: these stay. Raises
         ``UnavailableError``."""
         async with self._writing:
+            if self._file.others_wrote:  # what was taken out by hand must not come back
+                self.load()
             try:
                 await self._write(self._keys)
             except WaguardError as error:
@@ -258,7 +271,7 @@ class IssuedKeys:
         """Raises ``UnavailableError``."""
         if self.unreadable:
             raise UnavailableError(self.unreadable)
-        await _replaced(self._path, keys)
+        await self._file.write(keys)
         self._writes = True
 
     async def save(self) -> None:
@@ -267,6 +280,10 @@ class IssuedKeys:
         if not self._changed or self.unreadable:
             return
         async with self._writing:
+            if self._file.others_wrote:  # what was taken out by hand must not come back
+                self.load()
+            if self.unreadable:
+                return
             self._changed = False
             try:
                 await self._write(self._keys)
@@ -281,28 +298,38 @@ class IssuedKeys:
                 self._writes = False
 
 
-class _Streams:
-    """What lasts as long as a key is valid."""
+class _KeyFile:
+    """``key_memory`` of one daemon, and whether the file is still as it was read or written."""
 
-    def __init__(self) -> None:
-        self._of: dict[str, set[asyncio.Timeout]] = {}
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._state: object = None
 
-    @contextlib.asynccontextmanager
-    async def lasting(self, key_id: str, left: float | None) -> AsyncIterator[None]:
-        """End the body with ``TimeoutError`` when the key ends, or after so many seconds."""
-        streams = self._of.setdefault(key_id, set())
-        async with asyncio.timeout(left) as end:
-            streams.add(end)
+    def read(self) -> Sequence[IssuedKey]:
+        """Raises ``UnreadableError``."""
+        self._state = key_memory.state(self.path)
+        return key_memory.read(self.path)
+
+    @property
+    def others_wrote(self) -> bool:
+        """Whether the file is another one. Where it is gone there is nothing to read: a reload says that it was meant."""
+        state = key_memory.state(self.path)
+        return state is not None and state != self._state
+
+    async def write(self, keys: Mapping[str, IssuedKey]) -> None:
+        """Raises ``UnavailableError``."""
+        content = tuple(keys.values())
+        writing = asyncio.create_task(asyncio.to_thread(key_memory.write, self.path, content))
+        try:
+            # two threads never write it: whoever is cancelled has the lock until this one has ended
             try:
-                yield
+                await asyncio.shield(writing)
             finally:
-                streams.discard(end)
-
-    def end(self, key_id: str) -> None:
-        """The key has ended."""
-        for end in self._of.pop(key_id, ()):
-            if not end.expired():
-                end.reschedule(asyncio.get_running_loop().time())
+                await asyncio.wait({writing})
+                self._state = key_memory.state(self.path)
+        except (OSError, WaguardError) as error:
+            why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            raise UnavailableError(f"{self.path} cannot be written: {why}") from None
 
 
 def _require_readable(unreadable: str | None) -> None:
@@ -311,21 +338,6 @@ def _require_readable(unreadable: str | None) -> None:
             f"the keys are unknown: {unreadable}",
             remedy="put back a copy of the file, or move it away, then `systemctl reload waguard`",
         )
-
-
-async def _replaced(path: Path, keys: Mapping[str, IssuedKey]) -> None:
-    """Write the file. Raises ``UnavailableError``."""
-    content = tuple(keys.values())
-    writing = asyncio.create_task(asyncio.to_thread(key_memory.write, path, content))
-    try:
-        # two threads never write it: whoever is cancelled has the lock until this one has ended
-        try:
-            await asyncio.shield(writing)
-        finally:
-            await asyncio.wait({writing})
-    except (OSError, WaguardError) as error:
-        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise UnavailableError(f"{path} cannot be written: {why}") from None
 
 
 def require_free(keys: Iterable[IssuedKey], name: str, *, for_page: bool, most: int = MOST) -> None:

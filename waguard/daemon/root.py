@@ -16,7 +16,6 @@ from loguru import logger
 
 from waguard.api import ApiDeps, LocalApi, create_app, key_table, serve
 from waguard.api.door import CONNECTIONS
-from waguard.api.key_table import IssuedKeys
 from waguard.config.passwords import passwords
 from waguard.config.sections import Config, Log
 from waguard.core.host import last_run
@@ -198,7 +197,8 @@ class Daemon:
         make_private("paths.sessions", paths.sessions)
         make_private("paths.state", paths.state)
         restore_journal.forget(paths.state)
-        secrets = SecretFiles(self._config, self._base.clock)
+        outages = self._supervisor.fleet.outages
+        secrets = SecretFiles(self._config, self._base.clock, report=outages.update)
         self._alerts.configure()
         logs.hide(*passwords(self._config().database.url))
         webhooks = self._base.webhooks(self._supervisor, secrets.webhook)
@@ -206,9 +206,7 @@ class Daemon:
             parts = (self._supervisor, self._outbox, webhooks, self._deferred)
             self._cluster.connect(*parts, lambda: secrets.webhook)
         self._reload.subscribe(lambda _: secrets.read_again(webhooks.configure))
-        self._reload.subscribe(lambda _: self._report_keys(secrets.issued_keys))
         self._reload.subscribe(lambda _: self._alerts.configure())
-        self._report_keys(secrets.issued_keys)
         messages = MessageHealth(
             webhooks,
             self._base.journal,
@@ -229,14 +227,14 @@ class Daemon:
             try:
                 async with self._lease.renewed(), self._base.journal, webhooks, self._fed(webhooks):
                     self._schedule(webhooks, messages, local)
-                    self._ticker.every(key_table.SAVED_EVERY, "keys", secrets.issued_keys.save)
+                    self._ticker.every(key_table.SAVED_EVERY, "keys", secrets.save_keys)
                     async with self._deferred:
                         await self._work(webhooks)
             finally:
                 await self._alerts.close()
                 await self._base.end_calls()
                 await runner.cleanup()
-                await secrets.issued_keys.save()
+                await secrets.save_keys()
                 if self._cluster:
                     await self._cluster.renew_last(store_is_open=True)
                 await self._base.close()
@@ -385,9 +383,6 @@ class Daemon:
 
     async def _check_receiver(self, webhooks: Webhooks) -> None:
         await asyncio.gather(webhooks.check_receiver(), self._base.stored.check())
-
-    def _report_keys(self, keys: IssuedKeys) -> None:
-        self._supervisor.fleet.outages.update("keys_unreadable", keys.unreadable)
 
     def _reloaded(self, changed: Collection[str]) -> None:
         if "worker" in changed:

@@ -49,6 +49,16 @@ def read(path: Path) -> Sequence[IssuedKey]:
     return keys
 
 
+def state(path: Path) -> tuple[int, int, int] | None:
+    """Inode, bytes, and nanoseconds of the last change: others where somebody has written the file. None: there is none
+    that can be asked."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_ctime_ns
+
+
 def write(path: Path, keys: Sequence[IssuedKey]) -> None:
     """Whole or not at all. Blocks. Raises ``OSError``, ``WaguardError``."""
     replace_private(path, msgspec.json.encode(_File(version=VERSION, keys=tuple(keys))))
