@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from tests.e2e.conftest import World
+from tests.e2e.harness import Daemon
 from waguard.core.webhooks.delivery import SESSION_EVENTS
 from waguard.host.process import procfs
 from waguard.wire.protocol import PROTOCOL
@@ -335,9 +336,21 @@ async def park_by_a_conflict(world: World) -> None:
     world.standin.phone.conflict(PHONE)
     reported = await daemon.wait_status("s1", "failed", lifecycle="parked")
     assert reported["disconnect_reason"] == "error"
+    await restarted_as_it_is(daemon, reported)
     code, reported = await daemon.call("POST", "/api/sessions/s1/reconnect", {})
     assert code == 200, reported
     await daemon.wait_status("s1", "connected")
+
+
+async def restarted_as_it_is(daemon: Daemon, parked: dict[str, Any]) -> None:
+    """At once after it was parked: the next daemon starts nothing, and says nothing twice."""
+    said = daemon.log().count("event=parked")
+    assert await daemon.stop() == 0
+    await daemon.start()
+    await daemon.logs("restore finished: failed 1; no worker was left, and none was started")
+    again = await daemon.status("s1")
+    assert {**again, "conditions": []} == {**parked, "conditions": []}
+    assert daemon.log().count("event=parked") == said
 
 
 async def log_out_and_delete(world: World) -> None:
@@ -375,6 +388,11 @@ async def test_a_conflict_is_taken_back_where_configured(world: World) -> None:
     reported = await daemon.wait_status("s1", "failed", lifecycle="parked")
     assert "taken back 3 times in 10 min" in reported["disconnect_details"]
     assert daemon.log().count("taking it back") == 3
+
+    await restarted_as_it_is(daemon, reported)
+    assert daemon.log().count("taking it back") == 3
+    assert (await daemon.call("POST", "/api/sessions/s1/reconnect", {}))[0] == 200
+    await daemon.wait_status("s1", "connected", link="connected")
 
 
 @pytest.mark.long

@@ -349,7 +349,9 @@ class Daemon:
             await stop_sequence.stop_sessions(
                 self._stop, self._supervisor, self._restore, self._outbox, webhooks, self._cluster
             )
-            await stop_sequence.wait_for_files(renewing, marking)
+            # what became of them since the last tick, and while they were closed
+            keeping = asyncio.create_task(self._history.renew(), name="keeping")
+            await stop_sequence.wait_for_files(renewing, marking, keeping)
             await self._database.asked()
 
     @contextlib.asynccontextmanager
