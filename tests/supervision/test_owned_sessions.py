@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import AsyncIterator, Collection
 from random import Random
 
@@ -10,14 +11,17 @@ import pytest
 from tests.supervision.bench import CONNECTED, PHONE, QR_SHOWN, TEXT, Bench
 from tests.supervision.fake_ownership import FakeOwnership
 from tests.supervision.fake_workers import FakeProcess, Script
-from tests.supervision.sessions import connected, parked, until
+from tests.supervision.sessions import connected, parked, until, written
 from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.blame import Failure
+from waguard.core.exits import EXIT_BROWSER_NOT_STARTED
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.proxy import Recorded
-from waguard.core.row_status import MOVES
+from waguard.core.row_status import MOVES, ParkCause
+from waguard.core.session import views
+from waguard.core.session.facts import ParkRequested
 from waguard.core.session.restart import Remembered
 from waguard.errors import (
     DatabaseUnavailableError,
@@ -284,6 +288,62 @@ async def test_one_whose_credentials_cannot_be_shared_goes_on_here(
     shared.why = None
     await owned(host).release("s")
     assert world.spawn.alive == []
+
+
+async def cannot_leave(bench: Bench, shared: Shared) -> None:
+    """Its host is drained: it is tried again and again."""
+    shared.why = "the database is away"
+    for _ in range(2):
+        bench.world.clock.advance(60)
+        with pytest.raises(UnavailableError, match="the database is away"):
+            await owned(bench).release("s")
+    shared.why = None
+
+
+@pytest.mark.parametrize("cause", [it for it in ParkCause if it is not ParkCause.RESTART_BUDGET])
+async def test_one_that_waits_for_a_person_and_cannot_leave_waits_on(
+    shared: Shared, host: Bench, world: World, cause: ParkCause
+) -> None:
+    await acquired(host)
+    session = host.session()
+    session.post(ParkRequested(cause=cause, details="found"))
+    if cause is ParkCause.PROFILE_MISSING:
+        shutil.rmtree(session.profile.at.profile)
+    await until(session, parked)
+    await written(session)
+    before, shown = world.row_status("s"), views.conditions(session.state)
+    published = len(world.events("session_disconnected"))
+    await cannot_leave(host, shared)
+    await written(session)
+    assert parked(session)
+    assert views.conditions(session.state) == shown
+    assert world.row_status("s") == before
+    assert len(world.events("session_disconnected")) == published
+    assert len(world.audited("parked")) == 1
+    assert len(world.spawn.started) == 1
+
+
+async def test_one_that_has_spent_its_restarts_and_cannot_leave_is_tried_once_in_its_time(
+    shared: Shared, host: Bench, world: World
+) -> None:
+    world.change("restart", intensity=1, base_delay=0.0, max_delay=0.0)
+    await acquired(host)
+    world.spawn.script = Script(exits=EXIT_BROWSER_NOT_STARTED)
+    host.process().exit(EXIT_BROWSER_NOT_STARTED)
+    session = host.session()
+    await until(session, lambda it: it.lifecycle is State.PARKED)
+    await written(session)
+    before, shown, started = session.state, world.row_status("s"), len(world.spawn.started)
+    assert before.retries.at is not None
+    await cannot_leave(host, shared)
+    await written(session)
+    assert len(world.spawn.started) == started
+    assert world.row_status("s") == shown
+    assert views.conditions(session.state) == views.conditions(before)
+    world.clock.advance(before.retries.at - world.clock.monotonic())
+    await host.it.watchdog.watch()
+    await until(session, lambda it: it.state.retries.tries == 1 and it.lifecycle is State.PARKED)
+    assert len(world.spawn.started) == started + 1
 
 
 async def test_one_whose_credentials_cannot_be_shared_is_not_started_again_at_a_stop(

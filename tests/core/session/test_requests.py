@@ -74,6 +74,22 @@ def test_a_restore_renews_nothing(bench: EngineBench) -> None:
     assert bench.state("s").counted == before != ()
 
 
+def test_a_try_that_is_ended_for_a_move_that_fails_renews_no_restart(bench: EngineBench) -> None:
+    spend(bench)
+    bench.script = Script(reports=(LOADING,))
+    bench.pass_time(next_deadline(bench.state("s")) - bench.at)
+    assert bench.state("s").retries.running
+    bench.post("s", StopRequested(daemon_stopping=True, moves=True))
+    assert bench.lifecycle("s") is State.STOPPED
+    bench.script = Script(exits=EXIT_BROWSER_NOT_STARTED)
+    bench.at += 3600.0  # no restart counts any more
+    before = workers(bench)
+    bench.start("s", asked=False)
+    while parked_for(bench.state("s")) is None:
+        bench.pass_time(1)
+    assert workers(bench) == before + 1
+
+
 def test_a_start_of_one_that_is_up_changes_nothing_but_who_asked(bench: EngineBench) -> None:
     bench.exit("s", EXIT_BROWSER_GONE)
     bench.tick()

@@ -213,8 +213,8 @@ def _on_start(state: SessionState, fact: StartRequested, now: Moment, out: Out) 
         daemon_stopping=False,
         left=False,
         asked=fact.asked,
-        # a requested start renews the restart budget; a restore by the next daemon does not
-        retries=Retries(0 if fact.asked else state.retries.tries),
+        # a requested start renews the restart budget; a restore, or a move that fails, does not
+        retries=Retries() if fact.asked else replace(state.retries, at=None),
     )
     if fresh:
         up = replace(

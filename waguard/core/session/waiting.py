@@ -65,8 +65,12 @@ def resume(
 
 
 def waits_on(state: SessionState) -> bool:
-    """Whether it is parked since the daemon before this one, and nothing has begun of it."""
-    return not state.begun and (state.parked is not None or state.retries.at is not None)
+    """Whether it is parked since the daemon before this one, and nothing has begun of it; or it spent its restarts, and
+    was stopped to move to another host."""
+    spent = state.retries.at is not None
+    if state.begun:
+        return spent and state.intent is Intent.PARKED
+    return spent or state.parked is not None
 
 
 def begin(state: SessionState, fact: StartRequested) -> SessionState:
@@ -74,7 +78,7 @@ def begin(state: SessionState, fact: StartRequested) -> SessionState:
     return replace(
         state,
         begun=True,
-        intent=Intent.PARKED if state.parked else Intent.UP,
+        intent=Intent.UP if state.retries.at is not None else Intent.PARKED,
         check_profile=fact.profile_unknown,
         expects_qr=fact.expects_qr or state.expects_qr,
     )

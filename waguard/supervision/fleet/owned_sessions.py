@@ -7,7 +7,8 @@ from weakref import WeakValueDictionary
 
 from loguru import logger
 
-from waguard.core.row_status import MOVES
+from waguard.core.row_status import MOVES, ParkCause
+from waguard.core.session.views import parked_for
 from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.store import SessionRow
 from waguard.supervision.fleet.registry import Registry
@@ -90,7 +91,7 @@ class OwnedActors:
                     return
                 if why:
                     if it.row.desired_up:
-                        start_or_park(it, asked=False)
+                        _bring_back(it)
                     raise UnavailableError(
                         f"the session's credentials are not shared: {why}", retry_after=60
                     )
@@ -144,3 +145,9 @@ class OwnedActors:
                     yield
                     return
             await asyncio.wait([it for name, it in self._dropping.items() if name in sessions])
+
+
+def _bring_back(session: SessionActor) -> None:
+    """As it was before the stop: one that waits for a person waits on."""
+    if parked_for(session.state) in {None, ParkCause.RESTART_BUDGET}:
+        start_or_park(session, asked=False)
