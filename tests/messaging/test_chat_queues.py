@@ -15,6 +15,7 @@ class Waiting:
     """A message in a chat of its own."""
 
     session_id, bulk_id, held, rests_until = "s", None, False, 0.0
+    again_after = (0, 0)
 
     def __init__(self, number: int) -> None:
         self.id, self.chat_key = number, f"{number}@c.us"
@@ -55,22 +56,42 @@ class Scripted(ChatQueues):
 
     async def next_after(self, count: int) -> list[int]:
         """Those that were tried, when there was a place for one more."""
+        await self.one_more(count)
+        await self.close(0.0)
+        return self.tried
+
+    async def one_more(self, count: int) -> None:
+        """There is a place for one more than so many."""
         self.places += 1
         self.wake()
         await wait_until(lambda: len(self.tried) > count, "there was a place for one more")
-        await self.close(0.0)
-        return self.tried
 
 
 async def test_what_was_tried_in_vain_lets_others_go_first() -> None:
     """Its file is on a host that is away: it is asked for again and again."""
     queues = Scripted(lambda pending: pending.id > 2, places=2)
-    for number in (1, 2):
+    for number in (1, 2, 3):
         queues.add(a_message(number))
-    await wait_until(lambda: queues.tried == [1, 2], "both were tried in vain")
-    queues.add(a_message(3))
-    assert await queues.next_after(2) == [1, 2, 3]
+    await wait_until(lambda: queues.tried == [1, 2], "two were tried in vain")
+    await queues.one_more(2)
+    queues.add(a_message(4))  # came after both tries
+    await queues.one_more(3)
+    await queues.one_more(4)
+    assert await queues.next_after(5) == [1, 2, 3, 1, 2, 4]
     assert not queues.bulk_asked
+
+
+async def test_what_was_tried_in_vain_does_not_wait_for_all_that_comes_later() -> None:
+    """More come all the time than the pace lets go."""
+    queues = Scripted(lambda pending: pending.id != 1 or len(queues.tried) > 1, places=1)
+    for number in (1, 2, 3):
+        queues.add(a_message(number))
+    await wait_until(lambda: queues.tried == [1], "it was tried in vain")
+    for number in (4, 5, 6):
+        queues.add(a_message(number))
+        await queues.one_more(number - 3)
+    await queues.close(0.0)
+    assert queues.tried == [1, 2, 3, 1]
 
 
 async def test_what_was_tried_in_vain_goes_before_a_bulk() -> None:

@@ -58,6 +58,9 @@ class ChatQueues:
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._pump: asyncio.Task[None] | None = None
+        self._newest = 0
+        """The highest id of those that have waited."""
+        self._vain_tries = 0
         self._closing = False
 
     @property
@@ -101,6 +104,10 @@ class ChatQueues:
 
     def add(self, pending: PendingSend) -> None:
         """Let it wait for its turn."""
+        self._newest = max(self._newest, pending.id)
+        if pending.rests_until > 0:
+            self._vain_tries += 1
+            pending.again_after = self._newest, self._vain_tries
         queue = self._queues.setdefault(pending.chat_key, [])
         if pending not in queue:
             insort(queue, pending, key=_order)
@@ -207,6 +214,7 @@ def _order(pending: PendingSend) -> int:
     return pending.id
 
 
-def _turn(pending: PendingSend) -> tuple[bool, bool, int]:
-    """Others need not wait for a bulk, whose ids are lower than theirs, nor for what was tried in vain."""
-    return pending.bulk_id is not None, pending.rests_until > 0, pending.id
+def _turn(pending: PendingSend) -> tuple[bool, tuple[int, int]]:
+    """Others need not wait for a bulk, whose ids are lower than theirs, nor for what was tried in vain: its turn comes as
+    if it had been accepted then, after those that waited and before those that came later."""
+    return pending.bulk_id is not None, max((pending.id, 0), pending.again_after)

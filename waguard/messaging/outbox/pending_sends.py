@@ -82,6 +82,9 @@ class PendingSend:
     """Whether its row says that it has begun is not known, for the database went away."""
     rests_until: float = 0.0
     """Time of the loop; it is not tried again before."""
+    again_after: tuple[int, int] = (0, 0)
+    """The newest id that waited when it was last tried in vain, and how many such tries the session has had; zeros: it was
+    not tried in vain."""
     owed: StateUpdate | None = None
     """What is to be kept with the news that its reply was written."""
     replies: int = 0
