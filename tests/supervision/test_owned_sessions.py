@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import datetime as dt
 import shutil
 from collections.abc import AsyncIterator, Collection
 from random import Random
@@ -39,6 +40,7 @@ from waguard.profile.layout import Places
 from waguard.profile.leaving_mark import Leaving
 from waguard.profile.lock import ProfileLock
 from waguard.supervision.fleet import leaving
+from waguard.supervision.session.actor import SessionActor
 from waguard.wire.calls import Call, Failed, PairingCode, Sent, Unlink, Value
 from waguard.wire.worker import WorkerRecord, WorkerSpec
 
@@ -455,6 +457,51 @@ async def test_a_lost_session_that_is_claimed_again_spends_no_restart(
         await acquired(host)
     assert host.session().state.restarts == 0
     assert len(world.spawn.alive) == 1
+
+
+async def comes_back(ownership: FakeOwnership, host: Bench) -> SessionActor:
+    """It was lost, and is claimed again."""
+    ownership.leave("s")
+    await owned(host).lose(["s"])
+    host.world.clock.advance(60)
+    ownership.claim("s")
+    await owned(host).acquire(["s"])
+    return host.session()
+
+
+async def waits(host: Bench) -> SessionActor:
+    await acquired(host)
+    session = host.session()
+    session.post(ParkRequested(cause=ParkCause.CONFLICT, details="found"))
+    await until(session, parked)
+    await written(session)
+    return session
+
+
+async def test_one_that_is_lost_while_it_waits_for_a_person_and_comes_back_waits_on(
+    ownership: FakeOwnership, host: Bench, world: World
+) -> None:
+    before, row = await waits(host), world.row_status("s")
+    (shown,), published = views.conditions(before.state), world.names("session_disconnected")
+    for _ in range(2):
+        session = await comes_back(ownership, host)
+        assert views.parked_for(session.state) is ParkCause.CONFLICT
+        (again,) = views.conditions(session.state)
+        assert (again.reason, again.message) == (shown.reason, shown.message)
+        assert abs(again.since - shown.since) <= 1
+    await written(session)
+    assert len(world.spawn.started) == 1
+    assert world.row_status("s") == row
+    assert world.names("session_disconnected") == published
+
+
+async def test_one_that_connected_on_another_host_meanwhile_does_not_wait(
+    ownership: FakeOwnership, host: Bench, world: World
+) -> None:
+    await waits(host)
+    at = dt.datetime.fromtimestamp(world.clock.wall() + 30, dt.UTC)
+    world.store.accounts["s"].last_connected_at = at
+    await until(await comes_back(ownership, host), connected)
 
 
 async def test_all_are_killed_before_the_first_is_waited_for(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Final
 
+from waguard.core.session.restart import Remembered
 from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.sessions import REMOVED
 from waguard.ports.store import SessionRow
@@ -55,6 +56,8 @@ class Registry:
         self._sessions: dict[str, SessionActor] = {}
         self._leaving: dict[str, str] = {}
         """By session: why nobody may change it."""
+        self._lost: dict[str, Remembered] = {}
+        """What was known of those that were lost: they may come back, and nobody had them since."""
         self.changes = Changes(self.require_staying)
         self.ours = Ours(ctx.ownership)
 
@@ -101,12 +104,14 @@ class Registry:
             await self._ctx.shipping.load(paired, names)
 
     def add(self, row: SessionRow, *, moved: bool = False) -> SessionActor:
-        """The session of a row, which may have come to memory a moment ago. ``moved``: from another host, so what is
-        remembered of its restarts here is old."""
-        if row.session_id not in self._sessions:
-            remembered = None if moved else self._ctx.remembered().get(row.session_id)
-            self._sessions[row.session_id] = SessionActor(row, self._ctx, remembered)
-        return self._sessions[row.session_id]
+        """The session of a row, which may have come to memory a moment ago. ``moved``: from another host, so what the daemon
+        before this one knew of it is old."""
+        name = row.session_id
+        if name not in self._sessions:
+            lost = self._lost.pop(name, None)
+            remembered = lost if moved else self._ctx.remembered().get(name)
+            self._sessions[name] = SessionActor(row, self._ctx, remembered)
+        return self._sessions[name]
 
     async def remove(self, session_id: str) -> None:
         """Forget a stopped session; harmless where it is gone."""
@@ -117,6 +122,7 @@ class Registry:
         """Forget a session that is another host's, and end its worker now. Whoever calls awaits
         ``SessionActor.dropped``."""
         if session := self._sessions.pop(session_id, None):
+            self._lost[session_id] = session.remember()
             session.detach(lost=True)
             session.runner.drop()
             if self._ctx.shipping:
