@@ -13,6 +13,7 @@ from typing import Final
 import psutil
 import pytest
 from hypothesis import HealthCheck, settings
+from loguru import logger
 
 from tests.launcher import launcher_pid
 from tests.statements import compile_once
@@ -69,6 +70,15 @@ def short_path() -> Iterator[Path]:
     """An empty folder with a short name: pytest's own are too long for a socket below them."""
     with tempfile.TemporaryDirectory(prefix="wg-") as folder:
         yield Path(folder)
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """Lines of the log."""
+    lines: list[str] = []
+    sink = logger.add(lines.append, level="TRACE", format="{level} {message} {extra}\n{exception}")
+    yield lines
+    logger.remove(sink)
 
 
 @pytest.fixture

@@ -18,7 +18,9 @@ class Shelf:
         self.checked: list[str | None] = []
         self.full = False
 
-    def put(self, received: Sequence[InboxRecord], stored: Stored) -> None:
+    def put(
+        self, received: Sequence[InboxRecord], stored: Stored, *, after: str | None = None
+    ) -> None:
         for one in received:
             name, _, number = one.key.partition(":")
             if name == "session_error":

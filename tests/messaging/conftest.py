@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from loguru import logger
 
 from tests.messaging.outbox_world import PATIENT, World, outbox
 from tests.messaging.receiver import Receiver, receiving
@@ -42,11 +41,3 @@ def dead_port() -> Iterator[int]:
     """Nobody listens there, until a test does."""
     with reserved_port() as port:
         yield port
-
-
-@pytest.fixture
-def logged() -> Iterator[list[str]]:
-    lines: list[str] = []
-    sink = logger.add(lines.append, level="TRACE", format="{level} {message} {extra}\n{exception}")
-    yield lines
-    logger.remove(sink)

@@ -279,6 +279,31 @@ async def test_what_the_database_refuses_is_acknowledged_to_nobody_and_stored_wh
     assert numbers(of(taken, "a")) == [1, 2]
 
 
+async def test_what_has_nothing_to_store_acknowledges_nothing_that_was_refused_before_it(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    """A worker forgets all that came before what is acknowledged: this memory would have the only copy."""
+    async with refused(tmp_path, receiver) as (it, store):
+        store.foreign = {"a"}
+        acknowledged: list[int] = []
+
+        def put(number: int, *records: InboxRecord, session: str = "a") -> None:
+            it.journal.put(records, lambda _: acknowledged.append(number), after=session)
+
+        put(1, of_event(message(1, session="a")))
+        put(2)
+        await it.stored()
+        put(3)
+        put(4, session="b")
+        await it.stored()
+        assert acknowledged == [4]
+        store.foreign = set()
+        await acquire(it, "a")
+        put(5)
+        await it.stored()
+        assert acknowledged == [4, 5], "what was refused is stored"
+
+
 async def test_what_its_owner_has_stored_too_is_no_news_when_it_is_stored_here(
     receiver: Receiver, tmp_path: Path
 ) -> None:

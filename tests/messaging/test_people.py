@@ -139,6 +139,29 @@ async def test_then_it_goes_by_itself(world: World) -> None:
     assert sent == [first.message_id, first.message_id, second.message_id]
 
 
+@with_timings(retry=0.0)
+@pytest.mark.parametrize("chats", [(LID, OTHER), (OTHER, LID)], ids=["lid first", "number first"])
+@pytest.mark.parametrize("waits", [True, False], ids=["waits", "is on its way"])
+async def test_whose_lid_is_learned_gets_messages_in_order(
+    world: World, chats: tuple[str, str], *, waits: bool
+) -> None:
+    world.sessions.outcomes.append(too_many(retry_after=1))
+    if not waits:
+        world.sessions.free.clear()
+    first = world.send(chat=chats[0], later=True)
+    await wait_until(world.sessions.sends, "it was begun")
+    if waits:
+        await wait_until(lambda: first.rests_until > 0, "it was tried in vain")
+    await learn(world, Acquainted(pairs=((LID, OTHER),)))
+    second = world.send("another", chat=chats[1], later=True)
+    await asyncio.shield(second.stored)
+    world.sessions.free.set()
+    for pending in (first, second):
+        assert isinstance(await pending.done, Acked)
+    sent = [call.message_id for call in world.sessions.sends()]
+    assert sent == [first.message_id, first.message_id, second.message_id]
+
+
 async def test_a_request_gets_a_time_to_come_back(world: World) -> None:
     world.sessions.outcomes.append(too_many())
     pending = world.send()

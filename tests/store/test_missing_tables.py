@@ -10,7 +10,6 @@ from sqlalchemy import text
 from sqlalchemy.event import listen, remove
 from sqlalchemy.exc import DBAPIError
 
-from tests.messaging.conftest import logged
 from tests.messaging.gateway import gateway
 from tests.messaging.receiver import event
 from tests.messaging.test_health import health, types
@@ -32,7 +31,6 @@ from waguard.store.database import Database
 from waguard.store.models import ACCOUNTS, METADATA
 from waguard.store.sql import SqlStore
 
-__all__ = ["logged"]  # pytest finds fixtures by name
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
 
 # what a restored dump, a rename and an ALTER do, and undo

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tests.messaging.conftest import logged, receiver
+from tests.messaging.conftest import receiver
 from tests.messaging.gateway import Gateway, gateway
 from tests.messaging.receiver import Receiver, event
 from tests.messaging.test_health import AWAY, health
@@ -19,7 +19,7 @@ from waguard.messaging.records import of_event
 from waguard.store.messages import SqlMessages
 from waguard.store.sql import SqlStore
 
-__all__ = ["logged", "receiver"]  # pytest finds fixtures by name
+__all__ = ["receiver"]  # pytest finds fixtures by name
 every_database = pytest.mark.parametrize("ready", BACKENDS, indirect=True)
 every_store = pytest.mark.parametrize("database", BACKENDS, indirect=True)
 DAY = 86_400.0

@@ -34,7 +34,9 @@ class FakeInbox:
         self.given_up: list[tuple[str, str]] = []
         """Ids, and why."""
 
-    def put(self, received: Sequence[InboxRecord], stored: StoredCall) -> None:
+    def put(
+        self, received: Sequence[InboxRecord], stored: StoredCall, *, after: str | None = None
+    ) -> None:
         self.waiting.append((received, stored))
         if self.free.is_set():
             self.store()

@@ -305,6 +305,19 @@ async def test_what_was_overtaken_while_the_chats_were_unlisted_is_read_by_the_n
     assert bench.gaps[1:] == [("a", 1_001, why)]
 
 
+async def test_one_line_says_of_all_chats_that_they_were_not_listed(logged: list[str]) -> None:
+    bench = Bench(Page())
+    bench.page.unlisted = EvaluationError("Error: none")
+    with pytest.raises(EvaluationError):
+        await bench.run({}, 1_000)
+    for chat in ("a", "b", "c"):
+        bench.live(chat, 8)
+    assert [chat for chat, *_ in bench.gaps] == ["", "a", "b", "c"], "the daemon hears of each"
+    [line] = logged
+    assert "backfill_gap" in line
+    assert "the chats cannot be listed" in line
+
+
 async def test_a_chat_without_an_id_costs_only_itself() -> None:
     bench = Bench(Page(a=1))
     bench.page.more = [(None, 5), (None, None)]

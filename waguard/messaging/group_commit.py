@@ -16,6 +16,7 @@ from loguru import logger
 from waguard.core.messages.inbox import InboxRecord
 from waguard.errors import DatabaseUnavailableError
 from waguard.messaging.announcer import Announcer
+from waguard.messaging.left_events import LeftEvents
 from waguard.messaging.refused_sends import RefusedSends
 from waguard.messaging.write_queue import Batch, Keep, Put, Save, WriteQueue
 from waguard.ports.messages import MessageStore, Written
@@ -27,7 +28,7 @@ RETRY: Final = (0.2, 0.5, 1.0, 2.0, 5.0)  # s; the last one repeats
 
 class GroupCommit:
     """Writes ``queue`` into ``store`` from ``start`` to ``close``; ``announcer`` hears what was written.
-    ``for_global``: the events that webhook.url gets; ``staged``: puts that will be added soon; ``refused`` gets what is
+    ``for_global``: the events that webhook.url gets; ``staged``: puts that will be added soon; ``left`` gets what is
     not stored, for another host owns its session."""
 
     def __init__(
@@ -38,7 +39,7 @@ class GroupCommit:
         *,
         for_global: Callable[[], Collection[str]],
         staged: Callable[[], int],
-        refused: Callable[[Sequence[InboxRecord]], None],
+        left: LeftEvents,
         sends: RefusedSends,
     ) -> None:
         self._store = store
@@ -46,7 +47,7 @@ class GroupCommit:
         self._announcer = announcer
         self._for_global = for_global
         self._staged = staged
-        self._refused = refused
+        self._left = left
         self._sends = sends
         self.failing = False
         """The last write was refused."""
@@ -170,10 +171,12 @@ class GroupCommit:
             some = [it for it in put.records if it.session_id not in written.lost]
             own = itertools.islice(fresh, len(some))
             news = [record for record, is_news in own if is_news]
+            if not put.records and put.after and self._left.of(put.after):
+                continue  # it would acknowledge what was refused before it
             if len(some) == len(put.records):
                 self._announcer.stored(put.stored, news)
             else:  # nobody acknowledges it
-                self._refused([it for it in put.records if it.session_id in written.lost])
+                self._left.keep([it for it in put.records if it.session_id in written.lost])
         for record in written.reported:
             self._announcer.announce(record)
         for endpoint in sorted(written.endpoints):

@@ -71,7 +71,7 @@ class Journal:
             self.announcer,
             for_global=for_global,
             staged=lambda: len(self._stage),
-            refused=self.left.keep,
+            left=self.left,
             sends=self.sends,
         )
         writer = MediaWriter(files, deadline=limits.file_deadline)
@@ -172,7 +172,9 @@ class Journal:
 
     # ---- the inbox ----
 
-    def put(self, received: Sequence[InboxRecord], stored: Stored) -> None:
+    def put(
+        self, received: Sequence[InboxRecord], stored: Stored, *, after: str | None = None
+    ) -> None:
         """See ``ports.inbox.Inbox``."""
         if self.full and received:
             logger.error(
@@ -184,7 +186,7 @@ class Journal:
             return
         records = tuple(self._about_its_file(self._marked(one)) for one in received)
         self._writer.expect()
-        self._stage.put(Put(records, stored, size_of(records)))
+        self._stage.put(Put(records, stored, size_of(records), after))
 
     def _about_its_file(self, record: InboxRecord) -> InboxRecord:
         """The record with what is known of its file already."""

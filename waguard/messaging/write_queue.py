@@ -43,6 +43,8 @@ class Put(Struct, eq=False):
     stored: Stored
     size: int
     """As ``size_of`` has it."""
+    after: str | None = None
+    """As ``ports.inbox.Inbox.put`` has it."""
     since: float = field(default_factory=time.monotonic)
 
     @property

@@ -12,11 +12,14 @@ Stored = Callable[[Sequence[InboxRecord]], None]
 class Inbox(Protocol):
     """Where everything goes that must not be lost: what workers report, what sessions do."""
 
-    def put(self, received: Sequence[InboxRecord], stored: Stored) -> None:
+    def put(
+        self, received: Sequence[InboxRecord], stored: Stored, *, after: str | None = None
+    ) -> None:
         """Store it and queue its webhooks; never waits.
 
         ``stored`` is called after the commit, with those that were news; the calls come in the
-        order of the puts, also for an empty one.
+        order of the puts, also for an empty one. ``after``: a session; an empty one is not acknowledged where something
+        before it was refused, for another host owns that session.
         """
 
     @property

@@ -76,7 +76,7 @@ class Acceptance:
         phone = await self._transmission.number(session_id)
         for pending in sends:
             pending.phone, pending.seen = phone, self._epoch_seen(session_id)
-            await self._transmission.find_chat_key(pending)
+            await self._dispatcher.find_chat_key(pending)
         new = [
             _new_message(pending, command, State.ACCEPTED)
             for pending, (command, _) in zip(sends, messages, strict=True)
@@ -87,7 +87,7 @@ class Acceptance:
                 for pending in sends:
                     coming.enter_context(self._ctx.accepted.on_its_way(pending))
                     if pending.send_at is None:
-                        coming.enter_context(queues.coming(pending.chat_key))
+                        coming.enter_context(queues.coming(pending))
                 numbers = await journal.keep_all(new)
         except BaseException:
             for pending in sends:
@@ -120,7 +120,7 @@ class Acceptance:
                 command = await options.fetch()
                 pending.set_command(command)
             pending.phone = await self._transmission.number(pending.session_id)
-            await self._transmission.find_chat_key(pending)
+            await self._dispatcher.find_chat_key(pending)
             direct = await self._keep(pending, command, options)
         except WaguardError as error:
             self._reject(pending, error)
@@ -194,11 +194,11 @@ class Acceptance:
         ready = options.send_at is None and await self._is_ready(pending, options)
         pending.seen = self._epoch_seen(pending.session_id)
         queues = self._dispatcher.queues(pending.session_id)
-        direct = ready and pending.session_id in self._ctx.own and queues.reserve(pending.chat_key)
+        direct = ready and pending.session_id in self._ctx.own and queues.reserve(pending)
         content = (isinstance(command, SendMedia) and command.content) or None
         if content and (most := self._largest) and len(content) > most:
             if direct:
-                queues.release(pending.chat_key)
+                queues.release(pending)
             raise _too_large(len(content), most)
         if not pending.queued:
             pending.expires_at = self._ctx.clock.wall() + REPEATED_FOR
@@ -206,11 +206,11 @@ class Acceptance:
         kept = None if direct and not (pending.queued or pending.may_queue) else content
         new = _new_message(pending, command, State.SENDING if direct else State.ACCEPTED, kept)
         try:
-            with contextlib.nullcontext() if direct else queues.coming(pending.chat_key):
+            with contextlib.nullcontext() if direct else queues.coming(pending):
                 pending.id = await self._ctx.journal.keep(new)
         except BaseException:
             if direct:
-                queues.release(pending.chat_key)
+                queues.release(pending)
             self._ctx.not_sent.withdraw(Withdrawal(pending.message_id, pending.seen))
             raise
         if direct:

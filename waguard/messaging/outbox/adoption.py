@@ -19,7 +19,6 @@ from waguard.messaging.outbox.outcome_reports import OutcomeReports
 from waguard.messaging.outbox.pending_sends import PendingSend, PendingSends, of_row
 from waguard.messaging.outbox.recovery import Recovery
 from waguard.messaging.outbox.send_context import SendContext
-from waguard.messaging.outbox.transmission import Transmission
 from waguard.ports.outbox import Outgoing
 
 
@@ -33,14 +32,12 @@ class Adoption:
         dispatcher: Dispatcher,
         recovery: Recovery,
         reports: OutcomeReports,
-        transmission: Transmission,
     ) -> None:
         self._ctx = ctx
         self._sends = sends
         self._dispatcher = dispatcher
         self._recovery = recovery
         self._reports = reports
-        self._transmission = transmission
 
     async def begin(self) -> None:
         """Go on with what an earlier run left. Raises ``DatabaseUnavailableError``."""
@@ -109,7 +106,7 @@ class Adoption:
 
     async def _pending(self, row: Outgoing) -> PendingSend:
         pending = of_row(row)
-        await self._transmission.find_chat_key(pending)
+        await self._dispatcher.find_chat_key(pending)
         return pending
 
     def _adopt(self, pending: PendingSend, row: Outgoing) -> None:

@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 from bisect import insort
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from typing import Protocol
 
 from loguru import logger
@@ -53,8 +52,10 @@ class ChatQueues:
         self._send = send
         self._lose = lose
         self._queues: dict[str, list[PendingSend]] = {}
-        self._going: set[str] = set()
-        self._coming: Counter[str] = Counter()
+        self._going: set[PendingSend] = set()
+        self._coming: set[PendingSend] = set()
+        self._united: dict[str, str] = {}
+        """Names that a chat went by, with the one by which it goes now."""
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._pump: asyncio.Task[None] | None = None
@@ -72,30 +73,41 @@ class ChatQueues:
         """All that wait, in the order of their acceptance."""
         return sorted((pending for queue in self._queues.values() for pending in queue), key=_order)
 
-    def reserve(self, chat: str) -> bool:
-        """Reserve a chat for which nothing waits; ``release`` gives it back."""
-        taken = chat in self._queues or chat in self._going or chat in self._coming
-        taken = taken or self._waits(chat)
+    def unite(self, chat: str, names: Collection[str]) -> None:
+        """What waits under one of these names, or is on its way, is in this chat from now on, in the order of acceptance."""
+        self._united |= dict.fromkeys(names, chat)
+        for name in names:
+            for pending in self._queues.pop(name, ()):
+                self._insert(pending)
+        for pending in (*self._going, *self._coming):
+            self._rename(pending)
+
+    def reserve(self, pending: PendingSend) -> bool:
+        """Reserve its chat, where nothing waits for it; ``release`` gives it back."""
+        self._rename(pending)
+        chat = pending.chat_key
+        taken = chat in self._queues or any(it.chat_key == chat for it in self._coming)
+        taken = taken or chat in self._busy() or self._waits(chat)
         if taken or len(self._going) >= self._at_once:
             return False
         if self._held or self._acquire(bulk=False):
             return False
-        self._going.add(chat)
+        self._going.add(pending)
         return True
 
     @contextlib.contextmanager
-    def coming(self, chat: str) -> Iterator[None]:
+    def coming(self, pending: PendingSend) -> Iterator[None]:
         """While a message is being kept that will wait, none that comes later goes before it."""
-        self._coming[chat] += 1
+        self._rename(pending)
+        self._coming.add(pending)
         try:
             yield
         finally:
-            self._coming[chat] -= 1
-            self._coming += Counter()  # without those that are 0
+            self._coming.discard(pending)
 
-    def release(self, chat: str) -> None:
+    def release(self, pending: PendingSend) -> None:
         """The next one's turn."""
-        self._going.discard(chat)
+        self._going.discard(pending)
         self._changed.set()
 
     def wake(self) -> None:
@@ -108,12 +120,23 @@ class ChatQueues:
         if pending.rests_until > 0:
             self._vain_tries += 1
             pending.again_after = self._newest, self._vain_tries
-        queue = self._queues.setdefault(pending.chat_key, [])
-        if pending not in queue:
-            insort(queue, pending, key=_order)
+        self._insert(pending)
         self._changed.set()
         if not self._closing and (self._pump is None or self._pump.done()):
             self._pump = asyncio.create_task(self._work(), name=f"queue {pending.session_id}")
+
+    def _insert(self, pending: PendingSend) -> None:
+        self._rename(pending)
+        queue = self._queues.setdefault(pending.chat_key, [])
+        if pending not in queue:
+            insort(queue, pending, key=_order)
+
+    def _rename(self, pending: PendingSend) -> None:
+        pending.chat_key = self._united.get(pending.chat_key, pending.chat_key)
+
+    def _busy(self) -> set[str]:
+        """The chats of what is on its way."""
+        return {pending.chat_key for pending in self._going}
 
     def remove(self, pending: PendingSend) -> bool:
         """Whether it still waited."""
@@ -163,8 +186,8 @@ class ChatQueues:
 
     def _begin(self) -> None:
         """The first of each chat, in their turn, as far as there is room, and at the pace."""
-        now = asyncio.get_running_loop().time()
-        heads = [queue[0] for chat, queue in self._queues.items() if chat not in self._going]
+        now, busy = asyncio.get_running_loop().time(), self._busy()
+        heads = [queue[0] for chat, queue in self._queues.items() if chat not in busy]
         check = self._timings.pause_check
         paused = min(self._pause(), check)
         rests = {
@@ -184,7 +207,7 @@ class ChatQueues:
                 self._held = pending.bulk_id is None
                 break
             self.remove(pending)
-            self._going.add(pending.chat_key)
+            self._going.add(pending)
             task = asyncio.create_task(self._run(pending), name=f"send {pending.session_id}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -207,7 +230,7 @@ class ChatQueues:
                 id=pending.id,
             )
         finally:
-            self.release(pending.chat_key)
+            self.release(pending)
 
 
 def _order(pending: PendingSend) -> int:

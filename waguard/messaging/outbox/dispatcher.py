@@ -1,6 +1,7 @@
 """What is sent when: messages that wait, each in its chat's queue, at the session's pace."""
 
 import asyncio
+import contextlib
 import functools
 from typing import Final
 
@@ -65,6 +66,16 @@ class Dispatcher:
         self._ctx.sending.cancel()
 
     # ---- what waits ----
+
+    async def find_chat_key(self, pending: PendingSend) -> None:
+        """What goes to a person's number and to a LID of theirs is one chat, in one order: also what was accepted while the
+        LID's number was unknown."""
+        with contextlib.suppress(WaguardError):  # without the database it is not kept either
+            people = await self._ctx.journal.people(pending.session_id)
+            number, *lids = people.aliases(pending.chat)
+            pending.chat_key = number
+            if lids:
+                self.queues(pending.session_id).unite(number, lids)
 
     def add(self, pending: PendingSend) -> None:
         """Let it wait for its time, and then for its turn; not where another host sends it."""
@@ -197,7 +208,7 @@ class Dispatcher:
             if not await self._completion.end(pending, outcome):
                 self.add(pending)
         finally:
-            queues.release(pending.chat_key)
+            queues.release(pending)
 
     async def _send_waiting(self, pending: PendingSend) -> bool:
         """Send a message whose turn it is; whether it is done with."""

@@ -104,9 +104,7 @@ class Outbox:
         self._acceptance = Acceptance(
             ctx, self._sends, self._dispatcher, completion, self._transmission
         )
-        self._adoption = Adoption(
-            ctx, self._sends, self._dispatcher, self._recovery, self._reports, self._transmission
-        )
+        self._adoption = Adoption(ctx, self._sends, self._dispatcher, self._recovery, self._reports)
         self._begun = False
 
     # ---- the daemon's ----

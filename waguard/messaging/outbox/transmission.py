@@ -94,12 +94,6 @@ class Transmission:
         """Digits of the number that the session is linked to; None: to none."""
         return number_of((await self._ctx.sessions.view(session_id, elsewhere=True)).phone_number)
 
-    async def find_chat_key(self, pending: PendingSend) -> None:
-        """What goes to a person's number and to a LID of theirs is one chat, in one order."""
-        with contextlib.suppress(WaguardError):  # without the database it is not kept either
-            people = await self._ctx.journal.people(pending.session_id)
-            pending.chat_key = people.number(pending.chat)
-
     async def _exists(self, pending: PendingSend) -> bool | None:
         """Whether its number is known to have WhatsApp; None: that has to be asked."""
         try:

@@ -85,7 +85,8 @@ class Intake:
             return
         received = self._received(event)
         # also what is not stored waits its turn: an acknowledgement covers all before it
-        self._ctx.inbox.put(received, functools.partial(self._on_stored, link, event.seq))
+        stored = functools.partial(self._on_stored, link, event.seq)
+        self._ctx.inbox.put(received, stored, after=self._writer.row.session_id)
 
     async def store_left(self, events: Sequence[Event], records: Sequence[InboxRecord]) -> None:
         """Have stored what another host has received: events of a worker there, and records that its inbox was refused.

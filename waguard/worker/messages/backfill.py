@@ -127,7 +127,8 @@ class Backfill:
 
     def _report(self, chat: str, since: int, why: str) -> None:
         logger.error(
-            "messages of a chat may be missing",
+            "messages of {} may be missing",
+            "a chat" if chat else "all chats",
             event="backfill_gap",
             chat=chat,
             since=since,

@@ -166,14 +166,17 @@ class Inbound:
 
     def _overtake(self, chat: str, floor: int, because: str, *, only_news: bool = False) -> None:
         """A new message of this chat goes before those that are still to be read back: these are owed now.
-        ``only_news``: unless they were owed before."""
+        ``only_news``: unless they were owed before; one line in the log has said it of all chats."""
         ids = self._people.aliases(chat)
         known = (self._backfilled_since[one] for one in ids if one in self._backfilled_since)
         since = min(known, default=floor)
         owed = next((self._repaid[one] for one in ids if one in self._repaid), self.owed)
         if only_news and any(owed.get(one, since + 1) <= since for one in ids):
             return
-        logger.error("messages of a chat are out of order", event="chat_out_of_order", chat=chat)
+        if not only_news:
+            logger.error(
+                "messages of a chat are out of order", event="chat_out_of_order", chat=chat
+            )
         owed[chat] = min(since, owed.get(chat, since))  # its newest one is the daemon's mark
         why = f"new messages were reported before backfilled ones: {because}"
         self._emit(BackfillGap(chat=chat, why=why, since=since))
