@@ -17,7 +17,7 @@ from tests.core.version_bench import (
 )
 from waguard.core.backoff import NEVER
 from waguard.core.replace import replace
-from waguard.core.versions.arms import APART, needed
+from waguard.core.versions.arms import APART, NEW_KEPT, needed
 from waguard.core.versions.effects import Kind
 from waguard.core.versions.facts import (
     Acked,
@@ -153,18 +153,26 @@ def test_a_build_every_three_hours_leaves_documents_of_days() -> None:
 
 def test_what_is_not_needed_any_more_is_discarded_once() -> None:
     bench = VersionBench("a", "b")
-    for revision in range(1, 8):
+    for revision in range(1, 16):
         bench.post(Captured(revision))
         if gone := set(bench.discarded) & bench.state.stored:
             bench.post(Discarded(*gone))
-    assert needed(bench.state) == (100, 7, 6, 5)
+    assert needed(bench.state) == (100, *range(15, 4, -1))
     assert bench.discarded == [1, 2, 3, 4]
-    assert bench.state.stored == {5, 6, 7, 100}
+    assert bench.state.stored == {100, *range(5, 16)}
+
+
+def test_more_new_ones_are_kept_while_fewer_are_proven() -> None:
+    for proven in (0, 3, RULES.keep):
+        bench = stored(*(APART * number for number in range(proven)))
+        new = frozenset(range(2000, 2020))
+        bench.state = replace(bench.state, stored=bench.state.stored | new)
+        assert len(needed(bench.state)) == RULES.keep + NEW_KEPT
 
 
 def test_what_could_not_be_deleted_is_discarded_again_with_the_next() -> None:
     bench = VersionBench("a", "b")
-    for revision in range(1, 6):
+    for revision in range(1, 14):
         bench.post(Captured(revision))
     bench.unhealthy("a")
     assert bench.discarded == [1, 1, 2]
@@ -175,7 +183,7 @@ def test_what_is_pinned_tried_or_stayed_with_is_kept() -> None:
     arms = [Arm(it, WAJS) for it in range(10)]
     kept = Confirmation("a", arms[3], arms[2], MISSING, bench.now)
     bench.state = replace(bench.state, stored=frozenset(range(1, 90)), pin=1, confirmations=(kept,))
-    assert needed(bench.state) == (89, 88, 87, 86, 2, 1)
+    assert needed(bench.state) == (*range(89, 77, -1), 2, 1)
 
 
 # ---- refused ----

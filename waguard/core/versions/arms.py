@@ -6,7 +6,10 @@ from typing import Final
 from waguard.core.versions.facts import SHOWN_BY_ACKS, Arm, Evidence
 from waguard.core.versions.state import Confirmation, Member, Trial, TrialStage, VersionState
 
-NEW_KEPT: Final = 4  # unproven documents: as many builds as there may be in half an hour, and some
+NEW_KEPT: Final = (
+    4  # unproven documents: as many builds as there may be in half an hour, and some; more
+)
+# while fewer are proven: which ones were may be forgotten with a damaged versions.json
 RECENT: Final = 4  # proven ones that are kept however close they are
 APART: Final = (
     86_400.0  # s between two older ones: what only shows after days has something to go back to
@@ -130,7 +133,8 @@ def needed(state: VersionState) -> tuple[int, ...]:
             apart.append(revision)
     room = max(0, state.rules.keep - RECENT)
     kept = {*recent[: state.rules.keep], *apart[len(apart) - min(room, len(apart)) :]}
-    new = sorted((it for it in state.stored if it not in state.good), reverse=True)[:NEW_KEPT]
+    free = NEW_KEPT + max(0, state.rules.keep - len(kept))
+    new = sorted((it for it in state.stored if it not in state.good), reverse=True)[:free]
     arms = [it.good for it in state.confirmations]
     arms += [state.trial.arm, state.trial.good] if state.trial else []
     used = {state.pin, *(arm.revision for arm in arms)}

@@ -28,6 +28,11 @@ class VersionMemory:
         self.unreadable: str | None = None
         """What was wrong with the file that lay there, which is quarantined."""
 
+    @property
+    def lost(self) -> bool:
+        """Whether there is a file, and this daemon does not know what it says."""
+        return self._unknown or self.unreadable is not None
+
     def load(self, decode: Callable[[bytes], VersionState]) -> VersionState | None:
         """None: there is no file that can be read. ``decode`` raises ``StateError``."""
         try:

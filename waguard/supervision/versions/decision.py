@@ -107,6 +107,8 @@ class VersionDecision:
         self._waiting: deque[VersionFact] = deque()
         self._busy = False
         self._saving: asyncio.Task[None] | None = None
+        self._spared = frozenset[int]()
+        """Documents that are not deleted: which of them are proven or pinned was not read."""
         self.stopping = False
         self.state = self._remembered()
         if not self.memory.written:  # nothing is known that is worth a file
@@ -139,6 +141,8 @@ class VersionDecision:
     def begin(self) -> None:
         """Compare what is remembered with what lies here; blocks."""
         self.handle_bundles(bundles_here(self.store))
+        if self.memory.lost:
+            self._spared = frozenset(self.documents.known())
         self.handle_documents()
 
     def begin_stop(self) -> None:
@@ -231,6 +235,8 @@ class VersionDecision:
         return self._mailbox.state(session).intent is Intent.UP
 
     def _discard(self, revision: int) -> None:
+        if revision in self._spared:
+            return
         try:
             self.documents.discard(revision)
         except OSError as error:

@@ -1,0 +1,51 @@
+"""What is known of WhatsApp's versions cannot be read, or written, when a daemon begins or ends."""
+
+import errno
+
+import pytest
+
+from tests.host.odd_files import refuse
+from tests.supervision.bench import Bench
+from tests.supervision.version_drill import ME, OLD, Drill
+from tests.supervision.world import World
+from waguard.host.memory.version_memory import FILE
+
+OLDER = tuple(range(OLD - 11, OLD + 1))
+"""As many as are kept: eight proven ones, and four new ones."""
+
+
+@pytest.fixture
+async def drill(bench: Bench) -> Drill:
+    return Drill(bench)
+
+
+async def test_documents_stay_where_the_file_of_the_versions_is_damaged(
+    bench: Bench, world: World
+) -> None:
+    await bench.it.stop()
+    path = world.config.paths.state / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{")
+    world.documents.there = set(OLDER)
+    bench.it = world.supervisor()
+    bench.it.versions.begin()
+    assert world.documents.there == set(OLDER)
+
+
+async def test_documents_stay_where_the_file_of_the_versions_cannot_be_read_now(
+    drill: Drill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next daemon may read it: what it names as proven or pinned has to be there."""
+    bench, world = drill.bench, drill.world
+    await drill.up()
+    bench.it.operators.pin(OLD, by=ME)
+    await bench.it.stop()
+    with monkeypatch.context() as patch:
+        refuse(patch, world.config.paths.state / FILE, errno.EMFILE)
+        bench.it = world.supervisor()
+    bench.it.versions.begin()
+    world.documents.there.update(range(OLD + 1, OLD + 20))
+    bench.it.versions.handle_documents()
+    await bench.restart()
+    bench.it.versions.begin()
+    assert bench.it.versions.state.pin == OLD
