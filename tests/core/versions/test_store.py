@@ -323,6 +323,21 @@ def test_a_clock_that_was_set_back_holds_nothing_up_for_ever() -> None:
     assert next_deadline(state) < NEVER
 
 
+def test_a_newest_version_that_was_refused_before_the_clock_was_set_back_is_asked_for_no_more() -> (
+    None
+):
+    bench = VersionBench("a", "b")
+    bench.prove()
+    bench.post(Refused(OLD))
+    bench.now -= 86_400
+    bench.state = decode(encode(bench.state), RULES, now=bench.now)
+    for _ in range(5):
+        bench.load("a")
+        bench.unhealthy("a", evidence=Evidence.TOO_OLD)
+        bench.pass_time(RULES.pause)
+    assert bench.reloads == []
+
+
 @pytest.mark.parametrize(
     "data",
     [b"", b"[]", b"{}", b'{"format": 2}', b"\xff", b"[" * 5000, encode(initial("x"))[:-5]],

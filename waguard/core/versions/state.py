@@ -284,4 +284,5 @@ def _not_of_the_future(state: VersionState, now: float) -> VersionState:
         bundle_pause=bundle_pause
         and replace(bundle_pause, until=min(bundle_pause.until, now + rules.pause_limit)),
         good={revision: replace(it, at=min(it.at, now)) for revision, it in state.good.items()},
+        refused_at=min(state.refused_at, now),
     )
