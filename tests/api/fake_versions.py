@@ -61,13 +61,13 @@ class FakeVersions:
     def listing(self) -> Listing:
         return self.now
 
-    def pin(self, revision: int, *, by: str) -> None:
+    async def pin(self, revision: int, *, by: str) -> None:
         self._do("pin", revision, by)
         if revision not in {it.revision for it in self.now.rows}:
             raise NotFoundError("it is not stored here", remedy="stored are 1023, 1022")
         self.now = replace(self.now, pin=revision)
 
-    def unpin(self, *, by: str) -> None:
+    async def unpin(self, *, by: str) -> None:
         self._do("unpin", by)
         self.now = replace(self.now, pin=None)
 

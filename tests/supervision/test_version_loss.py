@@ -8,6 +8,8 @@ from tests.host.odd_files import refuse
 from tests.supervision.bench import Bench
 from tests.supervision.version_drill import ME, OLD, Drill
 from tests.supervision.world import World
+from waguard.core.versions.policy import decode
+from waguard.core.versions.version_rules import VersionRules
 from waguard.host.memory.version_memory import FILE
 
 OLDER = tuple(range(OLD - 11, OLD + 1))
@@ -38,7 +40,7 @@ async def test_documents_stay_where_the_file_of_the_versions_cannot_be_read_now(
     """The next daemon may read it: what it names as proven or pinned has to be there."""
     bench, world = drill.bench, drill.world
     await drill.up()
-    bench.it.operators.pin(OLD, by=ME)
+    await bench.it.operators.pin(OLD, by=ME)
     await bench.it.stop()
     with monkeypatch.context() as patch:
         refuse(patch, world.config.paths.state / FILE, errno.EMFILE)
@@ -49,3 +51,13 @@ async def test_documents_stay_where_the_file_of_the_versions_cannot_be_read_now(
     await bench.restart()
     bench.it.versions.begin()
     assert bench.it.versions.state.pin == OLD
+
+
+async def test_what_an_operator_chose_is_on_the_disk_when_it_is_answered(drill: Drill) -> None:
+    """The daemon may be killed a moment later."""
+    await drill.up()
+    path, operators = drill.world.config.paths.state / FILE, drill.bench.it.operators
+    await operators.pin(OLD, by=ME)
+    assert decode(path.read_bytes(), VersionRules(), now=0.0).pin == OLD
+    await operators.unpin(by=ME)
+    assert decode(path.read_bytes(), VersionRules(), now=0.0).pin is None

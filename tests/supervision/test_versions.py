@@ -117,7 +117,7 @@ async def test_a_pinned_version_that_is_refused_is_left(drill: Drill) -> None:
     await drill.up()
     await drill.load_new("a")
     await drill.until(lambda: drill.bench.it.versions.state.newest == NEW)
-    drill.bench.it.operators.pin(OLD, by=ME)
+    await drill.bench.it.operators.pin(OLD, by=ME)
     await wait_until(lambda: drill.world.audited("version_pinned"), "it is on the trail")
     assert drill.world.audited("version_pinned") == [
         (None, None, f"{ME} pinned WhatsApp Web {OLD}")
@@ -166,9 +166,9 @@ async def test_off_nothing_of_it_runs(drill: Drill) -> None:
     assert (dict(state.members), state.stored, state.newest) == ({}, frozenset(), None)
     versions = drill.bench.it.operators
     with pytest.raises(ConflictError, match=r"versions\.mode is off"):
-        versions.pin(OLD, by=ME)
+        await versions.pin(OLD, by=ME)
     with pytest.raises(ConflictError, match=r"versions\.mode is off"):
-        versions.unpin(by=ME)
+        await versions.unpin(by=ME)
     with pytest.raises(ConflictError, match=r"versions\.mode is off"):
         versions.try_version(None, session=None, by=ME)
     with pytest.raises(ConflictError, match=r"versions\.mode is off"):
@@ -186,22 +186,22 @@ async def test_a_worker_knows_where_documents_are_kept(drill: Drill) -> None:
 async def test_an_error_names_what_is_known(drill: Drill) -> None:
     await drill.up()
     with pytest.raises(NotFoundError) as unknown:
-        drill.bench.it.operators.pin(77, by=ME)
+        await drill.bench.it.operators.pin(77, by=ME)
     assert unknown.value.remedy == f"stored are {OLD}"
     with pytest.raises(NotFoundError):
         await drill.bench.it.operators.use_bundle("ab" * 32, by=ME)
     with pytest.raises(ConflictError):
-        drill.bench.it.operators.unpin(by=ME)
-    drill.bench.it.operators.pin(OLD, by=ME)
+        await drill.bench.it.operators.unpin(by=ME)
+    await drill.bench.it.operators.pin(OLD, by=ME)
     assert drill.bench.it.operators.listing().pin == OLD
-    drill.bench.it.operators.unpin(by=ME)
+    await drill.bench.it.operators.unpin(by=ME)
     assert drill.bench.it.operators.listing().pin is None
     await wait_until(lambda: drill.world.audited("version_unpinned"), "it is on the trail")
 
 
 async def test_what_is_known_outlives_the_daemon(drill: Drill) -> None:
     await drill.up()
-    drill.bench.it.operators.pin(OLD, by=ME)
+    await drill.bench.it.operators.pin(OLD, by=ME)
     await drill.run(1)
     await drill.bench.restart()
     assert drill.bench.it.versions.state.pin == OLD

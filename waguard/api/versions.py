@@ -139,14 +139,14 @@ async def listing(request: web.Request) -> Versions:
 @route(Right.ADMIN, 404, 409)
 async def pin(request: web.Request, body: Pin) -> Versions:
     """Serve this stored version to all sessions."""
-    request.app[DEPS].versions.pin(body.revision, by=who(request))
+    await request.app[DEPS].versions.pin(body.revision, by=who(request))
     return _versions(request)
 
 
 @route(Right.ADMIN, 409)
 async def unpin(request: web.Request) -> Versions:
     """End that."""
-    request.app[DEPS].versions.unpin(by=who(request))
+    await request.app[DEPS].versions.unpin(by=who(request))
     return _versions(request)
 
 

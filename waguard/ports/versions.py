@@ -53,10 +53,10 @@ class VersionControl(Protocol):
     def listing(self) -> Listing:
         """How the versions stand now."""
 
-    def pin(self, revision: int, *, by: str) -> None:
+    async def pin(self, revision: int, *, by: str) -> None:
         """Serve this stored one to all."""
 
-    def unpin(self, *, by: str) -> None:
+    async def unpin(self, *, by: str) -> None:
         """End that."""
 
     def try_version(self, revision: int | None, *, session: str | None, by: str) -> None:

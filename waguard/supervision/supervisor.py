@@ -209,7 +209,7 @@ class Supervisor:
         await asyncio.sleep(0)  # they have begun
         await left()
         await asyncio.gather(*ends)
-        await self.versions.close()
+        await self.versions.save()
         await self.watchdog.browsers.close()
 
     def kill(self) -> None:

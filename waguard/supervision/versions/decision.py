@@ -174,11 +174,13 @@ class VersionDecision:
                 asyncio.to_thread(self.memory.save, content), name="versions"
             )
 
-    async def close(self) -> None:
-        """Have it written."""
+    async def save(self) -> None:
+        """Have it written now; who is cancelled meanwhile ends no write."""
+        while self._saving and not self._saving.done():
+            await asyncio.wait({self._saving})
+        self._save()
         if self._saving:
-            await self._saving
-        await asyncio.to_thread(self.memory.save, versions.encode(self.state))
+            await asyncio.wait({self._saving})
 
     # ---- one fact ----
 

@@ -56,7 +56,7 @@ class VersionOperators:
             sessions=tuple(sorted(having)),
         )
 
-    def pin(self, revision: int, *, by: str) -> None:
+    async def pin(self, revision: int, *, by: str) -> None:
         """See ``ports.versions.VersionControl``."""
         self._require_on()
         self._require_known(revision)
@@ -64,8 +64,9 @@ class VersionOperators:
         self._decision.record(
             "version_pinned", f"{by} pinned WhatsApp Web {revision}", revision=revision
         )
+        await self._decision.save()
 
-    def unpin(self, *, by: str) -> None:
+    async def unpin(self, *, by: str) -> None:
         """See ``ports.versions.VersionControl``."""
         self._require_on()
         if (before := self._decision.state.pin) is None:
@@ -74,6 +75,7 @@ class VersionOperators:
         self._decision.record(
             "version_unpinned", f"{by} ended the pin of {before}", revision=before
         )
+        await self._decision.save()
 
     def try_version(self, revision: int | None, *, session: str | None, by: str) -> None:
         """See ``ports.versions.VersionControl``."""
@@ -105,6 +107,7 @@ class VersionOperators:
         self._decision.record(
             "bundle_used", f"{by} has all sessions get {version_words.bundle(found)}"
         )
+        await self._decision.save()
 
     async def refresh_bundles(self) -> None:
         """See ``ports.versions.VersionControl``."""
