@@ -1,6 +1,7 @@
 """What is known of WhatsApp's versions cannot be read, or written, when a daemon begins or ends."""
 
 import errno
+from collections.abc import Collection
 
 import pytest
 
@@ -61,3 +62,16 @@ async def test_what_an_operator_chose_is_on_the_disk_when_it_is_answered(drill: 
     assert decode(path.read_bytes(), VersionRules(), now=0.0).pin == OLD
     await operators.unpin(by=ME)
     assert decode(path.read_bytes(), VersionRules(), now=0.0).pin is None
+
+
+async def test_a_folder_of_documents_that_cannot_be_read_does_not_end_the_daemon(
+    drill: Drill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await drill.up()
+
+    def fail() -> Collection[int]:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(drill.world.documents, "known", fail, raising=False)
+    drill.bench.it.versions.begin()
+    assert OLD in drill.bench.it.versions.state.stored

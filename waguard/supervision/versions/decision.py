@@ -141,9 +141,17 @@ class VersionDecision:
     def begin(self) -> None:
         """Compare what is remembered with what lies here; blocks."""
         self.handle_bundles(bundles_here(self.store))
-        if self.memory.lost:
-            self._spared = frozenset(self.documents.known())
-        self.handle_documents()
+        try:
+            if self.memory.lost:
+                self._spared = frozenset(self.documents.known())
+            self.handle_documents()
+        except OSError as error:  # sessions are served all the same
+            logger.error(
+                "the documents of WhatsApp Web cannot be read now; those that are known stay",
+                event="file_unreadable",
+                file=str(self.documents.path(0).parent),
+                why=str(error),
+            )
 
     def begin_stop(self) -> None:
         """Sessions stop now: nothing follows from that."""
