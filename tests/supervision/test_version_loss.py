@@ -9,6 +9,7 @@ from tests.host.odd_files import refuse
 from tests.supervision.bench import Bench
 from tests.supervision.version_drill import ME, OLD, Drill
 from tests.supervision.world import World
+from tests.waiting import wait_until
 from waguard.core.versions.policy import decode
 from waguard.core.versions.version_rules import VersionRules
 from waguard.host.memory.version_memory import FILE
@@ -75,3 +76,13 @@ async def test_a_folder_of_documents_that_cannot_be_read_does_not_end_the_daemon
     monkeypatch.setattr(drill.world.documents, "known", fail, raising=False)
     drill.bench.it.versions.begin()
     assert OLD in drill.bench.it.versions.state.stored
+
+
+async def test_a_pin_that_ends_by_itself_is_on_the_trail(drill: Drill) -> None:
+    await drill.up()
+    await drill.bench.it.operators.pin(OLD, by=ME)
+    drill.world.documents.there.remove(OLD)
+    drill.bench.it.versions.handle_documents()
+    await wait_until(lambda: drill.world.audited("version_unpinned"), "it is on the trail")
+    [(*_, why)] = drill.world.audited("version_unpinned")
+    assert why == f"the pin of {OLD} ended by itself: its document is not stored here"

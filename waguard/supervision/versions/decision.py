@@ -34,6 +34,7 @@ from waguard.core.versions.facts import (
     Discarded,
     RulesChanged,
     TimerDue,
+    Unpin,
     VersionFact,
 )
 from waguard.core.versions.state import VersionState
@@ -200,10 +201,14 @@ class VersionDecision:
         self._busy = True
         try:
             while self._waiting:
-                it = self._waiting.popleft()
+                it, before = self._waiting.popleft(), self.state.pin
                 self.state, effects = versions.advance(self.state, it, self.now())
                 for effect in effects:
                     self._alone(effect)
+                if before and self.state.pin is None and not isinstance(it, Unpin):
+                    why = versions.unservable(self.state, before)
+                    words = f"the pin of {before} ended by itself: {why}"
+                    self.record("version_unpinned", words, revision=before)
         finally:
             self._busy = False
         self._report()
@@ -302,7 +307,7 @@ class VersionDecision:
             self.post(BundleRemoved(sha256))
 
     def record(self, kind: Noted, words: str, **about: object) -> None:
-        """What a person did, in the log and on the fleet's trail."""
+        """What a person did or has to know of, in the log and on the fleet's trail."""
         logger.warning(kind.replace("_", " "), event=kind, every=True, why=words)
         self.fleet.trail.record(kind, reason=words, evidence=dict(about))
 
