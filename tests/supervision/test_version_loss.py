@@ -86,3 +86,17 @@ async def test_a_pin_that_ends_by_itself_is_on_the_trail(drill: Drill) -> None:
     await wait_until(lambda: drill.world.audited("version_unpinned"), "it is on the trail")
     [(*_, why)] = drill.world.audited("version_unpinned")
     assert why == f"the pin of {OLD} ended by itself: its document is not stored here"
+
+
+async def test_a_session_that_was_stopped_while_the_mode_was_off_is_chosen_for_nothing(
+    drill: Drill,
+) -> None:
+    await drill.up()
+    drill.world.change("versions", mode="off")
+    await drill.run(2)
+    await drill.bench.it.sessions.stop("a")
+    await drill.run(2)
+    drill.world.change("versions", mode="react", good_after=10.0, well_for=3.0, pause=20.0)
+    await drill.run(3)
+    members = drill.bench.it.versions.state.members
+    assert {name for name, it in members.items() if it.left_at is None} == {"b", "c", "d"}

@@ -9,6 +9,7 @@ from waguard.core.versions import cure as version_cure
 from waguard.core.versions import policy as versions
 from waguard.core.versions import wave as version_wave
 from waguard.core.versions.facts import (
+    Left,
     Loaded,
 )
 from waguard.core.versions.page_facts import Page, Seen, Watched, read
@@ -49,6 +50,8 @@ class VersionObserver:
         """Take what is seen of it now; only a change is news. Whether its page is another version: the first one of
         an ``adopted`` worker is not, an earlier daemon published it."""
         if not self.decision.on:
+            for one in self._watched:  # it may be gone when it is on again: then it is not reported
+                self.decision.post(Left(one))
             self._watched.clear()  # what is seen meanwhile is reported when it is on again
             return False
         if self.decision.stopping:
