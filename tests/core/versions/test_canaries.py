@@ -243,6 +243,14 @@ def test_while_an_operator_pins_a_version_there_are_no_trials() -> None:
     assert bench.state.trial is None
 
 
+def test_a_pin_ends_also_what_waits_for_the_trial_that_runs() -> None:
+    bench = VersionBench("a", "b")
+    bench.unhealthy_with_new("a")
+    bench.post(Try(session="b"))
+    bench.post(Pin(OLD))
+    assert (bench.state.trial, bench.gets("b")) == (None, OLD)
+
+
 def test_an_operator_can_have_one_session_try_a_version() -> None:
     bench = held()
     bench.post(Try(session="c"))
