@@ -103,6 +103,35 @@ async def test_what_memory_knew_of_another_hosts_message_ends_with_the_next_acqu
         assert one.send().message_id != pending.message_id
 
 
+async def test_the_same_text_again_is_sent_by_the_owner_where_another_host_answered_the_first(
+    tmp_path: Path,
+) -> None:
+    async with a_host(tmp_path) as one, a_host(tmp_path) as two:
+        disown(one)
+        pending = await answered_repetition(one)
+        row = await one.row(pending)
+        assert row.answered
+        assert row.state is State.ACCEPTED
+        await two.outbox.acquire({SESSION})
+        again = await answered_repetition(two)
+        assert await state(two, again, State.SENT)
+        assert sent(two) == [pending.message_id, again.message_id]
+
+
+async def test_the_same_text_again_is_sent_where_the_session_came_before_the_reply_of_the_first(
+    tmp_path: Path,
+) -> None:
+    async with a_host(tmp_path) as host:
+        disown(host)
+        pending = await kept(host, later=True)
+        assert await host.result(pending) is None
+        await host.outbox.acquire({SESSION})
+        host.outbox.answered(pending)
+        again = await answered_repetition(host)
+        assert await state(host, again, State.SENT)
+        assert sent(host) == [pending.message_id, again.message_id]
+
+
 async def test_a_repetition_of_another_hosts_message_is_known_only_for_a_while(
     tmp_path: Path,
 ) -> None:

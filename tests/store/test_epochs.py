@@ -274,6 +274,16 @@ async def test_a_host_that_is_no_owner_accepts_for_an_epoch_that_it_saw(filled: 
 
 
 @usually_sqlite
+async def test_a_host_that_is_no_owner_writes_that_it_answered_and_no_more(filled: Filled) -> None:
+    number, store = filled.ids["accepted"], filled.hosts[1].store
+    more = StateUpdate(id=number, answered=True, sent_at=1)
+    alone = StateUpdate(id=number, answered=True)
+    assert (await store.messages.write([], outgoing=[more, alone])).kept == (None, 0)
+    assert (row := await store.outbox.find(number))
+    assert (row.answered, row.sent_at) == (True, None)
+
+
+@usually_sqlite
 async def test_two_hosts_accept_one_request_once(filled: Filled) -> None:
     first, second = filled.hosts
     asked = message("s1", "c", seen=1, key="order-1")

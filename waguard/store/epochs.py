@@ -19,7 +19,7 @@ the epoch that was seen                ``accepted`` rows of the outbox from a ho
                                        withdrawal (``seen``)
 row lock and generation                ``set_desired``, ``leave``, ``soft_delete``, ``set_metadata``, ``merge_metadata``,
                                        endpoints
-nothing                                the audit log; retention (``tidy`` of messages, outbox, audit), whose statements
+nothing                                that a reply was written (``answered`` alone); the audit log; retention (``tidy`` of messages, outbox, audit), whose statements
                                        say themselves what may go; lease, installation, owners and hosts
 =====================================  =============================================================================
 
@@ -165,6 +165,8 @@ def allowed(connection: Connection, owning: Owning, batch: Batch) -> Allowed:
         session = sessions.get(_name(it))
         if isinstance(it, Withdrawal) and may(session):  # this host owns it meanwhile
             return True
+        if _only_answered(it):  # who wrote the reply may not be the owner, and nobody else knows
+            return True
         return may(session, _seen(it)) and not _is_refused(connection, it)
 
     kept = [may_keep(it) for it in batch.outgoing]
@@ -190,6 +192,10 @@ def _is_refused(connection: Connection, it: Outbox) -> bool:
     same = (OUTBOX.c.session_id == it.session_id) & (OUTBOX.c.idempotency_key == it.key)
     is_used = it.key is not None and connection.scalar(select(OUTBOX.c.id).where(same))
     return it.state is not State.ACCEPTED or bool(is_used)
+
+
+def _only_answered(it: Outbox) -> bool:
+    return isinstance(it, StateUpdate) and it == StateUpdate(id=it.id, answered=True)
 
 
 _Name = tuple[str, int | str]

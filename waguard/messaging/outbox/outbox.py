@@ -227,10 +227,11 @@ class Outbox:
         first = self._sends.answered(pending)
         pending.replies -= 1
         owed, pending.owed = pending.owed, None
-        if pending.id and not pending.lost and (first or owed):
-            update = owed or StateUpdate(id=pending.id)
-            direct = direct and not pending.queued
-            update = replace(update, answered=True, direct=direct, reports=pending.reports)
+        if pending.id and (first or owed):
+            update = replace(owed or StateUpdate(id=pending.id), answered=True)
+            if not pending.lost:  # else no more is this host's to write, but nobody else knows that
+                direct = direct and not pending.queued
+                update = replace(update, direct=direct, reports=pending.reports)
             self._ctx.journal.update(update)
         return first
 

@@ -98,7 +98,7 @@ class PendingSend:
     seen: int | None = None
     """As ``NewMessage`` has it."""
     lost: bool = False
-    """Another host owns its session: nothing more of it is sent or written here."""
+    """Another host owns its session: nothing more of it is sent here, or written but that it was answered."""
 
     def set_command(self, command: Command) -> None:
         """What is to be sent."""
@@ -229,7 +229,9 @@ class PendingSends:
     def answered(self, pending: PendingSend) -> bool:
         """A reply was written; whether it was the first one for this message."""
         if pending.key is None:
-            self.drop(pending)
+            known = self._known.get(pending.ident)
+            if known and known.name == pending.name:  # read from its row again, it is not the same
+                self.drop(known)
         else:
             pending.kept_since = self._clock()
         first, pending.replied = not pending.replied, True
