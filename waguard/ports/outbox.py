@@ -142,6 +142,10 @@ class OutboxStore(Protocol):
     async def find_key(self, session_id: str, key: str) -> Outgoing | None:
         """By the idempotency key."""
 
+    async def find_unanswered(self, fingerprint: str, *, since: float) -> Outgoing | None:
+        """The newest without a key, accepted since (unix time), whose reply was not written, and that may have been sent, or
+        may be yet."""
+
     async def readers(self, session_id: str, message_id: str) -> list[Reader]:
         """Who of a group has got or read it, by time."""
 

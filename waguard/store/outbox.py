@@ -2,7 +2,6 @@
 
 import itertools
 import re
-import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
@@ -48,7 +47,7 @@ from waguard.ports.outbox import (
     Withdrawal,
 )
 from waguard.store import group_readers as readers
-from waguard.store import owned
+from waguard.store import owned, withdrawals
 from waguard.store.database import Database
 from waguard.store.engine import commit_with_next
 from waguard.store.models import INBOX, OUTBOX
@@ -85,17 +84,18 @@ _FREE_KEY: Final = (
     .where(_OWN.session_id == bindparam("session"), _OWN.idempotency_key == bindparam("used"))
     .values(idempotency_key=None)
 )
-# only PostgreSQL deletes past a row that is not committed yet; its locks end behind the commit
-_EARLIER_WRITERS: Final = text("""
-    SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
-    WHERE relation = 'waguard_outbox'::regclass AND mode = 'RowExclusiveLock' AND granted
-        AND datname = current_database() AND pid <> pg_backend_pid()
-        AND (xact_start IS NULL OR xact_start <= clock_timestamp() - make_interval(secs => :ago))
-""")
 _SAME: Final = update(OUTBOX).where(_OWN.id == bindparam("number"))
 _STEPS: Final = {state: _SAME.where(_in(before)) for state, before in FROM.items()}
 _MAY_BEGIN: Final = or_(_OWN.expires_at.is_(None), _OWN.expires_at != ABANDONED)
 _STEPS[State.SENDING] = _STEPS[State.SENDING].where(_MAY_BEGIN).values(attempts=_OWN.attempts + 1)
+
+# were session (the fingerprint has it), key or bulk named too, most rows would be read by another index
+UNANSWERED: Final = select(*_SHOWN).where(
+    _OWN.created_at >= bindparam("since"),
+    _OWN.fingerprint == bindparam("same"),
+    ~_OWN.answered,
+)
+"""Found by when they were accepted, which is not long ago."""
 
 
 class SqlOutbox:
@@ -140,6 +140,12 @@ class SqlOutbox:
 
     async def find_key(self, session_id: str, key: str) -> Outgoing | None:
         return await self._one(and_(_OWN.session_id == session_id, _OWN.idempotency_key == key))
+
+    async def find_unanswered(self, fingerprint: str, *, since: float) -> Outgoing | None:
+        found = await self._found(UNANSWERED.params(same=fingerprint, since=since))
+        never = {State.FAILED, State.CANCELLED}
+        there = [it for it in found if not (it.key or it.bulk_id) and it.state not in never]
+        return max(there, key=lambda it: it.id, default=None)
 
     async def readers(self, session_id: str, message_id: str) -> list[Reader]:
         async with self._database.reading() as (connection, _):
@@ -241,7 +247,9 @@ async def write(
 ) -> tuple[int, ...]:
     """For each the new id, or how many messages it changed."""
     kept: list[int] = []
-    may_come = await _may_come(connection, [it for it in items if isinstance(it, Withdrawal)])
+    may_come = await withdrawals.may_come(
+        connection, [it for it in items if isinstance(it, Withdrawal)]
+    )
     for bulk_id, group in itertools.groupby(items, key=_bulk_of):
         if bulk_id is None:
             kept += [await _write(connection, item, now, may_come=may_come) for item in group]
@@ -278,18 +286,9 @@ async def _write(
             return await connection.run_sync(keep, item, now)
         case StateUpdate():
             return await _move(connection, item, now)
-        case Withdrawal(message_id=message_id):
-            same = _OWN.message_id == storable(message_id)
-            gone = (await connection.execute(delete(OUTBOX).where(same, _UNSENT))).rowcount
+        case Withdrawal():
+            gone = await withdrawals.withdraw(connection, item)
             return UNDECIDED if may_come and not gone else gone
-
-
-async def _may_come(connection: AsyncConnection, withdrawn: Sequence[Withdrawal]) -> bool:
-    """Whether a transaction that may keep one of these messages is still open."""
-    if not withdrawn or connection.dialect.name != "postgresql":
-        return False
-    ago = time.monotonic() - max(it.since for it in withdrawn)
-    return bool(await connection.scalar(_EARLIER_WRITERS, {"ago": max(0.0, ago)}))
 
 
 def _keep_bulk(

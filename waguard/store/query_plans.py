@@ -28,7 +28,7 @@ def why_scanned(connection: Connection, column: Column[Any], query: Select[Any])
 def _sqlite(connection: Connection, column: Column[Any], text: str) -> bool:
     # sqlite3 keeps statements with their plans, and EXPLAIN does not see that the tables have changed
     plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text} -- {uuid4()}").all()
-    search = re.compile(rf"SEARCH {column.table.name} USING .*\({column.name}=\?\)")
+    search = re.compile(rf"SEARCH {column.table.name} USING .*\({column.name}[=>]\?\)")
     return any(search.match(step.detail) for step in plan)
 
 

@@ -104,8 +104,7 @@ class Acceptance:
 
     async def find_key(self, session_id: str, key: str) -> Outgoing | None:
         """As ``Outbox.find_key``."""
-        if not await self._ctx.not_sent.written(self._ctx.timings.keeping):
-            raise UnavailableError("the database does not know yet what failed", retry_after=1)
+        await self._require_written()
         return await self._ctx.store.find_key(session_id, key)
 
     async def _keep_and_begin(
@@ -113,8 +112,7 @@ class Acceptance:
     ) -> None:
         dispatcher = self._dispatcher
         try:
-            if pending.key is not None and await self._was_kept(pending, pending.key):
-                self._is_left(pending, under_way=False)
+            if await self._was_kept(pending):
                 return
             if options.fetch:
                 command = await options.fetch()
@@ -168,9 +166,30 @@ class Acceptance:
         self._dispatcher.cancel(number)
         return True
 
-    async def _was_kept(self, pending: PendingSend, key: str) -> bool:
-        """Whether it is the message that has this key; what never left has a second chance."""
-        row = await self.find_key(pending.session_id, key)
+    async def _require_written(self) -> None:
+        if not await self._ctx.not_sent.written(self._ctx.timings.keeping):
+            raise UnavailableError("the database does not know yet what failed", retry_after=1)
+
+    def _knows_all(self, session_id: str) -> bool:
+        """Whether memory has all of a session that may be repeated: its owner's has, once it is acquired."""
+        own = self._ctx.own
+        return session_id in own and not own.is_coming(session_id)
+
+    async def _earlier(self, pending: PendingSend) -> Outgoing | None:
+        """The kept message with its key; without one that with its content, where another host may have accepted it."""
+        if pending.key is not None:
+            return await self.find_key(pending.session_id, pending.key)
+        if self._knows_all(pending.session_id):
+            return None
+        await self._require_written()
+        await self._ctx.journal.caught_up()  # with what was answered here
+        since = self._ctx.ages.ago(REPEATED_FOR)
+        return await self._ctx.store.find_unanswered(pending.fingerprint, since=since)
+
+    async def _was_kept(self, pending: PendingSend) -> bool:
+        """Whether it is a message that was kept before; what never left has a second chance."""
+        is_owners = self._knows_all(pending.session_id)
+        row = await self._earlier(pending)
         if row is None:
             return False
         earlier = Earlier(
@@ -187,6 +206,10 @@ class Acceptance:
             self._sends.drop(pending)
         if row.state is State.SENDING:  # memory has forgotten it a moment too early
             pending.resolve(Uncertain())
+        if not (is_owners and self._knows_all(pending.session_id)):
+            # the row is the owner's, or is adopted here by itself; the next request asks it again
+            self._sends.lose(pending, under_way=False)
+            self._sends.drop(pending)
         return True
 
     async def _keep(self, pending: PendingSend, command: Command, options: Options) -> bool:

@@ -56,7 +56,6 @@ class Adoption:
         known = {it.message_id for it in self._of(sessions) if not it.lost}
         found = [(await self._pending(it), it) for it in left if it.message_id not in known]
         taken = [(pending, row) for pending, row in found if row.session_id in own]
-        self._sends.reread([it for it in sessions if it in own])
         for pending, row in taken:
             self._adopt(pending, row)
         own.arrived(sessions)

@@ -213,17 +213,10 @@ class PendingSends:
         if self._known.get(pending.ident) is pending:
             del self._known[pending.ident]
 
-    def reread(self, sessions: Collection[str]) -> None:
-        """Forget those of some sessions that were lost: what their rows say counts again."""
-        for pending in self.of(sessions):
-            if pending.lost:
-                self.drop(pending)
-
     def lose(self, pending: PendingSend, *, under_way: bool) -> None:
-        """As ``PendingSend.lose``. A row knows a repetition by its key only: without one it is known here, until the
-        session is acquired again."""
+        """As ``PendingSend.lose``. Once it is kept its row knows of a repetition, and of who has answered it since."""
         pending.lose(under_way=under_way)
-        if pending.key is not None:
+        if pending.key is not None or pending.stored.done():
             self.drop(pending)
 
     def answered(self, pending: PendingSend) -> bool:
@@ -247,8 +240,7 @@ class PendingSends:
         kept = sorted(
             (pending.kept_since, ident)
             for ident, pending in self._known.items()
-            if pending.kept_since is not None
-            and (pending.left or pending.lost or pending.done.done())
+            if pending.kept_since is not None and (pending.left or pending.done.done())
         )
         too_old = self._clock() - REPEATED_FOR
         too_many = len(kept) - self._kept_at_most
