@@ -19,8 +19,9 @@ the epoch that was seen                ``accepted`` rows of the outbox from a ho
                                        withdrawal (``seen``)
 row lock and generation                ``set_desired``, ``leave``, ``soft_delete``, ``set_metadata``, ``merge_metadata``,
                                        endpoints
-nothing                                that a reply was written (``answered`` alone); the audit log; retention (``tidy`` of messages, outbox, audit), whose statements
-                                       say themselves what may go; lease, installation, owners and hosts
+nothing                                that a reply was written (``answered`` alone); the audit log; retention (``tidy``
+                                       of messages, outbox, audit), whose statements say themselves what may go; lease,
+                                       installation, owners and hosts
 =====================================  =============================================================================
 
 Locks are taken in one order: owners (by session), then accounts, then all others. A claim that waits

@@ -6,10 +6,9 @@ from typing import Final
 from waguard.core.versions.facts import SHOWN_BY_ACKS, Arm, Evidence
 from waguard.core.versions.state import Confirmation, Member, Trial, TrialStage, VersionState
 
-NEW_KEPT: Final = (
-    4  # unproven documents: as many builds as there may be in half an hour, and some; more
-)
-# while fewer are proven: which ones were may be forgotten with a damaged versions.json
+# unproven documents: as many builds as there may be in half an hour, and some; more while fewer are
+# proven: which ones were may be forgotten with a damaged versions.json
+NEW_KEPT: Final = 4
 RECENT: Final = 4  # proven ones that are kept however close they are
 APART: Final = (
     86_400.0  # s between two older ones: what only shows after days has something to go back to
