@@ -16,6 +16,7 @@ from tests.silent_names import ZONE, common_thread_is_free, silent_names
 from tests.waiting import wait_until
 from waguard.core.replace import replace
 from waguard.core.webhooks.delivery import MessageFields
+from waguard.core.webhooks.state import Queue
 from waguard.host.system.resolver import Resolver
 from waguard.messaging.webhooks import dead_letters
 from waguard.messaging.webhooks.sender import WebhookSender
@@ -55,6 +56,33 @@ async def test_what_a_receiver_refused_is_tried_at_once_at_the_next_one(
         await receiver.wait_taken(1)
         it.configure(url=receiver.url)
         await receiver.wait_taken(2)
+
+
+def attempts(queue: Queue) -> list[int]:
+    """Those of the first of each chat that have ended."""
+    return [partition.first.attempts for partition in queue.partitions.values()]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_the_pause_that_a_receiver_asked_for_is_not_that_of_the_next_one(
+    receiver: Receiver, tmp_path: Path, status: int
+) -> None:
+    asked: tuple[int, dict[str, str]] = (status, {"Retry-After": "3600"})
+    policy = replace(QUICK, longest_retry_after=3_600.0)
+    async with (
+        receiving() as earlier,
+        gateway(tmp_path, earlier.url, policy=policy, allow_private=True) as it,
+    ):
+        earlier.troubles.extend([asked] * 3)
+        await it.webhooks.endpoints.put(Endpoint(session_id="a", url=earlier.url, secret=None))
+        await it.stored(event(1, session="a"), event(2, session="b"))
+        for name in ("a", GLOBAL):
+            await wait_until(lambda: 1 in attempts(it.queue(name).state), "it was refused")  # noqa: B023 - called at once
+        await it.webhooks.endpoints.put(Endpoint(session_id="a", url=receiver.url, secret=None))
+        await receiver.wait_taken(1)
+        it.configure(url=receiver.url)
+        await receiver.wait_taken(3)
+    assert not earlier.taken()
 
 
 async def test_a_receiver_gets_the_fields_that_it_wants(receiver: Receiver, tmp_path: Path) -> None:

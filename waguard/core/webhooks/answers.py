@@ -158,11 +158,12 @@ def _any_unstored(work: Work, but: Partition) -> bool:
     return any(it.head.unstored and it.head.by_itself is not Cause.UNSTORED for it in others)
 
 
-def try_refused_again(work: Work) -> None:
-    """What was refused while the receiver refused everything need not wait for that."""
+def try_refused_again(work: Work, *, asked: bool = False) -> None:
+    """What was refused while the receiver refused everything need not wait for that; ``asked``: nor for the time that an
+    earlier receiver named."""
     for key in list(work.due):
         partition = work.partitions[key]
-        if partition.stage is PartitionStage.PAUSED and not partition.asked:
+        if partition.stage is PartitionStage.PAUSED and (asked or not partition.asked):
             work.ready(partition)
 
 

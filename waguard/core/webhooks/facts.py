@@ -64,12 +64,14 @@ class Fact(Struct, frozen=True, kw_only=True):
 
 class Configured(Fact, frozen=True, kw_only=True):
     """The settings are these. ``holds``: the receiver calls back while it handles a received message;
-    ``uses_lookup``: what it stored is looked up; ``gets_ready``: it gets ``session_ready``, so one may be expected."""
+    ``uses_lookup``: what it stored is looked up; ``gets_ready``: it gets ``session_ready``, so one may be expected;
+    ``url``: its address, None: it has none, or that is not known yet."""
 
     policy: DeliveryPolicy
     holds: bool
     uses_lookup: bool
     gets_ready: bool
+    url: str | None = None
 
 
 class Poked(Fact, frozen=True):

@@ -12,7 +12,7 @@ out of turn does no harm.
 """
 
 from waguard.core.replace import replace
-from waguard.core.webhooks import circuit, owned
+from waguard.core.webhooks import circuit, owned, receiver
 from waguard.core.webhooks import queue_memory as contents
 from waguard.core.webhooks.answers import handle_answer, handle_lookup, try_refused_again
 from waguard.core.webhooks.delivery import HELD, LOOKUP_PAUSE, Cause
@@ -116,6 +116,10 @@ def _configure(work: Work, it: Configured) -> None:
     work.policy, work.holds, work.uses_lookup = it.policy, it.holds, it.uses_lookup
     if not it.gets_ready:
         contents.expect_none(work)
+    if it.url not in {None, work.url}:
+        work.url = it.url
+        work.receiver = receiver.replaced(work.receiver)
+        try_refused_again(work, asked=True)
 
 
 def _at(work: Work, key: Key, stage: PartitionStage, number: int) -> Partition | None:

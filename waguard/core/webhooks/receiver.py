@@ -102,6 +102,16 @@ def failed(  # noqa: PLR0913 - what a refusal says, each by its name
     )
 
 
+def replaced(receiver: Receiver) -> Receiver:
+    """Another one at its place: what the first one refused says nothing of this one, and counts against nobody."""
+    return Receiver(
+        spells=receiver.spells + 1,
+        served=receiver.served,
+        stored_count=receiver.stored_count,
+        refused_count=receiver.refused_count,
+    )
+
+
 def quiet(receiver: Receiver, *, until: float) -> Receiver:
     """The receiver asks for a pause (monotonic time)."""
     return replace(receiver, circuit=circuits.quiet(receiver.circuit, until=until))

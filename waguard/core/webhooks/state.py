@@ -57,6 +57,7 @@ class Queue(Struct, frozen=True, kw_only=True):
     window: MemoryWindow = MemoryWindow()
     holds: bool = True
     uses_lookup: bool = False
+    url: str | None = None
     partitions: PersistentMap[Key, Partition] = field(default_factory=PersistentMap)
     count: int = 0
     """Webhooks in memory."""

@@ -18,7 +18,7 @@ class Work:
         self.now = now
         self.effects: list[Effect] = []
         self.policy, self.window = queue.policy, queue.window
-        self.holds, self.uses_lookup = queue.holds, queue.uses_lookup
+        self.holds, self.uses_lookup, self.url = queue.holds, queue.uses_lookup, queue.url
         self.partitions = queue.partitions.builder()
         self.count = queue.count
         self.fresh, self.failed = queue.fresh.builder(), queue.failed.builder()
@@ -42,6 +42,7 @@ class Work:
             policy=self.policy,
             holds=self.holds,
             uses_lookup=self.uses_lookup,
+            url=self.url,
             partitions=self.partitions.finish(),
             count=self.count,
             fresh=self.fresh.finish(),

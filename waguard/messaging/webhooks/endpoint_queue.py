@@ -64,6 +64,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     holds: Callable[[], bool]
     uses_lookup: Callable[[], bool]
     gets_ready: Callable[[], bool]
+    url: Callable[[], str | None]
 
     def read(self) -> Configured:
         """As they are."""
@@ -72,6 +73,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             holds=self.holds(),
             uses_lookup=self.uses_lookup(),
             gets_ready=self.gets_ready(),
+            url=self.url(),
         )
 
 
@@ -95,7 +97,11 @@ class EndpointQueue:
         self._settings = settings
         self._configured = it = settings.read()
         self.state = Queue(
-            policy=it.policy, holds=it.holds, uses_lookup=it.uses_lookup, window=window
+            policy=it.policy,
+            holds=it.holds,
+            uses_lookup=it.uses_lookup,
+            url=it.url,
+            window=window,
         )
         if acquired is not None:
             self.state = replace(self.state, owned=all_here(acquired))

@@ -79,6 +79,14 @@ class Endpoints:
         own = self.own(endpoint)
         return own is None or own.hold
 
+    def url(self, endpoint: str) -> str | None:
+        """The address that it has; None: it has none, or that is not known yet."""
+        if endpoint == GLOBAL:
+            url = self._settings().url
+            return None if url is None else str(url)
+        own = self.own(endpoint)
+        return own.url if own else None
+
     def fields(self, endpoint: str) -> MessageFields:
         """What it gets of a message."""
         own = self.own(endpoint)

@@ -191,6 +191,7 @@ class Webhooks:
             holds=lambda: self.endpoints.holds(endpoint),
             uses_lookup=lambda: table is not None and table.uses_lookup,
             gets_ready=lambda: self.endpoints.gets_ready(endpoint),
+            url=lambda: self.endpoints.url(endpoint),
         )
         acquired = self._own.acquired()
         return EndpointQueue(endpoint, self._ctx, attempts, settings, self._window, acquired)
