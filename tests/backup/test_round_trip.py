@@ -447,11 +447,31 @@ def test_only_the_newest_are_kept_and_nothing_else_is_touched(
     }:
         (folder / name).write_text("x")
     path, _ = old.save(folder, keep=2)
-    assert {it.name for it in folder.iterdir()} == others | {path.name, future}
+    before = f"{ours}20210101T000000Z.tar.encrypted"
+    assert {it.name for it in folder.iterdir()} == others | {path.name, before, future}
     assert path.name.startswith(ours)
     path.rename(folder / f"{ours}20220101T000000Z.tar")
     path, _ = old.save(folder, keep=1)
-    assert {it.name for it in folder.iterdir()} == others | {path.name}
+    assert {it.name for it in folder.iterdir()} == others | {path.name, future}
+
+
+def test_a_clock_that_was_ahead_or_behind_takes_no_archive_from_the_newest(
+    old: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, day = tmp_path / "backups", 86_400.0
+    made = dict[float, Path]()
+    for at in (20_000, 30_000, 20_001, 20_002, 20_003, 15_000, 15_001, 15_002):
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time", lambda now=at * day: now)
+            made[at], _ = old.save(folder, keep=2)
+        assert made[at].exists()
+    assert {at for at, path in made.items() if path.exists()} == {
+        20_002,
+        20_003,
+        30_000,
+        15_001,
+        15_002,
+    }
 
 
 def test_a_draft_of_a_run_that_was_killed_is_removed(old: Installation, tmp_path: Path) -> None:

@@ -53,8 +53,8 @@ class Source(Struct, frozen=True, kw_only=True):
 
 
 def into_folder(source: Source, folder: Path, *, keep: int | None) -> tuple[Path, Manifest]:
-    """A new archive there; of the older ones of this installation only ``keep`` - 1 stay (None: all), and the newest
-    with credentials that it has not. Raises ``WaguardError``, ``OSError``."""
+    """A new archive there; of those of this installation that are dated before it only ``keep`` - 1 stay (None: all), and
+    the newest with credentials that it has not. Raises ``WaguardError``, ``OSError``."""
     _require_room(source, folder)
     now = time.time()
     stamp = f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}"
@@ -82,7 +82,9 @@ def into_folder(source: Source, folder: Path, *, keep: int | None) -> tuple[Path
     last = _remember(source, manifest, archive_path, earlier)
     if keep is not None:
         with as_owner_of(folder):
-            older = sorted(it for it in _archives(folder, ours) if it.name != name)
+            # those dated ahead are of a clock that is or was wrong: which one is not known
+            older = [it for it in _archives(folder, ours) if it.name != name]
+            older = sorted(it for it in older if it.name[: len(ours + stamp)] <= ours + stamp)
             stay = {Path(it.archive).name for it in last.holders}
             for old in older[: max(0, len(older) - keep + 1)]:
                 if old.name not in stay:
