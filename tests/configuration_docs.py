@@ -31,8 +31,8 @@ place, waguard ends with exit code 2 and names both.
 Each key is also an environment variable, `WAGUARD_<SECTION>__<KEY>`, which beats the file (lists as JSON). A start and a reload
 log variables that hide a key of the file, and keys of earlier versions, which are constants now (`config/retired.py`).
 
-- `waguard config check` reads the file as the daemon would. Of the installed unit's file it also checks whose the
-  files are, and prints a drop-in for folders that the unit may not write.
+- `waguard config check` reads the file, and the files of keys and secrets that it names, as the daemon would at a start. Of the
+  installed unit's file it also checks whose the files are, and prints a drop-in for folders that the unit may not write.
 - `waguard config show` has every key with its value, where that is from, and its default. It sees the
   environment of who asks, not the daemon's.
 - `systemctl reload waguard` (SIGHUP) reads the file again; a wrong one changes nothing.

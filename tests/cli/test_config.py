@@ -138,6 +138,50 @@ def test_what_the_daemon_would_end_with(here: Path, capsys: pytest.CaptureFixtur
     assert f"{here}/elsewhere/sessions" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("api-key", b"short\n", "api-key holds no key, or one of fewer than 16 characters"),
+        ("api-key", b"# none\n", "api-key holds no key"),
+        ("api-key", b"\xff\xfe", "api-key cannot be used: it is not ASCII text"),
+        ("secret", None, "secret cannot be read: No such file"),
+        ("secret", b"one\ntwo\nthree\n", "secret has 3 lines"),
+    ],
+)
+def test_a_file_of_keys_or_secrets_that_the_daemon_would_end_with(
+    here: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes | None, why: str
+) -> None:
+    """One that runs has kept what it read before, and an upgrade goes by this check."""
+    file = keys_and_secrets(here)[name]
+    assert main(["config", "check"]) == 0
+    file.unlink() if content is None else file.write_bytes(content)
+    assert main(["config", "check"]) == 2
+    assert why in capsys.readouterr().err
+
+
+def test_a_file_without_keys_or_secrets_is_said(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A start with them succeeds, and the application notices."""
+    for file in keys_and_secrets(here).values():
+        file.write_bytes(b"")
+    assert main(["config", "check"]) == 0
+    secret, key, _ = capsys.readouterr().out.splitlines()
+    assert "secret (webhook.secret_file) is empty: after a start webhooks are not signed" in secret
+    assert "api-key (api.key_file) is empty: a start makes a key, and refuses all others" in key
+
+
+def keys_and_secrets(here: Path) -> dict[str, Path]:
+    """Good ones, named in the configuration."""
+    files = {"api-key": here / "state/api-key", "secret": here / "secret"}
+    (here / "waguard.toml").write_text(f"[webhook]\nsecret_file = '{files['secret']}'")
+    (here / "state").mkdir(mode=0o700)
+    for file in files.values():
+        file.write_bytes(b"of sixteen characters\n")
+        file.chmod(0o600)
+    return files
+
+
 def test_the_daemon_refuses_to_forget_profiles(here: Path) -> None:
     """With the exit code and the one line of a wrong configuration."""
     (here / "sessions/workspace_1/session-a").mkdir(parents=True)
@@ -267,6 +311,7 @@ def test_root_asks_for_the_units_user(check: Check, here: Path) -> None:
     text = paths("/var/lib/waguard") + f"\n[webhook]\nsecret_file = '{secret}'"
     assert check(text, "nobody")
     os.chown(secret, other.pw_uid, other.pw_gid)
+    here.chmod(0o711)
     assert check(text, "nobody"), "its own"
     os.chown(secret, 12345, 12345)
     with pytest.raises(ConfigError, match="belongs to user 12345"):

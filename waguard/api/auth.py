@@ -113,8 +113,13 @@ def read_keys(path: Path) -> Keys:
 
     Raises ``ConfigError`` for a file that is missing or that others can read, and for one without a good key.
     """
+    require_private("api.key_file", path)
+    return keys_in(path)
+
+
+def keys_in(path: Path) -> Keys:
+    """As ``read_keys``, whoever else may read the file."""
     try:
-        require_private("api.key_file", path)
         text = small_file.read(path, named=True).decode("ascii")
     except UnicodeDecodeError:
         raise _unusable(path, "it is not ASCII text") from None

@@ -21,6 +21,7 @@ from waguard.host.files import ownership, sealing
 from waguard.host.system import service_needs
 from waguard.host.system.service_needs import BACKUP_UNIT, UNIT, USER
 from waguard.messaging.alerts import destination_file
+from waguard.messaging.webhooks.signing import secrets_in
 
 DROP_INS: Final = f"/etc/systemd/system/{UNIT}.d"
 _MEMBERS: Final = 3  # one may be away
@@ -84,6 +85,7 @@ def check(
         say("database.key_file has no effect without lease.standby")
     installed = service_needs.files(root) if found.of_unit else []
     _check_owners(found, reading.config, service_needs.user(user) if installed else None)
+    _check_secrets(reading.config, say)
     for line in _of_cluster(reading.config):
         say(line)
     if installed:
@@ -123,6 +125,24 @@ def _check_owners(found: Found, config: Config, who: Us | None) -> None:
             _, refused = destination_file.read(destinations, who)
         if refused:
             raise refused
+
+
+def _check_secrets(config: Config, say: Callable[[str], None]) -> None:
+    """A running daemon goes on with what it read before; the next one would not start."""
+    from waguard.api.auth import is_cut_off, keys_in  # noqa: PLC0415 - no other command needs a server
+
+    if secret := config.webhook.secret_file:
+        with in_place("webhook.secret_file", secret):
+            if not secrets_in(secret):
+                say(
+                    f"{secret} (webhook.secret_file) is empty: after a start webhooks are not signed"
+                )
+    key_file = config.api.key_file
+    with in_place("api.key_file", key_file):
+        if is_cut_off(key_file):
+            say(f"{key_file} (api.key_file) is empty: a start makes a key, and refuses all others")
+        elif key_file.exists():
+            keys_in(key_file)
 
 
 def _of_cluster(config: Config) -> Iterator[str]:
