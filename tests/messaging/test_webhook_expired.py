@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
+
 from tests.messaging.gateway import Gateway, gateway
 from tests.messaging.holding import AWAY, PATIENT, connect, until_held
 from tests.messaging.receiver import Receiver, event
@@ -13,6 +15,7 @@ from tests.waiting import wait_until
 from waguard.config.sections import Config, Retention
 from waguard.core.webhooks.delivery import TOO_LONG, Cause
 from waguard.daemon.housekeeping import Housekeeping
+from waguard.errors import DatabaseUnavailableError
 from waguard.ports.clock import WallAges
 
 DAY = 86_400.0  # s
@@ -74,6 +77,34 @@ async def test_what_a_receiver_was_away_for_is_delivered_once_when_it_is_replaye
         await receiver.wait_taken(1)
         assert await it.drained()
         assert len(receiver.taken()) == 1
+
+
+async def test_what_was_given_up_before_the_database_went_is_delivered_only_when_it_is_replayed(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+) -> None:
+    async with gateway(tmp_path, receiver.url) as it:
+        await it.stored(message(0))
+        assert await it.drained()
+        receiver.free.clear()
+        await it.stored(message(1), message(2), message(3))
+        await wait_until(lambda: receiver.arrived == 2, "the first of them is in flight")
+        give_up, limits = it.store.messages.dead_letter_pending, [2]
+
+        async def once(*given: Any, **more: Any) -> Any:
+            if not limits:
+                raise DatabaseUnavailableError("gone")
+            return await give_up(*given, **more | {"limit": limits.pop()})
+
+        monkeypatch.setattr(it.store.messages, "dead_letter_pending", once)
+        await tidied(it)
+        assert len(await it.dead()) == 2
+        assert any("webhooks_dead" in line and "'count': 2" in line for line in logged)
+        receiver.free.set()
+        assert await it.drained()
+        assert numbers(receiver.taken(), "_1@") == [0, 1, 3], "one was in flight, one is pending"
+        assert await it.webhooks.dead_letters.replay() == 2
+        assert await it.drained()
+        assert numbers(receiver.taken(), "_1@").count(2) == 1
 
 
 async def test_that_they_are_given_up_is_logged_once(

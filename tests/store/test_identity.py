@@ -376,7 +376,7 @@ async def test_another_number_does_not_get_what_waited(store: SqlStore, wall: Wa
     await accept(store, message(LID, "A"))
     why, now = "another number", wall.time + 1
     give_up = store.messages.dead_letter_pending
-    assert await give_up(why, Cause.OTHER_NUMBER, session_id="a", before=now, limit=10) == 1
+    assert len(await give_up(why, Cause.OTHER_NUMBER, session_id="a", before=now, limit=10)) == 1
     await accept(store, knows(LID))
     assert await first_id(store) == []
     [letter] = await store.messages.dead()
@@ -491,8 +491,8 @@ async def test_the_next_receiver_does_not_get_what_waited_for_one_that_was_remov
     await accept(store, message(LID, "A"))
     await store.messages.delete_endpoint("a")
     give_up = store.messages.dead_letter_pending
-    assert await give_up("removed", Cause.REMOVED, endpoint="a", limit=10) == 1
-    assert await give_up("removed", Cause.REMOVED, endpoint="a", limit=10) == 0
+    assert len(await give_up("removed", Cause.REMOVED, endpoint="a", limit=10)) == 1
+    assert len(await give_up("removed", Cause.REMOVED, endpoint="a", limit=10)) == 0
     await accept(store, knows(LID))
     found, _ = await store.messages.pending("a", after=0, limit=10)
     assert found == []

@@ -1,6 +1,7 @@
 """The inbox, the webhook queue, dead letters, endpoints: on every database."""
 
 import asyncio
+import functools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -327,9 +328,18 @@ async def test_a_session_has_a_receiver_of_its_own(messages: SqlMessages) -> Non
     assert (await messages.write([entry("k3")], for_global=())).endpoints == {"a"}
     assert await messages.delete_endpoint("a")
     assert not await messages.delete_endpoint("a")
-    assert await messages.dead_letter_pending("removed", Cause.REMOVED, endpoint="a", limit=1) == 1
-    assert await messages.dead_letter_pending("removed", Cause.REMOVED, endpoint="a", limit=9) == 1
-    assert await messages.dead_letter_pending("removed", Cause.REMOVED, endpoint="a", limit=9) == 0
+    assert (
+        len(await messages.dead_letter_pending("removed", Cause.REMOVED, endpoint="a", limit=1))
+        == 1
+    )
+    assert (
+        len(await messages.dead_letter_pending("removed", Cause.REMOVED, endpoint="a", limit=9))
+        == 1
+    )
+    assert (
+        len(await messages.dead_letter_pending("removed", Cause.REMOVED, endpoint="a", limit=9))
+        == 0
+    )
     assert await waiting(messages, "a") == []
     assert [letter.cause for letter in await messages.dead()] == [Cause.REMOVED] * 2
     assert len(await waiting(messages)) == 2
@@ -417,7 +427,7 @@ async def test_only_received_messages_of_a_session_are_dead_letters_with_its_num
     given_up = await messages.dead_letter_pending(
         "another", Cause.OTHER_NUMBER, session_id="a", before=wall.time, limit=9
     )
-    assert given_up == 1
+    assert len(given_up) == 1
     assert [one.event_id for one in await messages.dead()] == ids("k1")
     assert [item.event_id for item in await waiting(messages)] == [
         *ids("k2", event="message_sent"),
@@ -464,15 +474,9 @@ async def test_dead_letters_are_listed_replayed_and_discarded(
     entries = [entry(f"k{n}", session="ab"[n % 2]) for n in range(6)]
     names = [event_id(one.session_id, one.key, "message_received") for one in entries]
     await messages.write(entries)
-    assert (
-        await messages.dead_letter_pending(
-            "webhook.url is not set any more", Cause.REMOVED, endpoint=GLOBAL, limit=100
-        )
-        == 6
-    )
-    assert (
-        await messages.dead_letter_pending("again", Cause.REMOVED, endpoint=GLOBAL, limit=100) == 0
-    )
+    give_up = functools.partial(messages.dead_letter_pending, endpoint=GLOBAL, limit=100)
+    assert len(await give_up("webhook.url is not set any more", Cause.REMOVED)) == 6
+    assert len(await give_up("again", Cause.REMOVED)) == 0
     letters = await messages.dead()
     assert [letter.event_id for letter in letters] == names[::-1]
     assert await messages.dead(limit=2) == letters[:2]

@@ -224,9 +224,9 @@ class MessageStore(Undecryptables, FilesNamed, DeferredFiles, Remembered, Messag
         session_id: str | None = None,
         before: float | None = None,
         limit: int,
-    ) -> int:
+    ) -> Sequence[int]:
         """Make dead letters of at most ``limit`` that are pending or wait for a number: of an endpoint, or the received
-        messages of a session; without both, all that are pending; the oldest, queued before then (unix time). How many."""
+        messages of a session; without both, all that are pending; the oldest, queued before then (unix time). Their ids."""
 
     async def dead(
         self,

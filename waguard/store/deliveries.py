@@ -128,7 +128,7 @@ class SqlDeliveries:
         session_id: str | None = None,
         before: float | None = None,
         limit: int,
-    ) -> int:
+    ) -> Sequence[int]:
         own = DELIVERIES.c
         chosen = PENDING
         if endpoint is not None:
@@ -151,8 +151,8 @@ class SqlDeliveries:
         limit: int,
         *,
         of_all_hosts: bool = False,
-    ) -> int:
-        """Found before the writer is held: a few of many are found slowly."""
+    ) -> Sequence[int]:
+        """Their ids. Found before the writer is held: a few of many are found slowly."""
         own = DELIVERIES.c
         query = select(own.id, own.session_id).where(chosen).order_by(own.id).limit(limit)
         if not of_all_hosts:
@@ -172,7 +172,7 @@ class SqlDeliveries:
                     found = [number for number in found if sessions[number] not in lost]
                 same = update(DELIVERIES).where(own.id.in_(found), chosen)
                 await work.connection.execute(same.values(values))
-        return len(found)
+        return found
 
     async def linked_phone(self, session_id: str) -> str | None:
         return (await self._linked_phones.do(session_id))[0]

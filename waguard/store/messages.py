@@ -213,9 +213,10 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
         own = INBOX.c
         self._last.tidied_before = max(self._last.tidied_before, inbox_before)
         too_old = PENDING & (DELIVERIES.c.created_at < inbox_before)
-        count = await self.give_up_pending(
+        given_up = await self.give_up_pending(
             too_old, TOO_LONG, Cause.EXPIRED, limit, of_all_hosts=True
         )
+        count = len(given_up)
         # those of sessions that nobody supervises; what is supervised was given up before
         count += len(await self.give_up(EXPIRED, before=undecryptable_before, limit=limit))
         may_go = or_(own.kind.not_in(_ANNOUNCEMENTS), own.stored_at < reported_before)

@@ -142,6 +142,20 @@ class Expired(Fact, frozen=True, kw_only=True):
 
     before: float
 
+    def includes(self, item: Pending) -> bool:
+        """Whether it is a dead letter."""
+        return item.created_at < self.before
+
+
+class GivenUp(Fact, frozen=True, kw_only=True):
+    """These are dead letters."""
+
+    ids: frozenset[int]
+
+    def includes(self, item: Pending) -> bool:
+        """Whether it is a dead letter."""
+        return item.id in self.ids
+
 
 class Requeued(Fact, frozen=True, kw_only=True):
     """Dead letters of a partition are pending again, before what follows them; ``newest``: their highest id."""

@@ -26,6 +26,7 @@ from waguard.core.webhooks.facts import (
     Ending,
     Expired,
     Fact,
+    GivenUp,
     Leaving,
     Load,
     Loaded,
@@ -82,8 +83,8 @@ def _handle(work: Work, fact: Fact) -> None:  # noqa: C901, PLR0912 - one line a
         case Dropped(session=session, before=before):
             for partition in [it for it in work.partitions.values() if it.key[0] == session]:
                 contents.drop(work, partition, before)
-        case Expired(before=before):
-            contents.drop_all(work, before)
+        case Expired() | GivenUp():
+            contents.drop_all(work, fact.includes)
         case Requeued(key=key, newest=newest) if work.owns(key[0]):
             contents.requeue(work, key, newest)
         case ReadyExpected() | Requeued():

@@ -71,11 +71,11 @@ def drop(work: Work, partition: Partition, before: float) -> None:
     _drop(work, partition, lambda item: item.event == HELD and item.created_at < before)
 
 
-def drop_all(work: Work, before: float) -> None:
-    """Forget all that was queued before then (unix time). What is in flight stays."""
+def drop_all(work: Work, is_dead: Callable[[Pending], bool]) -> None:
+    """Forget all that are dead letters. What is in flight stays."""
     for key in list(work.partitions):
         if partition := work.partitions.get(key):
-            _drop(work, partition, lambda item: item.created_at < before)
+            _drop(work, partition, is_dead)
 
 
 def _drop(work: Work, partition: Partition, is_dead: Callable[[Pending], bool]) -> None:

@@ -1,6 +1,6 @@
 """Webhooks that nobody gets any more: made dead letters, and queued again by a person."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
 from loguru import logger
@@ -21,7 +21,7 @@ UNSET: Final = "webhook.url is not set any more"
 class DeadLetterQueue:
     """``requeued`` gets partitions that have more to deliver before what waits in them, with the highest id of
     that; ``forget`` a session and a time (unix): its messages from before are dead letters; ``expire`` a time (unix): so is
-    all from before."""
+    all from before; ``given_up`` the ids of dead letters."""
 
     def __init__(
         self,
@@ -31,12 +31,14 @@ class DeadLetterQueue:
         requeued: Callable[[str, Key, int], None],
         forget: Callable[[str, float], None],
         expire: Callable[[float], None],
+        given_up: Callable[[Collection[int]], None],
     ) -> None:
         self._store = store
         self._endpoints = endpoints
         self._requeued = requeued
         self._forget = forget
         self._expire = expire
+        self._given_up = given_up
         self._doubtful: dict[tuple[str, Key], int] = {}
         """Partitions that may have more to deliver, where a commit's answer was lost, with the highest id of that."""
 
@@ -45,7 +47,7 @@ class DeadLetterQueue:
         many. A few at a time: sends go between."""
         count = 0
         while gone := await self._store.dead_letter_pending(why, cause, **which, limit=AT_ONCE):
-            count += gone
+            count += len(gone)
         return count
 
     async def add_session(self, session_id: str, why: str, *, before: float) -> int:
@@ -65,12 +67,16 @@ class DeadLetterQueue:
 
     async def add_expired(self, before: float) -> int:
         """Make dead letters of all that was queued before then (unix time); how many. Raises ``WaguardError``."""
-        count = await self.add(TOO_LONG, Cause.EXPIRED, before=before)
-        self._expire(before)
-        if count:
-            logger.warning(
-                "webhooks are dead letters now", event="webhooks_dead", why=TOO_LONG, count=count
-            )
+        give_up, count = self._store.dead_letter_pending, 0
+        try:
+            while gone := await give_up(TOO_LONG, Cause.EXPIRED, before=before, limit=AT_ONCE):
+                count += len(gone)
+                self._given_up(gone)  # at once: what follows may take long, or fail
+            self._expire(before)
+        finally:
+            if count:
+                said = "webhooks are dead letters now"
+                logger.warning(said, event="webhooks_dead", why=TOO_LONG, count=count)
         return count
 
     async def add_unset(self) -> None:

@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from math import inf
 
 from msgspec import Struct
 
 from waguard.core.conditions import Receiver
-from waguard.core.webhooks.facts import Dropped, Expired, Released, Requeued
+from waguard.core.webhooks.facts import Dropped, Expired, GivenUp, Released, Requeued
 from waguard.core.webhooks.pending import Key
 from waguard.messaging.webhooks.endpoint_queue import EndpointQueue
 from waguard.ports.webhooks import GLOBAL
@@ -101,6 +101,11 @@ class EndpointQueues:
         """All that was queued before then (unix time) is dead letters."""
         for queue in self:
             queue.post(Expired(before=before))
+
+    def given_up(self, ids: Collection[int]) -> None:
+        """These are dead letters."""
+        for queue in self:
+            queue.post(GivenUp(ids=frozenset(ids)))
 
     def requeued(self, endpoint: str, key: Key, newest: int) -> None:
         """Dead letters of a partition are pending again, before what follows them; ``newest``: their highest id."""

@@ -87,6 +87,7 @@ class Webhooks:
             requeued=self._requeued,
             forget=self.queues.forget,
             expire=self.queues.expire,
+            given_up=self.queues.given_up,
         )
         self._gate = SessionGate(journal.store, self.dead_letters, connection, self.queues.release)
         self._post = WebhookPost(
