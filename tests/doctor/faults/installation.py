@@ -98,6 +98,11 @@ def the_applications_default_key(host: Host, _: pytest.MonkeyPatch) -> None:
     (host.state / "api-key").write_text("default-api-key\n")
 
 
+@fault("keys", FAILED, "is empty: a start makes a key, and refuses all others", "waguard keys add")
+def an_empty_key_file(host: Host, _: pytest.MonkeyPatch) -> None:
+    (host.state / "api-key").write_bytes(b"")
+
+
 @fault("keys", FAILED, "cannot be read", "ls -l")
 def a_key_file_that_is_a_folder(host: Host, _: pytest.MonkeyPatch) -> None:
     (host.state / "api-key").unlink()

@@ -93,10 +93,12 @@ def _mode(found: Found, who: Us) -> Repair | None:
 
 
 class KeyFile(Struct, frozen=True, kw_only=True):
-    """``api.key_file``. ``lengths`` of its keys, in characters; None: it is not there."""
+    """``api.key_file``. ``lengths`` of its keys, in characters; None: it is not there. ``cut_off``: it has not
+    a byte, and a start replaces it."""
 
     path: str
     lengths: tuple[int, ...] | None
+    cut_off: bool = False
     error: str | None = None
 
 
@@ -122,6 +124,13 @@ def keys(seen: KeyFile, who: Us, cli: Cli, *, least: int, up: bool) -> Check:
             "Write the application's keys into it, one a line, or have one generated",
             cli(FIX),
             MakeKey(seen.path, who.uid, who.gid),
+        )
+    if seen.cut_off:
+        return failed(
+            "keys",
+            f"{seen.path} is empty: a start makes a key, and refuses all others",
+            "Write the application's keys into it, one a line, or make one and give it to the application",
+            cli("keys add"),
         )
     short = [length for length in seen.lengths if length < least]
     if short or not seen.lengths:

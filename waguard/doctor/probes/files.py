@@ -92,7 +92,8 @@ def _found(path: Path) -> Found | None:
 def keys(path: Path) -> KeyFile:
     """How long its keys are; none is kept."""
     try:
-        return KeyFile(path=str(path), lengths=tuple(map(len, values(path))))
+        lengths = tuple(map(len, values(path)))
+        return KeyFile(path=str(path), lengths=lengths, cut_off=not path.stat().st_size)
     except FileNotFoundError:
         return KeyFile(path=str(path), lengths=None)
     except (OSError, UnreadableError, ValueError) as error:
