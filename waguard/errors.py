@@ -72,6 +72,10 @@ class LeaseLostError(InstanceHeldError):
     code = EXIT_LEASE_LOST
 
 
+class StateReplacedError(WaguardError):
+    """What this daemon has read at its start lies in another folder than ``paths.state`` is now."""
+
+
 class PortInUseError(WaguardError):
     """The API's port belongs to another process."""
 

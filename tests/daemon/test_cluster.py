@@ -1,6 +1,7 @@
 """The parts of a host in a cluster, before it holds its lease."""
 
 import contextlib
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,7 +45,7 @@ async def test_a_lease_that_could_not_be_resumed_is_resumed_at_the_next_try() ->
         SimpleNamespace(workers=list),
         SimpleNamespace(check_folder=checked),
     )
-    it._left_behind = None
+    it._left_behind, it._state = None, Path("/nonexistent")
     it._greeted = lambda _: contextlib.nullcontext()
     it._cluster, it._store = SimpleNamespace(resume=resume), SimpleNamespace(open=opened)
     it._stop = SimpleNamespace(lose_database=lambda error, **_: ends.append(error))

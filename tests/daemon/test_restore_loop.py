@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,10 +38,12 @@ class Start:
 
     beginning: asyncio.Task[None]
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Bench, state: Path) -> None:
         self.error: Exception | None = LOST
         self.waits = False
         self.attempts = 0
+        self.replaced: list[WaguardError] = []
+        """Why another daemon has to begin."""
         self.bench = bench
         record: Any = SimpleNamespace(session="s1", pid=7, protocol=1, socket="/nonexistent")
         self.worker = FakeProcess(7, record, Script())
@@ -54,6 +57,7 @@ class Start:
             lost=(),
             open=self._open,
             standby=False,
+            hand_over_after=self.replaced.append,
             workers=lambda: [(record, self.worker)],
         )
         self.other = other
@@ -62,6 +66,7 @@ class Start:
             *(other, other, other, other, bench.it),
             leftovers=other,
             history=other,
+            state=state,
             outages=bench.it.fleet.outages,
             stop=other,
             instance="i",
@@ -101,8 +106,9 @@ class Start:
 
 
 @pytest.fixture
-async def start(bench: Bench) -> AsyncIterator[Start]:
-    made = Start(bench)
+async def start(bench: Bench, tmp_path: Path) -> AsyncIterator[Start]:
+    (tmp_path / "state").mkdir()
+    made = Start(bench, tmp_path / "state")
     made.beginning = asyncio.create_task(made.it.run())
     yield made
     made.beginning.cancel()
@@ -133,6 +139,32 @@ async def test_what_failed_is_over_where_another_daemon_has_the_lease(start: Sta
     assert await start.fails(LOST) == ["begin_failed"]
     start.error = None
     await wait_until(lambda: start.conditions == ["restoring"], "it waits")
+
+
+async def test_a_state_folder_that_comes_after_the_start_is_read_by_another_one(
+    start: Start, tmp_path: Path
+) -> None:
+    """This one would supervise without its keys and parked sessions."""
+    await start.fails(AWAY)
+    (tmp_path / "state").rename(tmp_path / "not mounted")
+    (tmp_path / "state").mkdir()
+    start.error = None
+    await start.beginning
+    [error] = start.replaced
+    assert f"{tmp_path / 'state'} was mounted or replaced after the start" in error.line()
+    assert start.conditions == ["restoring", "database_down"], "nothing has begun"
+
+
+async def test_a_state_folder_that_is_back_is_the_one_that_was_read(
+    start: Start, tmp_path: Path
+) -> None:
+    await start.fails(AWAY)
+    (tmp_path / "state").rename(tmp_path / "away")
+    await start.fails(AWAY)
+    (tmp_path / "away").rename(tmp_path / "state")
+    start.error = None
+    await start.beginning
+    assert start.replaced == []
 
 
 def _asked(how: str) -> StopRequest:

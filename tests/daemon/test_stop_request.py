@@ -7,7 +7,7 @@ import pytest
 from loguru import logger
 
 from waguard.daemon.stop_request import StopRequest
-from waguard.errors import InstanceHeldError
+from waguard.errors import InstanceHeldError, WaguardError
 
 if TYPE_CHECKING:
     from loguru import Message
@@ -30,6 +30,22 @@ def test_sessions_that_are_being_left_are_not_given_up_by_a_later_stop() -> None
     stop.by_signal(signal.SIGTERM)
     assert stop.hands_over
     assert stop.why == "SIGTERM"
+
+
+def test_a_stop_of_a_daemon_that_hands_over_for_an_error_is_one_in_order() -> None:
+    """With a failure the service manager would start it again."""
+    stop = StopRequest()
+    stop.hand_over_after(error := WaguardError("its folder is another one"))
+    assert (stop.error, stop.hands_over) == (error, True)
+    stop.by_signal(signal.SIGTERM)
+    assert (stop.error, stop.hands_over) == (None, False)
+
+
+def test_a_stop_that_is_under_way_stays_one() -> None:
+    stop = StopRequest()
+    stop.by_signal(signal.SIGTERM)
+    stop.hand_over_after(WaguardError("its folder is another one"))
+    assert (stop.error, stop.hands_over) == (None, False)
 
 
 @pytest.mark.parametrize(

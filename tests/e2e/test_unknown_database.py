@@ -73,7 +73,34 @@ async def test_a_daemon_that_finds_no_database_keeps_the_workers_until_it_is_bac
     )
 
 
-@pytest.mark.long  # what `make test` sees of it: the test above, tests/daemon/test_installation.py
+@pytest.mark.long  # what `make test` sees of it: tests/daemon/test_restore_loop.py
+async def test_a_disk_with_the_whole_state_that_comes_later_is_read_by_the_next_daemon(
+    world: World,
+) -> None:
+    """Its keys are the application's, and who waits for a person still does."""
+    daemon = world.daemon
+    await daemon.start()
+    before = await daemon.pair(world.standin, "s1", PHONE)
+    await daemon.pair(world.standin, "s2", PERSON)
+    world.standin.phone.conflict(PERSON)
+    await daemon.wait_status("s2", "failed", lifecycle="parked")
+    await daemon.stop()
+    state, key = daemon.folder / "state", daemon.key
+    state.rename(daemon.folder / "not mounted")
+    await daemon.start(ready=False)
+    await unknown(daemon)
+    state.rename(daemon.folder / "below")
+    (daemon.folder / "not mounted").rename(state)
+    assert daemon.process
+    assert await daemon.process.wait() == 1
+    assert "was mounted or replaced after the start" in daemon.log()
+    await daemon.start()
+    assert daemon.key == key
+    await daemon.wait_status("s1", "connected", phone_number=before["phone_number"])
+    await daemon.wait_status("s2", "failed", lifecycle="parked")
+
+
+@pytest.mark.long  # what `make test` sees of it: the first test here, tests/daemon/test_installation.py
 async def test_a_new_database_is_used_when_a_person_accepts_it(world: World) -> None:
     daemon = world.daemon
     await daemon.start()

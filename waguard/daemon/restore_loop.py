@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from loguru import logger
@@ -18,6 +19,7 @@ from waguard.errors import (
     DatabaseUnfitError,
     DatabaseUnknownError,
     InstanceHeldError,
+    StateReplacedError,
     WaguardError,
     is_outage,
 )
@@ -51,6 +53,7 @@ class RestoreLoop:
         *,
         leftovers: Leftovers,
         history: RunHistory,
+        state: Path,
         outages: Outages,
         stop: StopRequest,
         instance: str,
@@ -74,6 +77,9 @@ class RestoreLoop:
         self._why_not: str | None = None
         self._left_behind: list[tuple[WorkerRecord, Process]] | None = None
         """Living workers of an earlier daemon; None: they are not known yet."""
+        self._state = state
+        self._state_read: tuple[int, int] | None = None
+        """The folder that was read at the start."""
 
     @property
     def why_not(self) -> str | None:
@@ -85,6 +91,7 @@ class RestoreLoop:
     async def run(self) -> None:
         """Return when all is restored, or the database belongs to another daemon."""
         attempt = 0
+        self._state_read = _identity(self._state)
         async with contextlib.AsyncExitStack() as company:
             while True:
                 try:
@@ -99,12 +106,16 @@ class RestoreLoop:
                     await self._lease.acquire(
                         before_waiting=partial(self._end, company, left_behind)
                     )
+                    self._require_same_state()
                     await self._installation.mark()
                     await self._begin(left_behind)
                     await company.aclose()  # from here on they are their sessions'
                     await self._restore(left_behind)
                 except InstanceHeldError as error:
                     self._stop.lose_database(error, had=False)
+                    return
+                except StateReplacedError as error:
+                    self._stop.hand_over_after(error)
                     return
                 except Exception as error:  # noqa: BLE001 - a daemon that restores nothing must not idle
                     delay = self._retry[min(attempt, len(self._retry) - 1)]
@@ -120,6 +131,17 @@ class RestoreLoop:
                     self._why_not = None
                     self._outages.update("begin_failed", None)
                     return
+
+    def _require_same_state(self) -> None:
+        """A database that is back may have come with all that lies beside it: keys, who waits for a person."""
+        now = _identity(self._state)
+        if self._state_read and now and now != self._state_read:
+            raise StateReplacedError(
+                f"{self._state} was mounted or replaced after the start, which read another folder",
+                field="paths.state",
+                value=str(self._state),
+                remedy="start waguard again; a service manager does that, and workers go on meanwhile",
+            )
 
     async def end(self) -> None:
         """End those workers of an earlier daemon that no session has ended: nobody serves them any more, and the next host
@@ -192,3 +214,11 @@ class RestoreLoop:
                 "the start failed; trying again", event="begin_failed", why=why, delay=delay
             )
         self._why_not = f"cannot begin yet: {why}"
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        stat = folder.stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino

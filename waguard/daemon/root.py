@@ -177,6 +177,7 @@ class Daemon:
             self._supervisor,
             leftovers=Leftovers(self._runtime, memories, spawn.adopt, fleet.trail),
             history=self._history,
+            state=state,
             outages=fleet.outages,
             stop=self._stop,
             instance=lock.instance,
@@ -241,8 +242,8 @@ class Daemon:
                 if self._cluster:
                     await self._cluster.close()
                 logger.info("waguard has stopped", event="daemon_stopped")
-        if self._stop.database_lost:
-            raise self._stop.database_lost
+        if self._stop.error:
+            raise self._stop.error
         return 0
 
     def _api(self, secrets: SecretFiles, webhooks: Webhooks, messages: MessageHealth) -> ApiDeps:

@@ -5,7 +5,7 @@ import signal
 
 from loguru import logger
 
-from waguard.errors import InstanceHeldError
+from waguard.errors import InstanceHeldError, WaguardError
 
 
 class StopRequest:
@@ -19,6 +19,12 @@ class StopRequest:
         self._is_decided = False
         self.database_lost: InstanceHeldError | None = None
         """Another daemon has the database: nothing here may continue."""
+        self._outdated: WaguardError | None = None
+
+    @property
+    def error(self) -> WaguardError | None:
+        """How the run ends; None: in order."""
+        return self.database_lost or (self._outdated if self.hands_over else None)
 
     @property
     def requested(self) -> bool:
@@ -47,6 +53,13 @@ class StopRequest:
             self.hands_over = True
             self.why = "a restart"
             self._requested.set()
+
+    def hand_over_after(self, error: WaguardError) -> None:
+        """Hand over to the daemon that the service manager starts, for this one's ``error``."""
+        if not self.requested:
+            logger.error("waguard ends: {}", error.line(), event="state_replaced")
+            self._outdated = error
+            self.hand_over()
 
     def lose_database(self, error: InstanceHeldError, *, had: bool = True) -> None:
         """``error`` is how the run ends. ``had``: this daemon supervised sessions until now."""
