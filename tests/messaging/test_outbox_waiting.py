@@ -153,6 +153,48 @@ async def test_what_is_queued_waits_for_its_session(world: World) -> None:
     assert loaded[1] is None, "the file is dropped"
 
 
+@with_timings(retry=0.01)
+async def test_what_is_queued_waits_without_limit_for_its_turn_too(world: World) -> None:
+    world.sessions.free.clear()
+    first = world.send("a")
+    await wait_until(world.sessions.sends, "the first began")
+    world.config = lambda: Config(send=Send(wait=0.05))
+    pending = world.send("b", queue=True)
+    assert await world.result(pending) is None
+    assert (await world.row(pending)).queued, "another run sends it, however long that takes"
+    behind = world.send("c", later=True)
+    world.sessions.free.set()
+    assert await ended(world, behind) is State.SENT
+    sent = [call.message_id for call in world.sessions.sends()]
+    assert sent == [first.message_id, pending.message_id, behind.message_id]
+
+
+async def test_what_is_queued_waits_where_its_session_goes_while_it_waits_for_its_turn(
+    world: World,
+) -> None:
+    world.sessions.free.clear()
+    first = world.send("a")
+    await wait_until(world.sessions.sends, "the first began")
+    pending = world.send("b", queue=True)
+    await asyncio.shield(pending.stored)
+    world.sessions.connect(ConflictError("Session not connected: it is qr_pending"))
+    world.config = lambda: Config(send=Send(wait=0.05))
+    assert await world.result(pending) is None
+    world.sessions.connect()
+    world.sessions.free.set()
+    await world.result(first)
+    assert await ended(world, pending) is State.SENT
+
+
+@with_timings(retry=0.01)
+async def test_what_is_queued_waits_where_its_session_goes_as_its_turn_comes(world: World) -> None:
+    world.sessions.outcomes.extend([NotSent(UnavailableError("the page is loading"))] * 2)
+    pending = world.send(queue=True)
+    assert await world.result(pending) is None
+    assert await ended(world, pending) is State.SENT
+    assert (await world.row(pending)).attempts == 3
+
+
 async def test_queueing_changes_nothing_where_the_session_is_ready(world: World) -> None:
     assert isinstance(await world.result(world.send(queue=True)), Acked)
 

@@ -106,6 +106,7 @@ async def test_what_waits_for_a_session_that_is_logged_out_is_never_begun(store:
     since = await keep(store, "p", queued=True)
     begins = [StateUpdate(id=it, state=State.SENDING) for it in (left, other, since)]
     assert await write(store, *begins) == (0, 1, 1)
+    assert await write(store, StateUpdate(id=left, state=State.ACCEPTED, queued=True)) == (0,)
     assert (await find(store, left)).expires_at == ABANDONED
     assert (await find(store, under_way)).expires_at is None
     assert await write(store, StateUpdate(id=left, state=State.FAILED, error="why")) == (1,)

@@ -62,7 +62,7 @@ class StateUpdate(Struct, frozen=True, kw_only=True):
     due: bool = False
     """The application is to hear it also where no reply was written."""
     queued: bool = False
-    """With the step: from now on nobody waits for its outcome."""
+    """With the step, which then may be none: from now on nobody waits for its outcome."""
 
 
 UNDECIDED: Final = -1

@@ -88,6 +88,7 @@ _SAME: Final = update(OUTBOX).where(_OWN.id == bindparam("number"))
 _STEPS: Final = {state: _SAME.where(_in(before)) for state, before in FROM.items()}
 _MAY_BEGIN: Final = or_(_OWN.expires_at.is_(None), _OWN.expires_at != ABANDONED)
 _STEPS[State.SENDING] = _STEPS[State.SENDING].where(_MAY_BEGIN).values(attempts=_OWN.attempts + 1)
+_QUEUE: Final = _SAME.where(_in({State.ACCEPTED, State.SENDING}), _MAY_BEGIN)
 
 # were session (the fingerprint has it), key or bulk named too, most rows would be read by another index
 UNANSWERED: Final = select(*_SHOWN).where(
@@ -347,7 +348,7 @@ async def _move(connection: AsyncConnection, move: StateUpdate, now: float) -> i
             values |= {"queued": True, "expires_at": None}
         if move.state in WITHOUT_CONTENT:
             values["content"] = None
-        step = _STEPS[move.state]
+        step = _QUEUE if move.queued else _STEPS[move.state]
         if move.phone is not None:
             values["phone"] = move.phone
             step = step.where(or_(_OWN.phone.is_(None), _OWN.phone == move.phone))

@@ -149,6 +149,13 @@ class ChatQueues:
         self._changed.set()
         return True
 
+    def claim(self, pending: PendingSend) -> bool:
+        """Whether it still waited; then nothing goes to its chat before ``release``."""
+        if not self.remove(pending):
+            return False
+        self._going.add(pending)
+        return True
+
     async def close(self, grace: float) -> None:
         """Begin nothing more; give what is on its way ``grace`` seconds."""
         self._closing = True
@@ -206,8 +213,7 @@ class ChatQueues:
                 waits.append(wait)
                 self._held = pending.bulk_id is None
                 break
-            self.remove(pending)
-            self._going.add(pending)
+            self.claim(pending)
             task = asyncio.create_task(self._run(pending), name=f"send {pending.session_id}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

@@ -5,7 +5,7 @@ import contextlib
 
 from waguard.core.messages.send_states import State
 from waguard.core.replace import replace
-from waguard.errors import OtherNumberError, WaguardError
+from waguard.errors import NotFoundError, OtherNumberError, WaguardError
 from waguard.messaging.outbox.outcome_reports import OutcomeReports
 from waguard.messaging.outbox.pending_sends import PendingSend
 from waguard.messaging.outbox.recovery import Recovery
@@ -31,7 +31,7 @@ class Completion:
             outcome = NotSent(pending.abandoned)
         final = pending.abandoned or _is_of_another_number(outcome)
         pending.held = isinstance(outcome, NotSent) and outcome.hold is not None
-        if pending.held and pending.may_queue and not final and await self._let_it_queue(pending):
+        if not final and _may_pass(outcome) and await self._let_it_queue(pending):
             return pending.lost
         state = state_after(outcome, waits=pending.queued and not final)
         update = _update(pending, outcome, state)
@@ -67,14 +67,16 @@ class Completion:
             self._reports.later(pending)
 
     async def _let_it_queue(self, pending: PendingSend) -> bool:
-        """A first contact that may wait does so while those pause, once that is kept; whether it does."""
+        """One that may wait does so instead of a refusal, once that is kept; whether it does."""
         accepted = self._ctx.accepted
-        if pending.queued or accepted.closing:
+        if not pending.may_queue or pending.queued or accepted.closing:
             return False
         try:
             accepted.require_places(1)
             update = StateUpdate(id=pending.id, state=State.ACCEPTED, queued=True)
-            await asyncio.wait_for(self._ctx.journal.keep(update), self._ctx.timings.keeping)
+            keeping = self._ctx.journal.keep(update)
+            if not await asyncio.wait_for(keeping, self._ctx.timings.keeping):
+                return False  # it was cancelled, or its session was logged out
         except (WaguardError, TimeoutError):
             return False
         pending.queued, pending.expires_at = True, None
@@ -101,6 +103,10 @@ def _update(pending: PendingSend, outcome: Outcome, state: State) -> StateUpdate
             return replace(update, ack=0 if at_page else None, error=why)
         case it:
             return replace(update, error=it.error.message)
+
+
+def _may_pass(outcome: Outcome) -> bool:
+    return isinstance(outcome, NotSent) and not isinstance(outcome.error, NotFoundError)
 
 
 def _is_of_another_number(outcome: Outcome) -> bool:

@@ -84,9 +84,9 @@ class Dispatcher:
         self._accepted.add(pending)
         if pending.send_at is not None and pending.send_at > self._ctx.clock.wall():
             # by its number: one that is cancelled is not kept until its time
-            self._timers.at(pending.send_at, functools.partial(self._queue_due, pending.id))
+            self._timers.at(pending.send_at, functools.partial(self._queue, pending.id))
         else:
-            self._queue(pending)
+            self._queue(pending.id)
 
     def adopt(self, pending: PendingSend) -> None:
         """Add a message that an earlier run left; it fails where its session was logged out since."""
@@ -99,12 +99,9 @@ class Dispatcher:
             pending.expires_at = min(pending.expires_at, self._ctx.clock.wall() + REPEATED_FOR)
             self._timers.at(pending.expires_at, lambda: self._expire(pending))
 
-    def _queue_due(self, number: int) -> None:
-        if pending := self._accepted.get(number):
-            self._queue(pending)
-
-    def _queue(self, pending: PendingSend) -> None:
-        if pending in self._accepted and not (pending.lost or self._accepted.closing):
+    def _queue(self, number: int) -> None:
+        pending = self._accepted.get(number)
+        if pending and not (pending.lost or self._accepted.closing):
             self.queues(pending.session_id).add(pending)
 
     def cancel(self, number: int) -> None:
@@ -129,9 +126,19 @@ class Dispatcher:
             pass
         except WaguardError as not_ready:
             error = not_ready
-        if not pending.queued and self.queues(pending.session_id).remove(pending):
+        if not pending.queued and self.queues(pending.session_id).claim(pending):
             # a stop gives it its time
-            self._ctx.sending.start(self._completion.end(pending, NotSent(error)))
+            self._ctx.sending.start(self._give_up(pending, error))
+
+    async def _give_up(self, pending: PendingSend, error: WaguardError) -> None:
+        """Nothing later goes to its chat before it is known whether it waits on, without anybody who waits for it."""
+        queues = self.queues(pending.session_id)
+        try:
+            with self._accepted.on_its_way(pending):
+                if not await self._completion.end(pending, NotSent(error)):
+                    self.add(pending)
+        finally:
+            queues.release(pending)
 
     def _expire(self, pending: PendingSend) -> None:
         """Whoever sent it has given up long ago."""
@@ -213,7 +220,10 @@ class Dispatcher:
     async def _send_waiting(self, pending: PendingSend) -> bool:
         """Send a message whose turn it is; whether it is done with."""
         with self._accepted.on_its_way(pending):
-            return await self._begin(pending)
+            is_done = await self._begin(pending)
+            if not is_done:
+                self._accepted.add(pending)
+            return is_done
 
     async def _begin(self, pending: PendingSend) -> bool:
         if pending.expires_at is not None and pending.expires_at <= self._ctx.clock.wall():
@@ -237,10 +247,7 @@ class Dispatcher:
             return True
         self._accepted.pop(pending.id)
         pending.begun.set()
-        if await self._completion.end(pending, await self._transmission.send(pending, wait=0.0)):
-            return True
-        self._accepted.add(pending)
-        return False
+        return await self._completion.end(pending, await self._transmission.send(pending, wait=0.0))
 
     async def _may_begin(self, pending: PendingSend) -> bool:
         """Keep that it begins; False: it was cancelled, or is gone. Raises ``OtherNumberError``, what it is ``abandoned`` for,

@@ -25,7 +25,7 @@ class Options(Struct, frozen=True, kw_only=True):
     later: bool = False
     """Nobody waits for its outcome; it waits for its session as long as that takes."""
     queue: bool = False
-    """Nobody waits for the outcome, where the session is not ready now."""
+    """Nobody waits for the outcome, where it cannot go now."""
     send_at: float | None = None
     bulk_id: str | None = None
     scope: str = ""
