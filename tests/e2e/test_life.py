@@ -458,15 +458,17 @@ async def test_a_worker_of_another_version_is_replaced_in_order(world: World) ->
 
 
 async def test_what_came_while_nobody_listened_is_reported_later_each_once(world: World) -> None:
-    """Stored by the page, without an event: the browser dies before it is told."""
+    """Stored by the page, without an event: the browser dies before it is told. Receipts, too."""
     daemon = world.daemon
     await daemon.start()
     before = await daemon.pair(world.standin, "s1", PHONE)
+    _, sent = await daemon.send("s1", "62812", "read while nobody listened")
     world.standin.phone.incoming(from_="62812", body="first")
     await world.receiver.wait_for("message_received")
     os.kill(before["worker_pid"], signal.SIGSTOP)  # the page goes on, and nobody hears it
     for number in range(3):
         world.standin.phone.incoming(from_="62812", body=f"unheard {number}")
+    world.standin.phone.receipt(sent["message_id"], 3, PHONE)
     await daemon.until(lambda: _acknowledged(world))
     os.killpg(before["worker_pid"], signal.SIGKILL)
     with suppress(ProcessLookupError):  # it may have died with its worker by now
@@ -483,6 +485,9 @@ async def test_what_came_while_nobody_listened_is_reported_later_each_once(world
     assert reported[:1] == [("first", False)]
     assert reported[1:4] == [(f"unheard {number}", True) for number in range(3)]
     assert [body for body, _ in reported[4:]] == ["queued"]
+    await world.receiver.wait_for(
+        "message_read", where=lambda data: data["message_id"] == sent["message_id"]
+    )
 
 
 async def _acknowledged(world: World) -> bool:

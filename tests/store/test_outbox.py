@@ -17,7 +17,7 @@ from waguard.core.messages.send_states import ABANDONED, ENDED, FROM, UNENDED, S
 from waguard.host.memory.lived import LivedTime
 from waguard.ports.clock import WallAges
 from waguard.ports.outbox import UNDECIDED, NewMessage, Outgoing, StateUpdate, Withdrawal
-from waguard.store import outbox, retention
+from waguard.store import outbox, retention, unread_sends
 from waguard.store.sql import SqlStore
 
 every_database = pytest.mark.parametrize("database", BACKENDS, indirect=True)
@@ -375,6 +375,29 @@ async def test_what_waited_for_long_is_kept_from_when_it_was_sent_or_failed(
     assert await retention.tidy_outbox(store.outbox, Retention(), ages) == 0
     wall.time += 2
     assert await retention.tidy_outbox(store.outbox, Retention(), ages) == 3
+
+
+@every_database
+async def test_the_newest_sends_that_nobody_is_known_to_have_read(
+    store: SqlStore, wall: Wall
+) -> None:
+    wall.time = 100.0
+    await keep(store, "old", state=State.SENT)
+    wall.time = 200.0
+    for state in State:
+        await keep(store, state, fingerprint=state, state=state)
+    await keep(store, "r", state=State.SENT, kind="reaction")
+    await keep(store, "b", session_id="b", state=State.SENT)
+    unread = await store.messages.unread("a", after=150.0)
+    states = {State.SENT, State.DELIVERED}
+    assert unread == {f"true_49170@c.us_{state}": state for state in states}
+    await write(
+        store,
+        *(draft(f"{it}", fingerprint="f", state=State.SENT) for it in range(unread_sends.MOST)),
+    )
+    unread = await store.messages.unread("a", after=150.0)
+    assert set(unread) == {f"true_49170@c.us_{it}" for it in range(unread_sends.MOST)}
+    assert await store.messages.unread("nobody", after=0.0) == {}
 
 
 @every_database

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from waguard.core.messages.inbox import InboxRecord, Kind
 from waguard.core.messages.people import People
+from waguard.core.messages.send_states import State
 from waguard.core.messages.undecryptable import Waiting
 from waguard.errors import WaguardError
 from waguard.messaging.announcer import Announcer, Publish
@@ -31,6 +32,8 @@ class FakeInbox:
         self.asked: list[str] = []
         self.undecrypted: dict[tuple[str, str], Waiting] = {}
         """What is remembered, by session and id."""
+        self.sends: dict[str, State] = {}
+        """Those that nobody is known to have read, by id."""
         self.given_up: list[tuple[str, str]] = []
         """Ids, and why."""
 
@@ -49,6 +52,10 @@ class FakeInbox:
     async def people(self, session_id: str) -> People:
         """Nobody has a LID."""
         return People()
+
+    async def unread(self, session_id: str, *, after: float) -> Mapping[str, State]:
+        """What a test says, whoever asks."""
+        return self.sends
 
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
         """Of what is kept."""

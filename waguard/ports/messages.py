@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.people import People
+from waguard.core.messages.send_states import State
 from waguard.core.messages.undecryptable import Waiting
 from waguard.core.webhooks.delivery import OLD_SERVICE, Cause, DeadLetterState
 from waguard.core.webhooks.pending import DeliveryResult, Hold, Pending
@@ -204,6 +205,9 @@ class MessageStore(Undecryptables, FilesNamed, DeferredFiles, Remembered, Messag
         """The body of a webhook that is ``pending``, or dead or not; None: there is no such webhook any more."""
 
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
+        """As ``Inbox``."""
+
+    async def unread(self, session_id: str, *, after: float) -> Mapping[str, State]:
         """As ``Inbox``."""
 
     async def endpoints(self) -> list[Endpoint]:

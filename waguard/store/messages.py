@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.core.messages.inbox import InboxRecord, Kind
+from waguard.core.messages.send_states import State
 from waguard.core.messages.undecryptable import EXPIRED
 from waguard.core.webhooks.delivery import OLD_SERVICE, TOO_LONG, Cause
 from waguard.core.webhooks.pending import DeliveryResult, Hold
@@ -29,6 +30,7 @@ from waguard.store import (
     outbox,
     undecryptable,
     unidentified,
+    unread_sends,
 )
 from waguard.store import group_readers as readers
 from waguard.store.database import Database
@@ -59,6 +61,7 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
         SqlDeadLetters.__init__(self, database, turn)
         SqlUndecryptables.__init__(self, database, turn)
         self._newest = Group(database, self._read_newest)
+        self._unread = Group(database, self._read_unread)
         self._unheard = Unheard()
         self._last = NewestRow()
 
@@ -186,6 +189,16 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
 
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
         return await self._newest.do((session_id, after))
+
+    async def unread(self, session_id: str, *, after: float) -> Mapping[str, State]:
+        return await self._unread.do((session_id, after))
+
+    async def _read_unread(self, asked: Sequence[tuple[str, float]]) -> list[Mapping[str, State]]:
+        sessions = {session_id for session_id, _ in asked}
+        async with self._database.reading() as (connection, _):
+            after = min(at for _, at in asked)
+            found = await unread_sends.by_session(connection, sessions, after)
+        return [found.get(session_id, {}) for session_id, _ in asked]
 
     async def has_file(self, name: str, sessions: Collection[str]) -> bool:
         async with self._database.reading() as (connection, _):

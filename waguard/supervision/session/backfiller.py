@@ -1,4 +1,5 @@
-"""What came in while nobody listened is reported by the worker, once after each load; so is what it had to drop."""
+"""What came in while nobody listened is reported by the worker, once after each load; so is what it had to drop. Receipts
+are looked up behind that."""
 
 import asyncio
 import contextlib
@@ -17,6 +18,7 @@ from waguard.core.session import views
 from waguard.core.session.state import SessionState
 from waguard.errors import WaguardError, one_line
 from waguard.profile import owner_mark
+from waguard.supervision.session.missed_receipts import MissedReceipts
 from waguard.supervision.session.session_context import SessionContext
 from waguard.supervision.session.session_profile import SessionProfile
 from waguard.supervision.session.tasks import Begin
@@ -40,8 +42,10 @@ class Backfiller:
         link: Callable[[], WorkerLink | None],
         begin: Begin,
         moved: Callable[[], Awaitable[None]],
+        receipts: MissedReceipts,
     ) -> None:
         self._ctx = ctx
+        self._receipts = receipts
         self._profile = profile
         self._state = state
         self._link = link
@@ -110,8 +114,8 @@ class Backfiller:
                 if fresh_for <= 0 or not has_read:  # by itself, so the session is no less idle
                     asked = self._and_owed(asked)
                     await link.call(replace(asked, fresh=fresh_for > 0))
-                    self._ended = self._ended if has_read else (worker, loads, now())
                     has_read = True
+                    self._note_read(worker, loads, link)
                 if fresh_for <= 0:
                     self._asked.clear()  # all of it was read, but what never can be
                     if not self._owed:  # no more was dropped meanwhile
@@ -133,6 +137,11 @@ class Backfiller:
                 await asyncio.sleep(pause)
         if self._running == (worker, loads):
             self._running = None
+
+    def _note_read(self, worker: int, loads: int, link: WorkerLink) -> None:
+        if self._ended is None:
+            self._ended = (worker, loads, self._ctx.clock.monotonic())
+            self._begin(self._receipts.look_up(link, self._people), "receipts")
 
     async def _request(self) -> CatchUp:
         """From when on nobody may have listened. Raises ``WaguardError``, and ``OSError`` where the pairing cannot be read
