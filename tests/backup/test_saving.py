@@ -1,5 +1,6 @@
 """What one session's credentials do to a backup: it is whole without them, and names the session."""
 
+import errno
 import os
 import shutil
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.backup.installation import Installation
+from tests.host.odd_files import refuse
 from tests.profile.leveldb_files import BLOBS
 from waguard.backup import archive, saving
 from waguard.core import backup_contents as policy
@@ -18,6 +20,7 @@ from waguard.core.profile.before_start import Quarantine, ShowQr
 from waguard.core.replace import replace
 from waguard.errors import ConflictError
 from waguard.host.memory import last_backup
+from waguard.host.small_file import SUFFIX
 from waguard.profile import layout, old_profiles, owner_mark, repair, snapshot_now, snapshots
 from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock
@@ -300,6 +303,53 @@ def test_an_archive_that_a_person_deleted_is_not_named(
     first.unlink()
     *_, saved = saved_again(of_a_server, folder, monkeypatch)
     assert "beta" not in [it.session for it in saved.sessions]
+
+
+def test_where_the_note_of_the_last_backup_is_damaged_no_older_archive_is_deleted(
+    of_a_server: Installation, new: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows which of them are the last with a session's credentials."""
+    folder, state = tmp_path / "backups", of_a_server.config.paths.state
+    first, _ = of_a_server.save(folder, keep=2)
+    away(of_a_server)
+    (state / last_backup.FILE).write_bytes(b"{")
+    saved_again(of_a_server, folder, monkeypatch)
+    assert first.exists()
+    assert len(list(folder.iterdir())) == 3, "those after it go as always"
+    assert (state / f"{last_backup.FILE}{SUFFIX}").read_bytes() == b"{", "it is kept"
+    new.config = replace(new.config, database=of_a_server.config.database)
+    new.restore(max(it for it in folder.iterdir() if it != first))
+    saved_again(new, folder, monkeypatch)
+    assert first.exists(), "a restore does not know more"
+
+
+def test_where_the_note_of_the_last_backup_cannot_be_read_now_it_stays(
+    of_a_server: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, state = tmp_path / "backups", of_a_server.config.paths.state
+    first, _ = of_a_server.save(folder, keep=2)
+    before = last_backup.read(state)
+    away(of_a_server)
+    with monkeypatch.context() as patch:
+        refuse(patch, state / last_backup.FILE, errno.EIO)
+        assert len(saved_again(of_a_server, folder, patch)) == 3
+    assert first.exists()
+    assert last_backup.read(state) == before
+    saved_again(of_a_server, folder, monkeypatch)
+    assert first.exists()
+
+
+def test_an_empty_folder_is_not_saved_while_nobody_knows_what_the_last_backup_has(
+    of_a_server: Installation, tmp_path: Path
+) -> None:
+    note = of_a_server.config.paths.state / last_backup.FILE
+    of_a_server.save(tmp_path / "backups")
+    note.write_bytes(b"{")
+    emptied(of_a_server.config.paths.sessions)
+    with pytest.raises(ConflictError, match="what the last backup has is not known") as caught:
+        of_a_server.save(tmp_path / "backups")
+    assert str(note) in str(caught.value.remedy)
+    assert note.read_bytes() == b"{"
 
 
 def test_of_a_logged_out_row_no_archive_is_needed() -> None:

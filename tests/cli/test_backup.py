@@ -65,6 +65,19 @@ def test_in_words(old: Installation, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert said.endswith("next: waguard doctor, then start waguard\n")
 
 
+def test_archives_that_stay_because_nobody_knows_what_they_hold_are_said(
+    old: Installation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backups = tmp_path / "backups"
+    backups.mkdir()
+    (backups / "waguard-0a1b2c3d-20200101T000000Z.tar").touch()
+    save = ["backup", str(backups), "--keep", "1", "--config", configured(old)]
+    (old.config.paths.state / last_backup.FILE).write_bytes(b"{")
+    assert main(save) == 0
+    assert "older archives that stay, whatever --keep says: 1, up to" in capsys.readouterr().out
+    assert len(list(backups.iterdir())) == 2
+
+
 def test_to_a_pipe(old: Installation, tmp_path: Path) -> None:
     """In a process of its own: stdout is the archive, byte for byte."""
     config = configured(old)

@@ -12,7 +12,7 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -21,19 +21,20 @@ from msgspec import Struct
 from sqlalchemy import make_url
 
 import waguard
-from waguard.backup import archive, room, rows
+from waguard.backup import archive, before, room, rows
+from waguard.backup.before import Before
 from waguard.config.passwords import without_passwords
 from waguard.config.sections import Config
 from waguard.core import backup_contents as policy
-from waguard.core.backup_contents import Holder, LastBackup, Manifest, Row, SavedSession
+from waguard.core.backup_contents import Manifest, Row, SavedSession
 from waguard.errors import ConfigError, ConflictError, WaguardError
 from waguard.host import small_file
 from waguard.host.files import disk
 from waguard.host.files.acting import as_owner_of
 from waguard.host.files.private_files import private_folders, sync_folder
-from waguard.host.memory import installation_file, key_memory, last_backup, proxies, version_memory
+from waguard.host.memory import installation_file, key_memory, proxies, version_memory
 from waguard.host.small_file import UnreadableError
-from waguard.profile import layout, owner_mark, quarantine, snapshot_now, snapshots
+from waguard.profile import layout, owner_mark, snapshot_now, snapshots
 from waguard.profile.layout import Places
 from waguard.profile.snapshot_archive import SnapshotDamagedError, Taken
 from waguard.store.engine import sqlite_file
@@ -57,7 +58,7 @@ def into_folder(source: Source, folder: Path, *, keep: int | None) -> tuple[Path
     the newest with credentials that it has not. Raises ``WaguardError``, ``OSError``."""
     _require_room(source, folder)
     now = time.time()
-    stamp = f"{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%SZ}"
+    stamp = _stamp(now)
     ours = _prefix(source)
     name = f"{ours}{stamp}.tar{'.encrypted' if source.key else ''}"
     draft = folder / f".{name}.new"
@@ -68,7 +69,7 @@ def into_folder(source: Source, folder: Path, *, keep: int | None) -> tuple[Path
         try:
             with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(raw, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            manifest, earlier = _save(source, raw, now)
+            manifest, before_it = _save(source, raw, now)
             with as_owner_of(folder):
                 draft.rename(folder / name)
                 sync_folder(folder)
@@ -78,18 +79,38 @@ def into_folder(source: Source, folder: Path, *, keep: int | None) -> tuple[Path
             raise
     archive_path = (folder / name).absolute()
     with as_owner_of(folder):
-        earlier = [it for it in earlier if not _is_gone(Path(it.archive), archive_path.parent)]
-    last = _remember(source, manifest, archive_path, earlier)
+        earlier = [
+            it for it in manifest.earlier if not _is_gone(Path(it.archive), archive_path.parent)
+        ]
+    last = policy.last_of(manifest, str(archive_path), earlier)
+    before_it.replace(source.config.paths.state, last)
     if keep is not None:
         with as_owner_of(folder):
             # those dated ahead are of a clock that is or was wrong: which one is not known
             older = [it for it in _archives(folder, ours) if it.name != name]
             older = sorted(it for it in older if it.name[: len(ours + stamp)] <= ours + stamp)
             stay = {Path(it.archive).name for it in last.holders}
+            stay |= {it.name for it in unproven(source, folder, manifest)}
             for old in older[: max(0, len(older) - keep + 1)]:
                 if old.name not in stay:
                     old.unlink()
     return folder / name, manifest
+
+
+def unproven(source: Source, folder: Path, manifest: Manifest) -> list[Path]:
+    """Archives there that may be the last with a session's credentials, which nobody knows. Raises ``OSError``."""
+    if manifest.unknown_before is None:
+        return []
+    ours = _prefix(source)
+    first_known = f"{ours}{_stamp(manifest.unknown_before)}"
+    with as_owner_of(folder):
+        return sorted(
+            it for it in _archives(folder, ours) if it.name[: len(first_known)] < first_known
+        )
+
+
+def _stamp(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%SZ}"
 
 
 def _is_gone(archive: Path, folder: Path) -> bool:
@@ -146,11 +167,11 @@ def into_stream(source: Source, stream: BinaryIO) -> Manifest:
     with as_owner_of(state):
         raw = tempfile.TemporaryFile(dir=state)  # noqa: SIM115 - closed below
     with raw:
-        manifest, earlier = _save(source, raw, time.time())
+        manifest, before_it = _save(source, raw, time.time())
         raw.seek(0)
         shutil.copyfileobj(raw, stream)
         stream.flush()
-    _remember(source, manifest, None, earlier)
+    before_it.replace(state, policy.last_of(manifest, None, manifest.earlier))
     return manifest
 
 
@@ -176,8 +197,8 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
-def _save(source: Source, raw: BinaryIO, now: float) -> tuple[Manifest, list[Holder]]:
-    """Write all of it, then read it back; earlier archives that are needed."""
+def _save(source: Source, raw: BinaryIO, now: float) -> tuple[Manifest, Before]:
+    """Write all of it, then read it back. Those of the earlier archives that are needed are in the manifest."""
     config, paths = source.config, source.config.paths
     writer = archive.ArchiveWriter(raw, source.key)
     for name, content in _small_files(source).items():
@@ -189,11 +210,10 @@ def _save(source: Source, raw: BinaryIO, now: float) -> tuple[Manifest, list[Hol
             for number, place in enumerate(_places(paths.sessions))
         ]
     revision, known = _add_database(writer, config)
-    with as_owner_of(paths.state):
-        last = last_backup.read(paths.state)
+    before_it = before.read(paths.state)
     if marker is None and not sessions:
-        _require_mounted(config, known, last)
-    earlier = _needed(paths.sessions, last, sessions, known)
+        before_it.require_mounted(config, known)
+    earlier = before_it.needed(paths.sessions, sessions, known)
     sessions += policy.without_folder(known, {it.session for it in sessions})
     sessions += policy.without_place(earlier, {it.session for it in sessions})
     manifest = Manifest(
@@ -205,6 +225,7 @@ def _save(source: Source, raw: BinaryIO, now: float) -> tuple[Manifest, list[Hol
         sessions=tuple(sessions),
         members=(),
         earlier=tuple(earlier),
+        unknown_before=before_it.unknown_before(now),
     )
     manifest = writer.finish(manifest)
     raw.flush()
@@ -212,38 +233,7 @@ def _save(source: Source, raw: BinaryIO, now: float) -> tuple[Manifest, list[Hol
     raw.seek(0)
     if archive.read(raw, source.key) != manifest:
         raise WaguardError("what was written is not what is read back", field="FOLDER")
-    return manifest, earlier
-
-
-def _needed(
-    sessions: Path, last: LastBackup | None, found: Sequence[SavedSession], known: Sequence[Row]
-) -> list[Holder]:
-    saved = {it.session for it in found if it.snapshot is not None}
-    if last is None or not any(it.session not in saved for it in last.holders):
-        return list(last.holders) if last else []
-    left = dict[str, float]()
-    with contextlib.suppress(OSError), as_owner_of(sessions):  # unknown: their archives stay
-        for it in quarantine.quarantined(sessions):
-            workspace, _, session = it.session.partition("/")
-            if not _was_damaged(layout.path(sessions, int(workspace), session)):
-                left[session] = it.at
-    return policy.needed(last.holders, saved, known, left)
-
-
-def _was_damaged(profile: Path) -> bool:
-    """Whether another one lies in its place that nobody has logged out."""
-    return owner_mark.was_ours(profile) and not owner_mark.logged_out(profile)
-
-
-def _require_mounted(config: Config, known: Sequence[Row], last: LastBackup | None) -> None:
-    """A backup without credentials would in time replace those that have them."""
-    if why := policy.why_unmounted(known, last):
-        raise ConflictError(
-            f"{config.paths.sessions} has no marker, no profile and no snapshot, and {why}",
-            field="paths.sessions",
-            value=str(config.paths.sessions),
-            remedy="mount its disk; no backup was made",
-        )
+    return manifest, before_it
 
 
 def _places(sessions: Path) -> list[tuple[int, str]]:
@@ -383,13 +373,3 @@ def _staging(folder: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(made, ignore_errors=True)
         os.close(lock)
-
-
-def _remember(
-    source: Source, manifest: Manifest, archive_path: Path | None, earlier: Sequence[Holder]
-) -> LastBackup:
-    last = policy.last_of(manifest, str(archive_path) if archive_path else None, earlier)
-    state = source.config.paths.state
-    with as_owner_of(state):
-        last_backup.write(state, last)
-    return last

@@ -53,6 +53,7 @@ def _backup(arguments: argparse.Namespace) -> int:
             _to_stdout(source, arguments)
             return 0
         path, manifest = saving.into_folder(source, folder, keep=arguments.keep)
+        unproven = saving.unproven(source, folder, manifest)
     except OSError as error:
         raise ConfigError(
             f"{error.filename or folder} cannot be used: {error.strerror or error}",
@@ -63,6 +64,11 @@ def _backup(arguments: argparse.Namespace) -> int:
     missing = [it for it in manifest.sessions if it.snapshot is None]
     said = [f"{path}: {len(manifest.sessions) - len(missing)} sessions, read back"]
     said += [f"without credentials: {it.session}: {it.why}" for it in missing]
+    if unproven:
+        said.append(
+            f"older archives that stay, whatever --keep says: {len(unproven)}, up to {unproven[-1]}: backup.json was"
+            " damaged, and nobody knows which is the last with a session's credentials; move away what you do not need"
+        )
     if key is None:
         said.append("it is not encrypted: who has it has the accounts (--key-file)")
     dump = saving.statements(reading.config)

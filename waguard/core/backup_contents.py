@@ -92,6 +92,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     members: tuple[Member, ...]
     earlier: tuple[Holder, ...] = ()
     """Which older archives have credentials that may still be needed; a restore remembers them."""
+    unknown_before: float | None = None
+    """Unix time: which credentials the archives have that were made before it is not known. None: nothing is unknown."""
 
     @property
     def has_database(self) -> bool:
@@ -228,6 +230,8 @@ class LastBackup(Struct, frozen=True, kw_only=True):
     """How many sessions have credentials in it."""
     holders: tuple[Holder, ...] = ()
     """Which archive has each session that is in it, or that it lacks."""
+    unknown_before: float | None = None
+    """See ``Manifest.unknown_before``."""
 
 
 # ---- what the disk does not have ----
@@ -308,6 +312,7 @@ def last_of(manifest: Manifest, archive: str | None, earlier: Sequence[Holder]) 
         missing=missing,
         saved=len(manifest.sessions) - len(missing),
         holders=holders_after(manifest, archive, earlier),
+        unknown_before=manifest.unknown_before,
     )
 
 

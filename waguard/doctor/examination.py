@@ -261,9 +261,11 @@ class _Examination:
         ]
 
     async def _backup(self) -> Check:
-        last = await asyncio.to_thread(profile_probes.last_backup, self._config.paths.state)
+        last, unknown = await asyncio.to_thread(
+            profile_probes.last_backup, self._config.paths.state
+        )
         timer = profile_probes.backup_timer(self._machine)
-        return profiles.backup(last, now=self._machine.now(), timer=timer)
+        return profiles.backup(last, unknown, now=self._machine.now(), timer=timer)
 
     async def _strays(self) -> list[Check]:
         """Those that are there at two moments: a worker that begins or ends has no record for one."""

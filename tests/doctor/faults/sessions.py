@@ -54,6 +54,11 @@ def an_old_backup(host: Host, _: pytest.MonkeyPatch) -> None:
     last_backup.write(host.state, LastBackup(at=time.time() - 9 * 86_400, where="/backup/x.tar"))
 
 
+@fault("backup", WARNING, "when the last one was made is not known", "waguard help backup")
+def a_damaged_note_of_the_last_backup(host: Host, _: pytest.MonkeyPatch) -> None:
+    (host.state / last_backup.FILE).write_bytes(b"{")
+
+
 @fault("backup", WARNING, "no backup was made yet", "journalctl -u waguard-backup")
 def a_timer_that_made_none(host: Host, _: pytest.MonkeyPatch) -> None:
     timer = host.machine.root / "etc/systemd/system/timers.target.wants/waguard-backup.timer"

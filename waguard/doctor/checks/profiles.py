@@ -213,11 +213,14 @@ def strays(found: Sequence[Stray | Foreign], daemon: Instance, cli: Cli) -> list
     return checks or [ok("strays", "no worker or Chromium runs unsupervised")]
 
 
-def backup(last: LastBackup | None, *, now: float, timer: bool) -> Check:
-    """How old the last backup is. ``timer``: one is to be made each night. Who makes backups by other means is left
+def backup(last: LastBackup | None, unknown: str | None, *, now: float, timer: bool) -> Check:
+    """How old the last backup is. ``unknown``: why nobody knows. ``timer``: one is to be made each night. Who makes backups by other means is left
     alone."""
     see = "See why, then make one"
     log = "journalctl -u waguard-backup" if timer else None
+    if unknown:
+        seen = f"when the last one was made is not known: {unknown}"
+        return warning("backup", seen, see, log or "waguard help backup")
     if last is None:
         if timer:
             return warning("backup", "the timer is enabled, and no backup was made yet", see, log)

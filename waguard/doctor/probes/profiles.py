@@ -15,6 +15,7 @@ from waguard.doctor.probes.machine import Machine
 from waguard.host.memory import last_backup as memory
 from waguard.host.process import procfs
 from waguard.host.process.children import read_records
+from waguard.host.small_file import UnreadableError
 from waguard.profile import chromium_lock, inspection, layout, old_profiles, owner_mark, snapshots
 from waguard.profile.layout import Places
 from waguard.profile.lock import LOCK_NAME
@@ -23,9 +24,12 @@ from waguard.supervision.fleet import inventory
 _TIMER: Final = "etc/systemd/system/timers.target.wants/waguard-backup.timer"
 
 
-def last_backup(state: Path) -> LastBackup | None:
-    """As the last ``waguard backup`` has noted it."""
-    return memory.read(state)
+def last_backup(state: Path) -> tuple[LastBackup | None, str | None]:
+    """As the last ``waguard backup`` has noted it, or why that is not known."""
+    try:
+        return memory.read(state), None
+    except (OSError, UnreadableError) as error:
+        return None, f"{state / memory.FILE}: {error}"
 
 
 def backup_timer(machine: Machine) -> bool:

@@ -15,11 +15,13 @@ LIMIT: Final = 16 << 20  # bytes
 
 
 def read(state: Path) -> LastBackup | None:
-    """None: none was ever made, or nothing is known of it. Raises ``OSError``."""
+    """None: none was ever made. Raises ``UnreadableError`` where nothing is known of it, ``OSError``."""
     try:
         return msgspec.json.decode(small_file.read(state / FILE, limit=LIMIT), type=LastBackup)
-    except (FileNotFoundError, UnreadableError, ValueError, RecursionError):
+    except FileNotFoundError:
         return None
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(f"it is not the note of a backup: {error}") from None
 
 
 def write(state: Path, last: LastBackup) -> None:
