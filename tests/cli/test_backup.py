@@ -119,10 +119,49 @@ def test_what_cannot_be_is_said(
         (["backup", str(tmp_path / "none")], "name a folder that is there"),
         (["backup", "-", "--json"], "stdout is for the archive alone"),
         (["backup", str(tmp_path), "--key-file", str(tmp_path / "none")], "openssl rand"),
-        (["restore", str(tmp_path / "none"), "--old-host-is-dead"], "cannot be used"),
+        (["restore", str(tmp_path / "none"), "--old-host-is-dead"], "cannot be read"),
     ):
         assert main([*argv, "--config", config]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_an_archive_that_cannot_be_read_is_named_and_no_room_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = configured(Installation(tmp_path / "new"))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name, why, remedy in (
+        ("none", "No such file or directory", "name an archive of the command backup"),
+        ("folder", "Is a directory", "name an archive of the command backup"),
+        ("loop", "Too many levels of symbolic links", "run this as root, or as a user who may"),
+    ):
+        file = tmp_path / name
+        assert main(["restore", str(file), "--old-host-is-dead", "--config", config]) == 2
+        said = capsys.readouterr().err
+        assert f"FILE: {file} cannot be read: {why} ({remedy}" in said
+        assert "room" not in said
+
+
+@pytest.mark.parametrize("command", ["backup", "restore"])
+@pytest.mark.parametrize("content", [None, "no digits", ""])
+def test_a_key_that_cannot_be_used_is_never_to_be_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, content: str | None
+) -> None:
+    """Older archives may be encrypted with it."""
+    key = tmp_path / "key"
+    if content is None:
+        key.mkdir()
+    else:
+        key.write_text(content)
+        key.chmod(0o600)
+    config = configured(Installation(tmp_path / "new"))
+    more = ["--old-host-is-dead"] if command == "restore" else []
+    argv = [command, str(tmp_path), *more, "--config", config, "--key-file", str(key)]
+    assert main(argv) == 2
+    said = capsys.readouterr().err
+    assert str(key) in said
+    assert f"> {key}" not in said
 
 
 @pytest.mark.parametrize("what", ["groups", "webhooks"])

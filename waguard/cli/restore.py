@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import BinaryIO
 
 from waguard.backup import restoring
 from waguard.cli.backup import with_key_file
@@ -31,6 +32,21 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_restore)
 
 
+def _opened(file: Path) -> BinaryIO:
+    try:
+        return file.open("rb")
+    except OSError as error:
+        no_archive = isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError)
+        raise ConfigError(
+            f"{file} cannot be read: {error.strerror or error}",
+            field="FILE",
+            value=str(file),
+            remedy="name an archive of the command backup"
+            if no_archive
+            else "run this as root, or as a user who may read it",
+        ) from None
+
+
 def _restore(arguments: argparse.Namespace) -> int:
     if not arguments.old_host_is_dead:
         raise ConfigError(
@@ -41,7 +57,7 @@ def _restore(arguments: argparse.Namespace) -> int:
     found, reading = located(arguments)
     key = sealing.read_key(arguments.key_file) if arguments.key_file else None
     try:
-        with arguments.file.open("rb") as raw:
+        with _opened(arguments.file) as raw:
             from_dump = arguments.database_from_dump
             result = restoring.run(reading.config, found.path, raw, key, from_dump=from_dump)
     except OSError as error:

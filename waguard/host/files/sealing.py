@@ -14,7 +14,9 @@ from waguard.host.small_file import UnreadableError
 
 _DIGITS: Final = 64
 _OPEN: Final = stat.S_IWGRP | stat.S_IRWXO
-_MAKE: Final = "make one: (umask 077; openssl rand -hex 32 > {})"
+_MAKE: Final = "copy the one that is used elsewhere, or make the first one: (umask 077; openssl rand -hex 32 > {})"
+_COPY: Final = "put the copy of it in its place: what it has encrypted opens with no other one"
+_RIGHTS: Final = "name a file; run this as root, or as a user who may read it"
 _PIECE: Final = b"waguard sealed piece 1\n"
 _SALT: Final = 16  # bytes
 _NONCE: Final = bytes(12)
@@ -28,14 +30,16 @@ def read_key(path: Path, field: str = "--key-file") -> bytes:
         if path.stat().st_mode & _OPEN:
             raise _bad(path, field, f"{path} is open to other users", f"chmod 640 {path}")
         key, length = bytes.fromhex(text), len(text)
-    except (OSError, UnreadableError) as error:
-        why = f"{path} cannot be read: {error}"
+    except FileNotFoundError as error:
+        why = f"{path} cannot be read: {error.strerror}"
         raise _bad(path, field, why, _MAKE.format(path)) from None
+    except (OSError, UnreadableError) as error:
+        raise _bad(path, field, f"{path} cannot be read: {error}", _RIGHTS) from None
     except ValueError:
         key, length = b"", 0
     if length != _DIGITS:
         why = f"{path} does not have {_DIGITS} hexadecimal digits"
-        raise _bad(path, field, why, _MAKE.format(path))
+        raise _bad(path, field, why, _COPY)
     return key
 
 
