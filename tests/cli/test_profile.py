@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from tests.cli.fake_api import said
 from tests.cli.program import main
 from tests.host.odd_files import refuse
+from waguard.core.installation import Marker
+from waguard.host.memory import installation_file
 from waguard.profile.owner_mark import PAIRING
 
 
@@ -50,6 +53,33 @@ def test_a_mark_that_cannot_be_read_is_named_and_nobody_says_unpaired(
     reported = json.loads(capsys.readouterr().out)
     assert (reported["state"], reported["paired"], reported["good"]) == ("unreadable", None, False)
     assert str(profile / PAIRING) in reported["why"]
+
+
+@pytest.mark.parametrize(
+    "argv", [["list"], ["list", "--json"], ["verify", "a"], ["quarantine", "a"]]
+)
+def test_a_folder_of_profiles_that_is_not_there_is_no_folder_without_profiles(
+    profile: Path, capsys: pytest.CaptureFixture[str], argv: list[str]
+) -> None:
+    """Its disk may be away."""
+    sessions = profile.parents[1]
+    sessions.rename(sessions.with_name("away"))
+    assert main(["profile", *argv]) == 2
+    out, err = capsys.readouterr()
+    assert (out, f"paths.sessions: {sessions} is not there (mount its disk" in err) == ("", True)
+
+
+def test_an_empty_folder_of_profiles_may_be_a_mount_point(
+    profile: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sessions = profile.parents[1]
+    shutil.rmtree(profile.parent)
+    assert main(["profile", "list"]) == 0
+    [line] = said(capsys)[0]
+    assert line == f"no profiles: {sessions} is empty; where there were some, mount its disk"
+    installation_file.write(sessions, Marker(installation="0a1b2c3d"))
+    assert main(["profile", "list"]) == 0
+    assert said(capsys)[0] == ["no profiles yet"]
 
 
 def test_a_profile_is_quarantined(profile: Path, capsys: pytest.CaptureFixture[str]) -> None:

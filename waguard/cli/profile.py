@@ -14,8 +14,9 @@ from waguard.cli.context import config_of, in_place
 from waguard.cli.parsing import verb, verbs_of, with_config, with_json
 from waguard.cli.profile_commands import ProfileLine
 from waguard.cli.render import print_either, print_json, print_table
+from waguard.errors import ConfigError
 from waguard.host.files.acting import as_owner_of
-from waguard.host.memory import restore_journal
+from waguard.host.memory import installation_file, restore_journal
 from waguard.profile import snapshot_now
 from waguard.profile.layout import Places
 
@@ -46,6 +47,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def _profile_list(arguments: argparse.Namespace) -> int:
     with _sessions(arguments) as sessions:
         lines = profile_commands.listing(sessions)
+        is_bare = installation_file.is_bare(sessions)
     if arguments.json:
         print_json({"profiles": [_value(line) for line in lines]})
         return 0
@@ -63,6 +65,8 @@ def _profile_list(arguments: argparse.Namespace) -> int:
     ]
     if rows:
         print_table(rows, tuple(rows[0]))
+    elif is_bare:
+        print(f"no profiles: {sessions} is empty; where there were some, mount its disk")
     else:
         print("no profiles yet")
     return 0
@@ -84,6 +88,13 @@ def _iso(at: float) -> str:
 def _sessions(arguments: argparse.Namespace) -> Iterator[Path]:
     sessions = config_of(arguments).paths.sessions
     with in_place("paths.sessions", sessions):
+        if not sessions.is_dir():
+            raise ConfigError(
+                f"{sessions} is not there",
+                field="paths.sessions",
+                value=str(sessions),
+                remedy="mount its disk; waguard's first start makes one that was never there",
+            )
         yield sessions
 
 
