@@ -303,6 +303,30 @@ def test_what_was_not_undone_is_left_to_the_next_restore(
     assert not (new.folder / "state/.restore").exists()
 
 
+def test_a_journal_with_a_damaged_step_refuses_the_next_restore(
+    old: Installation, new: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows what that step made: half of a restore would stay, and be used."""
+    file, _ = old.save(tmp_path / "backups")
+    (new.folder / "state/api-key").write_text(OWN)
+    with monkeypatch.context() as patched:
+        dies_at(patched, policy.MARKER)
+        killed(lambda: new.restore(file))
+    journal = new.folder / "state/.restore/journal"
+    first, second, *rest = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(first + b"\0" * (len(second) - 1) + b"\n" + b"".join(rest))
+    shutil.rmtree(journal.with_name("unpacked"))
+    before = new.files()
+    with pytest.raises(
+        ConflictError, match="journal of a restore that was killed is damaged"
+    ) as no:
+        new.restore(file)
+    assert str(journal) in no.value.line()
+    assert new.files() == before
+    journal.write_bytes(first + second + b"".join(rest) + rest[-1][:9])  # half a step was not made
+    assert [it for it in new.restore(file).moved if "api-key" in it]
+
+
 def test_what_has_come_back_with_its_folder_is_not_removed_at_a_second_undo(tmp_path: Path) -> None:
     state = tmp_path
     (state / restore_journal.STAGING).mkdir(mode=0o700)

@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from waguard.errors import ConflictError
 from waguard.host.files.acting import as_owner_of
 from waguard.host.files.private_files import sync_folder
 
@@ -58,16 +59,26 @@ class Journal:
     @classmethod
     def left(cls, state: Path, now: float) -> "Journal | None":
         """That of a restore that was killed, or could not undo all; None: there is none. ``now``: unix time. Raises
-        ``OSError``."""
+        ``ConflictError`` where a step of it is damaged, ``OSError``."""
         try:
             with _opened(state, 0) as file:
-                lines = file.readall().splitlines()
+                *lines, _ = file.readall().split(b"\n")  # half of one: its step was not made
         except FileNotFoundError:
             return None
-        steps: list[_Step] = []
-        with contextlib.suppress(ValueError, RecursionError):
-            for line in lines:  # the last one may be half of one: its step was not made
-                steps.append(msgspec.json.decode(line, type=_Step))  # noqa: PERF401 - those before it count
+        steps, damaged = list[_Step](), False
+        for line in lines:
+            try:
+                steps.append(msgspec.json.decode(line, type=_Step))
+            except (ValueError, RecursionError):
+                damaged = True
+        if damaged and any(it.made or it.moved for it in steps):
+            journal = state / STAGING / _FILE
+            raise ConflictError(
+                "the journal of a restore that was killed is damaged",
+                value=str(journal),
+                remedy="what it made and moved aside (*.before-restore-*) stays: put that in order by hand, then remove"
+                f" {journal}; nothing was changed",
+            )
         return cls(state, file, steps, prefix=f"broken-off-{stamp(now)}.")
 
     def made(self, *paths: Path) -> None:
