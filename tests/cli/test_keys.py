@@ -134,6 +134,20 @@ def test_no_file_yet(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(load_or_create_keys(file).values) == 1
 
 
+def test_of_a_state_folder_that_is_not_there_the_keys_are_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its disk may be away."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["keys", "list"]) == 0
+    state, lines = tmp_path / "state", said(capsys)[0]
+    away = f"unknown: {state} is not there: mount its disk"
+    assert len([line for line in lines if line.startswith(away)]) == 2
+    assert not [line for line in lines if "no keys" in line]
+    assert main(["keys", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["issued"] is None
+
+
 @pytest.mark.parametrize("spoil", ["folder", "binary"])
 def test_a_file_that_is_none(file: Path, capsys: pytest.CaptureFixture[str], spoil: str) -> None:
     file.unlink()

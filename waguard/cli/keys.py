@@ -107,6 +107,8 @@ def _list(arguments: argparse.Namespace) -> int:
     print(f"file: {path}")
     if rows:
         print_table(rows, ("fingerprint", "characters"))
+    elif why_away := _why_away(path.parent):
+        print(f"unknown: {why_away}")
     else:
         print("no keys: the daemon makes one at its start")
     print(
@@ -130,7 +132,18 @@ def _known(path: Path) -> tuple[Sequence[IssuedKey] | None, str]:
             found = key_memory.read(path)
     except UnreadableError as error:
         return None, str(error)
+    if not found and (why := _why_away(path.parent)):
+        return None, why
     return sorted(found, key=lambda it: it.created_at, reverse=True), ""
+
+
+def _why_away(folder: Path) -> str | None:
+    """Why nobody knows whether there is a file in it; None: there is such a folder."""
+    with as_owner_of(folder):
+        there = folder.is_dir()
+    return (
+        None if there else f"{folder} is not there: mount its disk, or start waguard a first time"
+    )
 
 
 def _as_json(key: IssuedKey) -> dict[str, Any]:
