@@ -12,7 +12,12 @@ from tests.supervision.world import World
 from tests.waiting import wait_until
 from waguard.core.versions.policy import decode
 from waguard.core.versions.version_rules import VersionRules
+from waguard.errors import UnavailableError
+from waguard.host.memory import version_memory
 from waguard.host.memory.version_memory import FILE
+from waguard.host.memory.wajs_store import WajsStore, digest
+
+BUNDLE = b"/*! wppconnect-team/wa-js v4.7.0 */ WPP"
 
 OLDER = tuple(range(OLD - 11, OLD + 1))
 """As many as are kept: eight proven ones, and four new ones."""
@@ -63,6 +68,54 @@ async def test_what_an_operator_chose_is_on_the_disk_when_it_is_answered(drill: 
     assert decode(path.read_bytes(), VersionRules(), now=0.0).pin == OLD
     await operators.unpin(by=ME)
     assert decode(path.read_bytes(), VersionRules(), now=0.0).pin is None
+
+
+async def test_what_cannot_be_written_is_refused_and_not_in_effect(
+    drill: Drill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next daemon would know nothing of it."""
+    await drill.up()
+    operators, decision = drill.bench.it.operators, drill.bench.it.versions
+    sha256 = digest(BUNDLE)
+    WajsStore(drill.world.config.paths.state).add(BUNDLE, sha256)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(version_memory, "replace_private", fail)
+        with pytest.raises(
+            UnavailableError, match=r"versions\.json cannot be written.*No space"
+        ) as it:
+            await operators.pin(OLD, by=ME)
+        assert "its disk has room" in str(it.value.remedy)
+        with pytest.raises(UnavailableError, match=r"versions\.json cannot be written"):
+            await operators.use_bundle(sha256, by=ME)
+    assert (decision.state.pin, decision.state.candidate) == (None, None)
+    assert drill.world.audited("version_pinned") == []
+    await operators.pin(OLD, by=ME)
+    with monkeypatch.context() as patch:
+        patch.setattr(version_memory, "replace_private", fail)
+        with pytest.raises(UnavailableError, match=r"versions\.json cannot be written"):
+            await operators.unpin(by=ME)
+    assert decision.state.pin == OLD
+
+
+async def test_a_pin_is_refused_where_the_file_of_the_versions_could_not_be_read(
+    drill: Drill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is not replaced, for the next daemon may read it."""
+    bench, world = drill.bench, drill.world
+    await drill.up()
+    await bench.it.versions.save()
+    await bench.it.stop()
+    with monkeypatch.context() as patch:
+        refuse(patch, world.config.paths.state / FILE, errno.EMFILE)
+        bench.it = world.supervisor()
+    bench.it.versions.begin()
+    with pytest.raises(UnavailableError, match=r"versions\.json cannot be written: it could not"):
+        await bench.it.operators.pin(OLD, by=ME)
+    assert bench.it.versions.state.pin is None
 
 
 async def test_a_folder_of_documents_that_cannot_be_read_does_not_end_the_daemon(

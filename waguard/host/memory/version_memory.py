@@ -33,6 +33,11 @@ class VersionMemory:
         """Whether there is a file, and this daemon does not know what it says."""
         return self._unknown or self.unreadable is not None
 
+    @property
+    def refuses(self) -> str | None:
+        """Why the last state was not written; None: it was."""
+        return "it could not be read when waguard started" if self._unknown else self._writes.why
+
     def load(self, decode: Callable[[bytes], VersionState]) -> VersionState | None:
         """None: there is no file that can be read. ``decode`` raises ``StateError``."""
         try:

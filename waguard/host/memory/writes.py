@@ -14,7 +14,8 @@ class Writes:
 
     def __init__(self, words: str) -> None:
         self._words = words
-        self._fail = False
+        self.why: str | None = None
+        """Why the last one failed; None: it worked, or there was none."""
 
     @contextlib.contextmanager
     def attempt(self) -> Iterator[None]:
@@ -22,8 +23,9 @@ class Writes:
         try:
             yield
         except (OSError, UnicodeEncodeError, UnreadableError, WaguardError) as error:
-            if not self._fail:
-                logger.warning(self._words, event="state_not_written", why=one_line(error))
-            self._fail = True
+            why = one_line(error)
+            if self.why is None:
+                logger.warning(self._words, event="state_not_written", why=why)
+            self.why = why
         else:
-            self._fail = False
+            self.why = None

@@ -175,19 +175,19 @@ class VersionDecision:
         """Unix time that does not follow a step of the clock."""
         return self._began + self.clock.monotonic()
 
-    def _save(self) -> None:
+    def _save(self, state: VersionState | None = None) -> None:
         if self._saving and not self._saving.done():
             return
-        if (content := versions.encode(self.state)) != self.memory.written:
+        if (content := versions.encode(state or self.state)) != self.memory.written:
             self._saving = asyncio.create_task(
                 asyncio.to_thread(self.memory.save, content), name="versions"
             )
 
-    async def save(self) -> None:
-        """Have it written now; who is cancelled meanwhile ends no write."""
+    async def save(self, state: VersionState | None = None) -> None:
+        """Have it written now, or what is about to become the state; who is cancelled meanwhile ends no write."""
         while self._saving and not self._saving.done():
             await asyncio.wait({self._saving})
-        self._save()
+        self._save(state)
         if self._saving:
             await asyncio.wait({self._saving})
 

@@ -11,7 +11,7 @@ from waguard.core.versions.facts import (
     Unpin,
     UseBundle,
 )
-from waguard.errors import ConflictError, NotFoundError
+from waguard.errors import ConflictError, NotFoundError, UnavailableError
 from waguard.ports.versions import BundleRow, Listing
 from waguard.supervision.versions.decision import VersionDecision, bundles_here
 
@@ -60,7 +60,7 @@ class VersionOperators:
         """See ``ports.versions.VersionControl``."""
         self._require_on()
         self._require_known(revision)
-        self._ask(Pin(revision), "revision", revision)
+        await self._ask_lasting(Pin(revision), "revision", revision)
         self._decision.record(
             "version_pinned", f"{by} pinned WhatsApp Web {revision}", revision=revision
         )
@@ -71,6 +71,7 @@ class VersionOperators:
         self._require_on()
         if (before := self._decision.state.pin) is None:
             raise ConflictError("no version is pinned", remedy="see `waguard versions list`")
+        await self._foresee(Unpin())
         self._decision.post(Unpin())
         self._decision.record(
             "version_unpinned", f"{by} ended the pin of {before}", revision=before
@@ -103,7 +104,7 @@ class VersionOperators:
         """See ``ports.versions.VersionControl``."""
         self._require_unconfigured()
         found = await self._require_bundle(sha256)
-        self._ask(UseBundle(found), "sha256", sha256)
+        await self._ask_lasting(UseBundle(found), "sha256", sha256)
         self._decision.record(
             "bundle_used", f"{by} has all sessions get {version_words.bundle(found)}"
         )
@@ -114,11 +115,33 @@ class VersionOperators:
         found = await asyncio.to_thread(bundles_here, self._decision.store)
         self._decision.handle_bundles(found)
 
+    async def _ask_lasting(self, fact: Pin | UseBundle, field: str, value: object) -> None:
+        """As ``_ask``, for what outlives the daemon. Raises ``UnavailableError`` where it cannot be written."""
+        self._require_possible(fact, field, value)
+        await self._foresee(fact)
+        self._ask(fact, field, value)
+
+    async def _foresee(self, fact: Pin | Unpin | UseBundle) -> None:
+        """Have written what follows from it before it is posted: an answered wish outlives the daemon."""
+        decision = self._decision
+        memory, now = decision.memory, decision.now()
+        wanted = versions.advance(decision.state, fact, now).state
+        await decision.save(wanted)
+        if memory.written != versions.encode(wanted) and (why := memory.refuses) is not None:
+            raise UnavailableError(
+                f"nothing is changed, for {memory.path} cannot be written: {why}",
+                remedy="let waguard read and write this file, see that its disk has room, and ask again; restart"
+                " waguard where the file could not be read",
+            )
+
     def _ask(self, fact: Pin | Try | UseBundle, field: str, value: object) -> None:
         """Post it. Raises ``ConflictError`` where it cannot be fulfilled."""
+        self._require_possible(fact, field, value)
+        self._decision.post(fact)
+
+    def _require_possible(self, fact: Pin | Try | UseBundle, field: str, value: object) -> None:
         if why := versions.refusal(self._decision.state, fact):
             raise ConflictError(why, field=field, value=value, remedy="see `waguard versions list`")
-        self._decision.post(fact)
 
     def _require_on(self) -> None:
         if not self._decision.on:
