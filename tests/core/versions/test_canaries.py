@@ -14,8 +14,16 @@ from tests.core.version_bench import (
 )
 from waguard.core.replace import replace
 from waguard.core.versions.effects import Kind, TrialResult
-from waguard.core.versions.facts import Captured, Evidence, Pin, Refused, Try, Unpin, Well
-from waguard.core.versions.policy import refusal
+from waguard.core.versions.facts import (
+    Captured,
+    Evidence,
+    Pin,
+    Refused,
+    Try,
+    Unpin,
+    Well,
+)
+from waguard.core.versions.policy import decode, encode, refusal
 from waguard.core.versions.state import TrialStage
 
 AFTER, FOR, LIMIT = RULES.canary_after, RULES.canary_for, RULES.trial_limit
@@ -47,8 +55,8 @@ def passes(bench: VersionBench) -> str:
 
 
 def due(bench: VersionBench) -> float:
-    """Seconds until the next canary."""
-    return bench.state.canary.at - bench.now
+    """Seconds until the next canary; 0: one runs."""
+    return 0.0 if bench.state.trial else bench.state.canary.at - bench.now
 
 
 # ---- held back ----
@@ -93,6 +101,21 @@ def test_two_canaries_that_are_well_release_it_and_nobody_is_loaded_again() -> N
     before = len(bench.reloads)
     bench.pass_time(10 * AFTER)
     assert len(bench.reloads) == before
+
+
+def test_a_restart_during_a_canary_begins_no_other_at_once() -> None:
+    """The next one waits as after a canary without a result."""
+    bench = held()
+    bench.pass_time(due(bench))
+    first = canary(bench)
+    bench.load(first)
+    bench.state = decode(encode(bench.state), RULES, now=bench.now)
+    for name in "abcd":
+        bench.load(name, well=True)
+    assert bench.state.trial is None
+    assert due(bench) > AFTER - 60
+    bench.pass_time(due(bench))
+    assert canary(bench)
 
 
 def test_a_silent_canary_proves_nothing() -> None:

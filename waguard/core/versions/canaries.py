@@ -41,6 +41,9 @@ def try_bundle(state: VersionState, now: float, post: Post) -> VersionState:
     if session is None:
         return _later(state, bundle=True, now=now)
     arm = Arm(of_all(state).revision, state.candidate)
+    state = _later(
+        state, bundle=True, now=now
+    )  # a restart forgets the trial: as one without a result
     return _begin(state, session, arm, TrialStage.CANARY, now, post)
 
 
@@ -52,6 +55,10 @@ def try_newest(state: VersionState, now: float, post: Post) -> VersionState:
     session = _choose(state, among, state.canary.passed)
     if session is None:
         return _later(state, bundle=False, now=now)
+    rules, before = state.rules, state.canary
+    wait = backoff(rules.canary_after, before.failures, longest=rules.canary_limit)
+    # a restart forgets the trial: the next one waits as after one without a result
+    state = replace(state, canary=replace(before, at=now + wait))
     return _begin(state, session, Arm(None, of_all(state).wajs), TrialStage.CANARY, now, post)
 
 

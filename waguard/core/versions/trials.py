@@ -96,6 +96,8 @@ def _end(state: VersionState, trial: Trial, it: Conclusion, now: float, post: Po
     match it.result:
         case TrialResult.CONFIRMED:
             state = replace(state, voids=0, next_trial_at=now)
+            if bad.wajs == state.candidate:
+                state = replace(state, bundle_canary=replace(state.bundle_canary, at=now))
             found = Confirmation(trial.session, bad, trial.good, evidence, now)
             return on_confirmed(state, found, now, post)
         case TrialResult.ACQUITTED:
