@@ -21,6 +21,7 @@ from waguard.core.versions.facts import (
     Refused,
     Try,
     Unpin,
+    Unreachable,
     Well,
 )
 from waguard.core.versions.policy import decode, encode, refusal
@@ -116,6 +117,33 @@ def test_a_restart_during_a_canary_begins_no_other_at_once() -> None:
     assert due(bench) > AFTER - 60
     bench.pass_time(due(bench))
     assert canary(bench)
+
+
+def test_an_offline_session_that_is_tried_gives_way_to_a_crossover() -> None:
+    """Nothing would show whether it is healthy for 40 minutes, while others fail."""
+    bench = VersionBench("a", "b", "c", "d")
+    bench.prove()
+    bench.release(NEW, "b", "c")
+    bench.post(Try(session="a"))
+    bench.load("a")
+    bench.post(Unreachable("a"))
+    bench.unhealthy("b", "c", evidence=MISSING)
+    assert canary(bench) == "a"
+    bench.pass_time(LIMIT)
+    trial = bench.state.trial
+    assert trial
+    assert (trial.session in "bc", trial.stage) == (True, TrialStage.CROSSED)
+
+
+def test_a_session_that_is_tried_and_shows_that_it_works_gives_way_to_nobody() -> None:
+    bench = VersionBench("a", "b", "c", "d")
+    bench.prove()
+    bench.release(NEW, "b", "c")
+    bench.post(Try(session="a"))
+    bench.load("a", well=True)
+    bench.unhealthy("b", "c", evidence=MISSING)
+    bench.pass_time(LIMIT)
+    assert canary(bench) == "a"
 
 
 def test_a_silent_canary_proves_nothing() -> None:

@@ -153,7 +153,7 @@ def _void(state: VersionState, trial: Trial, now: float) -> VersionState:
 
 def cross_over(state: VersionState, now: float, post: Post) -> VersionState:
     """Load an unhealthy session with what was good, where one is unhealthy and it is time."""
-    if pin(state) is not None or (state.trial and state.trial.stage in CANARIES):
+    if pin(state) is not None:
         return state
     shown = _shown(state)
     found = [
@@ -231,6 +231,8 @@ def _more_urgent(
     state: VersionState, trial: Trial, found: list[_Suspect], now: float
 ) -> list[_Suspect]:
     """For which ones a trial that has shown nothing yet is left."""
+    if trial.stage in CANARIES:
+        return found if _shows_nothing(state, trial, now) else []
     bad = trial.bad
     if bad is None or bad.wajs != state.wajs or trial.began >= now:
         return []
@@ -252,6 +254,13 @@ def _more_urgent(
         return others  # these have the best rank
     newer = [one for one in others if (one[2].unhealthy_from or 0) > (bad.revision or 0)]
     return newer if len(newer) >= MANY else []
+
+
+def _shows_nothing(state: VersionState, trial: Trial, now: float) -> bool:
+    """Whether who tries something had time enough to connect, and does not: it may be offline for long."""
+    it = state.members.get(trial.session)
+    connected = it is not None and it.well_at is not None and trial.loaded_at is not None
+    return not connected and now >= trial.began + state.rules.trial_limit
 
 
 def _limit(state: VersionState, it: Member) -> float:
