@@ -165,7 +165,7 @@ async def waguard(url: str, count: int, folder: Path) -> tuple[float, float]:
         Ports(
             store=store,
             inbox=journal,
-            undecryptable=store.messages,
+            messages=store.messages,
             spawn=none,
             documents=Documents(folder / "versions"),
             clock=clock,

@@ -3,7 +3,6 @@ from collections.abc import Mapping, Sequence
 
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.people import People
-from waguard.core.messages.send_states import State
 from waguard.daemon.bus_to_inbox import feed
 from waguard.host.clock import SystemClock
 from waguard.ports.inbox import Stored
@@ -45,9 +44,6 @@ class Shelf:
         return People()
 
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
-        raise AssertionError("nobody asks")
-
-    async def unread(self, session_id: str, *, after: float) -> Mapping[str, State]:
         raise AssertionError("nobody asks")
 
 

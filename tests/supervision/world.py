@@ -98,7 +98,7 @@ class World:
             Ports(
                 store=self.store,
                 inbox=self.inbox,
-                undecryptable=self.inbox,
+                messages=self.inbox,
                 spawn=self.spawn,
                 documents=self.documents,
                 clock=self.clock,

@@ -103,7 +103,7 @@ class Daemon:
             Ports(
                 store=base.store,
                 inbox=base.journal,
-                undecryptable=base.store.messages,
+                messages=base.store.messages,
                 spawn=spawn,
                 documents=Documents(state / FOLDER),
                 clock=clock,

@@ -15,7 +15,6 @@ from loguru import logger
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.people import People
 from waguard.core.messages.received_media import handle_of
-from waguard.core.messages.send_states import State
 from waguard.core.metrics.tally import Tally
 from waguard.core.webhooks.pending import DeliveryResult, Hold
 from waguard.messaging.announcer import Announcer, Publish
@@ -206,10 +205,6 @@ class Journal:
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
         """See ``ports.inbox.Inbox``."""
         return await self.store.newest(session_id, after=after)
-
-    async def unread(self, session_id: str, *, after: float) -> Mapping[str, State]:
-        """See ``ports.inbox.Inbox``."""
-        return await self.store.unread(session_id, after=after)
 
     async def people(self, session_id: str) -> People:
         """See ``ports.inbox.Inbox``."""

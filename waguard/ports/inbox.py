@@ -5,7 +5,6 @@ from typing import Protocol
 
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.people import People
-from waguard.core.messages.send_states import State
 
 Stored = Callable[[Sequence[InboxRecord]], None]
 
@@ -34,11 +33,6 @@ class Inbox(Protocol):
         """By chat, when its newest stored message came; unix time, only those since ``after``.
 
         Errors are those of ``Store``.
-        """
-
-    async def unread(self, session_id: str, *, after: float) -> Mapping[str, State]:
-        """By WhatsApp's id, how far the session's newest sends since ``after`` have come, of which no receipt says that
-        they were read; unix time. Errors are those of ``Store``.
         """
 
     async def people(self, session_id: str) -> People:

@@ -162,7 +162,15 @@ class MessageChecks(Protocol):
         """Whether the database was put back to an older state of itself since it was asked this last."""
 
 
-class MessageStore(Undecryptables, FilesNamed, DeferredFiles, Remembered, MessageChecks, Protocol):
+class SessionMessages(Undecryptables, Protocol):
+    """What a session asks of its messages. Errors are those of ``Store``."""
+
+    async def unread(self, session_id: str, *, after: float) -> Mapping[str, State]:
+        """By WhatsApp's id, how far the session's newest sends since ``after`` have come, of which no receipt says that
+        they were read; unix time."""
+
+
+class MessageStore(SessionMessages, FilesNamed, DeferredFiles, Remembered, MessageChecks, Protocol):
     """The part of the database that keeps messages. Errors are those of ``Store``. In a cluster what is about many sessions
     is done for those that this host owns, and what is about one raises ``NotOwnedError`` where it does not; but for what
     people list, ``tidy`` and endpoints."""
@@ -205,9 +213,6 @@ class MessageStore(Undecryptables, FilesNamed, DeferredFiles, Remembered, Messag
         """The body of a webhook that is ``pending``, or dead or not; None: there is no such webhook any more."""
 
     async def newest(self, session_id: str, *, after: float) -> Mapping[str, float]:
-        """As ``Inbox``."""
-
-    async def unread(self, session_id: str, *, after: float) -> Mapping[str, State]:
         """As ``Inbox``."""
 
     async def endpoints(self) -> list[Endpoint]:

@@ -17,7 +17,7 @@ from waguard.core.session.restart import Remembered
 from waguard.core.shipping import LAST_ONES
 from waguard.ports.clock import Ages, Clock
 from waguard.ports.inbox import Inbox
-from waguard.ports.messages import Undecryptables
+from waguard.ports.messages import SessionMessages
 from waguard.ports.process import Browsers, Meter, Spawn, Witness
 from waguard.ports.store import Store
 from waguard.supervision.event_bus import Bus
@@ -53,7 +53,7 @@ class Ports(Struct, frozen=True, kw_only=True):
 
     store: Store
     inbox: Inbox
-    undecryptable: Undecryptables
+    messages: SessionMessages
     spawn: Spawn
     documents: Documents
     clock: Clock
@@ -127,7 +127,7 @@ class Supervisor:
             instance=instance,
             store=ports.store,
             inbox=ports.inbox,
-            undecryptable=ports.undecryptable,
+            messages=ports.messages,
             spawn=ports.spawn,
             bus=bus,
             clock=ports.clock,

@@ -18,7 +18,7 @@ from waguard.core.session import views
 from waguard.core.session.state import SessionState
 from waguard.errors import WaguardError, one_line
 from waguard.profile import owner_mark
-from waguard.supervision.session.missed_receipts import MissedReceipts
+from waguard.supervision.session.receipt_backfill import ReceiptBackfill
 from waguard.supervision.session.session_context import SessionContext
 from waguard.supervision.session.session_profile import SessionProfile
 from waguard.supervision.session.tasks import Begin
@@ -42,7 +42,7 @@ class Backfiller:
         link: Callable[[], WorkerLink | None],
         begin: Begin,
         moved: Callable[[], Awaitable[None]],
-        receipts: MissedReceipts,
+        receipts: ReceiptBackfill,
     ) -> None:
         self._ctx = ctx
         self._receipts = receipts
@@ -115,7 +115,7 @@ class Backfiller:
                     asked = self._and_owed(asked)
                     await link.call(replace(asked, fresh=fresh_for > 0))
                     has_read = True
-                    self._note_read(worker, loads, link)
+                    self._record_read(worker, loads, link)
                 if fresh_for <= 0:
                     self._asked.clear()  # all of it was read, but what never can be
                     if not self._owed:  # no more was dropped meanwhile
@@ -138,10 +138,10 @@ class Backfiller:
         if self._running == (worker, loads):
             self._running = None
 
-    def _note_read(self, worker: int, loads: int, link: WorkerLink) -> None:
+    def _record_read(self, worker: int, loads: int, link: WorkerLink) -> None:
         if self._ended is None:
             self._ended = (worker, loads, self._ctx.clock.monotonic())
-            self._begin(self._receipts.look_up(link, self._people), "receipts")
+            self._begin(self._receipts.read(link, self._people), "receipts")
 
     async def _request(self) -> CatchUp:
         """From when on nobody may have listened. Raises ``WaguardError``, and ``OSError`` where the pairing cannot be read

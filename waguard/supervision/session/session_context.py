@@ -10,7 +10,7 @@ from waguard.core.metrics.tally import Tally
 from waguard.core.session.restart import Remembered
 from waguard.ports.clock import Ages, Clock
 from waguard.ports.inbox import Inbox
-from waguard.ports.messages import Undecryptables
+from waguard.ports.messages import SessionMessages
 from waguard.ports.process import Browsers, Meter, Spawn, Witness
 from waguard.ports.store import Store
 from waguard.supervision.event_bus import Bus
@@ -33,7 +33,7 @@ class SessionContext(Struct, frozen=True, kw_only=True):
     instance: str
     store: Store
     inbox: Inbox
-    undecryptable: Undecryptables
+    messages: SessionMessages
     spawn: Spawn
     bus: Bus
     clock: Clock

@@ -28,7 +28,7 @@ from waguard.supervision.session.asking import Asking
 from waguard.supervision.session.backfiller import Backfiller
 from waguard.supervision.session.deaf_watch import DeafWatch
 from waguard.supervision.session.intake import Intake
-from waguard.supervision.session.missed_receipts import MissedReceipts
+from waguard.supervision.session.receipt_backfill import ReceiptBackfill
 from waguard.supervision.session.sentinel import Sentinel
 from waguard.supervision.session.session_context import SessionContext
 from waguard.supervision.session.session_profile import SessionProfile
@@ -115,7 +115,7 @@ class Traffic:
             paired_at=lambda: _paired_at(profile),
             note=writer.record,
         )
-        receipts = MissedReceipts(ctx, self._name, lambda event: self.intake.handle(event, None))
+        receipts = ReceiptBackfill(ctx, self._name, lambda event: self.intake.handle(event, None))
         self.backfiller = Backfiller(
             ctx, profile, state=state, link=link, begin=begin, moved=moved, receipts=receipts
         )

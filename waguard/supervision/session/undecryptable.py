@@ -54,7 +54,7 @@ class Undecryptable:
         self._session = session_id
         self._ctx = ctx
         self._clock = ctx.clock
-        self._store = ctx.undecryptable
+        self._store = ctx.messages
         self._reread = reread
         self._paired_at = paired_at
         self._note = note

@@ -18,7 +18,7 @@ PERIOD: Final = 3 * 86_400.0  # s; a weekend
 AT_ONCE: Final = 20  # messages: a page looks each up by itself
 
 
-class MissedReceipts:
+class ReceiptBackfill:
     """``handle`` gets what is news of one session's sends, as if the page had reported it."""
 
     def __init__(self, ctx: SessionContext, session: str, handle: Callable[[Event], None]) -> None:
@@ -26,11 +26,11 @@ class MissedReceipts:
         self._session = session
         self._handle = handle
 
-    async def look_up(self, link: WorkerLink, people: People) -> None:
+    async def read(self, link: WorkerLink, people: People) -> None:
         """Look them up once: what cannot be read now is read after the next load, for the page keeps it."""
         try:
             after = self._ctx.ages.ago(PERIOD)
-            unread = await self._ctx.inbox.unread(self._session, after=after)
+            unread = await self._ctx.messages.unread(self._session, after=after)
             ids = tuple(unread)
             for start in range(0, len(ids), AT_ONCE):
                 await self._ask(

@@ -8,7 +8,7 @@ from tests.waiting import wait_until
 from waguard.core.messages.inbox import Kind
 from waguard.core.messages.send_states import State
 from waguard.core.messages.sent_events import ack_of
-from waguard.supervision.session.missed_receipts import AT_ONCE
+from waguard.supervision.session.receipt_backfill import AT_ONCE
 from waguard.wire.calls import Acks, Call, Failed, Sent, Value
 
 
@@ -53,7 +53,7 @@ async def test_what_is_further_than_was_known_is_reported(bench: Bench, world: W
     assert reported(world) == {name(1): 2, name(2): 3, name(4): 3}
 
 
-async def test_they_are_looked_up_once_after_each_load_a_few_at_a_time(
+async def test_they_are_read_once_after_each_load_a_few_at_a_time(
     bench: Bench, world: World
 ) -> None:
     page = Page(*[3] * (AT_ONCE + 1))
