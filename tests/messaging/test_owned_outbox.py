@@ -221,6 +221,32 @@ async def test_a_release_does_not_wait_forever(tmp_path: Path, seconds: float) -
         assert (await host.row(pending)).state is State.SENDING
 
 
+async def test_what_is_being_kept_when_its_session_is_released_is_sent(
+    first: World, second: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row says already that it is being sent: the next owner would call it uncertain, and nobody would send it."""
+    write, asked, hold = first.store.messages.write, asyncio.Event(), asyncio.Event()
+
+    async def slow(*given: Any, **more: Any) -> Any:
+        asked.set()
+        await hold.wait()
+        return await write(*given, **more)
+
+    monkeypatch.setattr(first.store.messages, "write", slow)
+    direct = first.send("direct", chat="1@c.us")
+    later = first.send("later", chat="1@c.us", later=True)
+    await asyncio.wait_for(asked.wait(), DEADLINE)
+    releasing = asyncio.create_task(first.outbox.release(SESSION))
+    await asyncio.sleep(0)
+    hold.set()
+    assert isinstance(await asyncio.wait_for(first.outbox.result(direct), DEADLINE), Acked)
+    await asyncio.wait_for(releasing, DEADLINE)
+    assert (await first.row(direct)).state is State.SENT
+    await second.outbox.acquire({SESSION})
+    assert await state(second, later, State.SENT)
+    assert (sent(first), sent(second)) == ([direct.message_id], [later.message_id])
+
+
 async def test_what_comes_back_during_a_release_stays_accepted(first: World, second: World) -> None:
     pending = await in_flight(first, later=True)
     first.sessions.outcomes.append(NotSent(UnavailableError("the page is loading")))

@@ -141,8 +141,11 @@ class Acceptance:
             self._ctx.waiting.start(dispatcher.limit_wait(pending))
 
     def _is_left(self, pending: PendingSend, *, under_way: bool) -> bool:
-        """Whether a message that is kept is for another host: that which owns its session, or will."""
-        if pending.session_id in self._ctx.own and not pending.lost:
+        """Whether a message that is kept is for another host: that which owns its session, or will. One that is kept as
+        "sending" goes while its session leaves: a release awaits it, and the next owner would not send it."""
+        own, session_id = self._ctx.own, pending.session_id
+        ours = session_id in own or (under_way and own.is_leaving(session_id))
+        if ours and not pending.lost:
             return False
         self._sends.lose(pending, under_way=under_way)
         return True
