@@ -22,7 +22,7 @@ from waguard.core.blame import Failure
 from waguard.core.replace import replace
 from waguard.core.shipping import Claim, Note, Part
 from waguard.daemon.restored import RestoredInstallation
-from waguard.errors import DatabaseUnavailableError
+from waguard.errors import DatabaseUnavailableError, NotOwnedError
 from waguard.profile import layout, owner_mark, quarantine, shipping, start_marks
 from waguard.profile.layout import Places
 from waguard.profile.lock import ProfileLock
@@ -46,6 +46,8 @@ class Memory:
         self.is_mute = False
         self.hangs = False
         self.refused = 0
+        self.owner: str | None = None
+        """The host that owns all sessions in a cluster; None: whoever writes."""
 
     async def shipped(self) -> set[str]:
         return {session for session, it in self.claims.items() if it.sealed is not None}
@@ -76,6 +78,9 @@ class Memory:
     ) -> None:
         if self.hangs:
             await asyncio.Event().wait()
+        if self.owner not in {None, claim.note.host}:
+            self.refused += 1
+            raise NotOwnedError("another host has it")
         await self.put(session, parts)
         self.claims[session] = claim
         self.commits += 1
@@ -813,6 +818,29 @@ async def test_one_that_is_lost_ends_its_last_shipment_at_once(make: Make, memor
     memory.down = None
     await a.shipping.close()
     assert not any(a.why[1:]), "it is another host's"
+
+
+async def test_a_former_owner_whose_shipment_is_refused_has_no_newer_profile(
+    make: Make, memory: Memory
+) -> None:
+    """It stood still, and has not heard yet that it has lost the session."""
+    a = make("a", epoch=1, cluster=True)
+    a.pair()
+    await a.start()
+    await a.ship()
+    b = make("b", epoch=2, cluster=True)
+    assert await b.start() is None
+    memory.owner = "b"
+    for word in ("one that nobody has", "another one"):
+        a.grow(word)
+        await a.ship()
+    assert memory.refused == 2
+    b.grow("what is sent by its owner")
+    await b.stop()
+    memory.owner = "a"
+    again = make("a", epoch=3, cluster=True)
+    assert await again.start() is None, "it is not said to be newer than what is shared"
+    assert (again.at.profile / LOG).read_bytes() == (b.at.profile / LOG).read_bytes()
 
 
 @pytest.mark.parametrize("cluster", [True, False], ids=["to a cluster", "back to a standby"])

@@ -327,8 +327,11 @@ def read_note(profile: Path) -> Note | None:
         return None
 
 
-def write_note(profile: Path, it: Note) -> None:
-    """Say which host uses it from now on. Raises ``OSError``."""
+def write_note(profile: Path, it: Note | None) -> None:
+    """Say which host uses it from now on; None: nobody has said so. Raises ``OSError``."""
+    if it is None:
+        mark_files.remove(profile / HOLDER)
+        return
     mark_files.write(profile / HOLDER, msgspec.to_builtins(it))
 
 

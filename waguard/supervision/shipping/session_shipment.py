@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from waguard.core.replace import replace
 from waguard.core.shipping import FORMAT, PIECE, Claim, Part, Shipment
+from waguard.errors import NotOwnedError
 from waguard.profile import owner_mark, shipping
 from waguard.profile.layout import Places
 from waguard.profile.shipping import DiscontinuedError, Gathered, Known
@@ -137,14 +138,18 @@ class SessionShipment:
 
     async def _claimed(self) -> Claim:
         """The claim of this host on the profile, which is made where there is none."""
-        claim, note = self.claim, await asyncio.to_thread(shipping.read_note, self.at.profile)
-        if claim and claim.note == note and note.host == self._ctx.host:
+        claim, before = self.claim, await asyncio.to_thread(shipping.read_note, self.at.profile)
+        if claim and claim.note == before and before.host == self._ctx.host:
             return claim
         note = self._ctx.new_note(self.name, claim)
         # the note first: a claim without it would make this profile an old one
         await asyncio.to_thread(shipping.write_note, self.at.profile, note)
         claim = replace(claim, note=note, orderly=False) if claim else Claim(note=note)
-        await self.say(claim)
+        try:
+            await self.say(claim)
+        except NotOwnedError:  # with the note this profile would seem newer than its owner's
+            await asyncio.to_thread(shipping.write_note, self.at.profile, before)
+            raise
         self._known = None
         return claim
 
