@@ -242,23 +242,45 @@ def test_a_record_that_is_gone_is_dead(there: Found | None) -> None:
     assert lease.read(there, at=2.2) == [KillAll(), Sweep()]
 
 
-def test_another_one_that_lives_in_its_place_is_another_machine() -> None:
+def in_its_place(there: Found) -> Lease:
+    """A held lease, in whose place something else lives; all is closed."""
     lease = held()
     refused(lease)
-    effects = lease.read(found("a", "other", 20), at=2.2)
+    assert lease.read(there, at=2.2) == [KillAll(), Sweep()]
+    assert not lease.is_held
+    lease.hear(Swept("two"), at=2.5)
+    return lease
+
+
+IN_ITS_PLACE = (
+    found("a", "other", 20),
+    # of the same incarnation, with a number that this process has not sent
+    found("a", "one", 20, number=999_999),
+)
+
+
+@pytest.mark.parametrize("there", IN_ITS_PLACE)
+def test_one_that_renews_in_its_place_is_another_machine(there: Found) -> None:
+    lease = in_its_place(there)
+    effects = lease.read(there, at=2.6)
+    for revision in range(21, 24):
+        assert effects == []
+        lease.hear(TimerDue(), at=2.0 * revision)
+        effects = lease.read(replace(there, revision=revision), at=2.0 * revision + 0.1)
     assert kinds(effects) == [KillAll, Exit]
     assert lease.state.stage is LeaseStage.OVER
-    assert lease.hear(TimerDue(), at=4.0) == []
+    assert lease.hear(TimerDue(), at=100.0) == []
     assert host_lease.due_at(lease.state) is None
-    assert not lease.is_held
 
 
-def test_a_copy_of_this_machine_is_another_machine() -> None:
-    """The same incarnation, and a number that this process has not sent, after it has written itself."""
-    lease = held()
-    refused(lease)
-    effects = lease.read(found("a", "one", 20, number=999_999), at=2.2)
-    assert kinds(effects) == [KillAll, Exit]
+@pytest.mark.parametrize("there", IN_ITS_PLACE)
+def test_one_that_nobody_renews_was_put_back_with_the_database(there: Found) -> None:
+    lease = in_its_place(there)
+    lease.read(there, at=2.6)
+    lease.hear(TimerDue(), at=12.0)
+    assert lease.read(there, at=12.1) == []
+    lease.hear(TimerDue(), at=14.0)
+    assert lease.read(there, at=14.1) == [Renew("two", lease.renewal.number, 20)]
 
 
 # ---- an incarnation of before that still lives ----

@@ -250,17 +250,16 @@ def _on_read(state: LeaseState, found: Found | None, now: float, out: _Out) -> L
     record = found.record if found else None
     own = record is not None and record.incarnation == state.incarnation
     lives = record is not None and record.alive
-    if found and record and own and lives:
-        if state.confirmed is not None and not state.first <= record.number < state.number:
-            # nobody else writes where this process has written, but a copy of this machine
-            return _over(state, record, out)
+    # another's number where this process has written: a copy of this machine, or the database was put back
+    written = state.confirmed is None or (record and state.first <= record.number < state.number)
+    if found and record and own and lives and written:
         renewing = replace(
             state, stage=LeaseStage.RENEWING, begun=True, revision=found.revision, foreign=None
         )
         return _confirm(at_once(renewing), record.number, now, out)
-    if state.confirmed is not None and record and lives:
-        return _over(state, record, out)
-    if state.begun or own:
+    if (
+        state.begun or own
+    ):  # what lives in its place goes on to renew, or nobody does: see ``_on_foreign``
         out(KillAll())
         out(Sweep())
         return LeaseState(
@@ -280,8 +279,8 @@ def _on_read(state: LeaseState, found: Found | None, now: float, out: _Out) -> L
 
 
 def _on_foreign(state: LeaseState, found: Found, now: float, out: _Out) -> LeaseState:
-    """Another incarnation lives under this name: of this machine before it was booted, or of another machine. It is
-    replaced as a peer is declared dead: where exactly this revision has been there for long enough."""
+    """Another incarnation lives under this name: of this machine before it was booted, or before the database was put
+    back, or of another machine. It is replaced as a peer is declared dead: where exactly this revision has been there for long enough."""
     state = replace(state, stage=LeaseStage.READING)
     if state.foreign is None:
         return replace(state, foreign=Peer(found, now))
