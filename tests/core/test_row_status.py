@@ -10,6 +10,7 @@ from waguard.core.row_status import (
     LIVE_STATUSES,
     REQUESTED,
     RESTORED,
+    STOPPED,
     DerivedStatus,
     ParkCause,
     Reason,
@@ -104,9 +105,29 @@ TABLE: Final = {
         inputs(State.BACKOFF, expects_qr=True),
         DerivedStatus(DOWN, Reason.ERROR, RESTORED),
     ),
+    "starting after an orderly stop": (
+        inputs(State.STARTING, stopped=True),
+        DerivedStatus(DOWN, Reason.INSTANCE_RESTART, STOPPED),
+    ),
+    "waiting for its start after an orderly stop": (
+        inputs(State.STARTING, stopped=True, details="2 are ahead"),
+        DerivedStatus(DOWN, Reason.INSTANCE_RESTART, "2 are ahead"),
+    ),
+    "starting, as a person requested": (
+        inputs(State.STARTING, requested=True),
+        DerivedStatus(DOWN, Reason.INSTANCE_RESTART, REQUESTED),
+    ),
     "recycling, as a person requested": (
         inputs(State.RECYCLING, Link.CONNECTED, requested=True),
-        DerivedStatus(DOWN, Reason.ERROR, REQUESTED),
+        DerivedStatus(DOWN, Reason.INSTANCE_RESTART, REQUESTED),
+    ),
+    "starting after an orderly stop, and it fails": (
+        inputs(State.BACKOFF, stopped=True, failed=True, details="Chromium died"),
+        DerivedStatus(DOWN, Reason.ERROR, "Chromium died"),
+    ),
+    "requested, and it fails": (
+        inputs(State.BACKOFF, requested=True, failed=True, details="Chromium died"),
+        DerivedStatus(DOWN, Reason.ERROR, "Chromium died"),
     ),
     "offline": (
         inputs(State.RUNNING, Link.OFFLINE),

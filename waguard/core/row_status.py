@@ -66,6 +66,10 @@ class StatusInputs(Struct, frozen=True, kw_only=True):
     """The session was parked, and is tried once more: until the result is known the status stays."""
     requested: bool = False
     """A person or the application requested its start; else waguard restores it."""
+    stopped: bool = False
+    """The row says that waguard stopped it in order."""
+    failed: bool = False
+    """A failure is why it is not up; else it starts, or waits for its start."""
     link_overdue: bool = False
     """The link has been unknown for too long: the row's status is not credible any more."""
 
@@ -86,6 +90,7 @@ SWITCHED_OFF: Final = "the application switched the account off (is_active = 0)"
 """Why it is down, where that is so."""
 REQUESTED: Final = "a person or the application requested a start"
 RESTORED: Final = "its worker had ended when waguard took it over"
+STOPPED: Final = "waguard had stopped it in order, and starts it again"
 """Why it starts, where no failure says so."""
 MOVES: Final = "the session is being moved to another host"
 
@@ -109,10 +114,23 @@ def derive(inputs: StatusInputs) -> DerivedStatus | None:
         case State.STARTING | State.BACKOFF | State.RECYCLING:
             if inputs.expects_qr and inputs.state is State.STARTING:
                 return DerivedStatus(Status.QR_SCANNING)
-            details = inputs.details or (REQUESTED if inputs.requested else RESTORED)
-            return DerivedStatus(Status.DISCONNECTED, Reason.ERROR, details)
+            return _on_its_way(inputs)
         case State.RUNNING:
             return _linked(inputs)
+
+
+def why_it_starts(*, requested: bool, stopped: bool) -> str:
+    """Where no failure says so."""
+    if requested:
+        return REQUESTED
+    return STOPPED if stopped else RESTORED
+
+
+def _on_its_way(inputs: StatusInputs) -> DerivedStatus:
+    details = inputs.details or why_it_starts(requested=inputs.requested, stopped=inputs.stopped)
+    in_order = (inputs.requested or inputs.stopped) and not inputs.failed
+    reason = Reason.INSTANCE_RESTART if in_order else Reason.ERROR
+    return DerivedStatus(Status.DISCONNECTED, reason, details)
 
 
 def _parked(inputs: StatusInputs) -> DerivedStatus:

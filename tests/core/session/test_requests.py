@@ -9,7 +9,7 @@ from waguard.core.exits import EXIT_BROWSER_GONE, EXIT_BROWSER_NOT_STARTED, EXIT
 from waguard.core.host.admission import Reading as HostReading
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
-from waguard.core.row_status import REQUESTED, DerivedStatus, ParkCause, Reason, Status
+from waguard.core.row_status import REQUESTED, STOPPED, DerivedStatus, ParkCause, Reason, Status
 from waguard.core.session.deadlines import next_deadline
 from waguard.core.session.effects import RequestSlot, TakeOver, Terminate
 from waguard.core.session.facts import (
@@ -136,11 +136,41 @@ def test_where_no_credentials_are_a_code_is_what_comes_next() -> None:
     assert bench.state("s").status.status is Status.DISCONNECTED, "it was paired meanwhile"
 
 
-def test_one_that_is_stopped_by_the_daemon_and_started_says_so_no_more(bench: EngineBench) -> None:
-    ending(bench, StopRequested(daemon_stopping=True))
+@pytest.mark.parametrize(("asked", "words"), [(True, REQUESTED), (False, STOPPED)])
+def test_who_was_stopped_by_the_daemon_starts_again_without_an_error(
+    *, asked: bool, words: str, bench: EngineBench
+) -> None:
+    bench.post("s", StopRequested(daemon_stopping=True))
     assert bench.state("s").status.reason is Reason.INSTANCE_RESTART
-    bench.start("s")
+    bench.script = Script(reports=(LOADING,))
+    bench.start("s", asked=asked)
+    assert bench.state("s").status == DerivedStatus(
+        Status.DISCONNECTED, Reason.INSTANCE_RESTART, words
+    )
+    assert conditions(bench.state("s"))[0].message == f"the worker is starting: {words}"
+    bench.exit("s", EXIT_BROWSER_GONE)
     assert bench.state("s").status.reason is Reason.ERROR
+
+
+def test_who_was_stopped_by_a_person_starts_without_an_error(bench: EngineBench) -> None:
+    bench.post("s", StopRequested())
+    assert bench.state("s").status.reason is Reason.USER_INITIATED
+    bench.script = Script(reports=(LOADING,))
+    bench.start("s")
+    assert bench.state("s").status == DerivedStatus(
+        Status.DISCONNECTED, Reason.INSTANCE_RESTART, REQUESTED
+    )
+
+
+def test_who_waits_for_its_start_after_an_orderly_stop_has_no_error(bench: EngineBench) -> None:
+    bench.post("s", StopRequested(daemon_stopping=True))
+    bench.host = HostReading(executable="no such file")
+    bench.at += 60.0  # it was read as there was a worker
+    bench.start("s", asked=False)
+    state = bench.state("s")
+    assert state.held_back
+    assert state.status.reason is Reason.INSTANCE_RESTART
+    assert state.status.details == state.held_back.words
 
 
 # ---- a start or a restart while it ends ----

@@ -12,12 +12,12 @@ from waguard.core.page_care import BLAMES, Kind
 from waguard.core.passkey_link import PasskeyLink
 from waguard.core.replace import replace
 from waguard.core.row_status import (
-    REQUESTED,
-    RESTORED,
     DerivedStatus,
     ParkCause,
+    Reason,
     StatusInputs,
     derive,
+    why_it_starts,
 )
 from waguard.core.session.page_load import PORTAL
 from waguard.core.session.state import Found, Intent, SessionState, Slot, Stage, Worker
@@ -185,9 +185,15 @@ def derive_status(state: SessionState) -> DerivedStatus:
         adopting=is_adopting(state),
         retrying=state.retries.running,
         requested=state.asked,
+        stopped=_was_stopped(state),
+        failed=state.failure is not None,
         link_overdue=state.worker is not None and state.worker.overdue,
     )
     return derive(inputs) or state.status
+
+
+def _was_stopped(state: SessionState) -> bool:
+    return state.status.reason is Reason.INSTANCE_RESTART
 
 
 def parked_for(state: SessionState) -> ParkCause | None:
@@ -309,7 +315,8 @@ def _of_start(state: SessionState) -> Condition:
         remedy = remedies.FAILED.get(reason, remedies.RETRIED)
     else:
         blame, reason, remedy = Blame.OPERATOR, "starting", remedies.STARTING
-        message = f"the worker is {lifecycle(state)}: {REQUESTED if state.asked else RESTORED}"
+        it_starts = why_it_starts(requested=state.asked, stopped=_was_stopped(state))
+        message = f"the worker is {lifecycle(state)}: {it_starts}"
         since, degrades = worker.since if worker else since, not state.expects_qr
     return Condition(
         session=state.session,
