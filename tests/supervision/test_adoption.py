@@ -12,6 +12,7 @@ from tests.supervision.reports import qr
 from tests.supervision.sessions import until
 from tests.supervision.world import LeftBehind, World
 from tests.waiting import DEADLINE, wait_until
+from waguard.core.incidents.kinds import BEGUN
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.row_status import DerivedStatus, Status
@@ -80,6 +81,7 @@ async def test_an_adoption_is_no_event_and_no_write(
     assert (await bench.it.sessions.view("s")).connected_at == connected_at
     assert world.audited("status") == []
     assert len(world.audited("adopted")) == 1
+    assert world.audited(BEGUN) == []
 
 
 async def test_what_is_news_is_reported(bench: Bench, world: World, writes: list[Status]) -> None:

@@ -12,6 +12,7 @@ from tests.supervision.sessions import until
 from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
 from waguard.core.host.strays import Foreign, Seen
+from waguard.core.incidents.kinds import BEGUN
 from waguard.core.lifecycle import State
 from waguard.core.row_status import DerivedStatus, Reason, Status
 from waguard.errors import DatabaseUnavailableError, UnavailableError
@@ -46,6 +47,23 @@ async def test_restore_says_what_became_of_each(bench: Bench, world: World) -> N
     assert [it.session for it in health.conditions if it.degrades] == ["lost"], (
         "one waits for a scan"
     )
+
+
+async def test_an_outage_that_an_earlier_daemon_reported_ends_for_why(
+    bench: Bench, world: World
+) -> None:
+    """This one has not seen it: it neither reports its end, nor may the new connection pass for that."""
+    await bench.row("up")
+    await bench.row("down", up=False, status="disconnected")
+    world.store.down = True
+    with pytest.raises(DatabaseUnavailableError):
+        await bench.restore()
+    world.store.down = False
+    assert await bench.restore() == "restored 1"
+    await bench.until_written("up")
+    await bench.until_written("down")
+    begun = [str(it.session_id) for it in world.store.entries if it.kind == BEGUN]
+    assert sorted(begun) == ["down", "up"]
 
 
 async def test_a_session_that_was_never_linked_has_no_profile_to_miss(

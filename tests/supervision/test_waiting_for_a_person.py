@@ -9,6 +9,7 @@ from tests.supervision.test_session_link import taken_back_three_times
 from tests.supervision.world import World
 from tests.waiting import DEADLINE
 from waguard.core.exits import EXIT_BROWSER_NOT_STARTED
+from waguard.core.incidents.kinds import BEGUN
 from waguard.core.lifecycle import State
 from waguard.core.link import Link
 from waguard.core.replace import replace
@@ -74,7 +75,7 @@ async def test_it_waits_on_after_every_restart_and_nothing_is_said_twice(
     assert world.row_status("s") == before
     assert len(world.events("session_disconnected")) == webhooks
     assert len(world.audited("parked")) == 1
-    assert len(world.store.entries) == entries
+    assert [it.kind for it in world.store.entries[entries:]] == [BEGUN, BEGUN]
     assert len(world.spawn.started) == started
 
 

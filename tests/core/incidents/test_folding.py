@@ -10,6 +10,7 @@ from waguard.core import remedies
 from waguard.core.conditions import stored_unknown
 from waguard.core.incidents.folding import fold, fold_fleet, incident_event, needed_since
 from waguard.core.incidents.kinds import (
+    BEGUN,
     DIED,
     FLEET_ENDS,
     OWN_ENDS,
@@ -504,3 +505,46 @@ def test_the_advice_of_a_condition_goes_with_it() -> None:
     both = [Line(5, "webhooks_down"), Line(6, "acks_missing"), Line(7, "acks_back")]
     (incident,) = fold([*PAIRED, *both])
     assert incident.advice == remedies.FLEET["webhooks_down"]
+
+
+LOST = status(5, Status.CONNECTED, Status.DISCONNECTED, "the phone is away")
+BACK_AGAIN = status(9, Status.DISCONNECTED, Status.CONNECTED)
+outages = pytest.mark.parametrize(("begin", "end"), SESSION_ENDS.items())
+
+
+@outages
+@pytest.mark.parametrize("before", [True, False])
+def test_a_new_connection_does_not_end_an_outage_of_another_part(
+    begin: str, end: str, *, before: bool
+) -> None:
+    down = Line(4 if before else 6, begin, reason="500")
+    trail = [*PAIRED, *([down, LOST] if before else [LOST, down]), BACK_AGAIN]
+    (incident,) = fold(trail, session="alpha")
+    assert (incident.ended, incident.kind) == (None, begin)
+    assert "it was connected again" in incident.actions
+    assert incident.advice == remedies.text(remedies.FLEET[begin], "alpha")
+    assert needed_since(trail) == incident.began
+    (incident,) = fold([*trail, Line(20, end)])
+    assert incident.ended == 20
+    (incident,) = fold([*PAIRED, down, LOST, Line(7, end), BACK_AGAIN])
+    assert (incident.result, incident.ended) == ("connected again", 9)
+
+
+@outages
+def test_an_outage_whose_daemon_died_does_not_stay_open(begin: str, end: str) -> None:
+    """The next one has not seen it, and so will not report its end."""
+    killed = [*PAIRED, Line(4, begin, reason="500"), Line(5, BEGUN)]
+    (old, lost) = fold([*killed, LOST, BACK_AGAIN])
+    assert (old.ended, lost.result) == (5, "connected again")
+    (_, _, found) = fold([*killed, LOST, BACK_AGAIN, Line(30, begin, reason="500")])
+    assert found.ended is None
+    trail = [*PAIRED, Line(3, begin), LOST, Line(6, BEGUN), BACK_AGAIN]
+    assert fold(trail)[0].ended == 9
+    adopted = [*PAIRED, Line(3, begin), LOST, Line(6, "adopted", before="disconnected")]
+    assert fold([*adopted, BACK_AGAIN])[0].ended == 9
+
+
+@pytest.mark.parametrize("trail", [UNLINKED, PARKED], ids=["unlinked", "parked"])
+def test_a_new_daemon_does_not_end_an_unlink_or_a_parking(trail: list[Line]) -> None:
+    (incident,) = fold([*trail, Line(8, BEGUN)])
+    assert incident.ended is None

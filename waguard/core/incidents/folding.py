@@ -2,7 +2,7 @@
 
 An incident begins when a session stops being connected (or is logged out, restarted or parked). It ends when the
 session is connected again, or was stopped on purpose. One that began with a condition of a connected session ends with
-this condition.
+this condition; one in which an outage of another part began ends with this outage, where the session is connected before.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,6 +15,7 @@ from waguard.core.incidents.changes import CHANGE
 from waguard.core.incidents.entries import Entry, Incident
 from waguard.core.incidents.kinds import (
     ADVICE,
+    BEGUN,
     DIED,
     FLEET_BLAMES,
     FLEET_DONE,
@@ -38,6 +39,8 @@ from waguard.core.incidents.kinds import (
 from waguard.core.row_status import ParkCause
 
 _BEGINS: Final = {end: begin for begin, end in OWN_ENDS.items()}
+_FORGET: Final = frozenset({BEGUN, "adopted", "left"})
+"""Nobody reports the end of an outage that began before."""
 
 
 def fleet_condition(kind: str, message: str, *, since: float) -> Condition:
@@ -76,8 +79,10 @@ def fold(entries: Iterable[Entry], *, session: str | None = None) -> list[Incide
     incidents: list[Incident] = []
     current: Incident | None = None
     change: Entry | None = None  # the newest one that may explain what follows
+    outages: list[str] = []  # what other parts of waguard have reported, and not its end
     for entry in entries:
         at = entry.at or 0.0
+        _follow(outages, entry)
         if change and not changes.may_explain(change, at):
             change = None
         if entry.kind == CHANGE and (done := changes.done(entry)):
@@ -95,9 +100,26 @@ def fold(entries: Iterable[Entry], *, session: str | None = None) -> list[Incide
             if change and not changes.is_start(change) and (done := changes.done(change)):
                 current.actions.insert(0, done)
             incidents.append(current)
-        if current.ended is not None or not _goes_on(current, entry, at, session):
+        outage = next(iter(outages), None)
+        if current.ended is not None or not _goes_on(current, entry, at, session, outage):
             current = None
     return incidents
+
+
+def _follow(outages: list[str], entry: Entry) -> None:
+    if entry.kind in _FORGET:
+        outages.clear()
+    elif entry.kind in SESSION_ENDS and entry.kind not in outages:
+        outages.append(entry.kind)
+    elif (begin := _BEGINS.get(entry.kind)) in outages:
+        outages.remove(begin)
+
+
+def _connected(incident: Incident, outage: str, session: str | None) -> None:
+    """The connection does not end an outage that has nothing to do with it."""
+    if incident.kind != outage:
+        incident.actions.append("it was connected again")
+    incident.kind, incident.advice = outage, _advice(ADVICE, outage, session)
 
 
 def fold_fleet(entries: Iterable[Entry]) -> list[Incident]:
@@ -185,8 +207,13 @@ def _advice(known: Mapping[str, str], kind: str, session: str | None) -> str | N
     return remedies.text(known[kind], session) if kind in known else None
 
 
-def _goes_on(incident: Incident, entry: Entry, at: float, session: str | None) -> bool:
-    """Add the entry; whether the incident is still open after it."""
+def _goes_on(
+    incident: Incident, entry: Entry, at: float, session: str | None, outage: str | None
+) -> bool:
+    """Add the entry; whether the incident is still open after it. ``outage``: another part reports it still."""
+    if outage and entry.kind == "status" and entry.after in HEALTHY:
+        _connected(incident, outage, session)
+        return True
     if entry.kind == "status":
         return _still_unhealthy(incident, entry, at)
     if result := sentences.ending(incident, entry):

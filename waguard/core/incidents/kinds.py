@@ -38,6 +38,8 @@ TROUBLE: Final = frozenset(
         *map(str, Kind),
     }
 )
+BEGUN: Final = "supervision_began"
+"""A daemon begins to supervise a session, and knows nothing of the conditions that an earlier one had reported."""
 BACK: Final = {
     "acks_back": "WhatsApp acknowledges again",
     "sends_back": "its page sends again",
@@ -47,6 +49,7 @@ BACK: Final = {
     "webhooks_up": "its receiver accepts webhooks again",
     "row_undisputed": "its row stays as it is, or a person decided otherwise",
     "supervision_goes_on": "waguard watches it again",
+    BEGUN: "another daemon supervises it, and reports anew what is still so",
 }
 OF_PAGE: Final = frozenset(map(str, Kind))
 ADVICE: Final[Mapping[str, str]] = {

@@ -8,7 +8,7 @@ from typing import Final
 
 from waguard.core.blame import Blame
 from waguard.core.incidents.entries import Entry, Incident
-from waguard.core.incidents.kinds import BACK, HEALTHY, OF_PAGE, OWN_ENDS
+from waguard.core.incidents.kinds import BACK, BEGUN, HEALTHY, OF_PAGE, OWN_ENDS
 
 NO_INCIDENTS: Final = "no incidents recorded"
 NOTABLE_PAUSE: Final = 2.0  # s before a restart; a shorter one explains nothing
@@ -77,6 +77,8 @@ def ending(incident: Incident, entry: Entry) -> str | None:
     match entry.kind:
         case "adopted" if entry.before in HEALTHY:  # the earlier daemon's watch is lost
             return "waguard was started again"
+        case kind if kind == BEGUN and incident.kind in OWN_ENDS:
+            return BACK[BEGUN]
         case "left":  # its worker's last reports were part of that
             return "unlinked on purpose"
         case kind if kind == OWN_ENDS.get(incident.kind):

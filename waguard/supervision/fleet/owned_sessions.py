@@ -12,7 +12,7 @@ from waguard.core.session.views import parked_for
 from waguard.errors import UnavailableError, WaguardError
 from waguard.ports.store import SessionRow
 from waguard.supervision.fleet.registry import Registry
-from waguard.supervision.fleet.restorer import Restorer
+from waguard.supervision.fleet.restorer import Restorer, record_begun
 from waguard.supervision.fleet.run_state import RunState
 from waguard.supervision.fleet.starting import start_or_park
 from waguard.supervision.session.actor import SessionActor
@@ -71,6 +71,7 @@ class OwnedActors:
         added = [self._registry.add(row, moved=True) for row in ours]
         for session in added:
             logger.info("session acquired", event="session_acquired", session=session.name)
+        record_begun(added)
         self._restorer.begin(added)
 
     async def release(self, session: str) -> None:

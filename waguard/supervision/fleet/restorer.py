@@ -7,6 +7,7 @@ from loguru import logger
 
 from waguard.core.host import admission
 from waguard.core.host.admission import Cause
+from waguard.core.incidents.kinds import BEGUN
 from waguard.core.link import Link
 from waguard.core.session import views
 from waguard.core.session.facts import RowRead
@@ -45,10 +46,12 @@ class Restorer:
         """
         rows = await self._ctx.store.sessions()
         await self._registry.read_kept(rows)
+        known = {session.name for session in self._registry.sessions}
         for row in rows:
             if self._registry.ours.has(row.session_id):  # it may have been lost since it was read
                 self._registry.add(row)
         unwanted = self._adopt(records)
+        record_begun(it for it in self._registry.sessions if it.name not in known)
         kept = {process.pid for _, process in records}
         clearing = asyncio.create_task(self._clear(unwanted, kept), name="clear")
         try:
@@ -173,6 +176,13 @@ class Restorer:
         network_down = self._ctx.mailbox.fleet.network_down
         # it goes on by itself: what it waits for has limits of its own
         return "offline" if session.link is Link.OFFLINE or network_down else "pending"
+
+
+def record_begun(sessions: Iterable[SessionActor]) -> None:
+    """On the trail of each that has just come to memory; one that is adopted has said so already."""
+    for session in sessions:
+        if not session.state.begun and not session.row.removed_at:
+            session.publisher.writer.record(BEGUN)
 
 
 def _left_to_reconciler(session: SessionActor) -> str:
