@@ -136,6 +136,36 @@ async def test_the_next_daemon_ends_a_logout_that_was_cut_off(bench: Bench, worl
     assert len(quarantined_now(world)) == 1
 
 
+@pytest.mark.parametrize("mark", [b"", b"\0" * 40, b'{"why": 1}'])
+async def test_a_logout_that_was_cut_off_is_ended_where_its_mark_is_damaged(
+    bench: Bench, world: World, mark: bytes
+) -> None:
+    await logging_out(bench, world)
+    [found] = world.config.paths.sessions.rglob(LEAVING)
+    found.write_bytes(mark)
+    await bench.restore()
+    [left] = quarantined_now(world)
+    assert not (left / LEAVING).exists()
+    assert not layout.exists(found.parent)
+
+
+async def test_a_damaged_mark_costs_no_profile_whose_row_says_that_it_is_paired(
+    bench: Bench, world: World
+) -> None:
+    await bench.restore()
+    profile = world.profile("s")
+    await bench.connected()
+    await bench.until_written()
+    for process in world.spawn.alive:
+        process.exit(-9)
+    await bench.die()
+    (profile / LEAVING).write_bytes(b"")
+    await bench.restore()
+    assert layout.exists(profile)
+    assert not (profile / LEAVING).exists()
+    assert quarantined_now(world) == []
+
+
 async def test_a_session_that_another_host_has_wanted_up_starts_without_the_profile_that_left(
     bench: Bench, world: World
 ) -> None:

@@ -16,6 +16,10 @@ from waguard.profile import mark_files
 LEAVING: Final = "waguard-leaving.json"
 
 
+_ANY: Final = -1
+"""Before the generation of every row."""
+
+
 class Leaving(Struct, frozen=True):
     """``generation``: the row's when the logout began, which raised it where the row was written."""
 
@@ -30,12 +34,14 @@ def write(profile: Path, leaving: Leaving) -> None:
 
 
 def read(profile: Path) -> Leaving | None:
-    """None: it does not leave. Raises ``OSError`` where that cannot be read now."""
+    """None: it does not leave. Of a damaged mark only the row can say whether the logout was begun. Raises ``OSError`` where
+    that cannot be read now."""
     mark = mark_files.read(profile / LEAVING)
     try:
         return Leaving(int(mark["generation"]), str(mark["why"]))
     except (KeyError, TypeError, ValueError, OverflowError):
-        return None
+        is_there = mark_files.is_there(profile / LEAVING)
+        return Leaving(_ANY, "a logout was begun, and its mark is damaged") if is_there else None
 
 
 def remove(profile: Path) -> None:

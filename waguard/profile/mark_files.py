@@ -23,6 +23,15 @@ def read(path: Path) -> Any:
         return None
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is one, whatever it says. Raises ``OSError`` where that is not known now."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def write(path: Path, content: Any) -> None:
     """JSON, whole or not at all."""
     draft = path.with_name(f"{path.name}.new")

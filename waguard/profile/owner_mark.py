@@ -90,8 +90,4 @@ def logged_out(profile: Path) -> bool:
 
 def was_ours(profile: Path) -> bool:
     """Whether its session was ever connected by waguard, logged out since or not."""
-    try:
-        (profile / PAIRING).lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
+    return mark_files.is_there(profile / PAIRING)
