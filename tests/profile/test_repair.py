@@ -85,6 +85,28 @@ def spoil(at: Places) -> None:
     (at.profile / INDEXED / "000006.log").write_bytes(os.urandom(40_000))
 
 
+@pytest.mark.parametrize("mark", [b"", b"\0" * 80, b"[]", b'{"at": 1}'])
+def test_a_damaged_owner_mark_costs_no_snapshot(
+    at: Places, lock: int, paired: str, mark: bytes
+) -> None:
+    taken = snapshot_of(at, paired)
+    (at.profile / PAIRING).write_bytes(mark)
+    assert repair.prepare(at, lock).actions == (Use(),)
+    assert owner_mark.claim(at.profile, lock, after_pairing=False) == paired
+    assert owner_mark.paired_at(at.profile) == NOW, "what came since the snapshot is still wanted"
+    (at.profile / PAIRING).write_bytes(mark)
+    spoil(at)
+    assert isinstance(repair.prepare(at, lock).end, Use), "no code has to be scanned"
+    assert owner_mark.pairing(at.profile) == paired
+    assert start_marks.tried(at.profile) == {taken.id}
+
+
+def test_a_damaged_owner_mark_without_a_snapshot_stays(at: Places, lock: int) -> None:
+    (at.profile / PAIRING).write_bytes(b"")
+    assert repair.prepare(at, lock).actions == (Use(),)
+    assert (at.profile / PAIRING).read_bytes() == b""
+
+
 @pytest.mark.parametrize("up", range(3))
 def test_while_the_disk_of_its_snapshots_is_away_a_damaged_profile_stays(
     at: Places, lock: int, paired: str, tmp_path: Path, up: int

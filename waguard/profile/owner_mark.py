@@ -44,6 +44,18 @@ def paired_by(profile: Path, now: float) -> float | None:
     return at if at is not None and at <= now else None
 
 
+def is_damaged(profile: Path) -> bool:
+    """Whether there is a mark that says nothing: it was ours, and of which pairing is unknown."""
+    mark = mark_files.read(profile / PAIRING)
+    return not (isinstance(mark, dict) and "token" in mark) and was_ours(profile)
+
+
+def renew(profile: Path, lock: int, *, token: str, at: float) -> None:
+    """Write the mark of a pairing that is known from elsewhere, and had begun by this unix time, in place of a damaged one."""
+    prove_held(profile, lock)
+    mark_files.write(profile / PAIRING, {"token": token, "at": at})
+
+
 def claim(profile: Path, lock: int, *, after_pairing: bool, at: float | None = None) -> str:
     """Write a token when the session has become connected; ``after_pairing``: by a new pairing, of this unix
     time (None: now).

@@ -74,10 +74,20 @@ def prepare(at: Places, lock: int, *, finding: Finding | None = None) -> Prepare
     """
     prove_held(at.profile, lock)
     staging.clear(at.profile)
+    _renew_mark(at, lock)
     found = inspection.examine(at, lock, finding=finding)
     actions = before_start.decide(found)
     quarantined = carry_out(at, lock, actions)
     return Prepared(found=found, actions=actions, quarantined=quarantined)
+
+
+def _renew_mark(at: Places, lock: int) -> None:
+    """A damaged owner mark would make every snapshot one of another pairing: the newest says which it was."""
+    if not owner_mark.is_damaged(at.profile):
+        return
+    usable = [it for it in snapshots.known(at.snapshots) if it.intact and it.pairing]
+    if usable:
+        owner_mark.renew(at.profile, lock, token=usable[-1].pairing, at=usable[-1].taken_at)
 
 
 def carry_out(at: Places, lock: int, actions: tuple[Action, ...]) -> Path | None:
