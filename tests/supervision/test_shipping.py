@@ -298,6 +298,21 @@ async def test_what_was_cut_off_in_the_middle_is_no_shipment(make: Make, memory:
     assert len(memory.stored) == sum(it.parts for it in named)
 
 
+async def test_an_older_profile_with_a_damaged_owner_mark_is_quarantined_as_well(
+    make: Make, memory: Memory
+) -> None:
+    a, b = make("a", limit=1_000), make("b", epoch=2)
+    a.pair()
+    await a.start()
+    await a.ship()
+    assert memory.claims["abc"].sealed is None
+    b.pair("older")
+    (b.at.profile / owner_mark.PAIRING).write_bytes(b"")
+    assert await b.start() is None
+    assert not layout.exists(b.at.profile), "else two hosts would use one pairing"
+    assert [word_of(it) for it in b.at.quarantine.iterdir()] == ["older"]
+
+
 @pytest.mark.parametrize("what", ["key", "part", "missing part", "claim", "no lease", "away"])
 async def test_what_cannot_be_read_is_not_empty(make: Make, memory: Memory, what: str) -> None:
     a = make("a")

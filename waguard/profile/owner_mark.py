@@ -95,6 +95,11 @@ def _is_lost(profile: Path) -> bool:
         return False
 
 
+def may_be_paired(profile: Path) -> bool:
+    """Whether it holds a pairing, also where a damaged mark does not say which."""
+    return pairing(profile) is not None or is_damaged(profile)
+
+
 def logged_out(profile: Path) -> bool:
     """Whether it was logged out since it was connected."""
     return bool(mark_files.read(profile / PAIRING) == NO_TOKEN)

@@ -305,7 +305,7 @@ def local(at: Places) -> Local:
     return Local(
         note=read_note(at.profile),
         stored=layout.exists(at.profile),
-        paired=owner_mark.pairing(at.profile) is not None,
+        paired=owner_mark.may_be_paired(at.profile),
         written_at=_written_at(at.profile),
     )
 
