@@ -1,5 +1,6 @@
 """The commands `waguard backup`, `restore` and `release`: what they print, and what they refuse."""
 
+import errno
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 
 from tests.backup.installation import KEY, PAIRED, UNPAIRED, Installation
 from tests.cli.program import main
+from waguard.backup import restoring
 from waguard.host.memory import last_backup
 
 
@@ -141,6 +143,41 @@ def test_an_archive_that_cannot_be_read_is_named_and_no_room_is_asked_for(
         said = capsys.readouterr().err
         assert f"FILE: {file} cannot be read: {why} ({remedy}" in said
         assert "room" not in said
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "free space or inodes on its disk"),
+        (errno.EACCES, "run this as root or as the daemon's user"),
+        (errno.EROFS, "mount its disk to be written"),
+        (errno.EIO, "repair it or its disk"),
+    ],
+)
+@pytest.mark.parametrize("named", [True, False])
+def test_what_stops_a_restore_has_its_own_remedy(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    remedy: str,
+    named: bool,  # noqa: FBT001 - both ways
+) -> None:
+    state = Installation(tmp_path / "new")
+    config, file = configured(state), tmp_path / "archive"
+    file.touch()
+    where = state.config.paths.state / "keys.json"
+
+    def stopped(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), *([str(where)] if named else []))
+
+    monkeypatch.setattr(restoring, "run", stopped)
+    assert main(["restore", str(file), "--old-host-is-dead", "--config", config]) == 2
+    said = capsys.readouterr().err
+    what = f"{where} cannot be used" if named else "the restore cannot go on"
+    assert f"{what}: {os.strerror(number)} ({remedy}" in said
+    assert str(file) not in said, "nothing is wrong with the archive"
+    assert ("room" in said or "free space" in said) is (number == errno.ENOSPC)
 
 
 @pytest.mark.parametrize("command", ["backup", "restore"])

@@ -1,6 +1,7 @@
 """``waguard restore``: put a backup in place on a host without sessions."""
 
 import argparse
+import errno
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,6 +12,7 @@ from waguard.cli.parsing import with_config, with_json
 from waguard.cli.render import print_either
 from waguard.errors import ConfigError
 from waguard.host.files import sealing
+from waguard.host.files.lock import remedy_of
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +49,19 @@ def _opened(file: Path) -> BinaryIO:
         ) from None
 
 
+def _failed(error: OSError, state: Path) -> ConfigError:
+    """What stopped a restore. The system names no file of a write: most of them go to ``state``."""
+    folder = Path(error.filename).parent if error.filename else state
+    if error.errno in {errno.EACCES, errno.EPERM}:
+        remedy = "run this as root or as the daemon's user"
+    else:
+        remedy = remedy_of(error, folder) or f"repair it or its disk: `findmnt -T {folder}`, dmesg"
+    return ConfigError(
+        f"{error.filename or 'the restore'} cannot {'be used' if error.filename else 'go on'}: {error.strerror or error}",
+        remedy=f"{remedy}; what was made is removed again",
+    )
+
+
 def _restore(arguments: argparse.Namespace) -> int:
     if not arguments.old_host_is_dead:
         raise ConfigError(
@@ -61,12 +76,7 @@ def _restore(arguments: argparse.Namespace) -> int:
             from_dump = arguments.database_from_dump
             result = restoring.run(reading.config, found.path, raw, key, from_dump=from_dump)
     except OSError as error:
-        raise ConfigError(
-            f"{error.filename or arguments.file} cannot be used: {error.strerror or error}",
-            field="FILE",
-            value=str(arguments.file),
-            remedy="make room on its disk, or run this as root or as the daemon's user; what was made is removed again",
-        ) from None
+        raise _failed(error, reading.config.paths.state) from None
     restored = [it.session for it in result.manifest.sessions if it.snapshot]
     said = [f"restored: {len(restored)} sessions{': ' if restored else ''}{', '.join(restored)}"]
     said += [f"lost: {line}" for line in result.lost]
