@@ -30,6 +30,7 @@ from waguard.backup import archive, restoring, rows, saving
 from waguard.backup.archive import BackupDamagedError
 from waguard.backup.rows import DatabaseUnreadableError
 from waguard.core import backup_contents as policy
+from waguard.core.backup_contents import LastBackup
 from waguard.core.proxy import parse
 from waguard.core.restored import WHY
 from waguard.errors import ConfigError, ConflictError, InstanceHeldError, NoRoomError, WaguardError
@@ -446,6 +447,8 @@ def test_only_the_newest_are_kept_and_nothing_else_is_touched(
         future,
     }:
         (folder / name).write_text("x")
+    note = LastBackup(at=0.0, where=f"{ours}20210101T000000Z.tar.encrypted")
+    last_backup.write(old.config.paths.state, note)
     path, _ = old.save(folder, keep=2)
     before = f"{ours}20210101T000000Z.tar.encrypted"
     assert {it.name for it in folder.iterdir()} == others | {path.name, before, future}

@@ -323,6 +323,19 @@ def test_where_the_note_of_the_last_backup_is_damaged_no_older_archive_is_delete
     assert first.exists(), "a restore does not know more"
 
 
+def test_where_the_note_of_the_last_backup_is_missing_beside_archives_none_of_them_is_deleted(
+    of_a_server: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, state = tmp_path / "backups", of_a_server.config.paths.state
+    first, saved = of_a_server.save(folder, keep=2)
+    assert saved.unknown_before is None, "the first of all"
+    away(of_a_server)
+    (state / last_backup.FILE).unlink()
+    saved_again(of_a_server, folder, monkeypatch)
+    assert first.exists()
+    assert len(list(folder.iterdir())) == 3, "those after it go as always"
+
+
 def test_where_the_note_of_the_last_backup_cannot_be_read_now_it_stays(
     of_a_server: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,6 @@
 """What is known of the backups before this one: which archives have credentials that this one lacks.
 
-Where their note is damaged nobody knows it, and none of those archives is deleted.
+Where their note is damaged, or missing beside archives, nobody knows it, and none of those archives is deleted.
 """
 
 import contextlib
@@ -25,10 +25,12 @@ class Before(Struct, frozen=True):
 
     last: LastBackup | None
     wrong: UnreadableError | None = None
+    is_lost: bool = False
+    """There is no note, although there are archives."""
 
     def unknown_before(self, now: float) -> float | None:
         """See ``Manifest.unknown_before``."""
-        if self.wrong:
+        if self.wrong or self.is_lost:
             return now
         return self.last.unknown_before if self.last else None
 
@@ -74,11 +76,12 @@ class Before(Struct, frozen=True):
             last_backup.write(state, last)
 
 
-def read(state: Path) -> Before:
-    """What the note says. Raises ``OSError``."""
+def read(state: Path, *, archives: bool) -> Before:
+    """What the note says. ``archives``: there are some beside the new one. Raises ``OSError``."""
     with as_owner_of(state):
         try:
-            return Before(last_backup.read(state))
+            last = last_backup.read(state)
+            return Before(last, is_lost=archives and last is None)
         except UnreadableError as error:
             return Before(None, error)
 

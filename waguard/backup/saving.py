@@ -64,12 +64,13 @@ def into_folder(source: Source, folder: Path, *, keep: int | None) -> tuple[Path
     draft = folder / f".{name}.new"
     with as_owner_of(folder):
         _clear_drafts(folder, ours)
+        archives = bool(_archives(folder, ours))
         raw = open(draft, "x+b", opener=_private)  # noqa: SIM115 - closed below, with the rights of its owner
     with raw:
         try:
             with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(raw, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            manifest, before_it = _save(source, raw, now)
+            manifest, before_it = _save(source, raw, now, archives=archives)
             with as_owner_of(folder):
                 draft.rename(folder / name)
                 sync_folder(folder)
@@ -167,7 +168,7 @@ def into_stream(source: Source, stream: BinaryIO) -> Manifest:
     with as_owner_of(state):
         raw = tempfile.TemporaryFile(dir=state)  # noqa: SIM115 - closed below
     with raw:
-        manifest, before_it = _save(source, raw, time.time())
+        manifest, before_it = _save(source, raw, time.time(), archives=False)
         raw.seek(0)
         shutil.copyfileobj(raw, stream)
         stream.flush()
@@ -197,8 +198,9 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
-def _save(source: Source, raw: BinaryIO, now: float) -> tuple[Manifest, Before]:
-    """Write all of it, then read it back. Those of the earlier archives that are needed are in the manifest."""
+def _save(source: Source, raw: BinaryIO, now: float, *, archives: bool) -> tuple[Manifest, Before]:
+    """Write all of it, then read it back. Those of the earlier archives that are needed are in the manifest. ``archives``:
+    there are some where it goes."""
     config, paths = source.config, source.config.paths
     writer = archive.ArchiveWriter(raw, source.key)
     for name, content in _small_files(source).items():
@@ -210,7 +212,7 @@ def _save(source: Source, raw: BinaryIO, now: float) -> tuple[Manifest, Before]:
             for number, place in enumerate(_places(paths.sessions))
         ]
     revision, known = _add_database(writer, config)
-    before_it = before.read(paths.state)
+    before_it = before.read(paths.state, archives=archives)
     if marker is None and not sessions:
         before_it.require_mounted(config, known)
     earlier = before_it.needed(paths.sessions, sessions, known)

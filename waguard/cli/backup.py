@@ -67,7 +67,7 @@ def _backup(arguments: argparse.Namespace) -> int:
     if unproven:
         said.append(
             f"older archives that stay, whatever --keep says: {len(unproven)}, up to {unproven[-1]}: backup.json was"
-            " damaged, and nobody knows which is the last with a session's credentials; move away what you do not need"
+            " damaged or missing, and nobody knows which is the last with a session's credentials; move away what you do not need"
         )
     if key is None:
         said.append("it is not encrypted: who has it has the accounts (--key-file)")
