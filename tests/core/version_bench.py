@@ -1,5 +1,7 @@
 """A fleet's versions by hand: facts are posted, what comes out is kept."""
 
+from typing import Literal
+
 from waguard.core.backoff import NEVER
 from waguard.core.versions.effects import (
     Announce,
@@ -22,13 +24,14 @@ from waguard.core.versions.facts import (
     VersionFact,
     Well,
 )
-from waguard.core.versions.policy import advance, intended, next_deadline
+from waguard.core.versions.policy import advance, decode, encode, intended, next_deadline
 from waguard.core.versions.state import TrialStage, VersionState, initial
 from waguard.core.versions.version_rules import VersionRules
 
 OLD, NEW, NEWER = 100, 200, 300
 WAJS, OTHER = "a" * 64, "b" * 64
 RULES = VersionRules(places=4)
+Served = Literal["network", "store"]
 MISSING = Evidence.EXPORTS_MISSING
 
 
@@ -79,6 +82,15 @@ class VersionBench:
     def unhealthy(self, *names: str, evidence: Evidence = Evidence.UNACKED) -> None:
         for name in names:
             self.post(Unhealthy(name, evidence))
+
+    def restart(self) -> None:
+        """Another daemon begins; no session has shown its page to it yet."""
+        self.state = decode(encode(self.state), self.state.rules, now=self.now)
+
+    def adopt(self, name: str, revision: int, *, served_by: Served = "network") -> None:
+        """Its page stayed over the restart, and shows its version. It takes a second."""
+        self.pass_time(1)
+        self.post(Loaded(name, revision, WAJS, served_by, adopted=True))
 
     def leave(self, name: str) -> None:
         self.post(Left(name))

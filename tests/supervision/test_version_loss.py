@@ -7,10 +7,13 @@ import pytest
 
 from tests.host.odd_files import refuse
 from tests.supervision.bench import Bench
-from tests.supervision.version_drill import ME, OLD, Drill
+from tests.supervision.version_drill import ME, NAMES, NEW, OLD, Drill
 from tests.supervision.world import World
 from tests.waiting import wait_until
+from waguard.core.replace import replace
+from waguard.core.versions.facts import Evidence
 from waguard.core.versions.policy import decode
+from waguard.core.versions.state import Hold, Schedule
 from waguard.core.versions.version_rules import VersionRules
 from waguard.errors import UnavailableError
 from waguard.host.memory import version_memory
@@ -153,3 +156,36 @@ async def test_a_session_that_was_stopped_while_the_mode_was_off_is_chosen_for_n
     await drill.run(3)
     members = drill.bench.it.versions.state.members
     assert {name for name, it in members.items() if it.left_at is None} == {"b", "c", "d"}
+
+
+async def test_who_works_with_a_held_version_keeps_its_page_when_the_daemon_is_killed(
+    drill: Drill,
+) -> None:
+    await drill.up()
+    await drill.load_new("a")
+    bench, name = drill.bench, "a"
+    versions = bench.it.versions
+    await drill.until(lambda: versions.state.members[name].arm.revision == NEW)
+    await drill.send(bench.session(name))
+    await drill.until(lambda: versions.state.members[name].acked)
+    since = drill.world.clock.wall()
+    hold = Hold(
+        boundary=NEW,
+        since=since,
+        evidence=Evidence.SEND_THROWS,
+        affected=("b", "c"),
+        confirmed=("b", "c"),
+        reported_at=since,
+    )
+    versions.state = replace(
+        versions.state, hold=hold, canary=Schedule(since + VersionRules().canary_after)
+    )
+    await versions.save()
+    left = await bench.die()
+    adopted = [replace(one.record, socket=one.process.spec.socket) for one in left]
+    await bench.restore(*((record, one.process) for record, one in zip(adopted, left, strict=True)))
+    versions = bench.it.versions
+    await drill.until(lambda: len(versions.state.members) == len(NAMES))
+    await drill.run(5)
+    assert versions.state.hold == hold
+    assert drill.page(name) == NEW

@@ -1,5 +1,7 @@
 """From which version on all get an older one, and who is loaded again for it."""
 
+import pytest
+
 from tests.core.version_bench import (
     MISSING,
     NEW,
@@ -131,6 +133,50 @@ def test_where_pages_are_deaf_an_ack_proves_nothing() -> None:
     confirm(bench)
     confirm(bench)
     assert ("c", OLD) in bench.reloads
+
+
+def test_who_did_its_work_with_what_is_held_stays_over_a_restart_of_the_daemon() -> None:
+    bench = rolled_back()
+    for name in "bc":
+        bench.load(name, NEW, well=True)
+    before = len(bench.reloads)
+    for _ in range(2):  # the second restart comes before b has shown anything to the first daemon
+        bench.restart()
+        bench.adopt("c", NEW)
+    bench.adopt("b", NEW)
+    bench.pass_time(60)
+    assert bench.reloads[before:] == []
+    bench.adopt("d", NEW)  # nothing is known of it
+    assert bench.reloads[before:] == [("d", OLD)]
+
+
+def test_where_pages_are_deaf_an_ack_before_a_restart_of_the_daemon_proves_nothing() -> None:
+    bench = broken("a", "b", evidence=Evidence.DEAF)
+    confirm(bench)
+    confirm(bench)
+    bench.load("c", NEW)
+    bench.post(Acked("c"))
+    bench.load("d", NEW)
+    for fact in (Acked("d"), Heard("d")):
+        bench.post(fact)
+    before = len(bench.reloads)
+    bench.restart()
+    for name in "cd":
+        bench.adopt(name, NEW)
+    assert bench.reloads[before:] == [("c", OLD)]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_page_that_was_loaded_after_a_restart_has_shown_nothing(*, again: bool) -> None:
+    bench = rolled_back()
+    bench.load("c", NEW, well=True)
+    before = len(bench.reloads)
+    bench.restart()
+    if again:
+        bench.adopt("c", NEW)
+        assert bench.reloads[before:] == []
+    bench.load("c", NEW)
+    assert bench.reloads[before:] == [("c", OLD)]
 
 
 def test_who_does_not_get_what_it_should_is_loaded_again_ever_later() -> None:

@@ -67,6 +67,8 @@ class Loaded(Struct, frozen=True):
     served_by: Literal["network", "store"]
     missing: tuple[str, ...] = ()
     """Functions that waguard calls, the last good version had, and this one lacks."""
+    adopted: bool = False
+    """An earlier daemon started the worker."""
 
 
 class Unhealthy(Struct, frozen=True):

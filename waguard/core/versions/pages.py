@@ -5,7 +5,7 @@ from typing import Final
 from waguard.core.replace import replace
 from waguard.core.versions.arms import has_shown, intended, is_shown_well, of_all
 from waguard.core.versions.facts import SHOWN_BY_ACKS, Arm, Evidence, Loaded, Unhealthy
-from waguard.core.versions.state import Member, VersionState
+from waguard.core.versions.state import Earlier, Member, VersionState
 
 REMEMBERED: Final = 32  # revisions whose first sight is known; the documents kept are fewer
 AFFECTED: Final = 64  # names; enough to choose canaries from
@@ -20,6 +20,7 @@ def on_loaded(state: VersionState, fact: Loaded, now: float) -> VersionState:
     if before and (before.arm, before.loaded_at, before.left_at) == (arm, now, None):
         return state  # it came twice
     it = before or Member(arm=arm, served_by=fact.served_by, loaded_at=now)
+    known = _known(state, fact, before)
     arrived = _fits(fact, of_all(state)) or _fits(fact, intended(state, fact.session))
     arrived = arrived and fact.revision > state.floor  # else it is loaded again, and again
     it = replace(
@@ -28,18 +29,29 @@ def on_loaded(state: VersionState, fact: Loaded, now: float) -> VersionState:
         served_by=fact.served_by,
         loaded_at=now,
         well_at=None,
-        acked=False,
-        heard=False,
+        acked=known.acked,
+        heard=known.heard,
         unhealthy=None,
         left_at=None,
         moves=0 if arrived else it.moves,
         moved_at=0.0 if arrived else it.moved_at,
     )
+    if fact.session in state.earlier:
+        others = {name: one for name, one in state.earlier.items() if name != fact.session}
+        state = replace(state, earlier=others)
     state = _with(_seen(state, fact, now), fact.session, it)
     state = _trial_loaded(state, fact, now)
     if fact.missing:
         return on_unhealthy(state, Unhealthy(fact.session, Evidence.EXPORTS_MISSING), now)
     return state
+
+
+def _known(state: VersionState, fact: Loaded, before: Member | None) -> Earlier:
+    """What an earlier daemon knew of this page: one that it left behind, and that shows itself for the first time."""
+    known = state.earlier.get(fact.session)
+    if before or not known or not fact.adopted or known.revision != fact.revision:
+        return Earlier(revision=fact.revision)
+    return known
 
 
 def _fits(fact: Loaded, wanted: Arm) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum, auto
+from itertools import islice
 from typing import Final, Literal
 
 import msgspec
@@ -10,6 +11,8 @@ from msgspec import Struct, field
 from waguard.core.replace import replace
 from waguard.core.versions.facts import Arm, Evidence, Try
 from waguard.core.versions.version_rules import VersionRules
+
+EARLIER_LIMIT: Final = 4096  # pages that are remembered: the file is small
 
 
 class StateError(ValueError):
@@ -55,6 +58,14 @@ class Member(Struct, frozen=True, kw_only=True):
     """When it was loaded again last because it is to get another arm."""
     moves: int = 0
     """How often that was, without the wanted arm."""
+
+
+class Earlier(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an earlier daemon knew of a session's page."""
+
+    revision: int
+    acked: bool = False
+    heard: bool = False
 
 
 class Good(Struct, frozen=True):
@@ -167,6 +178,8 @@ class VersionState(Struct, frozen=True, kw_only=True):
     at: float = 0.0
     """When the last fact came."""
     members: Mapping[str, Member] = field(default_factory=dict)
+    earlier: Mapping[str, Earlier] = field(default_factory=dict)
+    """What is known of pages that no session has reported to this daemon yet."""
     newest: int | None = None
     """The highest revision that the network served."""
     seen_at: Mapping[int, float] = field(default_factory=dict)
@@ -241,6 +254,8 @@ class _Kept(Struct, frozen=True, kw_only=True):
     candidate: str | None
     bundle_canary: Schedule
     rejected: dict[str, float]
+    # an earlier release writes none of these
+    earlier: dict[str, Earlier] = field(default_factory=dict)
 
 
 _FIELDS: Final = tuple(name for name in _Kept.__struct_fields__ if name != "format")
@@ -250,7 +265,22 @@ _DECODER: Final = msgspec.json.Decoder(_Kept)
 def encode(state: VersionState) -> bytes:
     """For the disk. Without what lives only as long as the daemon: pages, the trial, the rules."""
     fields = {name: getattr(state, name) for name in _FIELDS}
-    return msgspec.json.encode(fields | {"format": 1})
+    return msgspec.json.encode(fields | {"format": 1, "earlier": _of_pages(state)})
+
+
+def _of_pages(state: VersionState) -> dict[str, Earlier]:
+    """What shows that a page does its work although it has what others are kept from: without it the next daemon
+    would load the page again."""
+    hold = state.hold
+    found = {
+        name: Earlier(revision=it.arm.revision or 0, acked=it.acked, heard=it.heard)
+        for name, it in state.members.items()
+        if it.acked and it.left_at is None
+        if (hold and (it.arm.revision or 0) >= hold.boundary) or it.arm.wajs in state.rejected
+    }
+    if hold or state.rejected:
+        found = {**state.earlier, **found}
+    return dict(islice(found.items(), EARLIER_LIMIT))
 
 
 def decode(data: bytes, rules: VersionRules, *, now: float) -> VersionState:

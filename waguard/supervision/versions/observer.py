@@ -1,6 +1,7 @@
 """What sessions show of their pages' versions, and what their next workers load."""
 
 import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -11,6 +12,7 @@ from waguard.core.versions import wave as version_wave
 from waguard.core.versions.facts import (
     Left,
     Loaded,
+    VersionFact,
 )
 from waguard.core.versions.page_facts import Page, Seen, Watched, read
 from waguard.host.memory.documents import FOLDER, DocumentError
@@ -67,7 +69,7 @@ class VersionObserver:
         if after is before and not facts:
             return False
         self._watched[session] = after
-        for fact in facts:
+        for fact in _with_origin(facts, adopted=adopted):
             if isinstance(fact, Loaded) and fact.served_by == "network":
                 with contextlib.suppress(
                     OSError
@@ -147,6 +149,11 @@ class VersionObserver:
         if arm.wajs == self.decision.packed or arm.wajs not in self.decision.bundles:
             return Given(document, documents, None, self.decision.packed)
         return Given(document, documents, self.decision.store.path(arm.wajs), arm.wajs)
+
+
+def _with_origin(facts: Iterable[VersionFact], *, adopted: bool) -> Iterator[VersionFact]:
+    for fact in facts:
+        yield replace(fact, adopted=adopted) if isinstance(fact, Loaded) else fact
 
 
 def _version(page: Page) -> object:
