@@ -138,6 +138,7 @@ def test_where_pages_are_deaf_an_ack_proves_nothing() -> None:
 def test_who_did_its_work_with_what_is_held_stays_over_a_restart_of_the_daemon() -> None:
     bench = rolled_back()
     for name in "bc":
+        bench.load(name, well=True)
         bench.load(name, NEW, well=True)
     before = len(bench.reloads)
     for _ in range(2):  # the second restart comes before b has shown anything to the first daemon
@@ -154,9 +155,10 @@ def test_where_pages_are_deaf_an_ack_before_a_restart_of_the_daemon_proves_nothi
     bench = broken("a", "b", evidence=Evidence.DEAF)
     confirm(bench)
     confirm(bench)
-    bench.load("c", NEW)
+    for name in "cd":
+        bench.load(name)
+        bench.load(name, NEW)
     bench.post(Acked("c"))
-    bench.load("d", NEW)
     for fact in (Acked("d"), Heard("d")):
         bench.post(fact)
     before = len(bench.reloads)
@@ -169,6 +171,7 @@ def test_where_pages_are_deaf_an_ack_before_a_restart_of_the_daemon_proves_nothi
 @pytest.mark.parametrize("again", [False, True])
 def test_a_page_that_was_loaded_after_a_restart_has_shown_nothing(*, again: bool) -> None:
     bench = rolled_back()
+    bench.load("c", well=True)
     bench.load("c", NEW, well=True)
     before = len(bench.reloads)
     bench.restart()

@@ -300,7 +300,7 @@ def test_what_was_decided_survives_a_restart() -> None:
     bench = rolled_back()
     again = decode(encode(bench.state), RULES, now=bench.now)
     it = bench.state
-    assert again == replace(it, members={}, next_trial_at=0.0)
+    assert again == replace(it, members={})
 
 
 def test_a_trial_does_not_survive_it() -> None:
@@ -308,9 +308,54 @@ def test_a_trial_does_not_survive_it() -> None:
     bench.unhealthy_with_new("a")
     bench.state = decode(encode(bench.state), RULES, now=bench.now)
     assert (bench.state.trial, bench.gets("a")) == (None, None)
+    before = len(bench.reloads)
     bench.load("a")
     bench.unhealthy("a")
-    assert bench.reloads[-1] == ("a", OLD)  # the evidence is there again
+    bench.pass_time(RULES.well_for)
+    assert bench.reloads[before:] == [("a", OLD)]  # the evidence is there again
+
+
+def test_a_daemon_that_is_restarted_every_few_minutes_tries_ever_more_rarely() -> None:
+    bench = VersionBench("a", "b")
+    bench.unhealthy_with_new("a")
+    tried = [len(bench.reloads)]
+    for _ in range(40):  # each minute one restart and a half
+        bench.restart()
+        bench.load("a", NEW)
+        bench.unhealthy("a")
+        bench.pass_time(90)
+        tried.append(len(bench.reloads))
+    hour = len(tried) // 2
+    assert tried[-1] - tried[hour] <= 2
+    assert tried[-1] <= 8
+
+
+def test_what_a_crossover_failed_with_is_avoided_after_a_restart() -> None:
+    bench = VersionBench("a", "b")
+    bench.unhealthy_with_new("a")
+    bench.load("a")
+    bench.unhealthy("a")  # with OLD, too
+    assert bench.state.doubted
+    state = bench.state
+    bench.restart()
+    assert bench.state.doubted == state.doubted
+
+
+def test_who_does_not_get_what_it_should_is_not_loaded_again_at_each_start_of_the_daemon() -> None:
+    bench = rolled_back()
+    bench.load("d", NEW)  # something lies between waguard and the page
+    bench.unhealthy("d")
+    bench.pass_time(RULES.pause)
+    bench.load("d", NEW)
+    before = bench.reloads.count(("d", OLD))
+    for _ in range(5):
+        bench.restart()
+        bench.adopt("d", NEW)
+        bench.unhealthy("d")
+        bench.pass_time(60)
+    assert bench.reloads.count(("d", OLD)) == before
+    bench.pass_time(2 * RULES.pause)
+    assert bench.reloads.count(("d", OLD)) == before + 1
 
 
 def test_a_clock_that_was_set_back_holds_nothing_up_for_ever() -> None:

@@ -19,8 +19,14 @@ def on_loaded(state: VersionState, fact: Loaded, now: float) -> VersionState:
     arm = Arm(fact.revision, fact.wajs)
     if before and (before.arm, before.loaded_at, before.left_at) == (arm, now, None):
         return state  # it came twice
-    it = before or Member(arm=arm, served_by=fact.served_by, loaded_at=now)
     known = _known(state, fact, before)
+    it = before or Member(
+        arm=arm,
+        served_by=fact.served_by,
+        loaded_at=now,
+        moves=known.moves,
+        moved_at=known.moved_at,
+    )
     arrived = _fits(fact, of_all(state)) or _fits(fact, intended(state, fact.session))
     arrived = arrived and fact.revision > state.floor  # else it is loaded again, and again
     it = replace(
@@ -47,10 +53,13 @@ def on_loaded(state: VersionState, fact: Loaded, now: float) -> VersionState:
 
 
 def _known(state: VersionState, fact: Loaded, before: Member | None) -> Earlier:
-    """What an earlier daemon knew of this page: one that it left behind, and that shows itself for the first time."""
+    """What an earlier daemon knew of this page, which shows itself for the first time. It has shown something only
+    where that daemon left it behind."""
     known = state.earlier.get(fact.session)
-    if before or not known or not fact.adopted or known.revision != fact.revision:
+    if before or not known:
         return Earlier(revision=fact.revision)
+    if not fact.adopted or known.revision != fact.revision:
+        return replace(known, acked=False, heard=False)
     return known
 
 

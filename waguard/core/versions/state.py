@@ -8,6 +8,7 @@ from typing import Final, Literal
 import msgspec
 from msgspec import Struct, field
 
+from waguard.core.backoff import backoff
 from waguard.core.replace import replace
 from waguard.core.versions.facts import Arm, Evidence, Try
 from waguard.core.versions.version_rules import VersionRules
@@ -66,6 +67,8 @@ class Earlier(Struct, frozen=True, kw_only=True, omit_defaults=True):
     revision: int
     acked: bool = False
     heard: bool = False
+    moves: int = 0
+    moved_at: float = 0.0
 
 
 class Good(Struct, frozen=True):
@@ -256,6 +259,9 @@ class _Kept(Struct, frozen=True, kw_only=True):
     rejected: dict[str, float]
     # an earlier release writes none of these
     earlier: dict[str, Earlier] = field(default_factory=dict)
+    doubted: dict[int, float] = field(default_factory=dict)
+    voids: int = 0
+    next_trial_at: float = 0.0
 
 
 _FIELDS: Final = tuple(name for name in _Kept.__struct_fields__ if name != "format")
@@ -264,23 +270,41 @@ _DECODER: Final = msgspec.json.Decoder(_Kept)
 
 def encode(state: VersionState) -> bytes:
     """For the disk. Without what lives only as long as the daemon: pages, the trial, the rules."""
+    trial = state.trial
+    if trial and trial.bad:  # the next daemon forgets the trial: as one without a result
+        state = without_result(state, trial.began)
     fields = {name: getattr(state, name) for name in _FIELDS}
     return msgspec.json.encode(fields | {"format": 1, "earlier": _of_pages(state)})
 
 
+def without_result(state: VersionState, at: float) -> VersionState:
+    """One more crossover showed nothing: the next one waits, ever longer."""
+    rules, voids = state.rules, state.voids + 1
+    wait = backoff(rules.well_for, voids - 1, longest=rules.pause_limit)
+    return replace(state, voids=voids, next_trial_at=at + wait)
+
+
 def _of_pages(state: VersionState) -> dict[str, Earlier]:
-    """What shows that a page does its work although it has what others are kept from: without it the next daemon
-    would load the page again."""
-    hold = state.hold
-    found = {
-        name: Earlier(revision=it.arm.revision or 0, acked=it.acked, heard=it.heard)
-        for name, it in state.members.items()
-        if it.acked and it.left_at is None
-        if (hold and (it.arm.revision or 0) >= hold.boundary) or it.arm.wajs in state.rejected
-    }
-    if hold or state.rejected:
-        found = {**state.earlier, **found}
+    """What keeps a page from being loaded again: without it the next daemon would load it at once."""
+    found = {} if not (state.hold or state.rejected) else dict(state.earlier)
+    for name, it in state.members.items():
+        # one that is about to be loaded is loaded by the next daemon, where this one cannot any more
+        moves = it.moves if it.moved_at < it.loaded_at else 0
+        works = it.acked and _is_kept_from(state, it.arm)
+        if it.left_at is None and (moves or works):
+            found[name] = Earlier(
+                revision=it.arm.revision or 0,
+                acked=works,
+                heard=works and it.heard,
+                moves=moves,
+                moved_at=it.moved_at if moves else 0.0,
+            )
     return dict(islice(found.items(), EARLIER_LIMIT))
+
+
+def _is_kept_from(state: VersionState, arm: Arm) -> bool:
+    held = state.hold is not None and (arm.revision or 0) >= state.hold.boundary
+    return held or arm.wajs in state.rejected
 
 
 def decode(data: bytes, rules: VersionRules, *, now: float) -> VersionState:
@@ -315,4 +339,9 @@ def _not_of_the_future(state: VersionState, now: float) -> VersionState:
         and replace(bundle_pause, until=min(bundle_pause.until, now + rules.pause_limit)),
         good={revision: replace(it, at=min(it.at, now)) for revision, it in state.good.items()},
         refused_at=min(state.refused_at, now),
+        earlier={
+            name: replace(it, moved_at=min(it.moved_at, now)) for name, it in state.earlier.items()
+        },
+        doubted={it: min(until, now + rules.pause_limit) for it, until in state.doubted.items()},
+        next_trial_at=min(state.next_trial_at, now + rules.pause_limit),
     )

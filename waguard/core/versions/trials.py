@@ -24,6 +24,7 @@ from waguard.core.versions.state import (
     Trial,
     TrialStage,
     VersionState,
+    without_result,
 )
 from waguard.core.versions.trial_evaluation import (
     CANARIES,
@@ -140,12 +141,11 @@ def _acquitted(state: VersionState, trial: Trial, bad: Arm, now: float, post: Po
 
 
 def _void(state: VersionState, trial: Trial, now: float) -> VersionState:
-    rules, voids = state.rules, state.voids + 1
-    wait = backoff(rules.well_for, voids - 1, longest=rules.pause_limit)
+    state = without_result(state, now)
     if trial.bad and trial.bad.wajs == state.candidate:
-        later = replace(state.bundle_canary, at=now + max(wait, rules.pause))
-        state = replace(state, bundle_canary=later)
-    return replace(state, voids=voids, next_trial_at=now + wait)
+        at = max(state.next_trial_at, now + state.rules.pause)
+        state = replace(state, bundle_canary=replace(state.bundle_canary, at=at))
+    return state
 
 
 # ---- the next one ----
