@@ -28,6 +28,7 @@ from tests.supervision.test_surfaces import (
     unidentified,
     version_held,
     version_refused,
+    versions_lost,
 )
 from tests.supervision.world import World
 from tests.waiting import DEADLINE, wait_until
@@ -256,6 +257,11 @@ async def rolled_back(it: Surfaces) -> str:
     return "bundle_rolled_back"
 
 
+async def forgotten(it: Surfaces) -> str:
+    await versions_lost(it)
+    return "versions_lost"
+
+
 async def vanished_profile(it: Surfaces) -> str:
     it.bench.world.spawn.script = Script(reports=(QR_SHOWN,))
     shutil.rmtree(it.bench.process("a").spec.profile)
@@ -282,9 +288,10 @@ MENDED: Final[tuple[tuple[Plant, str], ...]] = (
     (stray_profile, "profile quarantine old --workspace 7"),
     (stray_profile, "sessions create old --workspace 7"),
     (vanished_profile, RESTART),
+    (forgotten, "versions unpin"),
     (rolled_back, f"wajs use {digest(BUNDLE)[:12]}"),
 )
-ASKING: Final = ("discard", "wajs use", "versions try")
+ASKING: Final = ("discard", "wajs use", "versions try", "versions unpin")
 """What asks before it is done."""
 
 

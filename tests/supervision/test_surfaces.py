@@ -32,7 +32,7 @@ from waguard.core.replace import replace
 from waguard.core.row_status import ParkCause
 from waguard.core.session.facts import ParkRequested
 from waguard.core.versions.facts import Evidence
-from waguard.core.versions.state import Hold
+from waguard.core.versions.state import Hold, Loss
 from waguard.core.webhooks.delivery import UNIDENTIFIED_AFTER, Cause
 from waguard.errors import DatabaseUnfitError
 from waguard.host.memory.wajs_store import WajsStore, digest
@@ -312,6 +312,14 @@ async def bundle_rolled_back(it: Surfaces) -> Found:
     return {("bundle_rolled_back", None)}
 
 
+async def versions_lost(it: Surfaces) -> Found:
+    versions = it.bench.it.versions
+    loss = Loss(it.wall[0], str(it.bench.world.config.paths.state / "versions.json.corrupt"))
+    versions.state = replace(versions.state, lost=loss)
+    await tick(it)
+    return {("versions_lost", None)}
+
+
 async def profile_without_row(it: Surfaces) -> Found:
     it.bench.world.profile("old")
     await it.bench.it.reconciler.reconcile()
@@ -353,7 +361,8 @@ TROUBLES: Final[tuple[Trouble, ...]] = (
     *(chromium_outdated, chromium_update_failed),
     *(chromium_missing, sessions_folder_missing, memory_short, parked, unlinked, acks_late),
     *(sends_throw, deaf, sentinel_failed, whatsapp_refuses, profile_without_row, bug),
-    *(version_held, version_refused, bundle_rolled_back, stored_unknown, row_disputed),
+    *(version_held, version_refused, bundle_rolled_back, versions_lost),
+    *(stored_unknown, row_disputed),
     alerts_undeliverable,
 )
 

@@ -19,6 +19,7 @@ from waguard.errors import UnavailableError
 from waguard.host.memory import version_memory
 from waguard.host.memory.version_memory import FILE
 from waguard.host.memory.wajs_store import WajsStore, digest
+from waguard.host.small_file import SUFFIX
 
 BUNDLE = b"/*! wppconnect-team/wa-js v4.7.0 */ WPP"
 
@@ -42,6 +43,50 @@ async def test_documents_stay_where_the_file_of_the_versions_is_damaged(
     bench.it = world.supervisor()
     bench.it.versions.begin()
     assert world.documents.there == set(OLDER)
+
+
+async def lose(bench: Bench) -> str:
+    """The file was damaged while no daemon ran. Where it lies then."""
+    path = bench.world.config.paths.state / FILE
+    await bench.it.stop()
+    path.write_text("{")
+    bench.it = bench.world.supervisor()
+    return str(path.with_name(FILE + SUFFIX))
+
+
+def lost(bench: Bench) -> list[str]:
+    """What the condition says."""
+    found = bench.it.health.read().conditions
+    return [it.message for it in found if it.type == "versions_lost"]
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+async def test_a_damaged_file_of_the_versions_is_a_condition_until_an_operator_decides(
+    drill: Drill, *, pinned: bool
+) -> None:
+    """Nobody knows what it pinned."""
+    bench = drill.bench
+    await drill.up()
+    await bench.it.operators.pin(OLD, by=ME)
+    file = await lose(bench)
+    for _ in range(2):
+        await drill.run(1)
+        [message] = lost(bench)
+        assert message.endswith(file)
+        await bench.it.versions.save()
+        await bench.restart()
+    bench.it.versions.begin()
+    await drill.run(1)
+    assert lost(bench)
+    if pinned:
+        await bench.it.operators.pin(OLD, by=ME)
+    else:
+        await bench.it.operators.unpin(by=ME)
+    await drill.run(1)
+    assert lost(bench) == []
+    await bench.restart()
+    await drill.run(1)
+    assert lost(bench) == []
 
 
 async def test_documents_stay_where_the_file_of_the_versions_cannot_be_read_now(

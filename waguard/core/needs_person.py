@@ -34,6 +34,7 @@ NEEDS_PERSON: Final[Mapping[str, bool | Mapping[str, bool]]] = {
     "version_held": False,
     "version_refused": True,
     "bundle_rolled_back": True,
+    "versions_lost": True,
     "lease_held": True,
     "standby": False,
     "events_left_behind": True,

@@ -284,6 +284,9 @@ FLEET: Final = {
     " (GET /api/wajs). `waguard versions try` tries again what WhatsApp serves (POST /api/versions/try).",
     "bundle_rolled_back": "`waguard wajs list` shows it (GET /api/wajs). To try it once more: `waguard wajs"
     " use {wajs}` (POST /api/wajs/use); else remove its file from `wajs` below `paths.state`.",
+    "versions_lost": 'Look for `"pin":` in the damaged file, which the message names. Where a version was pinned, `waguard'
+    " versions pin {n}` does so again (POST /api/versions/pin); else `waguard versions unpin` ends this (POST"
+    " /api/versions/unpin). What was held is found out anew.",
     "lease_held": "Let one waguard use a database: stop the other one, or give this one its own with"
     f" `database.url`. {_DOCTOR} names the other one.",
     "standby": "Nothing to do: this waguard takes over by itself. `waguard doctor` names the other one.",

@@ -63,9 +63,9 @@ def _require_small(found: os.stat_result, ours: Path | None, limit: int) -> None
         raise UnreadableError(f"it has {found.st_size} bytes, {limit} at most are expected")
 
 
-def quarantine(path: Path) -> None:
-    """Rename it, so that it stays as evidence and is not read again. Raises ``OSError``."""
+def quarantine(path: Path) -> Path:
+    """Rename it, so that it stays as evidence and is not read again; its new path. Raises ``OSError``."""
     target = path.with_name(path.name + SUFFIX)
     if os.path.lexists(target):  # evidence of an earlier time
         target = path.with_name(f"{path.name}.{os.lstat(path).st_ino}{SUFFIX}")
-    path.rename(target)
+    return path.rename(target)

@@ -25,7 +25,9 @@ from waguard.core.versions.facts import (
     Refused,
     RulesChanged,
     Spent,
+    Unpin,
 )
+from waguard.core.versions.state import Loss
 from waguard.core.versions.views import (
     CONDITIONS,
     EVIDENCE,
@@ -161,9 +163,28 @@ def test_a_bundle_that_was_rolled_back_is_a_condition() -> None:
     assert it.message == f"wa-js {OTHER[:12]} broke sessions; all get {WAJS[:12]}"
 
 
+def lost() -> VersionBench:
+    """What an earlier daemon knew was damaged."""
+    bench = VersionBench("a")
+    bench.prove()
+    bench.state = replace(bench.state, lost=Loss(bench.now, "versions.json.corrupt"))
+    return bench
+
+
+@pytest.mark.parametrize("fact", [Pin(OLD), Unpin()])
+def test_what_was_lost_is_a_condition_until_an_operator_decides(fact: Pin | Unpin) -> None:
+    bench = lost()
+    bench.restart()
+    [it] = conditions(bench.state)
+    assert (it.reason, it.blame, it.since) == ("file_damaged", Blame.HOST, bench.now)
+    assert it.message.endswith("the damaged file is versions.json.corrupt")
+    bench.post(fact)
+    assert conditions(bench.state) == []
+
+
 @pytest.mark.parametrize("type_", CONDITIONS)
 def test_every_condition_has_a_test_above(type_: str) -> None:
-    made = [rolled_back(), candidate("a"), VersionBench("a")]
+    made = [rolled_back(), candidate("a"), VersionBench("a"), lost()]
     fails(made[1])
     made[2].post(Refused(OLD))
     assert type_ in {it.type for bench in made for it in conditions(bench.state)}

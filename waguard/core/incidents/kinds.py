@@ -138,6 +138,7 @@ FLEET_ENDS: Final = {
     "version_held": "version_released",
     "version_refused": "version_accepted",
     "bundle_rolled_back": "bundle_released",
+    "versions_lost": "versions_decided",
     DIED: RESTORED,
 }
 FLEET_STEPS: Final = frozenset({"version_suspected", "version_held_long", "version_works"})
@@ -190,6 +191,7 @@ FLEET_DONE: Final = {
     "version_held": "sessions that failed, or had not sent anything, were loaded with an older version",
     "version_refused": "the sessions keep what they have",
     "bundle_rolled_back": "sessions got the wa-js that they had before",
+    "versions_lost": "sessions got what WhatsApp serves; the damaged file was kept",
     DIED: "the next daemon searched for the workers that were still running",
 }
 FLEET_RESULTS: Final = {
@@ -227,6 +229,7 @@ FLEET_RESULTS: Final = {
     "version_released": "a newer version worked, as canaries showed, or a person decided otherwise",
     "version_accepted": "WhatsApp serves a newer version",
     "bundle_released": "it is used again, or it is not there any more",
+    "versions_decided": "a person pinned a version, or said that none is",
     "standby_over": "the lease was released or not renewed, and this waguard took over",
     "events_accounted_for": "it was shown for a day",
     "workers_protected": "they were replaced, or standby was switched off",
@@ -271,6 +274,7 @@ FLEET_BLAMES: Final = {
     "version_held": Blame.WHATSAPP,
     "version_refused": Blame.WHATSAPP,
     "bundle_rolled_back": Blame.OPERATOR,
+    "versions_lost": Blame.HOST,
     "restoring": Blame.OPERATOR,
     "webhooks_held": Blame.OPERATOR,
     "webhooks_down": Blame.OPERATOR,

@@ -31,7 +31,7 @@ def on_pin(state: VersionState, fact: Pin, now: float) -> VersionState:
     """Pin a version, and end what runs or waits for that: nothing else is tried meanwhile."""
     if refusal(state, fact) or fact.revision == state.pin:
         return state
-    return replace(state, pin=fact.revision, pinned_at=now, trial=None, requested=None)
+    return replace(state, pin=fact.revision, pinned_at=now, trial=None, requested=None, lost=None)
 
 
 def on_try(state: VersionState, fact: Try) -> VersionState:

@@ -139,7 +139,7 @@ def _handle(  # noqa: C901, PLR0912 - a table of facts
         case Pin():
             return on_pin(state, fact, now)
         case Unpin():
-            return replace(state, pin=None)
+            return replace(state, pin=None, lost=None)
         case Try():
             return on_try(state, fact)
         case BundleAdded(wajs):

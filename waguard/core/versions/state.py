@@ -172,6 +172,14 @@ class Acquittal(Struct, frozen=True):
     """Sessions that were unhealthy then; where they become twice as many the pause ends."""
 
 
+class Loss(Struct, frozen=True):
+    """What an earlier daemon knew could not be read: whether a version was pinned or held is unknown."""
+
+    at: float
+    file: str
+    """Where the damaged file lies now."""
+
+
 class VersionState(Struct, frozen=True, kw_only=True):
     """Everything that the decision may read."""
 
@@ -224,6 +232,8 @@ class VersionState(Struct, frozen=True, kw_only=True):
     """Bundles that were rolled back, and when."""
     requested: Try | None = None
     """What an operator asked to try; it waits for the trial that runs."""
+    lost: Loss | None = None
+    """None: nothing was lost, or an operator has decided on a pin since."""
 
 
 def initial(wajs: str, rules: VersionRules | None = None) -> VersionState:
@@ -262,6 +272,7 @@ class _Kept(Struct, frozen=True, kw_only=True):
     doubted: dict[int, float] = field(default_factory=dict)
     voids: int = 0
     next_trial_at: float = 0.0
+    lost: Loss | None = None
 
 
 _FIELDS: Final = tuple(name for name in _Kept.__struct_fields__ if name != "format")
@@ -339,6 +350,7 @@ def _not_of_the_future(state: VersionState, now: float) -> VersionState:
         and replace(bundle_pause, until=min(bundle_pause.until, now + rules.pause_limit)),
         good={revision: replace(it, at=min(it.at, now)) for revision, it in state.good.items()},
         refused_at=min(state.refused_at, now),
+        lost=state.lost and replace(state.lost, at=min(state.lost.at, now)),
         earlier={
             name: replace(it, moved_at=min(it.moved_at, now)) for name, it in state.earlier.items()
         },

@@ -74,7 +74,7 @@ class VersionCondition(Struct, frozen=True, kw_only=True):
     """Unix time."""
 
 
-CONDITIONS: Final = ("version_held", "version_refused", "bundle_rolled_back")
+CONDITIONS: Final = ("version_held", "version_refused", "bundle_rolled_back", "versions_lost")
 
 
 def rows(state: VersionState) -> list[VersionRow]:
@@ -182,6 +182,17 @@ def conditions(state: VersionState) -> list[VersionCondition]:
                 reason="bundle_rolled_back",
                 message=f"wa-js {wajs[:12]} broke sessions; all get {state.wajs[:12]}",
                 since=at,
+            )
+        )
+    if state.lost:
+        found.append(
+            VersionCondition(
+                type="versions_lost",
+                blame=Blame.HOST,
+                reason="file_damaged",
+                message="what was known of WhatsApp's versions was damaged: if one was pinned or held, sessions get"
+                f" another one now; the damaged file is {state.lost.file}",
+                since=state.lost.at,
             )
         )
     return found

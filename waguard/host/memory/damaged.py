@@ -22,8 +22,8 @@ def stays(path: Path, why: Exception) -> bool:
     return True
 
 
-def quarantine(path: Path, why: Exception) -> None:
-    """Log it and rename it; that it cannot be renamed changes nothing of what is said."""
+def quarantine(path: Path, why: Exception) -> Path:
+    """Log it and rename it; that it cannot be renamed changes nothing of what is said. Where it lies now."""
     logger.error(
         "a file is unreadable and is quarantined",
         event="file_unreadable",
@@ -31,4 +31,5 @@ def quarantine(path: Path, why: Exception) -> None:
         why=why,
     )
     with contextlib.suppress(OSError):
-        small_file.quarantine(path)
+        return small_file.quarantine(path)
+    return path

@@ -27,6 +27,8 @@ class VersionMemory:
         """The file is there, and the system did not let it be read: it is not replaced."""
         self.unreadable: str | None = None
         """What was wrong with the file that lay there, which is quarantined."""
+        self.quarantined: Path | None = None
+        """Where that file lies now."""
 
     @property
     def lost(self) -> bool:
@@ -49,7 +51,7 @@ class VersionMemory:
             self._unknown = damaged.stays(self.path, error)
             if not self._unknown:
                 self.unreadable = str(error)
-                damaged.quarantine(self.path, error)
+                self.quarantined = damaged.quarantine(self.path, error)
             return None
         self.written = content
         return found

@@ -37,7 +37,7 @@ from waguard.core.versions.facts import (
     Unpin,
     VersionFact,
 )
-from waguard.core.versions.state import VersionState
+from waguard.core.versions.state import Loss, VersionState
 from waguard.host.memory.documents import Document
 from waguard.host.memory.version_memory import VersionMemory
 from waguard.host.memory.wajs_store import Bundle, WajsStore
@@ -112,13 +112,15 @@ class VersionDecision:
         """Documents that are not deleted: which of them are proven or pinned was not read."""
         self.stopping = False
         self.state = self._remembered()
-        if not self.memory.written:  # nothing is known that is worth a file
+        if not self.memory.written and not self.state.lost:  # nothing is known that is worth a file
             self.memory.written = versions.encode(self.state)
 
     def _remembered(self) -> VersionState:
         rules, now = version_rules(self._known), self.clock.wall()
         found = self.memory.load(lambda content: versions.decode(content, rules, now=now))
         state = found or versions.initial(self.packed, rules)
+        if self.memory.quarantined:
+            state = replace(state, lost=Loss(now, str(self.memory.quarantined)))
         there = bundles_here(self.store)
         self.bundles = (
             dict.fromkeys(state.bundles - {self.packed})

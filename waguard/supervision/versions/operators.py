@@ -69,13 +69,13 @@ class VersionOperators:
     async def unpin(self, *, by: str) -> None:
         """See ``ports.versions.VersionControl``."""
         self._require_on()
-        if (before := self._decision.state.pin) is None:
+        state = self._decision.state
+        if (before := state.pin) is None and state.lost is None:
             raise ConflictError("no version is pinned", remedy="see `waguard versions list`")
         await self._foresee(Unpin())
         self._decision.post(Unpin())
-        self._decision.record(
-            "version_unpinned", f"{by} ended the pin of {before}", revision=before
-        )
+        words = f"ended the pin of {before}" if before else "said that no version is pinned"
+        self._decision.record("version_unpinned", f"{by} {words}", revision=before)
         await self._decision.save()
 
     def try_version(self, revision: int | None, *, session: str | None, by: str) -> None:
