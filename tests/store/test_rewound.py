@@ -12,6 +12,7 @@ from tests.messaging.test_health import AWAY, health
 from tests.store.application import SqlApplication
 from tests.store.conftest import BACKENDS, Wall, usually_sqlite
 from tests.store.copies import Copy
+from tests.store.hosts import SERVERS, hosts
 from tests.waiting import wait_until
 from waguard.core.messages.inbox import InboxRecord
 from waguard.errors import DatabaseUnavailableError
@@ -21,6 +22,7 @@ from waguard.store.sql import SqlStore
 
 __all__ = ["receiver"]  # pytest finds fixtures by name
 every_database = pytest.mark.parametrize("ready", BACKENDS, indirect=True)
+every_server = pytest.mark.parametrize("database", SERVERS, indirect=True)
 every_store = pytest.mark.parametrize("database", BACKENDS, indirect=True)
 DAY = 86_400.0
 
@@ -139,6 +141,12 @@ async def _store(messages: SqlMessages, wall: Wall, number: int) -> None:
     await messages.write([record], for_global=())
 
 
+async def _tidy(messages: SqlMessages, wall: Wall) -> int:
+    old = wall.time - 30 * DAY
+    times = dict.fromkeys(("reported_before", "dead_before", "undecryptable_before"), old)
+    return await messages.tidy(inbox_before=old, **times, limit=9)
+
+
 @every_store
 async def test_rows_that_are_deleted_for_their_age_say_nothing(
     database: str, store: SqlStore, wall: Wall, messages: SqlMessages
@@ -146,9 +154,7 @@ async def test_rows_that_are_deleted_for_their_age_say_nothing(
     await _store(messages, wall, 1)
     assert not await messages.rewound()
     wall.time += 31 * DAY
-    old = wall.time - 30 * DAY
-    times = dict.fromkeys(("reported_before", "dead_before", "undecryptable_before"), old)
-    assert await messages.tidy(inbox_before=old, **times, limit=9) == 1
+    assert await _tidy(messages, wall) == 1
     assert await SqlApplication(database).rows("SELECT id FROM waguard_inbox") == []
     assert not await messages.rewound()
     await _store(messages, wall, 2)
@@ -168,6 +174,35 @@ async def test_a_row_that_took_the_id_of_one_that_was_seen_is_another(
         await _store(messages, wall, number)
     assert await messages.rewound()
     assert not await messages.rewound()
+
+
+@every_server
+async def test_each_host_of_a_cluster_notices_it(database: str, wall: Wall) -> None:
+    async with hosts(database, 2, sessions=("a",), wall=wall) as both:
+        one, two = (it.store.messages for it in both)
+        await _store(one, wall, 1)
+        copy = await Copy(database).make()
+        await _store(one, wall, 2)
+        assert not await one.rewound()
+        assert not await two.rewound()
+        await copy.put_back()
+        await _store(one, wall, 3)
+        assert await one.rewound()
+        assert await two.rewound()
+        assert not await two.rewound()
+
+
+@every_server
+async def test_rows_that_another_host_deletes_for_their_age_say_nothing(
+    database: str, wall: Wall
+) -> None:
+    async with hosts(database, 2, sessions=("a",), wall=wall) as both:
+        one, two = (it.store.messages for it in both)
+        await _store(one, wall, 1)
+        assert not await one.rewound()
+        wall.time += 31 * DAY
+        assert await _tidy(two, wall) == 1
+        assert not await one.rewound()
 
 
 @usually_sqlite

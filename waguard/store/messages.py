@@ -177,8 +177,8 @@ class SqlMessages(SqlDeliveries, SqlDeadLetters, SqlEndpoints, SqlUndecryptables
             await work.connection.execute(outbox.KEEPS_NONE)
 
     async def rewound(self) -> bool:
-        if self._database.owning() is not None:  # another host may have deleted the row for its age
-            return False
+        if self._database.owning() is not None:
+            self._last.may_be_tidied_elsewhere(self._database.wall())
         async with self._database.reading() as (connection, _):
             found = await self._last.is_gone(connection)
         if found:

@@ -4,12 +4,15 @@ The epoch of the lease does not show it: a copy may have the same one. Rows of t
 row that was seen and is gone, or is another one now, was never written in this state of the database.
 """
 
+from typing import Final
+
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from waguard.store.models import INBOX
 
 _OWN = INBOX.c
+_KEPT: Final = 82_800.0  # s; no ``retention.inbox_days`` is below a day, and clocks differ
 
 
 class NewestRow:
@@ -18,6 +21,10 @@ class NewestRow:
     def __init__(self) -> None:
         self._seen: tuple[int, float] | None = None
         self.tidied_before = float("-inf")
+
+    def may_be_tidied_elsewhere(self, now: float) -> None:
+        """Count on rows alone that no other host may have deleted for their age, whatever its configuration says."""
+        self.tidied_before = max(self.tidied_before, now - _KEPT)
 
     async def is_gone(self, connection: AsyncConnection) -> bool:
         """Whether the row that was seen last is not there any more; from now on the newest one counts."""
