@@ -215,6 +215,34 @@ async def test_health_waits_for_a_database_that_hangs_only_once(
         pass
 
 
+async def test_the_details_wait_for_a_database_that_hangs_only_once(
+    hosts: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is counted, listed and asked of it is so at the same time: else ``waguard status`` gives up before."""
+    one, waiting, all_wait = hosts.one, set[str](), asyncio.Event()
+    views, ping = one.sessions.views, one.store.ping
+
+    async def meet(who: str) -> None:
+        waiting.add(who)
+        if waiting == {"count", "list", "ping"}:
+            all_wait.set()
+        await all_wait.wait()
+
+    async def views_met(*, removed: bool = False, elsewhere: bool = False) -> Any:
+        await meet("list" if removed else "count")
+        return await views(removed=removed, elsewhere=elsewhere)
+
+    async def ping_met() -> None:
+        await meet("ping")
+        await ping()
+
+    monkeypatch.setattr(one.sessions, "views", views_met)
+    monkeypatch.setattr(one.store, "ping", ping_met)
+    found = (await one.call("GET", "/health/detailed?elsewhere=1&removed=1")).json()
+    assert found["sessions"] == {"total": 1, "connected": 1, "disconnected": 0}
+    assert found["database"] == "answers"
+
+
 async def test_who_asks_for_health_while_the_sessions_are_counted_waits_for_the_same(
     hosts: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -279,22 +279,31 @@ async def detailed(request: web.Request, query: Which) -> Detailed:
     found, names = deps.health(), await rights.sessions_seen(request)
     conditions = tuple(it for it in found.conditions if rights.within(names, it.session))
     found, standby = replace(found, conditions=conditions), deps.standby()
-    details: list[Session] | None
-    try:
-        views = await deps.sessions.views(removed=query.removed, elsewhere=query.elsewhere)
-        seen = (view for view in views if rights.within(names, view.session_id))
-        details = [*map(seating(deps.cluster), seen)]
-    except WaguardError:
-        details = None  # unknown is not empty
+    # all at once: one after the other they would outlast the patience of ``waguard status`` where the database hangs
+    of_cluster, database, details = await asyncio.gather(
+        _of_cluster(request), _database(request), _details(request, query, names)
+    )
     return Detailed(
-        **_vitals(found, standby) | await _of_cluster(request),
+        **_vitals(found, standby) | of_cluster,
         conditions=[condition(it) for it in found.conditions],
         problems=found.problems,
-        database=await _database(request),
+        database=database,
         restored=found.restored,
         lease_holder=_holder(standby) if standby and names is None else None,
         details=details,
     )
+
+
+async def _details(
+    request: web.Request, query: Which, names: Collection[str] | None
+) -> list[Session] | None:
+    deps = request.app[DEPS]
+    try:
+        views = await deps.sessions.views(removed=query.removed, elsewhere=query.elsewhere)
+    except WaguardError:
+        return None  # unknown is not empty
+    seen = (view for view in views if rights.within(names, view.session_id))
+    return [*map(seating(deps.cluster), seen)]
 
 
 def _holder(it: HeldElsewhere) -> LeaseHolder:
