@@ -44,6 +44,25 @@ def test_what_comes_with_ids_that_were_read_is_read() -> None:
     assert host.queue.idle
 
 
+def test_a_host_that_had_lost_all_sessions_reads_what_comes_with_such_ids() -> None:
+    """As where the database has the hosts' leases, which are older, too; nothing that was received shows it."""
+    host = Host()
+    host.acquire("a", "b")
+    host.insert(*(item(number) for number in range(1, 9)))
+    host.post(Poked())
+    host.run()
+    for session in ("a", "b"):
+        host.lose(session)
+    host.insert(item(3))
+    host.acquire("a")
+    host.run()
+    host.insert(item(4))
+    host.post(Poked())
+    host.run()
+    assert numbers(host.sent)[8:] == [3, 4]
+    assert host.queue.idle
+
+
 def test_a_result_that_comes_late_is_of_nobody() -> None:
     host = Host()
     host.acquire("a")

@@ -9,6 +9,7 @@ delivered once more, under the same event id.
 
 from collections.abc import Collection
 
+from waguard.core.replace import replace
 from waguard.core.webhooks import queue_memory as contents
 from waguard.core.webhooks.facts import LoadSession, SessionLoaded
 from waguard.core.webhooks.partition import PartitionStage
@@ -77,6 +78,8 @@ def lost(work: Work, session: str) -> None:
     work.owned.pop(session)
     for some in (work.announced, work.handled, work.following, work.read_to):
         some.pop(session)
+    if not work.owned:  # the database may have been put back to an older state, with lower ids, and the leases with it
+        work.reading = replace(work.reading, tail=0)
 
 
 def read_again(work: Work) -> None:
