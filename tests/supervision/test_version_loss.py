@@ -234,3 +234,25 @@ async def test_who_works_with_a_held_version_keeps_its_page_when_the_daemon_is_k
     await drill.run(5)
     assert versions.state.hold == hold
     assert drill.page(name) == NEW
+
+
+@pytest.mark.parametrize("runs", [False, True])
+async def test_a_try_that_a_restart_of_the_daemon_ended_is_on_the_trail_once(
+    drill: Drill, *, runs: bool
+) -> None:
+    bench = drill.bench
+    await drill.up()
+    if not runs:
+        bench.it.operators.try_version(None, session="b", by=ME)
+    bench.it.operators.try_version(OLD, session="a", by=ME)
+    state = bench.it.versions.state
+    assert (state.trial is not None and state.trial.session == "a") is runs
+    for _ in range(2):
+        await bench.it.versions.save()
+        await bench.restart()
+        bench.it.versions.begin()
+    await wait_until(lambda: drill.world.audited("version_forgotten"), "it is on the trail")
+    [(*_, why)] = drill.world.audited("version_forgotten")
+    assert why == (
+        f"a restart of waguard ended the try of WhatsApp Web {OLD} with a: ask again if it is still wanted"
+    )

@@ -234,6 +234,8 @@ class VersionState(Struct, frozen=True, kw_only=True):
     """What an operator asked to try; it waits for the trial that runs."""
     lost: Loss | None = None
     """None: nothing was lost, or an operator has decided on a pin since."""
+    forgotten: Try | None = None
+    """What an operator asked an earlier daemon to try, and what ended with that daemon; until it is on the trail."""
 
 
 def initial(wajs: str, rules: VersionRules | None = None) -> VersionState:
@@ -273,6 +275,7 @@ class _Kept(Struct, frozen=True, kw_only=True):
     voids: int = 0
     next_trial_at: float = 0.0
     lost: Loss | None = None
+    forgotten: Try | None = None
 
 
 _FIELDS: Final = tuple(name for name in _Kept.__struct_fields__ if name != "format")
@@ -285,7 +288,17 @@ def encode(state: VersionState) -> bytes:
     if trial and trial.bad:  # the next daemon forgets the trial: as one without a result
         state = without_result(state, trial.began)
     fields = {name: getattr(state, name) for name in _FIELDS}
-    return msgspec.json.encode(fields | {"format": 1, "earlier": _of_pages(state)})
+    fields |= {"format": 1, "earlier": _of_pages(state), "forgotten": _asked(state)}
+    return msgspec.json.encode(fields)
+
+
+def _asked(state: VersionState) -> Try | None:
+    """What an operator asked to try, and what the next daemon does not: what waits, or runs."""
+    trial = state.trial
+    if state.requested or not trial or trial.stage is not TrialStage.ASKED:
+        return state.requested or state.forgotten
+    wajs = None if trial.arm.wajs == state.wajs else trial.arm.wajs
+    return Try(revision=trial.arm.revision, wajs=wajs, session=trial.session)
 
 
 def without_result(state: VersionState, at: float) -> VersionState:

@@ -7,6 +7,7 @@ from waguard.core import remedies
 from waguard.core.blame import Condition
 from waguard.core.versions import views
 from waguard.core.versions.effects import Announce, Kind
+from waguard.core.versions.facts import Try
 from waguard.core.versions.state import VersionState
 from waguard.core.versions.views import EVIDENCE, VersionCondition
 
@@ -83,6 +84,15 @@ def _condition(it: VersionCondition, wajs: str) -> Condition:
         since=it.since,
         remedy=remedies.text(remedies.FLEET[it.type], wajs=wajs or "SHA256"),
     )
+
+
+def tried(it: Try) -> str:
+    """What an operator asked to try, and with which session."""
+    if it.wajs is not None:
+        what = bundle(it.wajs)
+    else:
+        what = "what WhatsApp serves" if it.revision is None else f"WhatsApp Web {it.revision}"
+    return f"{what} with {it.session or 'any session'}"
 
 
 def bundle(wajs: str) -> str:

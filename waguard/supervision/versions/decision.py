@@ -49,6 +49,7 @@ Noted = Literal[
     "version_pinned",
     "version_unpinned",
     "version_asked",
+    "version_forgotten",
     "bundle_asked",
     "bundle_used",
     "bundle_added",
@@ -143,6 +144,10 @@ class VersionDecision:
 
     def begin(self) -> None:
         """Compare what is remembered with what lies here; blocks."""
+        if it := self.state.forgotten:
+            self.state = replace(self.state, forgotten=None)
+            words = f"a restart of waguard ended the try of {version_words.tried(it)}: ask again if it is still wanted"
+            self.record("version_forgotten", words)
         self.handle_bundles(bundles_here(self.store))
         try:
             if self.memory.lost:

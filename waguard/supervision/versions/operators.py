@@ -83,22 +83,18 @@ class VersionOperators:
         self._require_on()
         if revision is not None and revision != self._decision.state.newest:
             self._require_known(revision)
-        self._ask(Try(revision=revision, session=session), "revision", revision)
-        what = "what WhatsApp serves" if revision is None else f"WhatsApp Web {revision}"
-        self._decision.record(
-            "version_asked", f"{by} asked to try {what} with {session or 'any session'}"
-        )
+        wish = Try(revision=revision, session=session)
+        self._ask(wish, "revision", revision)
+        self._decision.record("version_asked", f"{by} asked to try {version_words.tried(wish)}")
 
     async def try_bundle(self, sha256: str, *, session: str | None, by: str) -> None:
         """See ``ports.versions.VersionControl``."""
         self._require_on()
         self._require_unconfigured()
         found = await self._require_bundle(sha256)
-        self._ask(Try(wajs=found, session=session), "sha256", sha256)
-        what = version_words.bundle(found)
-        self._decision.record(
-            "bundle_asked", f"{by} asked to try {what} with {session or 'any session'}"
-        )
+        wish = Try(wajs=found, session=session)
+        self._ask(wish, "sha256", sha256)
+        self._decision.record("bundle_asked", f"{by} asked to try {version_words.tried(wish)}")
 
     async def use_bundle(self, sha256: str, *, by: str) -> None:
         """See ``ports.versions.VersionControl``."""
