@@ -5,6 +5,7 @@ or not, and say how they stand, or lie. In the end everything works again: then 
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from random import Random
 from typing import Final, get_args
 
@@ -47,6 +48,11 @@ from waguard.core.versions.version_rules import Mode, VersionRules
 DAY: Final = 86_400.0
 BUNDLES: Final = ("a" * 64, "b" * 64, "c" * 64)
 EVIDENCE: Final = tuple(Evidence)
+OF_PAGES: Final[Mapping[str, tuple[object, ...]]] = {
+    "served_by": ("network", "store"),
+    "missing": ((), ("WPP.chat.send",)),
+    "adopted": (False, True),
+}
 KINDS: Final = get_args(VersionFact)
 RARE: Final = {Refused: 0.3, RulesChanged: 0.3}
 OFTEN: Final = {Unpin: 3.0, Try: 4.0} | dict.fromkeys(
@@ -218,10 +224,8 @@ class Fuzz:
                 return random.randint(max(1, self.newest - 9), self.newest + 1)
             case "wajs":
                 return random.choice(BUNDLES)
-            case "served_by":
-                return random.choice(("network", "store"))
-            case "missing":
-                return random.choice(((), ("WPP.chat.send",)))
+            case name if name in OF_PAGES:
+                return random.choice(OF_PAGES[name])
             case "rules":
                 return replace(self.rules, mode=random.choice(MODES))
             case _:
