@@ -243,6 +243,32 @@ async def test_the_details_wait_for_a_database_that_hangs_only_once(
     assert found["database"] == "answers"
 
 
+async def test_nobody_waits_until_a_question_that_hangs_is_cut_off(
+    hosts: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That lasts as long again on a connection that hangs: it is closed, and the server asked."""
+    one, free = hosts.one, asyncio.Event()
+    views = one.sessions.views
+
+    async def hangs() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await free.wait()
+
+    async def views_hang(*, removed: bool = False, elsewhere: bool = False) -> Any:
+        if elsewhere:
+            await hangs()
+        return await views(removed=removed, elsewhere=elsewhere)
+
+    monkeypatch.setattr(one.sessions, "views", views_hang)
+    monkeypatch.setattr(one.store, "ping", hangs)
+    found = (await one.call("GET", "/health/detailed")).json()
+    assert found["sessions"] == NOTHING_KNOWN
+    assert found["database"].startswith("no answer within")
+    free.set()
+
+
 async def test_who_asks_for_health_while_the_sessions_are_counted_waits_for_the_same(
     hosts: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,9 +5,9 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from aiohttp import web
 from loguru import logger
@@ -31,6 +31,7 @@ from waguard.errors import WaguardError
 from waguard.ports import sessions
 from waguard.ports.sessions import SessionView
 
+T = TypeVar("T")
 STARTED: Final = time.monotonic()
 _MB: Final = 1 << 20
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
@@ -126,11 +127,24 @@ COUNTED_EVERY: Final = 5.0  # s; whoever asks needs no key
 COUNTED_AGAIN: Final = 1.0  # s after a count that failed
 
 
+async def _in_time(app: web.Application, asking: Coroutine[Any, Any, T]) -> T:
+    """What the database answers. Raises ``TimeoutError`` after ``Timings.ping``: nobody waits until the question is cut
+    off, which lasts as long again on a connection that hangs."""
+    task = asyncio.ensure_future(asking)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=app[TIMINGS].ping)
+    finally:
+        task.add_done_callback(lambda it: it.cancelled() or it.exception())
+        task.cancel()
+    if not done:
+        raise TimeoutError
+    return task.result()
+
+
 async def _views(app: web.Application) -> Sequence[SessionView] | None:
     """The sessions of all hosts; None: they are unknown."""
     try:
-        async with asyncio.timeout(app[TIMINGS].ping):
-            return await app[DEPS].sessions.views(elsewhere=True)
+        return await _in_time(app, app[DEPS].sessions.views(elsewhere=True))
     except (WaguardError, TimeoutError):
         return None
     except Exception:  # noqa: BLE001 - a cron restarts the service on any answer but 200
@@ -319,8 +333,7 @@ def _holder(it: HeldElsewhere) -> LeaseHolder:
 async def _database(request: web.Request) -> str:
     within = request.app[TIMINGS].ping
     try:
-        async with asyncio.timeout(within):
-            await request.app[DEPS].store.ping()
+        await _in_time(request.app, request.app[DEPS].store.ping())
     except WaguardError as error:
         return error.message
     except TimeoutError:
