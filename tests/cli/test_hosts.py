@@ -6,7 +6,10 @@ from typing import Any, Final
 import pytest
 
 from tests.cli.fake_api import Answer, Api, said
-from tests.cli.program import main
+from tests.cli.program import CONTEXT, main
+from waguard.cli import main as program
+from waguard.cli import output
+from waguard.core.replace import replace
 
 ALONE: Final = {
     "error": "there is one host alone",
@@ -141,6 +144,32 @@ def test_a_drain_that_is_waited_for(api: Api, capsys: pytest.CaptureFixture[str]
     assert main(["drain", "--wait", "h2"]) == 0
     assert said(capsys)[0] == ["h2 has no session any more"]
     assert len(api.asked) == 5
+
+
+@pytest.mark.parametrize(
+    ("other", "where_to"),
+    [
+        ({}, ""),
+        (
+            {"drain": True},
+            ", and no host takes sessions: start another one, or `waguard drain --end` where one is drained",
+        ),
+    ],
+)
+def test_a_drain_says_where_nobody_takes_the_sessions(
+    api: Api, monkeypatch: pytest.MonkeyPatch, other: dict[str, Any], where_to: str
+) -> None:
+    expected, lines = f"2 are still there{where_to}\n", list[str]()
+    monkeypatch.setattr(output, "say", lines.append)
+
+    def listed(request: str) -> Answer:
+        is_said = any(line.endswith(expected) for line in lines)
+        return hosts(host("h1", **other), host("h2", owned=0 if is_said else 2, drain=True))
+
+    api.compute["GET /api/hosts"] = listed
+    api.says("POST /api/hosts/h2/drain", Answer(200, {"success": True}))
+    assert program(["drain", "--wait", "h2"], replace(CONTEXT, says_after=0.0)) == 0
+    assert f"waiting for the sessions of h2: {expected}" in lines
 
 
 @pytest.mark.parametrize("left", [[], [host("h2", alive=False, drain=True, owned=0)]])

@@ -59,6 +59,12 @@ def _wait(client: ApiClient, host: str, pause: float) -> None:
             if found["drain"]:
                 if not found["owned"]:
                     return
-                reason = f"{found['owned']} are still there"
+                reason = f"{found['owned']} are still there{_where_to(listed)}"
                 waiting.goes_on()
             time.sleep(pause)
+
+
+def _where_to(listed: list[dict[str, Any]]) -> str:
+    if any(it["alive"] and not it["drain"] for it in listed):
+        return ""
+    return ", and no host takes sessions: start another one, or `waguard drain --end` where one is drained"

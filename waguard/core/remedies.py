@@ -301,8 +301,8 @@ FLEET: Final = {
     " sessions start again by themselves with it.",
     "host_missing": "Start waguard on these hosts, which `waguard hosts` shows. One that is gone for good: `waguard hosts forget HOST`"
     " (DELETE /api/hosts/HOST).",
-    "no_room": "Start another host, give one more memory, or raise `cluster.max_sessions`; `waguard hosts` shows the room of each. The"
-    " sessions start by themselves.",
+    "no_room": "Start another host, give one more memory, raise `cluster.max_sessions`, or `waguard drain --end` on one that is drained;"
+    " `waguard hosts` shows the room of each. The sessions start by themselves.",
     "credentials_not_shared": "They are shared again by themselves when the cause has ended; `waguard profile verify NAME` reads the"
     " profile of each. Above 128 MB a session moves only in order: `systemctl stop waguard` here, copy its profile, then let the"
     " other host take over.",
