@@ -150,9 +150,16 @@ def used_by(host: str, epoch: int, before: Claim | None) -> Note:
 
 
 def newer_words(claim: Claim, local: Local) -> str:
-    """Why nothing is begun, with both times."""
+    """Why nothing is begun, with both times; where these say nothing, with both uses."""
     shared = f"was shared at {_time(claim.shipped_at)}" if claim.sealed else "is not shared"
-    return f"{NEWER}: it was written at {_time(local.written_at)}, the session {shared}"
+    words = f"{NEWER}: it was written at {_time(local.written_at)}, the session {shared}"
+    note, known = local.note, claim.note
+    if note is None or note.epoch <= known.epoch:
+        return words
+    return (
+        f"{words}; {note.host} used it in epoch {note.epoch}, of which the database knows nothing: the last use"
+        f" there is by {known.host} in epoch {known.epoch}, as after an older copy of it was put back"
+    )
 
 
 def _time(at: float) -> str:
