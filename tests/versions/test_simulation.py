@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.core.versions import test_bundles
+from tests.core.versions import test_bundles, test_crossover, test_rollback
 from tests.seeds import share_of
 from tests.versions.fuzz import Fuzz
 from tests.versions.lines import watched
@@ -91,6 +91,8 @@ def test_each_line_of_the_decision_runs() -> None:
         # the fuzz meets these by accident only
         test_bundles.test_a_new_version_while_it_goes_back_proves_nothing_about_a_bundle()
         test_bundles.test_another_version_for_all_meanwhile_proves_nothing_about_a_bundle()
+        test_crossover.test_going_back_to_a_network_that_withdrew_the_version_proves_nothing()
+        test_rollback.test_who_did_its_work_with_what_is_held_stays_over_a_restart_of_the_daemon()
         for name in ALL:
             simulate(name, 0, SMALL)
         for seed in range(300):
