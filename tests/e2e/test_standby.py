@@ -17,6 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from tests.e2e.browsers import SAMPLED_EVERY, Browsers
 from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon, short_folder
 from tests.store.conftest import new_database
@@ -38,7 +39,6 @@ STANDBY: Mapping[str, str] = {
     "WAGUARD_WORKER__ORPHAN_GRACE": "20",
 }
 LONGER: Final = 40.0  # s, than the lease lasts
-SAMPLED_EVERY: Final = 0.01  # s
 RENEWED_EVERY: Final = 5.0  # s
 ENDS: Final = {"ended": signal.SIGTERM, "killed": signal.SIGKILL, "stopped": signal.SIGSTOP}
 POSTGRESQL = pytest.mark.parametrize("backend", ["postgresql"])
@@ -52,25 +52,21 @@ class Hosts:
     first: Daemon
     second: Daemon
 
-    def browsers(self) -> tuple[bool, bool]:
-        """Whether a Chromium lives on the profiles of each host."""
-        found = [False, False]
-        for path in Path("/proc").glob("[0-9]*"):
-            argv = procfs.command_line(int(path.name))
-            if any(it.startswith("--type=") for it in argv) or _is_dead(path):
-                continue
-            for number, daemon in enumerate((self.first, self.second)):
-                own = f"--user-data-dir={daemon.folder}/sessions"
-                found[number] |= any(it.startswith(own) for it in argv)
-        return found[0], found[1]
+    def browsers(self) -> set[str]:
+        """The hosts with a living Chromium."""
+        return {host for host, _ in self._browsers().living()}
+
+    def _browsers(self) -> Browsers:
+        return Browsers({"first": self.first.folder, "second": self.second.folder})
 
     async def overlap(self, over: asyncio.Event) -> float:
         """Seconds in which both lived, until ``over``."""
-        total, last, both = 0.0, time.monotonic(), False
+        browsers, total, last, both = self._browsers(), 0.0, time.monotonic(), False
         while not over.is_set():
             now = time.monotonic()
             total += now - last if both else 0.0
-            last, both = now, all(await asyncio.to_thread(self.browsers))
+            living = await asyncio.to_thread(lambda: {host for host, _ in browsers.living()})
+            last, both = now, len(living) > 1
             await asyncio.sleep(SAMPLED_EVERY)
         return total
 
@@ -88,13 +84,6 @@ class Hosts:
             if mine in known and not other and int(path.name) not in {os.getpid(), *pids}:
                 pids.append(int(path.name))
         return pids
-
-
-def _is_dead(path: Path) -> bool:
-    try:
-        return (path / "stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
-        return True
 
 
 @pytest.fixture
@@ -157,7 +146,7 @@ async def test_never_two_browsers_of_one_pairing_and_nothing_is_lost_silently(
     overlap = await sampling
     print(f"overlap {1000 * overlap:.0f} ms")
     assert overlap == 0.0
-    assert hosts.browsers() == (False, True)
+    assert hosts.browsers() == {"second"}
     assert await shown(second, "events_left_behind")
     delivered = hosts.world.receiver.count("message_received")
     kept = list((first.folder / "run/workers").glob("*.unstored"))
@@ -221,7 +210,7 @@ async def test_the_standby_takes_over_and_the_holder_comes_back_as_the_standby(
         f" the first one waits after {came_back:.1f} s, overlap {1000 * overlap:.0f} ms"
     )
     assert overlap == 0.0
-    assert hosts.browsers() == (False, True)
+    assert hosts.browsers() == {"second"}
     assert (await second.status("s1"))["worker_pid"] == after["worker_pid"]
     assert await shown(second, "events_left_behind") == (how != "ended")
     began = time.monotonic()
@@ -243,12 +232,12 @@ async def test_a_database_that_is_away_for_longer_than_the_lease_moves_nothing(
         assert (code, found["status"]) == (503, "standby")
         assert "the database does not answer" in found["error"]
         await asyncio.sleep(LONGER)
-        assert hosts.browsers() == (False, False), "the lease is over"
+        assert not hosts.browsers(), "the lease is over"
     await first.wait_status("s1", "connected", lifecycle="running")
     await second.until(lambda: answers_again(second))
     over.set()
     assert await sampling == 0.0
-    assert hosts.browsers() == (True, False)
+    assert hosts.browsers() == {"first"}
     assert "lease_acquired" not in second.log()
 
 
@@ -305,7 +294,7 @@ async def test_without_a_database_workers_end_with_the_lease_and_start_again_wit
 
         await first.until(waits)
         assert procfs.start_time(before["worker_pid"]) is None
-        assert hosts.browsers() == (False, False)
+        assert not hosts.browsers()
         await connection.execute(text("ROLLBACK"))
     await engine.dispose()
     after = await first.wait_status("s1", "connected", lifecycle="running")

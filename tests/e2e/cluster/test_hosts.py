@@ -129,7 +129,7 @@ async def test_an_engine_that_is_away_for_longer_than_the_lease_moves_nothing(
             await host.until(partial(is_shown, host, "host_without_lease"))
             await host.logs("event=session_released", 2)
         closed = time.monotonic() - began
-        assert not two.referee.browsers()
+        assert two.referee.sees_none()
         await asyncio.sleep(AWAY - closed)
         assert await two.owners() == before
     began = time.monotonic()

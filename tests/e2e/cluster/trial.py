@@ -17,12 +17,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from tests.e2e.browsers import SAMPLED_EVERY, Browsers
 from tests.e2e.conftest import World
 from tests.e2e.harness import Daemon, short_folder
 from tests.ports import reserved_port
 from waguard.host.process import procfs
 
-SAMPLED_EVERY: Final = 0.01  # s
 LEASE: Final = 10.0  # s
 SHARED: Final = 11.0  # s until all that changed is shared (``core.shipping.WITHIN``)
 PATIENT: Final = 300.0  # s for what works
@@ -33,9 +33,9 @@ class Referee:
     """Samples all processes of Chromium in a thread: which sessions have a browser on which host."""
 
     def __init__(self, folders: Mapping[str, Path]) -> None:
-        self._places = {f"--user-data-dir={path}/sessions/": name for name, path in folders.items()}
-        self._known: dict[int, tuple[int | None, tuple[str, str] | None]] = {}
+        self._folders = folders
         self.overlaps: list[str] = []
+        self.seen = set[str]()
         self.longest = 0.0
         """Between two samples, in s."""
         self._over = threading.Event()
@@ -51,46 +51,22 @@ class Referee:
             self._over.set()
             self._thread.join()
 
-    def browsers(self) -> Mapping[str, set[str]]:
-        """Of each session, the hosts on which its Chromium lives."""
-        found = defaultdict(set)
-        pids = procfs.pids()
-        for pid in pids:
-            if (it := self._browser(pid)) and not _is_dead(pid):
-                found[it[1]].add(it[0])
-        self._known = {pid: it for pid, it in self._known.items() if pid in set(pids)}
-        return found
-
-    def _browser(self, pid: int) -> tuple[str, str] | None:
-        """Host and session, read once for a process; a shell that becomes a Chromium is another one."""
-        started = procfs.start_time(pid)
-        if (known := self._known.get(pid)) and known[0] == started and known[1]:
-            return known[1]
-        argv = procfs.command_line(pid)
-        if any(it.startswith("--type=") for it in argv):
-            self._known[pid] = (started, None)
-            return None
-        for place, host in self._places.items():
-            for argument in argv:
-                if argument.startswith(place):
-                    self._known[pid] = (started, (host, Path(argument).name))
-        return self._known.get(pid, (None, None))[1]
+    def sees_none(self) -> bool:
+        """Whether no Chromium lives now."""
+        return not any(Browsers(self._folders).living())
 
     def _run(self) -> None:
-        last = time.monotonic()
+        browsers, last = Browsers(self._folders), time.monotonic()
         while not self._over.wait(SAMPLED_EVERY):
-            for session, hosts in self.browsers().items():
-                if len(hosts) > 1:
-                    self.overlaps.append(f"{time.monotonic():.2f} s: {session} on {sorted(hosts)}")
+            hosts = defaultdict[str, set[str]](set)
+            for host, session in browsers.living():
+                hosts[session].add(host)
+            self.seen |= hosts.keys()
+            for session, found in hosts.items():
+                if len(found) > 1:
+                    self.overlaps.append(f"{time.monotonic():.2f} s: {session} on {sorted(found)}")
             now = time.monotonic()
             self.longest, last = max(self.longest, now - last), now
-
-
-def _is_dead(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
-        return True
 
 
 class Trial:
@@ -260,5 +236,6 @@ async def trial(
         finally:
             for daemon in daemons:
                 print(f"== {daemon.folder}: {made.ends(daemon)}")
+        assert made.referee.seen >= {*made.sessions}, "who sees no browser sees no overlap"
         assert made.referee.overlaps == []
         print(f"overlap 0 ms, samples at most {1000 * made.referee.longest:.0f} ms apart")
