@@ -24,6 +24,7 @@ from waguard.core.profile.before_start import (
     ShowQr,
     Use,
 )
+from waguard.host.small_file import SUFFIX
 from waguard.profile import (
     caches,
     inspection,
@@ -92,6 +93,8 @@ def test_a_damaged_owner_mark_costs_no_snapshot(
     taken = snapshot_of(at, paired)
     (at.profile / PAIRING).write_bytes(mark)
     assert repair.prepare(at, lock).actions == (Use(),)
+    [kept] = at.profile.glob(f"{PAIRING}*{SUFFIX}")
+    assert kept.read_bytes() == mark
     assert owner_mark.claim(at.profile, lock, after_pairing=False) == paired
     assert owner_mark.paired_at(at.profile) == NOW, "what came since the snapshot is still wanted"
     (at.profile / PAIRING).write_bytes(mark)
@@ -101,10 +104,16 @@ def test_a_damaged_owner_mark_costs_no_snapshot(
     assert start_marks.tried(at.profile) == {taken.id}
 
 
-def test_a_damaged_owner_mark_without_a_snapshot_stays(at: Places, lock: int) -> None:
-    (at.profile / PAIRING).write_bytes(b"")
+def test_a_damaged_owner_mark_without_a_snapshot_stays(
+    at: Places, lock: int, logged: list[str]
+) -> None:
+    (at.profile / PAIRING).write_bytes(b"[]")
     assert repair.prepare(at, lock).actions == (Use(),)
-    assert (at.profile / PAIRING).read_bytes() == b""
+    assert (at.profile / PAIRING).read_bytes() == b"[]"
+    owner_mark.claim(at.profile, lock, after_pairing=False)
+    [kept] = at.profile.glob(f"{PAIRING}*{SUFFIX}")
+    assert kept.read_bytes() == b"[]"
+    assert sum("file_unreadable" in line for line in logged) == 1
 
 
 @pytest.mark.parametrize("up", range(3))

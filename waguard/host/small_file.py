@@ -65,7 +65,16 @@ def _require_small(found: os.stat_result, ours: Path | None, limit: int) -> None
 
 def quarantine(path: Path) -> Path:
     """Rename it, so that it stays as evidence and is not read again; its new path. Raises ``OSError``."""
+    return path.rename(_evidence(path))
+
+
+def keep(path: Path) -> None:
+    """Let it stay as evidence when it is replaced, for which it must not be away. Raises ``OSError``."""
+    _evidence(path).hardlink_to(path)
+
+
+def _evidence(path: Path) -> Path:
     target = path.with_name(path.name + SUFFIX)
     if os.path.lexists(target):  # evidence of an earlier time
         target = path.with_name(f"{path.name}.{os.lstat(path).st_ino}{SUFFIX}")
-    return path.rename(target)
+    return target

@@ -4,12 +4,16 @@ Whatever changes something asks for the descriptor of the profile's lock and pro
 raises ``OSError`` where the system does not let it be read now: unknown is not unpaired.
 """
 
+import contextlib
 import secrets
 import time
 from pathlib import Path
 from typing import Final
 
+from loguru import logger
+
 from waguard.core.profile.old_profiles import OWNER_MARK
+from waguard.host import small_file
 from waguard.profile import mark_files
 from waguard.profile.lock import prove_held
 from waguard.profile.start_marks import SUSPECT
@@ -53,6 +57,7 @@ def is_damaged(profile: Path) -> bool:
 def renew(profile: Path, lock: int, *, token: str, at: float) -> None:
     """Write the mark of a pairing that is known from elsewhere, and had begun by this unix time, in place of a damaged one."""
     prove_held(profile, lock)
+    _keep_damaged(profile)
     mark_files.write(profile / PAIRING, {"token": token, "at": at})
 
 
@@ -69,9 +74,22 @@ def claim(profile: Path, lock: int, *, after_pairing: bool, at: float | None = N
         if (paired_at(profile) or 0.0) > now:
             mark_files.write(profile / PAIRING, {"token": token, "at": now})
         return token
+    _keep_damaged(profile)
     token = secrets.token_hex(16)
     mark_files.write(profile / PAIRING, {"token": token, "at": now if at is None else at})
     return token
+
+
+def _keep_damaged(profile: Path) -> None:
+    if is_damaged(profile):
+        logger.error(
+            "a damaged owner mark is replaced; it is kept beside it",
+            event="file_unreadable",
+            file=str(profile / PAIRING),
+            why="it does not say of which pairing",
+        )
+        with contextlib.suppress(OSError):
+            small_file.keep(profile / PAIRING)
 
 
 def disown(profile: Path, lock: int) -> None:

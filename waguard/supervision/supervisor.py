@@ -150,6 +150,7 @@ class Supervisor:
             cpu_is_saturated=ports.cpu_is_saturated,
         )
         self.shipping = ports.shipping
+        self._last_write = timings.last_write
         self.state = RunState(self.fleet.outages)
         self.registry = Registry(ctx)
         self.restorer = Restorer(ctx, self.registry, self.state)
@@ -199,10 +200,11 @@ class Supervisor:
         self, *, write: bool, shipping: float, left: Callable[[], Awaitable[None]] = _nobody
     ) -> None:
         sessions = self.registry.sessions
-        last = [self.registry.flush(*sessions)] if write else []
+        trail = self.fleet.trail.flush(self._last_write if write else 0)
+        last = [trail, self.registry.flush(*sessions)] if write else [trail]
         if self.shipping:
             last.append(self.shipping.close(shipping))
-        await asyncio.gather(*last)  # both have their seconds at once
+        await asyncio.gather(*last)  # all have their seconds at once
         self._trail.cancel()
         await asyncio.gather(self._trail, return_exceptions=True)
         ends = [asyncio.create_task(session.forget(), name="forget") for session in sessions]

@@ -1,5 +1,6 @@
 """A daemon that starts and finds another database than it left, as ``faults.py`` has it."""
 
+import asyncio
 import contextlib
 import random
 import signal
@@ -27,8 +28,15 @@ async def empty_database(world: World, session: str, _: random.Random) -> Harm:
 
 
 async def volume_away(world: World, session: str, _: random.Random) -> Harm:
-    """The disk of state and sessions is not mounted when the next daemon starts."""
-    return await _elsewhere(world, session, [world.database_files[0].parent, world.profiles])
+    """The disk of state and sessions is not mounted when the next daemon starts; once it is, that daemon ends, and the service
+    manager starts one that reads it."""
+    harm = await _elsewhere(world, session, [world.database_files[0].parent, world.profiles])
+    try:
+        async with asyncio.timeout(SAID_WITHIN):
+            await world.restart_daemon()
+    except TimeoutError:
+        raise NotInTimeError("the daemon goes on with what another folder said") from None
+    return harm
 
 
 async def _elsewhere(world: World, session: str, paths: Sequence[Path]) -> Harm:
@@ -52,7 +60,6 @@ async def _elsewhere(world: World, session: str, paths: Sequence[Path]) -> Harm:
         )
         if not await _is_said(world):
             raise NotInTimeError("the daemon does not say any more that the database is unknown")
-    world.daemon.signal(signal.SIGHUP)  # its key is back, too
     return replace(harm, arrived=(arrived,))
 
 
