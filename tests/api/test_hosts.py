@@ -263,8 +263,9 @@ async def test_nobody_waits_until_a_question_that_hangs_is_cut_off(
 
     monkeypatch.setattr(one.sessions, "views", views_hang)
     monkeypatch.setattr(one.store, "ping", hangs)
-    found = (await one.call("GET", "/health/detailed")).json()
+    found = (await one.call("GET", "/health/detailed?elsewhere=1")).json()
     assert found["sessions"] == NOTHING_KNOWN
+    assert found["details"] is None, "unknown is not empty"
     assert found["database"].startswith("no answer within")
     free.set()
 

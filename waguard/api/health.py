@@ -313,8 +313,11 @@ async def _details(
 ) -> list[Session] | None:
     deps = request.app[DEPS]
     try:
-        views = await deps.sessions.views(removed=query.removed, elsewhere=query.elsewhere)
-    except WaguardError:
+        views = await _in_time(
+            request.app,
+            deps.sessions.views(removed=query.removed, elsewhere=query.elsewhere),
+        )
+    except (WaguardError, TimeoutError):
         return None  # unknown is not empty
     seen = (view for view in views if rights.within(names, view.session_id))
     return [*map(seating(deps.cluster), seen)]

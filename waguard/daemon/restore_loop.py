@@ -91,7 +91,7 @@ class RestoreLoop:
     async def run(self) -> None:
         """Return when all is restored, or the database belongs to another daemon."""
         attempt = 0
-        self._state_read = _identity(self._state)
+        self._state_read = await asyncio.to_thread(_identity, self._state)
         async with contextlib.AsyncExitStack() as company:
             while True:
                 try:
@@ -106,7 +106,7 @@ class RestoreLoop:
                     await self._lease.acquire(
                         before_waiting=partial(self._end, company, left_behind)
                     )
-                    self._require_same_state()
+                    await self._require_same_state()
                     await self._installation.mark()
                     await self._begin(left_behind)
                     await company.aclose()  # from here on they are their sessions'
@@ -132,9 +132,9 @@ class RestoreLoop:
                     self._outages.update("begin_failed", None)
                     return
 
-    def _require_same_state(self) -> None:
+    async def _require_same_state(self) -> None:
         """A database that is back may have come with all that lies beside it: keys, who waits for a person."""
-        now = _identity(self._state)
+        now = await asyncio.to_thread(_identity, self._state)
         if self._state_read and now and now != self._state_read:
             raise StateReplacedError(
                 f"{self._state} was mounted or replaced after the start, which read another folder",
