@@ -247,13 +247,45 @@ def test_what_cannot_be_written_is_logged_once_and_the_next_ones_file_keeps_its_
     assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
 
 
+def full_disk(disk: Path) -> None:
+    with pytest.raises(OSError, match="No space"):
+        (disk / "filler").write_bytes(bytes(2 << 20))
+
+
 def test_a_full_disk_keeps_no_daemon_from_being_seen_alive(tmp_path: Path) -> None:
     clock = Clock()
     with small_disk(tmp_path / "disk", 1 << 20) as disk:
         file = begun(disk, clock)
         file.renew(reported=True)
-        with pytest.raises(OSError, match="No space"):
-            (disk / "filler").write_bytes(bytes(2 << 20))
+        full_disk(disk)
         clock.live(60.0)
         file.stopping("SIGTERM")
         assert (disk / FILE).stat().st_mtime == pytest.approx(clock.at, abs=1e-3)
+
+
+def test_an_orderly_end_on_a_full_disk_is_no_death(tmp_path: Path) -> None:
+    clock = Clock()
+    with small_disk(tmp_path / "disk", 1 << 20) as disk:
+        file = begun(disk, clock)
+        with file.ending():
+            file.renew(reported=True)
+            full_disk(disk)
+            file.stopping("SIGTERM")
+        assert written(disk).ended
+        died(disk)
+        second = begun(disk, clock)
+        assert second.deaths == ()
+        assert "ended in order" in str(second.before)
+
+
+def test_what_is_longer_than_the_room_of_its_file_leaves_that_whole(
+    tmp_path: Path, lines: list[str]
+) -> None:
+    with small_disk(tmp_path / "disk", 1 << 20) as disk:
+        file = begun(disk, Clock())
+        file.renew(reported=True)
+        before = written(disk)
+        full_disk(disk)
+        file.stopping("x" * 5_000)
+        assert written(disk) == before
+    assert sum("cannot be written" in line for line in lines) == 1

@@ -11,6 +11,7 @@ from typing import Final
 
 LIMIT: Final = 1 << 16  # bytes; a worker's record has 500
 SUFFIX: Final = ".unreadable"
+_BLOCK: Final = 512  # bytes, as ``stat`` counts them
 
 
 class UnreadableError(Exception):
@@ -61,6 +62,18 @@ def _require_small(found: os.stat_result, ours: Path | None, limit: int) -> None
         raise UnreadableError(f"it belongs to user {found.st_uid}")
     if found.st_size > limit:
         raise UnreadableError(f"it has {found.st_size} bytes, {limit} at most are expected")
+
+
+def overwrite(path: Path, content: bytes) -> bool:
+    """Write JSON over what is there, in the room that it has on a full disk; whether it has that. A crash meanwhile damages
+    it. Raises ``OSError``."""
+    with open(os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "wb", 0) as file:  # noqa: PTH123 - a descriptor
+        has = os.fstat(file.fileno())
+        if len(content) > has.st_blocks * _BLOCK:
+            return False
+        file.write(content.ljust(has.st_size))  # blanks are nothing in JSON
+        os.fsync(file.fileno())
+    return True
 
 
 def quarantine(path: Path) -> Path:

@@ -5,6 +5,7 @@ seen alive: to renew that needs no room on a full disk, and no moment at which t
 """
 
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -116,9 +117,18 @@ class RunFile:
         with self._writes.attempt():
             # first what needs no room; a file that is not ours yet keeps its time
             if not self._touched() or self._run != self._written:
-                replace_private(self.path, msgspec.json.encode(self._run))
+                self._write(msgspec.json.encode(self._run))
                 self._written = self._run
                 self._touched()
+
+    def _write(self, content: bytes) -> None:
+        try:
+            replace_private(self.path, content)
+        except OSError as error:
+            full = error.errno in {errno.ENOSPC, errno.EDQUOT} and self._written is not None
+            # else an end in order would count as a death
+            if not (full and small_file.overwrite(self.path, content)):
+                raise
 
     def _touched(self) -> bool:
         """Whether it is there and ours; then it has the time of now."""
