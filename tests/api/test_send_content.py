@@ -135,8 +135,13 @@ async def files(api: Api) -> AsyncIterator[str]:
             headers={"Content-Disposition": 'attachment; filename="../../b\\\\bill.pdf"'},
         )
 
+    async def stored(_: web.Request) -> web.Response:
+        """What S3 says of an object that was stored without a type."""
+        return web.Response(body=b"a picture", content_type="binary/octet-stream")
+
     app = web.Application()
     app.add_routes([web.get("/p/a picture.png", picture), web.get("/download", unknown)])
+    app.add_routes([web.get("/bucket/{name}", stored)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -157,6 +162,8 @@ def by_address(url: str, **more: Any) -> dict[str, Any]:
         ("/p/a%20picture.png", {"filename": "b.png"}, ("image/png", "image", "b.png")),
         ("/p/a%20picture.png", {"mimetype": "image/x"}, ("image/x", "image", "a picture.png")),
         ("/download", {}, ("application/pdf", "document", "bill.pdf")),
+        ("/bucket/a.png", {}, ("image/png", "image", "a.png")),
+        ("/bucket/a", {}, ("application/octet-stream", "document", "a")),
     ],
 )
 async def test_a_file_is_fetched_and_what_its_server_says_counts_last(

@@ -29,6 +29,8 @@ KEY_LIMIT: Final = 200
 FARTHEST: Final = 366 * 86_400.0  # s
 _UNIX_LIMIT: Final = 1e11  # s; more are milliseconds
 UNKNOWN_TYPE: Final = "application/octet-stream"
+# S3 says the second of each object that was stored without a type
+_NO_TYPES: Final = frozenset({UNKNOWN_TYPE, "binary/octet-stream"})
 _MIMETYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+(?:; ?[\w.+-]+=[\w.+-]+)*", re.ASCII)
 # of the parameters only an audio's codec makes a difference
 _DATA_URL: Final = re.compile(
@@ -362,7 +364,7 @@ async def fetched(file: File, fetcher: Fetcher, session_id: str) -> File:
 
 def _said(mimetype: str | None) -> str | None:
     """A server's word for a type, unless it says nothing, or cannot be passed on."""
-    if mimetype is None or mimetype == UNKNOWN_TYPE or not _MIMETYPE.fullmatch(mimetype):
+    if mimetype is None or mimetype in _NO_TYPES or not _MIMETYPE.fullmatch(mimetype):
         return None
     return mimetype
 
