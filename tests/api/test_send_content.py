@@ -229,3 +229,38 @@ async def test_the_type_of_a_file_by_a_name_like_a_url(
     [call] = api.sessions.sends()
     assert isinstance(call, SendMedia)
     assert (call.mimetype, call.filename) == (mimetype, filename)
+
+
+PNG, WEBP = b"\x89PNG\r\n\x1a\n\0\0", b"RIFF\x24\0\0\0WEBPVP8 "
+MP4, M4A = b"\0\0\0\x20ftypisom\0\0", b"\0\0\0\x20ftypM4A \0\0"
+
+
+@pytest.mark.parametrize(
+    ("content", "more", "sent"),
+    [
+        (PNG, {"type": "image"}, ("image/png", "image")),
+        (PNG, {}, ("image/png", "image")),
+        (PNG, {"type": "sticker"}, ("image/png", "sticker")),
+        (PNG, {"type": "document", "filename": "photo"}, ("image/png", "document")),
+        (PNG, {"filename": "a.gif"}, ("image/gif", "image")),
+        (PNG, {"mimetype": "application/octet-stream"}, ("application/octet-stream", "document")),
+        (b"\xff\xd8\xff\xe0", {}, ("image/jpeg", "image")),
+        (b"GIF89a", {}, ("image/gif", "image")),
+        (WEBP, {}, ("image/webp", "image")),
+        (MP4, {}, ("video/mp4", "video")),
+        (M4A, {}, ("audio/mp4", "audio")),
+        (b"OggS\0\2", {}, ("audio/ogg", "audio")),
+        (b"ID3\3\0", {}, ("audio/mpeg", "audio")),
+        (b"%PDF-1.7", {}, ("application/pdf", "document")),
+        (b"RIFF\x24\0\0\0AVI LIST", {}, ("application/octet-stream", "document")),
+    ],
+)
+async def test_a_file_of_which_nobody_says_the_type_has_that_of_its_first_bytes(
+    api: Api, content: bytes, more: dict[str, Any], sent: tuple[str, str]
+) -> None:
+    media = base64.b64encode(content).decode()
+    answer = await api.call("POST", MEDIA, body(media=media, **more))
+    assert answer.status == 200, answer.content
+    [call] = api.sessions.sends()
+    assert isinstance(call, SendMedia)
+    assert (call.mimetype, call.kind) == sent

@@ -1,7 +1,6 @@
 """What a request wants to be sent: its file, what it answers, whom it names; and how."""
 
 import base64
-import mimetypes
 import re
 import time
 from dataclasses import dataclass, replace
@@ -13,9 +12,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from waguard.api import fields
 from waguard.api.fields import AS_IT_IS, TYPES, ChatId, Flag, Kind, SessionId, WorkspaceId, short
+from waguard.api.file_type import guessed
 from waguard.core import outgoing_address
 from waguard.core.messages.received_media import MEDIA_LIMIT, NAME
-from waguard.core.text.file_name import suffixes
 from waguard.messaging.outbox.commands import Context, Media
 from waguard.messaging.outbox.fetch import Fetcher
 from waguard.messaging.outbox.outgoing_files import OutgoingFile, OutgoingFiles
@@ -318,7 +317,7 @@ def media(file: File) -> Media:
     mimetype = (
         file.mimetype
         or (uploaded and _said(uploaded.mimetype))
-        or mimetypes.guess_type(suffixes(file.filename or ""))[0]
+        or guessed(file.filename or "", file.content)
         or UNKNOWN_TYPE
     )
     return Media(
