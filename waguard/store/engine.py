@@ -170,9 +170,23 @@ def _server(url: URL, busy_timeout: float, *, standby: bool = False, **more: Any
     engine = create_async_engine(url, **options)
     if url.get_backend_name() == "postgresql":
         engine.sync_engine.dialect.do_ping = _ping  # type: ignore[assignment,method-assign]
-    elif standby:
+        return engine
+    event.listen(engine.sync_engine, "connect", _read_backslashes)
+    if standby:
         event.listen(engine.sync_engine, "connect", _limit_idle_transactions)
     return engine
+
+
+def _read_backslashes(connection: DBAPIConnection, record: object) -> None:
+    """Have the server read backslashes as the driver writes them: else a message's text is a part of the statement."""
+    del record
+    cursor = connection.cursor()
+    try:
+        cursor.execute(
+            "SET SESSION sql_mode = REPLACE(@@SESSION.sql_mode, 'NO_BACKSLASH_ESCAPES', '')"
+        )
+    finally:
+        cursor.close()
 
 
 def _ping(connection: Any) -> bool:
