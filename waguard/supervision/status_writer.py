@@ -51,6 +51,7 @@ class AuditLog:
         self._to_record = asyncio.Event()
         self._recorded = asyncio.Event()
         self._recorded.set()
+        self._ends = asyncio.Event()
 
     @property
     def unrecorded(self) -> int:
@@ -100,6 +101,11 @@ class AuditLog:
                 await self.recorded()
         self.report_lost()
 
+    async def end(self, within: float) -> None:
+        """As ``flush``, for who ends: what is refused once more is lost, since without a database nothing changes it."""
+        self._ends.set()
+        await self.flush(within)
+
     def report_lost(self) -> None:
         """Log the entries that will never be written, because nobody goes on with it."""
         for entry in self._waiting:
@@ -131,7 +137,11 @@ class AuditLog:
                     event="audit_waits",
                     why=error.line(),
                 )
-                await asyncio.sleep(self._retry)
+                if self._ends.is_set():
+                    self._recorded.set()
+                    return
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._ends.wait(), self._retry)
                 continue
             except Exception as error:  # noqa: BLE001 - this entry is lost, not those after it
                 self._lose(self._waiting[0], error)

@@ -200,7 +200,7 @@ class Supervisor:
         self, *, write: bool, shipping: float, left: Callable[[], Awaitable[None]] = _nobody
     ) -> None:
         sessions = self.registry.sessions
-        trail = self.fleet.trail.flush(self._last_write if write else 0)
+        trail = self.fleet.trail.end(self._last_write if write else 0)
         last = [trail, self.registry.flush(*sessions)] if write else [trail]
         if self.shipping:
             last.append(self.shipping.close(shipping))
