@@ -116,6 +116,21 @@ def test_a_damaged_owner_mark_without_a_snapshot_stays(
     assert sum("file_unreadable" in line for line in logged) == 1
 
 
+def test_a_damaged_owner_mark_is_replaced_where_it_cannot_be_kept(
+    at: Places, lock: int, logged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (at.profile / PAIRING).write_bytes(b"[]")
+
+    def no_links(*_: Path) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(Path, "hardlink_to", no_links)
+    token = owner_mark.claim(at.profile, lock, after_pairing=False)
+    assert owner_mark.pairing(at.profile) == token
+    [line] = [line for line in logged if "file_unreadable" in line]
+    assert "'kept': None" in line
+
+
 @pytest.mark.parametrize("up", range(3))
 def test_while_the_disk_of_its_snapshots_is_away_a_damaged_profile_stays(
     at: Places, lock: int, paired: str, tmp_path: Path, up: int

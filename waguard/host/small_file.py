@@ -67,11 +67,12 @@ def _require_small(found: os.stat_result, ours: Path | None, limit: int) -> None
 def overwrite(path: Path, content: bytes) -> bool:
     """Write JSON over what is there, in the room that it has on a full disk; whether it has that. A crash meanwhile damages
     it. Raises ``OSError``."""
-    with open(os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "wb", 0) as file:  # noqa: PTH123 - a descriptor
+    with open(os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "wb") as file:  # noqa: PTH123 - a descriptor
         has = os.fstat(file.fileno())
         if len(content) > has.st_blocks * _BLOCK:
             return False
         file.write(content.ljust(has.st_size))  # blanks are nothing in JSON
+        file.flush()
         os.fsync(file.fileno())
     return True
 
@@ -81,9 +82,12 @@ def quarantine(path: Path) -> Path:
     return path.rename(_evidence(path))
 
 
-def keep(path: Path) -> None:
-    """Let it stay as evidence when it is replaced, for which it must not be away. Raises ``OSError``."""
-    _evidence(path).hardlink_to(path)
+def keep(path: Path) -> Path:
+    """Give it a second name, under which it stays as evidence when it is replaced; it is not away for a moment. Raises
+    ``OSError``."""
+    target = _evidence(path)
+    target.hardlink_to(path)
+    return target
 
 
 def _evidence(path: Path) -> Path:

@@ -81,15 +81,18 @@ def claim(profile: Path, lock: int, *, after_pairing: bool, at: float | None = N
 
 
 def _keep_damaged(profile: Path) -> None:
-    if is_damaged(profile):
-        logger.error(
-            "a damaged owner mark is replaced; it is kept beside it",
-            event="file_unreadable",
-            file=str(profile / PAIRING),
-            why="it does not say of which pairing",
-        )
-        with contextlib.suppress(OSError):
-            small_file.keep(profile / PAIRING)
+    if not is_damaged(profile):
+        return
+    kept = None
+    with contextlib.suppress(OSError):  # a file system without links
+        kept = str(small_file.keep(profile / PAIRING))
+    logger.error(
+        "a damaged owner mark is replaced",
+        event="file_unreadable",
+        file=str(profile / PAIRING),
+        why="it does not say of which pairing",
+        kept=kept,
+    )
 
 
 def disown(profile: Path, lock: int) -> None:

@@ -102,7 +102,7 @@ class AuditLog:
         self.report_lost()
 
     async def end(self, within: float) -> None:
-        """As ``flush``, for who ends: what is refused once more is lost, since without a database nothing changes it."""
+        """Try at once, for so many seconds at most; what is refused then is lost, and in the log: no later try follows."""
         self._ends.set()
         await self.flush(within)
 
@@ -138,7 +138,7 @@ class AuditLog:
                     why=error.line(),
                 )
                 if self._ends.is_set():
-                    self._recorded.set()
+                    self._recorded.set()  # nobody waits for the rest
                     return
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._ends.wait(), self._retry)

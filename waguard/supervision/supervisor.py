@@ -200,8 +200,11 @@ class Supervisor:
         self, *, write: bool, shipping: float, left: Callable[[], Awaitable[None]] = _nobody
     ) -> None:
         sessions = self.registry.sessions
-        trail = self.fleet.trail.end(self._last_write if write else 0)
-        last = [trail, self.registry.flush(*sessions)] if write else [trail]
+        last = []
+        if write:
+            last += [self.fleet.trail.end(self._last_write), self.registry.flush(*sessions)]
+        else:
+            self.fleet.trail.report_lost()
         if self.shipping:
             last.append(self.shipping.close(shipping))
         await asyncio.gather(*last)  # all have their seconds at once

@@ -18,6 +18,9 @@ from waguard.lab.chaos.world import DATABASE, NotInTimeError, World, until
 SAID_WITHIN: Final = 20.0  # s for the daemon to say that the database is unknown
 STAYS: Final = 12.0  # s; a daemon that believes the empty database ends them within 5
 ADOPTED_WITHIN: Final = 60.0  # s after the right database is back
+ENDS_WITHIN: Final = (
+    20.0  # s after another folder of state is back, for the daemon that did not read it
+)
 KIND: Final = "database_unknown"
 
 
@@ -32,7 +35,7 @@ async def volume_away(world: World, session: str, _: random.Random) -> Harm:
     manager starts one that reads it."""
     harm = await _elsewhere(world, session, [world.database_files[0].parent, world.profiles])
     try:
-        async with asyncio.timeout(SAID_WITHIN):
+        async with asyncio.timeout(ENDS_WITHIN):
             await world.restart_daemon()
     except TimeoutError:
         raise NotInTimeError("the daemon goes on with what another folder said") from None
