@@ -123,6 +123,24 @@ async def test_what_waits_in_it_is_kept_too(
     assert len(kept_first) == (by == "lease"), "the kernel does not wait for the end"
 
 
+async def test_files_that_cannot_be_removed_change_no_exit_code(short_path: Path) -> None:
+    """The runtime folder may be read-only by then."""
+    spec = worker_spec(short_path, executable="/bin/false")
+    worker = SessionWorker(spec)
+    record = Path(spec.record)
+    unstored = record.with_name(f"{record.stem}.{spec.generation}.unstored")
+
+    def close() -> None:
+        for path in (unstored, record, Path(spec.socket)):
+            path.unlink(missing_ok=True)
+            path.mkdir()
+
+    worker._closing.callback(close)
+    worker.stop.set()
+    assert await worker.run() == 0
+    assert all(path.is_dir() for path in (unstored, record))
+
+
 def test_its_log_is_complete_and_a_thread_that_hangs_does_not_hold_it(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", QUICK],

@@ -1,6 +1,7 @@
 """The socket and the record by which a daemon finds this worker."""
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 from typing import Self
@@ -64,9 +65,10 @@ class Listening:
         await self._daemon.close()
 
     def remove(self) -> None:
-        """There is no worker any more."""
-        Path(self._spec.record).unlink(missing_ok=True)
-        Path(self._spec.socket).unlink(missing_ok=True)
+        """There is no worker any more. A file that cannot be removed is as a killed worker leaves it."""
+        for path in (self._spec.record, self._spec.socket):
+            with contextlib.suppress(OSError):
+                Path(path).unlink()
 
 
 def _write_record(spec: WorkerSpec) -> None:

@@ -125,12 +125,12 @@ class UnstoredEvents:
 
     def clear(self) -> None:
         """A daemon has stored them."""
-        self._path.unlink(missing_ok=True)
+        _remove(self._path)
         self._clear_older()
 
     def _clear_older(self) -> None:
         while self._older:
-            self._older.pop().unlink(missing_ok=True)
+            _remove(self._older.pop())
 
     def _replace(self, events: Sequence[Event]) -> None:
         content = msgspec.msgpack.encode(events)
@@ -151,6 +151,12 @@ class UnstoredEvents:
             logger.error(
                 "not quarantined", event="file_not_moved", file=str(path), why=error.strerror
             )
+
+
+def _remove(path: Path) -> None:
+    """Where the folder cannot be written the next worker reports its events again; they are stored once."""
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def _lighter(events: Sequence[Event], limit: int) -> Iterator[Sequence[Event]]:
