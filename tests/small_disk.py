@@ -21,3 +21,8 @@ def small_disk(mountpoint: Path, size: int) -> Iterator[Path]:
         yield mountpoint
     finally:
         subprocess.run(["umount", "-l", str(mountpoint)], check=True)
+
+
+def remount(mountpoint: Path, options: str) -> None:
+    """Change it in place: ``ro``, or another size."""
+    subprocess.run(["mount", "-o", f"remount,{options}", str(mountpoint)], check=True)

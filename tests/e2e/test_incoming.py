@@ -4,11 +4,13 @@ import base64
 import hashlib
 import os
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.e2e.conftest import World
-from tests.small_disk import small_disk
+from tests.small_disk import remount, small_disk
+from waguard.core.messages.received_media import DEFERRED
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chromium, pytest.mark.timeout(240)]
 
@@ -122,17 +124,27 @@ async def test_a_picture_is_kept_once_and_can_be_had_again(world: World) -> None
 
 
 @pytest.mark.long
-async def test_a_full_disk_does_not_cost_the_text(world: World) -> None:
+async def test_a_full_or_read_only_disk_delays_the_file_and_not_the_text(world: World) -> None:
+    daemon, phone = world.daemon, world.standin.phone
     no_reserve = {"WAGUARD_LIMITS__DISK_RESERVE": "0"}  # else no file is begun on it
-    world.daemon.settings = {**world.daemon.settings, **no_reserve}
-    with small_disk(world.daemon.folder / "state/media", 64 << 10):
-        await world.daemon.start()
-        await world.daemon.pair(world.standin, "s1", PHONE)
-        large, small = media(os.urandom(300_000)), media(b"small")
-        world.standin.phone.incoming(phone=PHONE, from_=FRIEND, body="large", media=large)
-        reported = await received(world, "large")
-        assert reported["media"]["data"] is None
-        assert reported["media"]["error"] == "No space left on device"
-        world.standin.phone.incoming(phone=PHONE, from_=FRIEND, body="small", media=small)
+    daemon.settings = {**daemon.settings, **no_reserve}
+    with small_disk(daemon.folder / "state/media", 64 << 10) as disk:
+        await daemon.start()
+        await daemon.pair(world.standin, "s1", PHONE)
+        for trouble, end in (("size=64k", "size=4m"), ("ro", "rw")):
+            remount(disk, trouble)
+            content = os.urandom(300_000)
+            phone.incoming(phone=PHONE, from_=FRIEND, body=trouble, media=media(content))
+            reported = (await received(world, trouble))["media"]
+            assert (reported["data"], reported["error"]) == (None, DEFERRED)
+            path = urlsplit(reported["url"]).path
+            assert (await daemon.call("GET", path))[0] == 425
+            remount(disk, end)
+
+            async def comes(path: str = path, content: bytes = content) -> bool:
+                return await daemon.call("GET", path) == (200, content)
+
+            await daemon.until(comes)
+        phone.incoming(phone=PHONE, from_=FRIEND, body="small", media=media(b"small"))
         reported = await received(world, "small")
         assert base64.b64decode(reported["media"]["data"]) == b"small"

@@ -59,7 +59,7 @@ class Workers(FakeSessions):
         assert isinstance(call, FetchFile)
         self.asked.append(call)
         folder = Path(call.folder)
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / SAVED).write_bytes(CONTENT[:3])
         if self.held:
             await self.held.wait()
@@ -297,15 +297,44 @@ async def test_time_without_a_daemon_is_no_time_that_a_file_waited(world: World)
     assert (await world.ends(handle, FileState.KEPT)).tries == 1
 
 
-async def test_what_is_too_large_or_finds_no_room_is_left_out(world: World) -> None:
-    world.reserve = 1 << 60
-    row = await world.ends(await world.receive(1), FileState.FAILED)
-    assert "limits.disk_reserve" in str(row.error)
-    world.reserve = 0
+async def test_what_is_too_large_is_left_out(world: World) -> None:
     world.config = Config(media=Media(file_limit=1))
     row = await world.ends(await world.receive(2, size=(1 << 20) + 1), FileState.FAILED)
     assert "the limit is 1048576" in str(row.error)
     assert not world.workers.asked
+
+
+async def test_what_finds_no_room_waits_for_a_day(world: World) -> None:
+    world.reserve = 1 << 60
+    handle = await world.receive(1)
+    await wait_until(lambda: SESSION in world.deferred._rests, "there was no room")
+    assert (await world.row(handle)).state is FileState.WAITING
+    world.reserve = 0
+    assert (await world.ends(handle, FileState.KEPT)).tries == 1
+    world.reserve = 1 << 60
+    handle = await world.receive(2)
+    world.clock.now += GIVE_UP_AFTER + 1
+    assert "limits.disk_reserve" in str((await world.ends(handle, FileState.FAILED)).error)
+    assert len(world.workers.asked) == 1
+
+
+async def test_what_the_disk_did_not_take_comes_when_it_does(
+    world: World, logged: list[str]
+) -> None:
+    folder = world.folder / "media"
+    folder.write_text("no folder")
+    small: dict[str, Any] = {"deferred": False, "media_error": None, "media": CONTENT}
+    handle = await world.receive(1, **small)
+    media = world.published[-1][-1]["message"]["media"]
+    assert (media["data"], media["sha256"], media["error"]) == (None, None, DEFERRED)
+    await wait_until(lambda: SESSION in world.deferred._rests, "the disk takes nothing")
+    assert (await world.row(handle)).state is FileState.WAITING
+    assert not world.workers.asked
+    folder.unlink()
+    row = await world.ends(handle, FileState.KEPT)
+    assert (row.sha256, row.tries, row.size) == (NAME, 1, len(CONTENT))
+    assert [it for it in logged if "media_not_fetched" in it]
+    assert not [it for it in logged if "media_left_out" in it]
 
 
 async def test_those_that_come_at_once_leave_the_reserve_together(

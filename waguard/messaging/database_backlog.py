@@ -11,7 +11,7 @@ from waguard.messaging.write_queue import WriteQueue
 
 class JournalLimits(Struct, frozen=True, kw_only=True):
     """``waiting``: puts that wait for the database; a worker keeps 10,000. ``waiting_bytes``: of
-    events and files; beyond, files are left out. Above any of the ``behind`` limits no new work is
+    events and files; beyond, files come later. Above any of the ``behind`` limits no new work is
     begun, for it would have to be stored too: writes, bytes, age of the oldest in s.
     ``file_deadline``: s for the disk to take a file."""
 

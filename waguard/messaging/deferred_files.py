@@ -28,7 +28,7 @@ from waguard.wire.calls import SAVED, FetchFile
 
 SLACK: Final = 1 << 20  # bytes that a file may have beyond what its sender says
 GIVE_UP_AFTER: Final = (
-    86_400.0  # s of a daemon for its session to be connected, and for room beside others
+    86_400.0  # s of a daemon for its session to be connected, and for room on the disk
 )
 
 
@@ -174,10 +174,12 @@ class DeferredFiles:
     async def _fetch_or_wait(self, file: DeferredFile, limit: int) -> None:
         """Fetch it, or let it wait; give up what cannot be had."""
         try:
-            if why := await self._why_not(file, limit):
+            if (size := file.size or 0) > limit:
+                why = f"the file is said to have {size} bytes, the limit is {limit}"
                 await self._give_up(file, why)
                 return
             await self._sessions.ready(file.session_id, wait=0.0)
+            await self._require_room(file)
         except NotFoundError as error:
             await self._give_up(file, error.message)
             return
@@ -188,18 +190,13 @@ class DeferredFiles:
             return
         await self._try(file, limit)
 
-    async def _why_not(self, file: DeferredFile, limit: int) -> str | None:
-        """Why it cannot be had. Raises ``UnavailableError`` where it may be, after those that come."""
-        if (size := file.size or 0) > limit:
-            return f"the file is said to have {size} bytes, the limit is {limit}"
-        alone = self._coming == limit
+    async def _require_room(self, file: DeferredFile) -> None:
+        """Raises ``UnavailableError`` where the disk takes nothing now, or not so many at once."""
+        loop, handle, coming = asyncio.get_running_loop(), file.handle, self._coming
         try:
-            await asyncio.to_thread(self._files.require_room, self._coming)
+            await loop.run_in_executor(self._threads, self._files.prepare, handle, coming)
         except OSError as error:
-            if not alone:
-                raise UnavailableError("the disk has no room for so many at once") from None
-            return error.strerror
-        return None
+            raise UnavailableError(error.strerror or str(error)) from None
 
     async def _try(self, file: DeferredFile, limit: int) -> None:
         try:

@@ -1,6 +1,6 @@
 """Received files: onto the disk before their messages are stored.
 
-A disk that does not answer costs a file its place, and never its message.
+What the disk does not take is fetched after its message.
 """
 
 import asyncio
@@ -92,11 +92,9 @@ class FileStage:
             put.records = tuple([await self._written(record) for record in put.records])
         except Exception as error:  # noqa: BLE001 - it must not hold up everybody else
             logger.opt(exception=error).critical(
-                "a bug in waguard: files are left out", event="bug"
+                "a bug in waguard: files are fetched after their messages", event="bug"
             )
-            put.records = tuple(
-                without_file(it, str(error)) if it.file else it for it in put.records
-            )
+            put.records = tuple(without_file(it, str(error), base=self._base) for it in put.records)
         put.size = size_of(put.records)
 
     async def _written(self, record: InboxRecord) -> InboxRecord:
@@ -105,7 +103,7 @@ class FileStage:
         try:
             name = await self._writer.write(record.file)
         except TimeoutError:
-            return without_file(record, NO_ANSWER)
+            return without_file(record, NO_ANSWER, base=self._base)
         except OSError as error:
-            return without_file(record, error.strerror or str(error))
+            return without_file(record, error.strerror or str(error), base=self._base)
         return with_file(record, sha256=name, url=f"{self._base}/api/media/{name}")

@@ -2,7 +2,7 @@
 
 Nothing is acknowledged before it is stored: while the database is locked or gone the workers keep
 what they reported. A file is on the disk before the message that it came with; one that the disk
-refuses is left out, its message is not.
+refuses is fetched later.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ from loguru import logger
 
 from waguard.core.messages.inbox import InboxRecord
 from waguard.core.messages.people import People
-from waguard.core.messages.received_media import handle_of
 from waguard.core.metrics.tally import Tally
 from waguard.core.webhooks.pending import DeliveryResult, Hold
 from waguard.messaging.announcer import Announcer, Publish
@@ -22,7 +21,7 @@ from waguard.messaging.database_backlog import Backlog, JournalLimits
 from waguard.messaging.file_stage import FileStage, MediaWriter
 from waguard.messaging.group_commit import GroupCommit
 from waguard.messaging.left_events import LeftEvents
-from waguard.messaging.records import size_of, with_media_of, without_file
+from waguard.messaging.records import fetched_later, size_of, without_file
 from waguard.messaging.refused_sends import RefusedSends
 from waguard.messaging.write_queue import Keep, Put, Save, WriteQueue
 from waguard.ports.inbox import MediaStore, Stored
@@ -191,11 +190,8 @@ class Journal:
     def _about_its_file(self, record: InboxRecord) -> InboxRecord:
         """The record with what is known of its file already."""
         if record.file and not self.backlog.has_room_for(len(record.file.content)):
-            return without_file(record, "too much waits for the database")
-        if record.deferred:
-            name = handle_of(record.session_id, record.deferred.message_id)
-            return with_media_of(record, url=f"{self._base}/api/media/{name}")
-        return record
+            return without_file(record, "too much waits for the database", base=self._base)
+        return fetched_later(record, base=self._base)
 
     @property
     def full(self) -> bool:

@@ -5,8 +5,8 @@ from typing import Any
 
 from loguru import logger
 
-from waguard.core.messages.inbox import EventPayload, InboxRecord, Kind, fitting
-from waguard.core.messages.received_media import with_media
+from waguard.core.messages.inbox import Deferred, EventPayload, InboxRecord, Kind, fitting
+from waguard.core.messages.received_media import DEFERRED, handle_of, with_media
 from waguard.core.replace import replace
 from waguard.core.text.encoded import encoded
 from waguard.core.webhooks import delivery
@@ -37,16 +37,29 @@ def with_media_of(record: InboxRecord, **media: Any) -> InboxRecord:
     return replace(record, events=tuple(data))
 
 
-def without_file(record: InboxRecord, why: str) -> InboxRecord:
-    """The record with the reason why its file is left out; logs it."""
+def fetched_later(record: InboxRecord, *, base: str) -> InboxRecord:
+    """The record, whose events say at which address below ``base`` its deferred file will be."""
+    if not record.deferred:
+        return record
+    handle = handle_of(record.session_id, record.deferred.message_id)
+    return with_media_of(record, url=f"{base}/api/media/{handle}", error=DEFERRED)
+
+
+def without_file(record: InboxRecord, why: str, *, base: str) -> InboxRecord:
+    """The record, whose file cannot be kept now and is fetched after it; logs why."""
+    if not record.file:
+        return record
     logger.warning(
-        "a file is left out",
-        event="media_left_out",
+        "a file is not kept yet: it is fetched after its message",
+        event="media_not_fetched",
         why=why,
         session=record.session_id,
-        key=record.key,
+        id=record.key,
     )
-    return with_file(record, error=why)
+    message_id = record.ref[1] if record.ref else record.key
+    size = len(record.file.content)
+    later = Deferred(message_id=message_id, mimetype=record.file.mimetype, size=size)
+    return fetched_later(replace(record, file=None, deferred=later), base=base)
 
 
 def size_of(records: Sequence[InboxRecord]) -> int:
