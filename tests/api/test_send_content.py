@@ -139,9 +139,12 @@ async def files(api: Api) -> AsyncIterator[str]:
         """What S3 says of an object that was stored without a type."""
         return web.Response(body=b"a picture", content_type="binary/octet-stream")
 
+    async def login(_: web.Request) -> web.Response:
+        return web.Response(text="<form>", content_type="text/html", charset="utf-8")
+
     app = web.Application()
     app.add_routes([web.get("/p/a picture.png", picture), web.get("/download", unknown)])
-    app.add_routes([web.get("/bucket/{name}", stored)])
+    app.add_routes([web.get("/bucket/{name}", stored), web.get("/login", login)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -202,6 +205,19 @@ async def test_an_address_with_an_odd_character_is_to_be_encoded(api: Api, files
     reported = answer.json()
     assert (answer.status, reported["field"]) == (400, "media_url")
     assert "percent-encode" in reported["remedy"]
+
+
+async def test_a_login_page_goes_as_a_document_or_not_at_all(api: Api, files: str) -> None:
+    answer = await api.call("POST", MEDIA, by_address(f"{files}/login", type="image"))
+    reported = answer.json()
+    assert (answer.status, reported["field"]) == (400, "type")
+    assert "web page" in reported["error"]
+    assert not api.sessions.sends()
+    for asked in ({}, {"type": "document"}):
+        answer = await api.call("POST", MEDIA, by_address(f"{files}/login", **asked))
+        assert answer.status == 200, answer.content
+    sent = [it for it in api.sessions.sends() if isinstance(it, SendMedia)]
+    assert [it.kind for it in sent] == ["document", "document"]
 
 
 async def test_nothing_is_fetched_for_a_session_that_is_not_there(api: Api, files: str) -> None:

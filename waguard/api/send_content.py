@@ -36,6 +36,7 @@ _DATA_URL: Final = re.compile(
     r"data:(audio/[\w.+-]+; ?codecs=[\w.+-]+|[\w.+-]+/[\w.+-]+)?(?:; ?[\w=.+-]+)*;base64,", re.ASCII
 )
 _STRING: Final = Meta(extra_json_schema={"type": ["string", "null"]})
+_PAGE: Final = "text/html"
 _FAMILIES: Final = ("image", "video", "audio", "document")
 _KINDS: Final = (*_FAMILIES, "voice", "sticker")
 _SHOWN_ONCE: Final = frozenset({"image", "video", "voice"})
@@ -344,6 +345,13 @@ def require_form(media: Media) -> None:
             media.file,
             "a file of the disk is neither shown once nor a voice note",
             "send it in the body, as media: 16 MiB at most",
+        )
+    if media.mimetype.startswith(_PAGE) and media.kind != "document":
+        raise fields.bad(
+            "type",
+            media.kind,
+            f"the file is a web page ({media.mimetype}), as of a login or an error",
+            "name the file itself, which needs no login; or type document",
         )
     if media.kind == "sticker" and _family(media.mimetype) != "image":
         raise fields.bad("type", media.mimetype, "a sticker is an image", "send a WebP or PNG file")
