@@ -63,6 +63,20 @@ async def test_a_repeated_upload_corrects_the_type(api: Api) -> None:
     assert (call.mimetype, call.kind) == ("image/png", "image")
 
 
+# curl says the second unless it is asked not to
+@pytest.mark.parametrize("said", ["application/octet-stream", "application/x-www-form-urlencoded"])
+async def test_one_of_which_nobody_says_the_type_has_that_of_its_first_bytes(
+    api: Api, said: str
+) -> None:
+    picture = b"\x89PNG\r\n\x1a\n" + LARGE
+    answer = await api.call("POST", UPLOAD, data=picture, headers={"Content-Type": said})
+    name = answer.json()["sha256"]
+    assert (await api.call("POST", SEND, send(media_sha256=name))).status == 200
+    [call] = api.sessions.sends()
+    assert isinstance(call, SendFile)
+    assert (call.mimetype, call.kind) == ("image/png", "image")
+
+
 async def test_a_packed_body_is_unpacked(api: Api) -> None:
     headers = {**PDF, "Content-Encoding": "gzip"}
     answer = await api.call("POST", UPLOAD, data=gzip.compress(LARGE), headers=headers)

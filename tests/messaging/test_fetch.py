@@ -21,7 +21,7 @@ from tests.waiting import wait_until
 from waguard.config.sections import Config, Media, Send
 from waguard.core.messages.transfers import RATE
 from waguard.errors import InvalidInputError, NoRoomError, UnavailableError, WaguardError
-from waguard.host.files.media import MediaFolder
+from waguard.host.files.media import START, MediaFolder
 from waguard.host.system.resolver import Resolver
 from waguard.messaging.outbox import fetch
 from waguard.messaging.outbox.fetch import Fetched, Fetcher, NotFetchedError
@@ -264,7 +264,11 @@ async def test_what_is_too_large_for_memory_goes_to_the_disk(server: Server) -> 
     found = await server.fetch(f"/size/{MOST}")
     name = hashlib.sha256(bytes(MOST)).hexdigest()
     assert (found.content, found.mimetype) == (b"", "image/png")
-    assert found.file == OutgoingFile(name, MOST, "image/png") == await server.files.find(name)
+    assert (
+        found.file
+        == OutgoingFile(name, MOST, "image/png", bytes(START))
+        == await server.files.find(name)
+    )
     assert not left(server)
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.small_disk import remount, small_disk
 from tests.waiting import DEADLINE, wait_until
 from waguard.config.sections import Config
 from waguard.core.messages.inbox import File
@@ -68,3 +69,14 @@ async def test_a_received_picture_waits_for_no_common_thread(tmp_path: Path) -> 
     finally:
         goes_on.set()
         await busy
+
+
+async def test_one_on_a_read_only_disk_can_be_sent(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 1 << 20) as disk:
+        files = OutgoingFiles(
+            MediaFolder(disk / "outgoing"), Config, nobody_waits, WallAges(time.time)
+        )
+        kept = await files.receive(piece(1), "a/b", declared=1, field="body")
+        remount(disk, "ro")
+        assert await files.find(kept.name) == kept
+        files.close()

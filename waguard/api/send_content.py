@@ -28,8 +28,10 @@ KEY_LIMIT: Final = 200
 FARTHEST: Final = 366 * 86_400.0  # s
 _UNIX_LIMIT: Final = 1e11  # s; more are milliseconds
 UNKNOWN_TYPE: Final = "application/octet-stream"
-# S3 says the second of each object that was stored without a type
-_NO_TYPES: Final = frozenset({UNKNOWN_TYPE, "binary/octet-stream"})
+# S3 says the second of each object that was stored without a type, curl the third of each upload
+_NO_TYPES: Final = frozenset(
+    {UNKNOWN_TYPE, "binary/octet-stream", "application/x-www-form-urlencoded"}
+)
 _MIMETYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+(?:; ?[\w.+-]+=[\w.+-]+)*", re.ASCII)
 # of the parameters only an audio's codec makes a difference
 _DATA_URL: Final = re.compile(
@@ -318,7 +320,7 @@ def media(file: File) -> Media:
     mimetype = (
         file.mimetype
         or (uploaded and _said(uploaded.mimetype))
-        or guessed(file.filename or "", file.content)
+        or guessed(file.filename or "", uploaded.start if uploaded else file.content)
         or UNKNOWN_TYPE
     )
     return Media(

@@ -31,6 +31,7 @@ from waguard.host.small_file import UnreadableError
 UNFINISHED: Final = ".new-"
 NO_ROOM: Final = "the disk is nearly full: limits.disk_reserve stays free"
 _COMING: Final = "coming"
+START: Final = 16  # bytes that show which type a file has
 RETRY_AFTER: Final = 5.0  # s
 STALE: Final = 3_600.0  # s, after which an unfinished file is nobody's
 
@@ -119,9 +120,9 @@ class MediaFolder:
         return name
 
     def touch(self, name: str) -> None:
-        """Have it as new as if it came now."""
+        """Have it as new as if it came now; from a disk that does not take that nothing is deleted, either."""
         path = self._path(name)
-        with self._lock:
+        with self._lock, contextlib.suppress(OSError):
             if path.is_file():
                 _renew(path)
 
@@ -222,11 +223,14 @@ class PartialFile:
         self._file = open(descriptor, "wb", buffering=0)  # noqa: SIM115, PTH123 - closed by keep or discard
         self.size = 0
         """Bytes so far."""
+        self.start = b""
+        """The first of them."""
 
     def write(self, piece: bytes) -> None:
         """Append it. Raises ``OSError``."""
         self._files.require_room(len(piece))
         self._digest.update(piece)
+        self.start = self.start or bytes(piece[:START])
         rest = memoryview(piece)
         while rest:  # a disk that is nearly full takes a part of it
             rest = rest[self._file.write(rest) :]

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from waguard.config.sections import Config
 from waguard.errors import NoRoomError, TooLargeError, UnavailableError
-from waguard.host.files.media import MediaFolder, PartialFile
+from waguard.host.files.media import START, MediaFolder, PartialFile
 from waguard.ports.clock import Ages
 
 AT_ONCE: Final = 8
@@ -23,11 +23,12 @@ RETRY_AFTER: Final = 5.0  # s
 
 
 class OutgoingFile(NamedTuple):
-    """A file that may be sent. ``name`` is its SHA-256, ``size`` in bytes."""
+    """A file that may be sent. ``name`` is its SHA-256, ``size`` in bytes, ``start`` its first ``media.START`` bytes."""
 
     name: str
     size: int
     mimetype: str
+    start: bytes
 
 
 class OutgoingFiles:
@@ -72,8 +73,10 @@ class OutgoingFiles:
         if (found := self.folder.find(name)) is None:
             return None
         self.folder.touch(name)
+        path, mimetype = found
         try:
-            return OutgoingFile(name, found[0].stat().st_size, found[1])
+            with path.open("rb") as file:
+                return OutgoingFile(name, path.stat().st_size, mimetype, file.read(START))
         except FileNotFoundError:  # its day was over
             return None
 
@@ -103,7 +106,7 @@ class OutgoingFiles:
                 name = await self._written(draft, pieces, mimetype, field)
             finally:
                 await asyncio.shield(loop.run_in_executor(self.threads, draft.discard))
-            return OutgoingFile(name, draft.size, mimetype)
+            return OutgoingFile(name, draft.size, mimetype, draft.start)
         except OSError as error:
             raise _no_room(error.strerror or str(error), field, "free some space") from None
         finally:
