@@ -21,7 +21,7 @@ KEPT: Final = 16  # messages for a manager that does not read
 
 
 class SystemdNotifier:
-    """Fills ``ports.service.Notifier``; a manager that is gone is no reason to stop working, and neither is one
+    """The service manager; one that is gone is no reason to stop working, and neither is one
     that does not read: the kernel keeps some ten messages for it, and whoever sends one more waits
     (unix(7)). So nothing waits here; what the manager has to know comes with what is said next. Its socket is
     kept: a stop must not fail because no descriptor is left."""
