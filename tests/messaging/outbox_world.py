@@ -34,13 +34,14 @@ class Clock:
     """Seconds that a test moves."""
 
     def __init__(self) -> None:
-        self.now = 1_000.0
+        self.now, self.step = 1_000.0, 0.0
+        """``step``: how far the wall clock was set, back where it is negative."""
 
     def monotonic(self) -> float:
         return self.now
 
     def wall(self) -> float:
-        return START + self.now
+        return START + self.now + self.step
 
 
 # a disk that is slow now and then is slow for one write, not for the test

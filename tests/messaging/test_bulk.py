@@ -19,7 +19,7 @@ from waguard.messaging.outbox.commands import text
 from waguard.messaging.outbox.repetitions import KeyReusedError
 from waguard.messaging.timings import SendBounds, SendTimings
 
-GAP = 0.001  # s; the outbox's clock stands until a test moves it
+GAP = 2.0**-10  # s, without a rounding; the outbox's clock stands until a test moves it
 CHATS = [f"628123456789{n}@c.us" for n in range(5)]
 OTHER = "6281999999999@c.us"
 
@@ -68,6 +68,30 @@ async def test_one_after_the_other_in_the_order_of_the_list(world: World) -> Non
     assert began(world) == CHATS
     assert await counts(world, bulk_id) == {State.SENT: len(CHATS)}
     assert len([event for event, *_ in world.published if event == "message_sent"]) == len(CHATS)
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+async def test_a_clock_that_is_set_neither_stops_nor_hastens_it(world: World, hours: int) -> None:
+    await accept(world)
+    await wait_began(world, 1)
+    world.clock.step = 3_600.0 * hours
+    for count in range(2, len(CHATS) + 1):
+        world.clock.now += GAP
+        await wait_began(world, count)
+    assert began(world) == CHATS
+
+
+async def test_a_clock_that_was_set_back_before_a_start_does_not_stop_it(world: World) -> None:
+    await accept(world)
+    await wait_began(world, 1)
+    await world.kill()
+    world.clock.step = -3_600.0
+    await world.start()
+    world.clock.now += GAP  # to when the second one is due
+    for count in range(2, len(CHATS) + 1):
+        await wait_began(world, count)
+        world.clock.now += GAP
+    assert began(world) == CHATS
 
 
 async def test_others_do_not_wait_for_it(world: World) -> None:

@@ -113,7 +113,7 @@ class Adoption:
             self._sends.add(pending, age=self._ctx.ages.age(row.created_at))
         match row.state:
             case State.ACCEPTED:
-                self._dispatcher.adopt(pending)
+                self._dispatcher.adopt(pending, row.created_at)
             case State.SENDING | State.UNCERTAIN:
                 self._recovery.watch(pending)
             case _:

@@ -47,12 +47,14 @@ class Dispatcher:
         clock = ctx.clock
         self._limiter = RateLimiter(lambda: ctx.config().send, clock=clock.monotonic)
         self._timers = Timers(clock.wall)
+        self._paced = Timers(clock.monotonic)
 
     async def close(self, grace: float) -> None:
         """Begin nothing more; what is on its way has ``grace`` seconds. What waits is for the
         next run, but for those to whom a request still waits: it is answered that nothing was sent."""
         self._accepted.closing = True
         self._timers.close()
+        self._paced.close()
         self._ctx.waiting.cancel()
         waiting = [(queues, it) for queues in self._queues.values() for it in queues.waiting()]
         awaited = [it for queues, it in waiting if it.is_awaited and queues.remove(it)]
@@ -82,17 +84,25 @@ class Dispatcher:
         if pending.lost or pending.session_id not in self._ctx.own:
             return
         self._accepted.add(pending)
-        if pending.send_at is not None and pending.send_at > self._ctx.clock.wall():
-            # by its number: one that is cancelled is not kept until its time
-            self._timers.at(pending.send_at, functools.partial(self._queue, pending.id))
-        else:
-            self._queue(pending.id)
+        clock, at = self._ctx.clock, pending.send_at
+        # by its number: one that is cancelled is not kept until its time
+        queue = functools.partial(self._queue, pending.id)
+        if at is None or at <= clock.wall():
+            queue()
+        elif pending.bulk_id is None:
+            self._timers.at(at, queue)
+        else:  # a pace, whatever the wall clock is set to meanwhile
+            self._paced.at(clock.monotonic() + at - clock.wall(), queue)
 
-    def adopt(self, pending: PendingSend) -> None:
-        """Add a message that an earlier run left; it fails where its session was logged out since."""
+    def adopt(self, pending: PendingSend, created_at: float) -> None:
+        """Add a message that an earlier run left; it fails where its session was logged out since. ``created_at`` is unix
+        time."""
         if pending.expires_at == ABANDONED:
             self._lose(pending, _abandoned(LOGGED_OUT))
             return
+        if pending.bulk_id is not None and pending.send_at is not None:
+            # nor must a bulk wait until a clock that was set back is there again
+            pending.send_at += min(0.0, self._ctx.clock.wall() - created_at)
         self.add(pending)
         if pending.expires_at is not None:
             # a clock that was set back must not have it sent when nobody expects it any more
