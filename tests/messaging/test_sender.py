@@ -1,5 +1,6 @@
 """One request with a webhook, where nobody answers it."""
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
@@ -31,3 +32,18 @@ async def test_a_receiver_to_which_no_connection_is_made_was_not_reached(full: s
     assert (answer.status, answer.error) == (None, "no connection: timed out")
     assert not answer.reached
     assert not answer.refused
+
+
+async def test_one_that_closes_in_the_tls_handshake_is_no_unknown_name() -> None:
+    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.close()
+
+    async with (
+        await asyncio.start_server(close, "127.0.0.1", 0) as closing,
+        WebhookSender(lambda: True) as sender,
+    ):
+        port = closing.sockets[0].getsockname()[1]
+        answer = await sender.post(f"https://127.0.0.1:{port}/hook", b"{}", {})
+    assert answer.error == "no connection: it was closed in the TLS handshake"
+    assert not answer.reached

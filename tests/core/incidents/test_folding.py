@@ -184,6 +184,16 @@ def test_a_row_that_is_corrected_meanwhile_ends_nothing() -> None:
     assert sentences(incident)[-1] == "Result: connected again after 2.0 s."
 
 
+def test_one_that_ended_by_a_clock_that_was_set_back_meanwhile_has_no_duration() -> None:
+    (incident,) = fold(
+        [
+            status(18_000, Status.CONNECTED, Status.DISCONNECTED, "Chromium is gone"),
+            status(2, Status.DISCONNECTED, Status.CONNECTED),
+        ]
+    )
+    assert sentences(incident)[-1] == "Result: connected again."
+
+
 def test_what_the_reconciler_did_is_reported() -> None:
     (incident,) = fold(
         [

@@ -101,6 +101,8 @@ def sentences(incident: Incident) -> Sequence[str]:
         lines.append(f"Delayed: a restart by up to {seconds:.0f} s, because {pauses}.")
     if incident.ended is None:
         lines.append("It is still open." + (f" {incident.advice}" if incident.advice else ""))
+    elif incident.ended < incident.began:  # the clock was set back
+        lines.append(f"Result: {incident.result}.")
     else:
         lines.append(f"Result: {incident.result} after {incident.ended - incident.began:.1f} s.")
     return lines

@@ -19,7 +19,11 @@ from waguard.host.system.resolver import Resolver
 from waguard.messaging.outbox.outgoing_files import OutgoingFile, OutgoingFiles
 from waguard.messaging.timings import WEBHOOK
 from waguard.messaging.webhooks.answer_reader import CostlyAnswerError
-from waguard.messaging.webhooks.sender import AddressRefusedError, CheckedConnector
+from waguard.messaging.webhooks.sender import (
+    AddressRefusedError,
+    CheckedConnector,
+    why_unconnected,
+)
 
 AT_ONCE: Final = 4  # each may hold a whole file
 OF_A_SESSION: Final = 2  # of them
@@ -146,8 +150,8 @@ class Fetcher:
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, AddressRefusedError):
                 raise _refused(url, name, str(error.os_error)) from None
-            why = error.os_error.strerror or "unknown name"
-            raise _not_now(url, name, f"no connection: {why}", "check its server") from None
+            why = f"no connection: {why_unconnected(error)}"
+            raise _not_now(url, name, why, "check its server") from None
         except aiohttp.ConnectionTimeoutError:
             raise _not_now(url, name, "no connection: timed out", "check its server") from None
         except ValueError:  # of what is no address, or of a redirect to it

@@ -167,9 +167,16 @@ class WebhookSender:
             if isinstance(error.os_error, AddressRefusedError):
                 why = f"the address is refused: {error.os_error}"
                 return Answer(error=why, refused=True)
-            why = error.os_error.strerror or "unknown name"
-            return Answer(error=f"no connection: {why}", reached=False)
+            return Answer(error=f"no connection: {why_unconnected(error)}", reached=False)
         except ValueError:  # InvalidURL, or of the encoding of a name
             return Answer(error="the address is refused: it is not an address", refused=True)
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError):
             return Answer(error="the connection ended without an answer")
+
+
+def why_unconnected(error: aiohttp.ClientConnectorError) -> str:
+    """What the system says of it; nothing where no name or address failed, but the other side closed."""
+    if why := error.os_error.strerror:
+        return why
+    is_name = isinstance(error, aiohttp.ClientConnectorDNSError)
+    return "unknown name" if is_name else "it was closed in the TLS handshake"
