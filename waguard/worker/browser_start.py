@@ -8,6 +8,7 @@ from typing import Any, Final
 from loguru import logger
 
 from waguard.core.exits import (
+    EXIT_BROWSER_KILLED,
     EXIT_BROWSER_NOT_STARTED,
     EXIT_BROWSER_UNUSABLE,
     EXIT_PROFILE_HELD,
@@ -19,6 +20,7 @@ from waguard.host.files.disk import is_full
 from waguard.profile.lock import ProfileInUseError, ProfileLock
 from waguard.wire.worker import WorkerSpec
 from waguard.worker.browser.chromium import (
+    BrowserKilledError,
     BrowserNotFoundError,
     BrowserStartError,
     BrowserUnusableError,
@@ -58,6 +60,8 @@ async def start(spec: WorkerSpec, care: ProfileCare, proxy_port: int | None = No
         raise WorkerEndError(EXIT_PROFILE_HELD, error.line()) from None
     except ProfileLockedError as error:
         raise WorkerEndError(EXIT_PROFILE_LOCKED, error.line()) from None
+    except BrowserKilledError as error:
+        raise WorkerEndError(EXIT_BROWSER_KILLED, error.message) from None
     except (BrowserNotFoundError, BrowserUnusableError) as error:
         raise WorkerEndError(EXIT_BROWSER_UNUSABLE, error.line()) from None
     except WaguardError as error:
@@ -65,7 +69,7 @@ async def start(spec: WorkerSpec, care: ProfileCare, proxy_port: int | None = No
 
 
 async def _start(spec: WorkerSpec, care: ProfileCare, proxy_port: int | None) -> Chromium:
-    """A Chromium that ends at once twice on this profile, and starts on an empty one, proves the profile
+    """A Chromium that ends by itself at once twice on this profile, and starts on an empty one, proves the profile
     damaged: it is replaced. One that starts on neither is ``BrowserUnusableError``. Raises what
     ``ProfileCare.prepare`` and ``chromium.launch`` raise.
     """
@@ -74,7 +78,9 @@ async def _start(spec: WorkerSpec, care: ProfileCare, proxy_port: int | None) ->
         try:
             return await _launch(spec, Path(spec.profile), (care.lock,), proxy_port)
         except BrowserStartError as error:
-            is_explained = isinstance(error, ProfileLockedError) or error.returncode is None
+            # a kill, as by the kernel for memory, is no fault of the profile
+            is_explained = isinstance(error, ProfileLockedError | BrowserKilledError)
+            is_explained |= error.returncode is None
             # what a full disk does to a profile is no damage: nothing of it is replaced
             if is_explained or attempt == ATTEMPTS or is_full(Path(spec.profile)):
                 raise

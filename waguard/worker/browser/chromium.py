@@ -27,6 +27,7 @@ from waguard.worker.browser.arguments import ChromiumSpec, arguments
 from waguard.worker.browser.devtools import DevTools
 from waguard.worker.browser.errors import (
     BrowserArgumentError,
+    BrowserKilledError,
     BrowserStartError,
     BrowserUnusableError,
     DevToolsError,
@@ -40,6 +41,7 @@ from waguard.worker.browser.version import known_version
 
 __all__ = [
     "BrowserArgumentError",
+    "BrowserKilledError",
     "BrowserNotFoundError",
     "BrowserStartError",
     "BrowserUnusableError",
@@ -187,6 +189,12 @@ def _start_error(code: int | None, spec: ChromiumSpec, timeout: float) -> Browse
         return BrowserStartError(
             f"Chromium did not answer within {timeout:g} s and was killed",
             remedy="check whether the machine is overloaded; otherwise raise browser.launch_timeout",
+        )
+    if code == -signal.SIGKILL:
+        return BrowserKilledError(
+            "Chromium was killed (SIGKILL) while it started",
+            returncode=code,
+            remedy="check this host's memory",
         )
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
     return BrowserStartError(

@@ -43,6 +43,10 @@ class BrowserUnusableError(BrowserStartError):
     """Chromium cannot be executed, or does not start with any profile: the host's fault, and no session's."""
 
 
+class BrowserKilledError(BrowserStartError):
+    """Chromium was killed from outside, as by the kernel for memory: no fault of the profile."""
+
+
 class ProfileLockedError(BrowserStartError):
     """Chromium refused the profile because, as it sees it, another one is using it."""
 
