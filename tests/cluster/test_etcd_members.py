@@ -19,8 +19,11 @@ from tests.config.test_cluster import text
 from tests.waiting import DEADLINE
 from waguard.cluster.etcd import EtcdLeases, connect
 from waguard.cluster.etcd_gateway import Login
+from waguard.core.cluster.host_lease import LeaseTerms
 from waguard.core.cluster.records import Found
 from waguard.errors import EngineUnavailableError
+from waguard.supervision.cluster.engine_calls import EngineCalls
+from waguard.supervision.cluster.host_keeper import CALL_SHARE
 
 pytestmark = pytest.mark.long
 
@@ -53,6 +56,28 @@ def leader_first(members: Sequence[Member]) -> list[Member]:
         if state["leader"] == state["header"]["member_id"]
     ]
     return [*found, *(it for it in members if it not in found)]
+
+
+async def test_a_keeper_hears_why_etcd_takes_no_write(
+    members: Sequence[Member], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that comes after a keeper has given up is the one that says what to do."""
+    monkeypatch.chdir(tmp_path)
+    (it, *_), cluster = members, loaded(text(endpoints=[one.endpoint for one in members])).cluster
+    leases, calls = connect(cluster, "i"), EngineCalls()
+    within = CALL_SHARE * LeaseTerms(cluster.lasts).renewed_every
+    alarm = {"alarm": "NOSPACE", "memberID": it.ask("maintenance/status")["header"]["member_id"]}
+    it.ask("maintenance/alarm", action="ACTIVATE", **alarm)
+    heard = ""
+    async with asyncio.timeout(DEADLINE):
+        while "database space exceeded" not in heard:
+            with pytest.raises(EngineUnavailableError) as refused:
+                await calls.answer(leases.put(A, 0), "put", within=within)
+            heard = refused.value.message
+    it.ask("maintenance/alarm", action="DEACTIVATE", **alarm)
+    assert await renew(leases, 1, 0)
+    await calls.end()
+    await leases.close()
 
 
 async def renew(leases: EtcdLeases, number: int, revision: int) -> int:

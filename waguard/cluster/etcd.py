@@ -19,7 +19,7 @@ from waguard.host import small_file
 from waguard.host.files.ownership import require_private
 from waguard.host.small_file import UnreadableError
 
-DEADLINE: Final = 2.0  # s for a call, with all endpoints that it tries
+DEADLINE: Final = 1.4  # s for a call, with all endpoints that it tries; a keeper waits for 1.5 s
 IDLE: Final = 3.0  # s without a change, when some host should have renewed its lease
 
 
