@@ -175,6 +175,23 @@ async def test_the_address_of_a_standby_leads_to_itself(host: Host) -> None:
     assert receivers.call_back(replace(found, loopback=False), up).result == "ok", "the holder"
 
 
+async def test_a_daemon_that_supervises_nothing_now_has_its_address_all_the_same(
+    host: Host,
+) -> None:
+    """A cluster's host without its lease answers 503, and is repaired elsewhere."""
+    config = msgspec.structs.replace(Config(), api=Api(public_url=f"http://127.0.0.1:{host.hook}"))
+    up = Instance(runtime="/run/waguard", socket=Socket.ANSWERS)
+    here = {"status": "degraded", "uptime": 60.0}
+    host.receiver.status, host.receiver.answers["/health"] = 503, here
+    found = await receiver.call_back(config, up, here)
+    assert receivers.call_back(found, up).result == "ok"
+    found = await receiver.call_back(config, up, here | {"uptime": 900.0})
+    assert receivers.call_back(found, up).result == "failed"
+    host.receiver.answers["/health"] = []
+    found = await receiver.call_back(config, up, here)
+    assert receivers.call_back(found, up).result == "failed"
+
+
 async def test_a_file_that_may_not_be_read(host: Host) -> None:
     host.database.unlink()
     host.database.mkdir()

@@ -106,7 +106,9 @@ def call_back(seen: CallBack, daemon: Instance) -> Check:
         )
     expected = HTTPStatus.SERVICE_UNAVAILABLE if seen.waits else HTTPStatus.OK
     holder = seen.waits and seen.status == HTTPStatus.OK
-    if seen.status != expected and not holder:
+    # a daemon without its lease, or one that stops, answers 503 as well
+    known = seen.same and seen.status == HTTPStatus.SERVICE_UNAVAILABLE
+    if seen.status != expected and not holder and not known:
         return failed("call-back", f"{seen.url}/health answers {seen.status}", remedy, asked)
     if holder or seen.same is False:
         return failed(
