@@ -84,6 +84,9 @@ class TestHealth:
         answer = await api.call("GET", "/health/ready", key=None)
         assert answer.status == 503
         assert answer.json()["error"].startswith(why)
+        api.sessions.status = replace(api.sessions.status, supervising=False)
+        health = (await api.call("GET", "/health", key=None)).json()
+        assert health["error"].startswith(why)
         assert "answer" not in answer.json()["error"]
         assert "10.0.0.1" not in answer.content.decode(), "no address without a key"
 

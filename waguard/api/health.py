@@ -224,7 +224,9 @@ async def health(request: web.Request) -> Healthy | NotSupervising:
     said = {**_vitals(found, standby), **await _of_cluster(request), "conditions": counts}
     if standby:
         return NotSupervising(**said, error=held_elsewhere_words(standby), remedy=ASK_THE_HOLDER)
-    return Healthy(**said) if found.supervising else NotSupervising(**said)
+    if found.supervising:
+        return Healthy(**said)
+    return NotSupervising(**said, error=unknown_sessions.barred(counts) or _MISSING["supervising"])
 
 
 class Alive(Reply, kw_only=True):
