@@ -135,6 +135,9 @@ async def test_a_move_is_the_owners_to_do(hosts: Pair) -> None:
     assert hosts.hosts["h2"].asked == [("move", SESSION, "h1")]
     assert (await hosts.one.call("POST", path, {"to": "h9"})).status == 404
     assert (await hosts.one.call("POST", path, {})).status == 400
+    for base in (hosts.one, hosts.two):
+        answer = await base.call("POST", "/api/sessions/nobody/move", {"to": "h1"})
+        assert answer.status == 404, "a name that is wrong is not to be tried again"
 
 
 async def test_one_host_alone_has_no_hosts(api: Api) -> None:

@@ -153,7 +153,10 @@ async def forget(request: web.Request, host: HostName) -> Forgotten:
 @route(Right.ADMIN, 409)
 async def move(request: web.Request, session_id: SessionId, body: MoveTo) -> Moving:
     """Move a session to another host: its owner ends it in order, and that one starts it."""
-    await cluster_of(request).hosts.move(session_id, body.to)
+    hosts = cluster_of(request).hosts
+    if await request.app[DEPS].store.session(session_id) is None:
+        raise NotFoundError("Session not found")
+    await hosts.move(session_id, body.to)
     return Moving(session_id=session_id, to=body.to)
 
 
