@@ -81,8 +81,8 @@ class Gateway:
                     for _ in self._endpoints:
                         number = self._current
                         try:
-                            # half of the time: another member is asked before it is too late
-                            async with asyncio.timeout(self._deadline / 2):
+                            # not all of the time: another member is asked before it is too late
+                            async with asyncio.timeout(self._deadline * 2 / 3):
                                 return await self._answer(path, content, kind), bool(failure)
                         except (aiohttp.ClientError, OSError, MemberError) as error:
                             failure = self._failed(number, error)
