@@ -47,6 +47,8 @@ class Database(Struct, frozen=True, kw_only=True):
     """The revision that this version knows."""
     unfit: tuple[str, ...] = ()
     """What the database says of waguard's own tables that cannot be read as this revision needs them."""
+    unwritable: str | None = None
+    """Why it takes no writes."""
     damage: str | None = None
     narrow: tuple[str, ...] = ()
     """Tables that cannot hold every text …"""
@@ -93,6 +95,13 @@ def database(
 
 
 def _answers(seen: Database) -> Check:
+    if seen.unwritable:
+        return failed(
+            "database",
+            f"{seen.name} answers, and takes no writes: {seen.unwritable}",
+            "Let waguard's user write there, end the server's read-only mode, or have database.url name the server that"
+            " takes writes",
+        )
     if not seen.narrow:
         return ok("database", f"{seen.name} answers")
     return warning(

@@ -1,18 +1,29 @@
-"""The database, read only: no table is made, nothing is migrated, no lock is kept."""
+"""The database: no table is made, nothing is migrated or written, no lock is kept."""
 
 import asyncio
 import shlex
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, String, create_engine, inspect, literal_column, select, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Executable,
+    String,
+    create_engine,
+    inspect,
+    literal_column,
+    select,
+    text,
+)
 from sqlalchemy.exc import SQLAlchemyError
 
 from waguard.config.addresses import is_loopback
 from waguard.core.lease import Lease
+from waguard.core.replace import replace
 from waguard.doctor.checks.database import Database, Row
 from waguard.errors import ConfigError, WaguardError
 from waguard.store import charsets, own_tables
@@ -20,6 +31,7 @@ from waguard.store import lease as leases
 from waguard.store.engine import connect, name_of, parse
 from waguard.store.layout import Layout, reflect
 from waguard.store.models import LEASE, OWNERS
+from waguard.store.outbox import KEEPS_NONE
 from waguard.store.revision import HEAD, VERSION_TABLE
 
 WITHIN: Final = 10.0  # s for all of it
@@ -49,7 +61,8 @@ async def database(url: str, host: str | None = None) -> Database:
         )
     try:
         async with asyncio.timeout(WITHIN), engines.reader.connect() as connection:
-            return await connection.run_sync(_seen, name, host)
+            seen = await connection.run_sync(_seen, name, host)
+            return await connection.run_sync(_tried, seen)
     except TimeoutError:
         why = f"no answer within {WITHIN:g} s"
     except (OSError, SQLAlchemyError) as error:
@@ -112,11 +125,19 @@ def _seen(connection: Connection, name: str, host: str | None = None) -> Databas
         refusal=refusal,
         revision=revision,
         newest=HEAD,
-        unfit=tuple(_unfit(connection)) if revision == HEAD else (),
+        unfit=tuple(_refused(connection, own_tables.each())) if revision == HEAD else (),
         lease=_lease(connection) if LEASE.name in tables else None,
         now=_now(connection),
         rows=rows,
     )
+
+
+def _tried(connection: Connection, seen: Database) -> Database:
+    """With why it takes no writes: a right may be missing, or the server may be read only, or a replica."""
+    if seen.revision != HEAD or seen.unfit:
+        return seen
+    [*why] = _refused(connection, [KEEPS_NONE])
+    return replace(seen, unwritable=why[0] if why else None)
 
 
 def _widening(database: str, narrow: Sequence[charsets.Narrow]) -> str:
@@ -136,11 +157,11 @@ def _revision(connection: Connection) -> str | None:
     return max(map(str, connection.execute(query).scalars()), default=None)
 
 
-def _unfit(connection: Connection) -> Iterator[str]:
-    for query in own_tables.each():
+def _refused(connection: Connection, statements: Iterable[Executable]) -> Iterator[str]:
+    for statement in statements:
         try:
             with connection.begin_nested():
-                connection.execute(query)
+                connection.execute(statement)
         except SQLAlchemyError as error:
             yield _first_line(error)
 
