@@ -1,10 +1,15 @@
-"""The type of a file where neither the request nor the file's server says it."""
+"""The type of a file to send, where neither the request nor its server says it; and in which forms it can be sent."""
 
 import mimetypes
 from typing import Final
 
+from waguard.api import fields
 from waguard.core.text.file_name import suffixes
+from waguard.messaging.outbox.commands import Media
 
+FAMILIES: Final = ("image", "video", "audio", "document")
+_PAGE: Final = "text/html"
+_SHOWN_ONCE: Final = frozenset({"image", "video", "voice"})
 _BY_START: Final = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
@@ -32,3 +37,33 @@ def _by_content(content: bytes) -> str | None:
     if (content[:4], content[8:12]) == _WEBP:
         return "image/webp"
     return next((found for start, found in _BY_START.items() if content.startswith(start)), None)
+
+
+def family(mimetype: str) -> str:
+    """One of ``FAMILIES``."""
+    kind = mimetype.partition("/")[0]
+    return kind if kind in FAMILIES else "document"
+
+
+def require_form(media: Media) -> None:
+    """Raises ``InvalidInputError`` where the file cannot be sent in the form that was asked for."""
+    if media.view_once and media.kind not in _SHOWN_ONCE:
+        raise fields.bad(
+            "view_once", media.kind, "this is not shown once", "an image, a video or a voice note"
+        )
+    if media.file and (media.view_once or media.kind == "voice"):
+        raise fields.bad(
+            "media_sha256",
+            media.file,
+            "a file of the disk is neither shown once nor a voice note",
+            "send it in the body, as media: 16 MiB at most",
+        )
+    if media.mimetype.startswith(_PAGE) and media.kind != "document":
+        raise fields.bad(
+            "type",
+            media.kind,
+            f"the file is a web page ({media.mimetype}), as of a login or an error",
+            "name the file itself, which needs no login; or type document",
+        )
+    if media.kind == "sticker" and family(media.mimetype) != "image":
+        raise fields.bad("type", media.mimetype, "a sticker is an image", "send a WebP or PNG file")

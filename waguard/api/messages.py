@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 from waguard.api import contents, problems, send_content
 from waguard.api.deps import CONFIRMATIONS, DEPS
 from waguard.api.fields import SessionId, Text
+from waguard.api.file_type import require_form
 from waguard.api.local_socket import is_of_a_person
 from waguard.api.route import Done, OfSession, json_reply, route
 from waguard.api.send_content import How, Once, Sending, SendMedia, TextOnly
@@ -118,7 +119,7 @@ async def send_media(request: web.Request, query: How, headers: Once, body: Send
     file = await send_content.file(body, deps.outgoing_files)
     media = send_content.media(file)
     if not file.url:
-        send_content.require_form(media)
+        require_form(media)
     context, how = send_content.context(body), send_content.options(body, query, headers)
     view = await session_for(request, body.session_id)
 
@@ -127,7 +128,7 @@ async def send_media(request: web.Request, query: How, headers: Once, body: Send
         if file.url:
             brought = await send_content.fetched(file, deps.fetcher, view.session_id)
             found = send_content.media(brought)
-            send_content.require_form(found)
+            require_form(found)
         if found.kind == "voice":
             found = await deps.voices.voice_note(found, file.name)
         return commands.file(chat, found, context)

@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from waguard.api import fields
 from waguard.api.fields import AS_IT_IS, TYPES, ChatId, Flag, Kind, SessionId, WorkspaceId, short
-from waguard.api.file_type import guessed
+from waguard.api.file_type import FAMILIES, family, guessed
 from waguard.core import outgoing_address
 from waguard.core.messages.received_media import MEDIA_LIMIT, NAME
 from waguard.messaging.outbox.commands import Context, Media
@@ -38,10 +38,7 @@ _DATA_URL: Final = re.compile(
     r"data:(audio/[\w.+-]+; ?codecs=[\w.+-]+|[\w.+-]+/[\w.+-]+)?(?:; ?[\w=.+-]+)*;base64,", re.ASCII
 )
 _STRING: Final = Meta(extra_json_schema={"type": ["string", "null"]})
-_PAGE: Final = "text/html"
-_FAMILIES: Final = ("image", "video", "audio", "document")
-_KINDS: Final = (*_FAMILIES, "voice", "sticker")
-_SHOWN_ONCE: Final = frozenset({"image", "video", "voice"})
+_KINDS: Final = (*FAMILIES, "voice", "sticker")
 _PERSON: Final = r"[0-9]{5,20}(?::[0-9]{1,5})?@(?:c\.us|lid)"
 MESSAGE_ID: Final = re.compile(
     rf"(?:true|false)_([0-9-]{{5,41}}@(?:c\.us|lid|g\.us))_[A-Za-z0-9.-]{{1,128}}(?:_{_PERSON})?"
@@ -328,35 +325,11 @@ def media(file: File) -> Media:
         file=uploaded.name if uploaded else None,
         size=uploaded.size if uploaded else 0,
         mimetype=mimetype,
-        kind=file.kind or _family(mimetype),
+        kind=file.kind or family(mimetype),
         filename=file.filename,
         caption=file.caption,
         view_once=file.view_once,
     )
-
-
-def require_form(media: Media) -> None:
-    """Raises ``InvalidInputError`` where the file cannot be sent in the form that was asked for."""
-    if media.view_once and media.kind not in _SHOWN_ONCE:
-        raise fields.bad(
-            "view_once", media.kind, "this is not shown once", "an image, a video or a voice note"
-        )
-    if media.file and (media.view_once or media.kind == "voice"):
-        raise fields.bad(
-            "media_sha256",
-            media.file,
-            "a file of the disk is neither shown once nor a voice note",
-            "send it in the body, as media: 16 MiB at most",
-        )
-    if media.mimetype.startswith(_PAGE) and media.kind != "document":
-        raise fields.bad(
-            "type",
-            media.kind,
-            f"the file is a web page ({media.mimetype}), as of a login or an error",
-            "name the file itself, which needs no login; or type document",
-        )
-    if media.kind == "sticker" and _family(media.mimetype) != "image":
-        raise fields.bad("type", media.mimetype, "a sticker is an image", "send a WebP or PNG file")
 
 
 async def fetched(file: File, fetcher: Fetcher, session_id: str) -> File:
@@ -396,11 +369,6 @@ def _decoded(given: str, name: str) -> tuple[bytes, str | None]:
             name, len(content), f"the file has {len(content)} bytes", f"1 to {MEDIA_LIMIT} bytes"
         )
     return content, header[1] if header else None
-
-
-def _family(mimetype: str) -> str:
-    family = mimetype.partition("/")[0]
-    return family if family in _FAMILIES else "document"
 
 
 def _clean(name: str | None) -> str | None:

@@ -18,6 +18,7 @@ from waguard.errors import (
     UnavailableError,
     WaguardError,
 )
+from waguard.host.files.lock import private_folder
 from waguard.host.files.media import MediaFolder
 from waguard.messaging.journal import Journal
 from waguard.messaging.own_sessions import OwnSessions
@@ -194,7 +195,7 @@ class DeferredFiles:
         """Raises ``UnavailableError`` where the disk takes nothing now, or not so many at once."""
         loop, handle, coming = asyncio.get_running_loop(), file.handle, self._coming
         try:
-            await loop.run_in_executor(self._threads, self._files.prepare, handle, coming)
+            await loop.run_in_executor(self._threads, _prepare, self._files, handle, coming)
         except OSError as error:
             raise UnavailableError(error.strerror or str(error)) from None
 
@@ -264,3 +265,9 @@ class DeferredFiles:
     def _rest(self, file: DeferredFile) -> None:
         now = asyncio.get_running_loop().time()
         self._rests[file.session_id] = now + self._timings.retry
+
+
+def _prepare(files: MediaFolder, name: str, size: int) -> None:
+    """Make the folder of what comes. Raises ``OSError`` where its disk does not take so many bytes."""
+    files.require_room(size)
+    private_folder(files.coming(name))

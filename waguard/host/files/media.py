@@ -77,19 +77,14 @@ class MediaFolder:
 
     def begin(self, size: int = 0) -> "PartialFile":
         """A file that comes piece by piece, of so many bytes as far as is known. Raises ``OSError``."""
-        folder = self.prepare("drafts", size)
+        self.require_room(size)
+        folder = self.coming("drafts")
+        private_folder(folder)
         return PartialFile(folder / secrets.token_hex(8), self)
 
     def coming(self, name: str) -> Path:
         """The folder of this name for what is not whole yet; ``sweep`` deletes it."""
         return self._folder / _COMING / name
-
-    def prepare(self, name: str, size: int) -> Path:
-        """The folder of this name, made for ``size`` bytes. Raises ``OSError`` where the disk does not take them."""
-        self.require_room(size)
-        folder = self.coming(name)
-        private_folder(folder)
-        return folder
 
     def discard(self, coming: Path) -> None:
         """Delete such a folder."""
