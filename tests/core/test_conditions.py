@@ -109,9 +109,11 @@ def test_chats_that_wait_name_their_session_and_the_first_of_them() -> None:
 
 
 def test_a_database_that_is_behind_is_the_hosts() -> None:
-    it = database_behind(5_000, since=AT, age=61.2)
+    it = database_behind(5_000, None, since=AT, age=61.2)
     assert (it.session, it.blame, it.since) == (None, Blame.HOST, AT)
     assert it.message == "the database is behind: 5,000 writes in the queue, the first for 61 s"
+    it = database_behind(1, "the disk is full", since=AT, age=6.0)
+    assert it.message.endswith("1 write in the queue, the first for 6 s (the disk is full)")
 
 
 def test_what_waguard_found_is_of_its_session() -> None:

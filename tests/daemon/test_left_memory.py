@@ -139,7 +139,7 @@ async def test_a_daemon_that_has_the_session_again_stores_it_and_keeps_it_until_
     async with Daemon(world.workers, world.clock) as daemon:
         daemon.store.ours, daemon.store.away = {"s"}, True
         await daemon.journal.acquire(["s"])
-        await wait_until(lambda: daemon.journal.failing, "it is tried")
+        await wait_until(lambda: daemon.journal.refusal, "it is tried")
         await daemon.kept.tidy()
         assert len(world.files()) == 1, "a daemon that is killed has lost nothing"
     assert len(world.files()) == 1
@@ -160,7 +160,7 @@ async def test_what_waits_for_a_database_that_is_away_is_kept_where_its_session_
         daemon.store.away = True
         daemon.receive("a")
         daemon.receive("b", "ours")
-        await wait_until(lambda: daemon.journal.failing, "it is tried")
+        await wait_until(lambda: daemon.journal.refusal, "it is tried")
         await daemon.journal.lose(["s"])
     async with Daemon(world.workers, world.clock) as daemon:
         assert daemon.journal.left.counts() == {"s": 1}

@@ -71,30 +71,30 @@ async def test_a_queue_is_counted_beyond_what_is_in_memory(
 
 
 @pytest.mark.parametrize(
-    ("failing", "age", "expected"),
+    ("refusal", "age", "expected"),
     [
-        (True, FAILING_FOR - 1, []),
-        (True, FAILING_FOR + 1, ["database_behind"]),
-        (False, FAILING_FOR + 1, []),
-        (False, JournalLimits().behind_age + 1, ["database_behind"]),
+        ("it is full", FAILING_FOR - 1, []),
+        ("it is full", FAILING_FOR + 1, ["database_behind"]),
+        (None, FAILING_FOR + 1, []),
+        (None, JournalLimits().behind_age + 1, ["database_behind"]),
     ],
 )
 async def test_a_database_is_behind_when_it_fails_for_long_or_much_waits(
     receiver: Receiver,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    *,
-    failing: bool,
+    refusal: str | None,
     age: float,
     expected: list[str],
 ) -> None:
     async with gateway(tmp_path, receiver.url) as it:
-        it.journal._writer.failing = failing
+        it.journal._writer.refusal = refusal
         monkeypatch.setattr(Backlog, "count", property(lambda _: 3))
         monkeypatch.setattr(Backlog, "age", property(lambda _: age))
         found = health(it).conditions()
         assert [one.type for one in found] == expected
         assert [one.since for one in found] == [1_000.0 - age] * len(expected)
+        assert all((refusal or "") in one.message for one in found)
 
 
 async def test_one_chat_that_the_receiver_cannot_digest_is_late_alone(

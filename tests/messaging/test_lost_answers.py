@@ -32,7 +32,7 @@ async def unheard(
     """What is put inside is committed, and the writer does not hear of it."""
     with lost_answers(store, monkeypatch):
         yield
-        await wait_until(lambda: journal.failing, "an answer was lost")
+        await wait_until(lambda: journal.refusal, "an answer was lost")
 
 
 async def test_what_was_stored_without_an_answer_is_announced_once(

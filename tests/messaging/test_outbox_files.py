@@ -16,6 +16,7 @@ from waguard.config.sections import Config, Send
 from waguard.core.messages.send_states import State
 from waguard.core.messages.transfers import transfer_time
 from waguard.errors import (
+    InvalidInputError,
     NoRoomError,
     NotFoundError,
     TooLargeError,
@@ -48,6 +49,23 @@ async def test_the_same_address_is_the_same_file_whatever_it_gave(world: World) 
     assert fetched(b"made at 12:01", "https://files.example/bill") is first
     assert fetched(b"made at 12:00", "https://files.example/other") is not first
     await wait_until(lambda: len(world.sessions.sends()) == 2, "both began")
+
+
+async def test_what_the_database_takes_may_be_raised_while_waguard_runs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = [4, 4, 8]
+
+    async def largest() -> int:
+        return limits.pop(0)
+
+    monkeypatch.setattr(world.store.outbox, "largest_body", largest)
+    await world.outbox._acceptance.begin()
+    bill = file(CHAT, Media(content=b"a bill", mimetype="a/b", kind="document"))
+    with pytest.raises(InvalidInputError, match="the database takes 4"):
+        await world.result(world.accept(bill))
+    assert await world.result(world.accept(bill))
+    assert not limits
 
 
 async def test_a_file_is_fetched_once_also_over_a_crash(world: World) -> None:

@@ -36,7 +36,7 @@ async def test_nothing_begins_while_the_database_cannot_be_written(
         await wait_until(lambda: receiver.arrived == 8, "the places are full")
         Locked.locked = True
         receiver.free.set()
-        await wait_until(lambda: it.journal.failing, "it was seen")
+        await wait_until(lambda: it.journal.refusal, "it was seen")
         await wait_until(
             lambda: "*" in it.webhooks.queues and not it.queue().state.in_flight,
             "what was begun is taken",

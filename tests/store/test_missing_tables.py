@@ -52,7 +52,7 @@ async def journal(store: SqlStore, tmp_path: Path) -> AsyncIterator[Journal]:
 
 async def _waits(journal: Journal, logged: list[str]) -> str:
     """Until the writer has tried; what it said."""
-    await wait_until(lambda: journal.failing, "the write is refused")
+    await wait_until(lambda: journal.refusal, "the write is refused")
     [said] = [line for line in logged if "'event': 'writes_wait'" in line]
     return said
 
@@ -76,7 +76,7 @@ async def test_what_is_received_meanwhile_is_stored_when_it_is_back(
     assert [it.key for it in news] == [f"message_received:{n}" for n in range(3)]
     assert len(await app.rows("SELECT id FROM waguard_inbox")) == 3
     assert not any("message_lost" in line for line in logged)
-    assert not journal.failing
+    assert not journal.refusal
 
 
 @every_database
@@ -178,7 +178,7 @@ async def test_sends_that_are_refused_are_a_condition_while_the_rest_is_stored(
             with pytest.raises(DatabaseUnfitError):
                 await it.journal.keep(message("a", f"m{number}"))
         await it.stored(event(1))
-        assert not it.journal.failing
+        assert not it.journal.refusal
         assert types(report) == [], "it may be for a moment"
         refusal = it.journal.sends.refusal
         assert refusal

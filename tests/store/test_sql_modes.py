@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.store.application import SqlApplication
 from tests.store.conftest import PATIENT
 from tests.store.test_messages import body_of, entry
 from waguard.ports.webhooks import GLOBAL
@@ -21,3 +22,21 @@ async def test_a_text_with_backslashes_is_no_part_of_a_statement(ready: str) -> 
         assert await store.messages.body(stored.id, stored.event_id) == body_of(received)
     finally:
         await store.close()
+
+
+@pytest.mark.parametrize("ready", ["mariadb"], indirect=True)
+async def test_the_quotes_of_names_may_change_while_waguard_runs(ready: str) -> None:
+    app = SqlApplication(ready)
+    [before] = await app.rows("SELECT @@GLOBAL.sql_mode AS it")
+    try:
+        for first, then in (("ANSI", ""), ("", "ANSI_QUOTES")):
+            await app.run(f"SET GLOBAL sql_mode = '{first}'")
+            store = SqlStore(ready, busy_timeout=PATIENT)
+            await store.open()
+            assert await store.audit("a") == [], first
+            await store._database._opened()[0].dispose()
+            await app.run(f"SET GLOBAL sql_mode = '{then}'")
+            assert await store.audit("a") == [], then
+            await store.close()
+    finally:
+        await app.run(f"SET GLOBAL sql_mode = '{before['it']}'")

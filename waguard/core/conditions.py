@@ -196,12 +196,12 @@ def row_disputed(session: str, *, since: float) -> Condition:
     return _of_messages(DISPUTED, session, words, since)
 
 
-def database_behind(count: int, *, since: float, age: float) -> Condition:
-    """Received messages wait for the database."""
-    why = (
+def database_behind(count: int, why: str | None, *, since: float, age: float) -> Condition:
+    """Received messages wait for the database. ``why``: what the last write failed for; None: it did not."""
+    words = (
         f"the database is behind: {_count(count, 'write')} in the queue, the first for {age:.0f} s"
     )
-    return _of_messages("database_behind", None, why, since)
+    return _of_messages("database_behind", None, f"{words} ({why})" if why else words, since)
 
 
 def sends_refused(why: str, *, since: float) -> Condition:

@@ -49,8 +49,8 @@ class GroupCommit:
         self._staged = staged
         self._left = left
         self._sends = sends
-        self.failing = False
-        """The last write was refused."""
+        self.refusal: str | None = None
+        """Why the last write was refused; None: it was not."""
         self._some = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -113,7 +113,7 @@ class GroupCommit:
                     said = type(error)
                     self._report(batch, error)
                 failures += 1
-                self.failing = True
+                self.refusal = error.message
                 if await self._closes_within(delay):
                     return
                 continue
@@ -122,8 +122,8 @@ class GroupCommit:
             failures = 0
             if batch.outgoing:
                 self._sends.end()
-            if self.failing:
-                self.failing = False
+            if self.refusal:
+                self.refusal = None
                 self._announcer.resumed()
 
     async def _closes_within(self, delay: float) -> bool:

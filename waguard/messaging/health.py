@@ -86,8 +86,9 @@ class MessageHealth:
     def _database(self) -> list[Condition]:
         backlog = self._journal.backlog
         count, age = backlog.count, backlog.age
-        if backlog.behind or (self._journal.failing and age >= FAILING_FOR):
-            return [conditions.database_behind(count, since=self._ages.ago(age), age=age)]
+        if backlog.behind or (self._journal.refusal and age >= FAILING_FOR):
+            why = self._journal.refusal
+            return [conditions.database_behind(count, why, since=self._ages.ago(age), age=age)]
         refusal = self._journal.sends.refusal
         if refusal is None or refusal.age < FAILING_FOR:
             return []

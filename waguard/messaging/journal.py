@@ -88,14 +88,14 @@ class Journal:
         self.left.keep([it for it in unwritten if it.session_id in self._lost])
 
     @property
-    def failing(self) -> bool:
-        """Whether the last write was refused."""
-        return self._writer.failing
+    def refusal(self) -> str | None:
+        """Why the last write was refused; None: it was not."""
+        return self._writer.refusal
 
     @property
     def can_write(self) -> bool:
         """Whether a write would be taken now, as far as is known."""
-        return not self.failing and not self._barred()
+        return not self.refusal and not self._barred()
 
     async def flushed(self, timeout: float) -> bool:
         """See ``ports.inbox.Inbox``."""

@@ -171,19 +171,22 @@ def _server(url: URL, busy_timeout: float, *, standby: bool = False, **more: Any
     if url.get_backend_name() == "postgresql":
         engine.sync_engine.dialect.do_ping = _ping  # type: ignore[assignment,method-assign]
         return engine
-    event.listen(engine.sync_engine, "connect", _read_backslashes)
+    # first: SQLAlchemy quotes by the mode of its first connection
+    event.listen(engine.sync_engine, "connect", _set_modes, insert=True)
     if standby:
         event.listen(engine.sync_engine, "connect", _limit_idle_transactions)
     return engine
 
 
-def _read_backslashes(connection: DBAPIConnection, record: object) -> None:
-    """Have the server read backslashes as the driver writes them: else a message's text is a part of the statement."""
+def _set_modes(connection: DBAPIConnection, record: object) -> None:
+    """Have the server read backslashes as the driver writes them: else a message's text is a part of the statement.
+    Names are quoted as always: the server's mode may change while waguard runs."""
     del record
     cursor = connection.cursor()
     try:
         cursor.execute(
-            "SET SESSION sql_mode = REPLACE(@@SESSION.sql_mode, 'NO_BACKSLASH_ESCAPES', '')"
+            "SET SESSION sql_mode = REPLACE(REPLACE(REPLACE("
+            "@@SESSION.sql_mode, 'NO_BACKSLASH_ESCAPES', ''), 'ANSI_QUOTES', ''), 'ANSI', '')"
         )
     finally:
         cursor.close()

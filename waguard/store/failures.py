@@ -55,6 +55,9 @@ async def answering(database: str, *, within: float) -> AsyncIterator[asyncio.Ti
             raise
         made = unavailable if _is_outage(error) else unfit
         raise made(database, error.orig or error) from error
+    except TimeoutError as error:
+        why = f"no answer in {within:g} s" if deadline.expired() else "no answer in time"
+        raise unavailable(database, why) from error
     except (OSError, PoolTimeoutError) as error:
         raise unavailable(database, error) from error
 

@@ -215,7 +215,7 @@ class SqlOutbox:
         async with self._database.reading() as (connection, layout):
             if not layout.bytewise:
                 return None
-            packet = await connection.scalar(text("SELECT @@max_allowed_packet"))
+            packet = await connection.scalar(text("SELECT @@GLOBAL.max_allowed_packet"))
             return max(0, int(packet) - _ROOM)
 
     async def _one(self, condition: Any) -> Outgoing | None:

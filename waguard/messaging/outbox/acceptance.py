@@ -217,15 +217,12 @@ class Acceptance:
 
     async def _keep(self, pending: PendingSend, command: Command, options: Options) -> bool:
         """Keep it; whether it may go at once, and is kept so."""
+        content = (isinstance(command, SendMedia) and command.content) or None
+        await self._require_taken(len(content or b""))
         ready = options.send_at is None and await self._is_ready(pending, options)
         pending.seen = self._epoch_seen(pending.session_id)
         queues = self._dispatcher.queues(pending.session_id)
         direct = ready and pending.session_id in self._ctx.own and queues.reserve(pending)
-        content = (isinstance(command, SendMedia) and command.content) or None
-        if content and (most := self._largest) and len(content) > most:
-            if direct:
-                queues.release(pending)
-            raise _too_large(len(content), most)
         if not pending.queued:
             pending.expires_at = self._ctx.clock.wall() + REPEATED_FOR
         # what a request waits for goes now or never: no need to write a large file first
@@ -245,6 +242,13 @@ class Acceptance:
         pending.command = command if direct or not (pending.queued or content) else None
         pending.stored.set_result(pending.id)
         return direct
+
+    async def _require_taken(self, size: int) -> None:
+        """Raises ``InvalidInputError`` where the database takes no file of so many bytes."""
+        if self._largest and size > self._largest:
+            await self.begin()  # its server may have been given more meanwhile
+            if self._largest and size > self._largest:
+                raise _too_large(size, self._largest)
 
     def _epoch_seen(self, session_id: str) -> int | None:
         """As ``NewMessage.seen``. Raises ``NotOwnedError`` where another host owns the session."""
