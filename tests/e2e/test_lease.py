@@ -134,7 +134,7 @@ async def test_a_second_daemon_touches_nothing_and_gives_up_naming_the_holder(pa
     named = f"in {first.folder.resolve() / 'run'} (pid {first.process.pid})"
     code, health = await second.call("GET", "/health", key=False)
     assert (code, health["status"]) == (503, "degraded")
-    assert "waits for the database's lease" in health["error"]
+    assert "has the database's lease" in health["error"]
     assert (await second.call("GET", "/health/ready", key=False))[0] == 503
     code, health = await second.call("GET", "/health/detailed")
     assert code == 200

@@ -154,8 +154,7 @@ async def forget(request: web.Request, host: HostName) -> Forgotten:
 async def move(request: web.Request, session_id: SessionId, body: MoveTo) -> Moving:
     """Move a session to another host: its owner ends it in order, and that one starts it."""
     hosts = cluster_of(request).hosts
-    if await request.app[DEPS].store.session(session_id) is None:
-        raise NotFoundError("Session not found")
+    await request.app[DEPS].sessions.view(session_id, elsewhere=True)
     await hosts.move(session_id, body.to)
     return Moving(session_id=session_id, to=body.to)
 
